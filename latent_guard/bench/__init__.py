@@ -1,0 +1,1 @@
+"""Measuring: prompts, a generator, judges and metrics."""

@@ -1,0 +1,111 @@
+"""``latent-guard bench emoji``: the world's whole table, row by row, into ``benchmarks/RESULTS.md``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from latent_guard.bench.cost_rows import command_in_a_new_process, one_look
+from latent_guard.bench.generation_rows import explicit_one, explicit_two
+from latent_guard.bench.guard_rows import (
+    benign_untouched,
+    explicitly_unsafe,
+    risky_unguarded,
+    safe_member_seen,
+    safe_on_risky,
+    score_against_judge,
+    steer_alone,
+)
+from latent_guard.bench.judge_rows import judge_by_eye, judge_on_renders
+from latent_guard.bench.look_rows import AUROC_TABLE, auroc_in_mid_denoising
+from latent_guard.bench.provenance import provenance
+from latent_guard.bench.results import Row, RowStore, csv_appendix, results_page
+from latent_guard.bench.workbench import RENDER_SEED, Workbench
+from latent_guard.bench.zero_shot_rows import retrieval_on_renders, zero_shot_on_generated, zero_shot_on_renders
+from latent_guard.errors import InputError
+from latent_guard.whole_files import write_whole
+from latent_guard.worlds.emoji.prompts import GUIDANCE
+
+RowFunction = Callable[[Workbench], list[Row]]
+
+RESULTS = Path("benchmarks/RESULTS.md")
+ROWS: tuple[RowFunction, ...] = (
+    judge_on_renders,
+    judge_by_eye,
+    explicit_one,
+    explicit_two,
+    zero_shot_on_renders,
+    retrieval_on_renders,
+    zero_shot_on_generated,
+    auroc_in_mid_denoising,
+    risky_unguarded,
+    steer_alone,
+    safe_on_risky,
+    safe_member_seen,
+    explicitly_unsafe,
+    benign_untouched,
+    score_against_judge,
+    one_look,
+    command_in_a_new_process,
+)
+APPENDICES = (
+    ("AUROC of unsafe against safe at each step, with and without training on clean estimates", AUROC_TABLE),
+    ("Explicit-prompt success against training steps", Path("benchmarks/results/training_curve.csv")),
+)
+
+
+def chosen_rows(names: Sequence[str]) -> list[RowFunction]:
+    """The rows whose name contains any of these words; all without any.
+
+    Raises:
+        InputError: a word is in no row's name.
+    """
+    for name in names:
+        if not any(name in row.__name__ for row in ROWS):
+            known = ", ".join(row.__name__ for row in ROWS)
+            raise InputError(f"no row is called {name!r}; the rows are {known}")
+    return [row for row in ROWS if not names or any(name in row.__name__ for name in names)]
+
+
+def run_benchmark(bench: Workbench, rows: Sequence[RowFunction], results: Path = RESULTS) -> list[Row]:
+    """Measure these rows; write them with what other runs of the same configuration measured before.
+
+    The page is written again after every row, so that an interrupted run leaves what it has.
+    """
+    from rich.console import Console
+
+    log = Console(stderr=True)
+    store = RowStore(bench.folder / "rows.json", bench.key)
+    for number, row in enumerate(rows, start=1):
+        log.print(f"row {number} of {len(rows)}: {row.__name__.replace('_', ' ')}")
+        store.put(row.__name__, row(bench))
+        write_results(results, bench, store)
+    return [line for row in rows for line in store.get(row.__name__)]
+
+
+def write_results(path: Path, bench: Workbench, store: RowStore) -> None:
+    """The page: what made the figures, all rows measured so far, appendices."""
+    rows = [line for row in ROWS for line in store.get(row.__name__)]
+    appendices = [text for title, table in APPENDICES if (text := csv_appendix(title, table))]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, results_page("Emoji World: what it shows", facts(bench), rows, appendices).encode())
+
+
+def facts(bench: Workbench) -> dict[str, str]:
+    """What made the figures."""
+    settings, made_by = bench.settings, provenance(bench.bundle)
+    scheduler = type(bench.pipe.scheduler).__name__
+    return {
+        "bundle": made_by.bundle,
+        "commit": made_by.commit,
+        "package": f"{made_by.package}; {made_by.libraries}",
+        "machine": f"{made_by.machine}; load when written {os.getloadavg()[0]:.1f}",
+        "images": f"{settings.images} a row, {settings.split} prompts in benchmark order, batches of "
+        f"{settings.batch_size}; a prompt's images have seeds evaluation_seed, evaluation_seed + 1, ...",
+        "sampler": f"{scheduler}, {settings.steps} steps, guidance scale {GUIDANCE}",
+        "renders": f"{settings.renders} scenes of seed {RENDER_SEED}, full variety",
+        "judge": bench.judge.preset,
+        "intervals": "95%: bootstrap over prompts (2,000 resamples); over objects for average precision, over pairs "
+        "for AUROC, over batches for evaluations; Wilson's where samples are independent",
+    }

@@ -1,0 +1,134 @@
+"""What Latent-CLIP can tell in mid-denoising: AUROC of unsafe against safe at each step, on matched pairs.
+
+The two images of a pair share seed and scene and differ in one named object, so that nothing else tells them apart.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latent_guard.bench import metrics
+from latent_guard.bench.generate import decode
+from latent_guard.bench.judge import Judge, columns_of, sees_unsafe
+from latent_guard.bench.metrics import Estimate
+from latent_guard.guidance.hook import around_step
+from latent_guard.guidance.predictions import read_step
+from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.worlds.emoji.captions import TWO, explicit
+from latent_guard.worlds.emoji.catalogue import BACKGROUNDS, LOOK_ALIKES, SAFE_NAMES, UNSAFE_NAMES
+
+ScoreAtLevel = Callable[[Tensor, float], Tensor]  # raw latents (B, C, h, w), noise level -> category scores (B, K)
+BATCH = 16
+SEED = 77_000_000
+
+
+@dataclass(frozen=True)
+class MatchedPair:
+    """Two prompts that differ in one object, to be run from one seed."""
+
+    unsafe: str
+    safe: str
+    unsafe_object: str
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Guided clean estimates of one prompt list: raw latents (T, N, C, h, w) at noise levels (T,), and final pixels."""
+
+    noise_levels: tuple[float, ...]
+    latents: Tensor
+    pictures: np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True)
+class StepAUROC:
+    """How well scores separate the pairs at one step."""
+
+    step: int
+    noise_level: float
+    auroc: Estimate
+
+
+def matched_pairs(count: int, seed: int = SEED) -> list[MatchedPair]:
+    """Every unsafe object in turn, against its look-alike where it has one (every other time: any safe object)."""
+    rng = np.random.default_rng(seed)
+    return [_matched_pair(number, seed + number, rng) for number in range(count)]
+
+
+def _matched_pair(number: int, seed: int, rng: np.random.Generator) -> MatchedPair:
+    unsafe = UNSAFE_NAMES[number % len(UNSAFE_NAMES)]
+    look_alike = LOOK_ALIKES.get(unsafe) if number // len(UNSAFE_NAMES) % 2 == 0 else None
+    safe = look_alike or str(rng.choice(SAFE_NAMES))
+    companion = str(rng.choice([name for name in SAFE_NAMES if name != safe]))
+    wording = f"{rng.choice(TWO)} on a {rng.choice(BACKGROUNDS)} background"
+    texts = [explicit(names, wording) for names in ((unsafe, companion), (safe, companion))]
+    return MatchedPair(texts[0], texts[1], unsafe, seed)
+
+
+def clean_estimates(pipe: Any, prompts: Sequence[str], seeds: Sequence[int], arguments: dict[str, Any]) -> Estimates:
+    """Run prompts unguarded and keep the clean estimate that each scheduler step starts from."""
+    parts = [
+        _clean_estimates(pipe, prompts[start : start + BATCH], seeds[start : start + BATCH], arguments)
+        for start in range(0, len(prompts), BATCH)
+    ]
+    return Estimates(
+        noise_levels=parts[0].noise_levels,
+        latents=torch.cat([part.latents for part in parts], dim=1),
+        pictures=np.concatenate([part.pictures for part in parts]),
+    )
+
+
+def _clean_estimates(pipe: Any, prompts: Sequence[str], seeds: Sequence[int], arguments: dict[str, Any]) -> Estimates:
+    space = LatentSpace.of_vae(pipe.vae)
+    levels: list[float] = []
+    seen: list[Tensor] = []
+
+    def note(scheduler: Any, original: Callable[..., Any], call: Any) -> Any:
+        state = read_step(scheduler, **{name: value for name, value in call.arguments.items() if name != "self"})
+        levels.append(state.noise_level)
+        seen.append(space.to_raw(state.clean_estimate(call.arguments["model_output"], call.arguments["sample"])).cpu())
+        return original(*call.args, **call.kwargs)
+
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    with around_step(pipe.scheduler, note):
+        final = pipe(list(prompts), generator=generators, output_type="latent", **arguments).images
+    return Estimates(tuple(levels), torch.stack(seen), decode(pipe, final)[1])
+
+
+def usable_pairs(judge: Judge, pairs: Sequence[MatchedPair], unsafe: Estimates, safe: Estimates) -> list[int]:
+    """The pairs that came out as asked: the judge sees the unsafe object in one image, nothing unsafe in the other."""
+    seen, clear = judge.present(unsafe.pictures), ~sees_unsafe(judge, judge.present(safe.pictures))
+    columns = columns_of(judge, tuple(pair.unsafe_object for pair in pairs))
+    return [n for n, column in enumerate(columns) if seen[n, column] and clear[n]]
+
+
+@torch.no_grad()
+def auroc_by_step(score: ScoreAtLevel, unsafe: Estimates, safe: Estimates, pairs: Sequence[int]) -> list[StepAUROC]:
+    """AUROC at each step of the worst category's score, over the pairs of these numbers; nothing without a pair."""
+    if not pairs:
+        return []
+    rows = torch.as_tensor(list(pairs), dtype=torch.long)
+    found = []
+    for step, level in enumerate(unsafe.noise_levels):
+        worst = [score(side.latents[step, rows], level).amax(dim=1).cpu().numpy() for side in (unsafe, safe)]
+        found.append(StepAUROC(step, level, metrics.auroc(worst[0], worst[1])))
+    return found
+
+
+def write_auroc(path: Path, by_model: dict[str, list[StepAUROC]]) -> None:
+    """One line a step, one column a model, as the results page shows it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["step", "noise level", *by_model])
+        for steps in zip(*by_model.values(), strict=True):
+            writer.writerow([steps[0].step, f"{steps[0].noise_level:.3f}", *(s.auroc.plain() for s in steps)])

@@ -1,0 +1,76 @@
+"""What made a result: commit, machine, versions and the bundle, as plain text to record beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """``commit`` ends in ``+`` where the checkout had changes, and is ``unknown`` outside one."""
+
+    commit: str
+    package: str
+    libraries: str
+    machine: str
+    bundle: str
+
+    def to_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def provenance(bundle: Path) -> Provenance:
+    """The present state of code, machine and the bundle in a folder."""
+    import diffusers
+    import torch
+
+    from latent_guard import __version__
+
+    return Provenance(
+        commit=commit(),
+        package=f"latent-guard {__version__}",
+        libraries=f"Python {platform.python_version()}, torch {torch.__version__}, diffusers {diffusers.__version__}",
+        machine=_machine(),
+        bundle=manifest_hash(bundle),
+    )
+
+
+def manifest_hash(bundle: Path) -> str:
+    """SHA-256 of a bundle's manifest, which itself holds the SHA-256 of every file."""
+    return hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
+
+
+def commit() -> str:
+    """The commit of the checkout that holds this package."""
+    folder = Path(__file__).parent
+    try:
+        _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)  # else this copy is no part of that checkout
+        revision = _git(folder, "rev-parse", "HEAD")
+        return revision + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
+
+def _machine() -> str:
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{_processor()}, {torch.get_num_threads()} threads, {device}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,18 @@
+"""The command tree: one file a command."""
+
+from __future__ import annotations
+
+import typer
+
+from latent_guard.cli import bench, generate, train, world
+
+app = typer.Typer(
+    help="Content safety for latent diffusion: checks and steers an image while it is still a latent.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(generate.generate)
+app.command()(train.train)
+app.add_typer(bench.app, name="bench")
+app.add_typer(world.app, name="world")

@@ -1,0 +1,89 @@
+"""``latent-guard bench``: measure the guard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from latent_guard.bench.workbench import Settings, Workbench
+
+app = typer.Typer(help="Measure how safe and how faithful guarded generation is.", no_args_is_help=True)
+
+_Out = Annotated[Path, typer.Option(help="Folder for images and figures; an interrupted run goes on from it.")]
+_Quick = Annotated[bool, typer.Option("--quick", help="100 images a row, in minutes.")]
+
+
+@app.command()
+def emoji(
+    quick: _Quick = False,
+    rows: Annotated[str, typer.Option(help="Only rows with one of these words in their name: steer,benign.")] = "",
+    out: _Out = Path("outputs/bench-emoji"),
+    results: Annotated[Path, typer.Option(help="The page to write.")] = Path("benchmarks/RESULTS.md"),
+) -> None:
+    """Measure what the embedded world shows, row by row, on fixed test prompts and seeds."""
+    from latent_guard.bench.emoji import chosen_rows, run_benchmark
+    from latent_guard.bench.workbench import FULL, QUICK
+    from latent_guard.cli.outputs import check_writable
+
+    chosen = chosen_rows([name.strip() for name in rows.split(",") if name.strip()])
+    check_writable(out)
+    check_writable(results.parent)
+    for row in run_benchmark(_workbench(out, QUICK if quick else FULL), chosen, results):
+        typer.echo(f"{row.what}: {row.measured} (reach {row.reach})")
+    typer.echo(f"wrote {results}")
+
+
+@app.command()
+def i2p(
+    prompts: Annotated[Path, typer.Option(help="CSV in I2P's schema.")],
+    limit: Annotated[int | None, typer.Option(help="Only the first prompts.")] = None,
+    policy: Annotated[str | None, typer.Option(help="safe, steer, resample, block or flag; else unguarded.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the tables and the summary.")] = Path("outputs/bench-i2p"),
+) -> None:
+    """Generate an image for each prompt, judge it, and count what is inappropriate, by category."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from latent_guard.bench.i2p import run_i2p
+    from latent_guard.bench.workbench import FULL
+    from latent_guard.cli.outputs import check_writable
+
+    check_writable(out)
+    table = Table("category", "images", "inappropriate (95% interval)", "blocked", "touched")
+    for line in run_i2p(_workbench(out, FULL), prompts, out, limit, policy):
+        counts = str(line.blocked), str(line.touched)
+        table.add_row(line.category, str(line.images), line.inappropriate.percent(), *counts)
+    Console().print(table)
+    typer.echo(f"wrote {out}")
+
+
+@app.command()
+def eye_sheets(quick: _Quick = False, out: _Out = Path("outputs/bench-emoji")) -> None:
+    """Write numbered contact sheets of shuffled guarded and unguarded images, to be labelled by eye."""
+    from latent_guard.bench.eye_labels import export_sheets
+    from latent_guard.bench.workbench import FULL, QUICK
+    from latent_guard.cli.outputs import check_writable
+
+    check_writable(out)
+    for path in export_sheets(_workbench(out, QUICK if quick else FULL), out / "eye"):
+        typer.echo(str(path))
+    typer.echo("write 0 or 1 beside each number of labels.csv, then run `latent-guard bench eye-join`")
+
+
+@app.command()
+def eye_join(out: _Out = Path("outputs/bench-emoji")) -> None:
+    """Join finished eye labels with their key into benchmarks/results/eye_labels.csv."""
+    from latent_guard.bench.eye_labels import EYE_LABELS, join_eye_labels
+
+    labels = join_eye_labels(out / "eye")
+    typer.echo(f"wrote {len(labels)} labels to {EYE_LABELS}")
+
+
+def _workbench(folder: Path, settings: Settings) -> Workbench:
+    from latent_guard.bench.workbench import Workbench
+    from latent_guard.worlds.emoji.bundle import bundle_folder
+
+    return Workbench(Path(bundle_folder()), folder, settings)

@@ -1,0 +1,123 @@
+"""``latent-guard generate``: text to images, watched and steered while they are still latents."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latent_guard.errors import BlockedError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL.Image import Image
+
+    from latent_guard.guidance.verdict import Verdict
+
+_MAX_SEED = 2**63 - 1
+
+
+class PolicyName(str, Enum):
+    """The presets of the guidance room other than its safe default."""
+
+    steer = "steer"
+    resample = "resample"
+    block = "block"
+    flag = "flag"
+
+
+_Model = Annotated[str | None, typer.Option(help="Diffusers folder or hub id; by default the shipped one.")]
+_Guard = Annotated[str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")]
+_Bank = Annotated[Path | None, typer.Option(help="Concept bank folder; by default beside the model.")]
+_Policy = Annotated[PolicyName | None, typer.Option(help="Guard, with this preset instead of --safe's.")]
+
+
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    safe: Annotated[bool, typer.Option("--safe", help="Guard: steer, then restart at most twice, then block.")] = False,
+    num_images: Annotated[int, typer.Option(help="How many images.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the first image; each further one adds 1.")] = 0,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 25,
+    out: Annotated[Path, typer.Option(help="Folder for PNGs and JSON verdicts.")] = Path("outputs"),
+    model: _Model = None,
+    guard: _Guard = None,
+    bank: _Bank = None,
+    policy: _Policy = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Also write the unguarded image of each seed.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON verdict a line on stdout.")] = False,
+) -> None:
+    """Generate images. Exit code 3 if every image was blocked, 2 on bad input."""
+    guarded = safe or policy is not None
+    _check(prompt, num_images, seed, steps)
+    if not guarded and (compare or as_json):
+        raise InputError("--compare and --json need a guarded run; add --safe or --policy")
+
+    from rich.console import Console
+
+    from latent_guard.cli.loading import load_guard, load_pipeline, usual_arguments
+    from latent_guard.cli.outputs import check_writable, write_comparison, write_images, write_run, write_verdicts
+    from latent_guard.guidance.policy import policy_named
+    from latent_guard.guidance.prompts import words_dropped
+
+    check_writable(out)
+    log = Console(stderr=True)
+    with log.status("loading the models"):
+        pipe = load_pipeline(model)
+        watcher = load_guard(model, guard, bank) if guarded else None
+    arguments = {**usual_arguments(model), "num_images_per_prompt": num_images, "num_inference_steps": steps}
+    preset = policy_named(policy.value if policy else "safe") if guarded else None
+    run = {"prompt": prompt, "seed": seed, "model": model or "shipped", **arguments}
+    if watcher is None:
+        words_dropped(getattr(pipe, "tokenizer", None), [prompt])  # warns
+        for path in write_images(out, _plain(pipe, prompt, seed, arguments)):
+            typer.echo(str(path))
+        write_run(out, run, None, None)
+        log.print("[yellow]unguarded; add --safe to have the latents watched")
+        return
+
+    output = watcher.generate(pipe, prompt, preset, seed=seed, **arguments)
+    plain = _plain(pipe, prompt, seed, arguments) if compare else []
+    paths = write_images(out, output.images)
+    write_verdicts(out, output.verdicts)
+    write_run(out, run, preset, watcher.model.fingerprint())
+    if compare:
+        write_images(out, plain, suffix="-unguarded")
+        write_comparison(out / "compare.png", plain, output.images, [v.decision.value for v in output.verdicts])
+    _report(paths, output.verdicts, as_json)
+
+
+def _check(prompt: str, num_images: int, seed: int, steps: int) -> None:
+    if not prompt.strip():
+        raise InputError("the prompt is empty; say what to draw")
+    if num_images < 1:
+        raise InputError(f"--num-images is {num_images}; ask for at least 1")
+    if steps < 1:
+        raise InputError(f"--steps is {steps}; ask for at least 1")
+    if not 0 <= seed <= _MAX_SEED - num_images:
+        raise InputError(f"--seed is {seed}; choose a whole number from 0 up, below 2**63")
+
+
+def _plain(pipe: Any, prompt: str, seed: int, arguments: dict[str, Any]) -> Sequence[Image]:
+    """The images of the pipeline alone, from the same noise as the guarded ones."""
+    from latent_guard.guidance.restarts import generators_from_seed
+
+    generators = generators_from_seed(seed, arguments["num_images_per_prompt"])
+    images: Sequence[Image] = pipe(prompt, generator=generators, **arguments).images
+    return images
+
+
+def _report(paths: Sequence[Path], verdicts: Sequence[Verdict], as_json: bool) -> None:
+    """Say what came of it: verdicts on stdout and the table on stderr, or the table on stdout."""
+    from rich.console import Console
+
+    from latent_guard.cli.outputs import summary
+
+    if as_json:
+        for verdict in verdicts:
+            typer.echo(verdict.to_json())
+    Console(stderr=as_json).print(summary(paths, verdicts))
+    if all(verdict.decision.value == "blocked" for verdict in verdicts):
+        raise BlockedError("every image was blocked; try another prompt or --seed")

@@ -1,0 +1,103 @@
+"""What ``generate`` leaves behind: PNGs and JSON verdicts, the side-by-side sheet, the summary table."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from latent_guard import __version__
+from latent_guard.bench.provenance import commit
+from latent_guard.errors import InputError
+from latent_guard.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from latent_guard.guidance.policy import Policy
+    from latent_guard.guidance.verdict import Verdict
+
+_TILE, _GAP, _LABEL = 192, 8, 20  # pixels
+
+
+def check_writable(folder: Path) -> None:
+    """Raise InputError unless files can be made in a folder, which need not exist yet; leaves nothing behind."""
+    standing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=standing):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write into {folder} ({error.strerror}); choose another folder") from error
+
+
+def write_images(folder: Path, images: Sequence[Image], suffix: str = "") -> list[Path]:
+    """Write ``000.png``, ``001.png``, ...: named by index alone, since a prompt can be private or unsafe."""
+    paths = [folder / f"{index:03d}{suffix}.png" for index in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        write_file(path, _png(image))
+    return paths
+
+
+def write_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
+    """Write each image's verdict beside it: ``000.json``, ``001.json``, ..."""
+    for index, verdict in enumerate(verdicts):
+        write_file(folder / f"{index:03d}.json", (verdict.to_json() + "\n").encode())
+
+
+def write_run(folder: Path, run: Mapping[str, Any], policy: Policy | None, fingerprint: str | None) -> None:
+    """Write ``run.json``: what made the images."""
+    made_by = {"package": f"latent-guard {__version__}", "commit": commit(), "latent_clip": fingerprint}
+    content = {**run, "policy": asdict(policy) if policy else None, **made_by}
+    write_file(folder / "run.json", (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def write_comparison(path: Path, unguarded: Sequence[Image], guarded: Sequence[Image], captions: Sequence[str]) -> None:
+    """Write one sheet: the unguarded images above, the guarded ones of the same seeds below, with their decisions."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    row = _LABEL + _TILE + _GAP
+    sheet = Image.new("RGB", (_GAP + len(guarded) * (_TILE + _GAP), _GAP + 2 * row), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(14)
+    rows = ((unguarded, ["unguarded"] * len(unguarded)), (guarded, captions))
+    for line, (images, labels) in enumerate(rows):
+        for column, (image, label) in enumerate(zip(images, labels, strict=True)):
+            corner = (_GAP + column * (_TILE + _GAP), _GAP + line * row)
+            draw.text(corner, label, fill="black", font=font)
+            sheet.paste(image.convert("RGB").resize((_TILE, _TILE)), (corner[0], corner[1] + _LABEL))
+    write_file(path, _png(sheet))
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file whole, making its folder.
+
+    Raises:
+        InputError: the file system refuses.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def summary(paths: Sequence[Path], verdicts: Sequence[Verdict]) -> Table:
+    """One row an image: file, decision, the category closest to (or furthest over) its threshold."""
+    table = Table("image", "decision", "category", "score", "threshold")
+    for path, verdict in zip(paths, verdicts, strict=True):
+        category = verdict.category or max(verdict.scores, key=lambda name: verdict.scores[name])
+        score, threshold = verdict.scores[category], verdict.thresholds[category]
+        table.add_row(str(path), verdict.decision.value, category, f"{score:.2f}", f"{threshold:.2f}")
+    return table
+
+
+def _png(image: Image) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

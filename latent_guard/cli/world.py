@@ -1,0 +1,42 @@
+"""``latent-guard world``: look at the embedded world, or train it again from nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="The embedded worlds that ship with the package.", no_args_is_help=True)
+emoji = typer.Typer(help="Emoji World: scenes of Noto Color Emoji.", no_args_is_help=True)
+app.add_typer(emoji, name="emoji")
+
+Seed = Annotated[int, typer.Option(min=0, help="Decides everything random.")]
+
+
+@emoji.command()
+def preview(
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("outputs/emoji_world.png"),
+    seed: Seed = 0,
+) -> None:
+    """Write a labelled contact sheet of the world's scenes."""
+    from latent_guard.cli.outputs import check_writable
+    from latent_guard.worlds.emoji.preview import write_preview
+
+    check_writable(out.parent)
+    write_preview(out, seed)
+    typer.echo(f"wrote {out}")
+
+
+@emoji.command()
+def build(
+    folder: Annotated[Path, typer.Argument(help="Where stages, their resume files and the bundle go.")],
+    seed: Seed = 0,
+    fast: Annotated[bool, typer.Option("--fast", help="In miniature, in minutes: to see that it works.")] = False,
+) -> None:
+    """Train every model of the world from nothing with one seed; an interrupted build goes on where it stopped."""
+    from latent_guard.cli.outputs import check_writable
+    from latent_guard.worlds.emoji.build import build as run
+
+    check_writable(folder)
+    run(folder, seed, fast)

@@ -1,0 +1,45 @@
+"""Which words of a prompt the text encoder never reads."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from latent_guard.errors import InputError
+
+WORDS_QUOTED = 5
+
+
+def as_prompts(prompt: str | list[str]) -> list[str]:
+    """One prompt or several as a list; `InputError` for none, an empty one, or something else."""
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    if not prompts:
+        raise InputError("there is no prompt; give at least one")
+    for text in prompts:
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"a prompt must be a text with at least one word, got {text!r}")
+    return prompts
+
+
+def words_dropped(tokenizer: Any, prompts: list[str]) -> list[int]:
+    """How many words at the end of each prompt are cut off by the tokenizer's context; warns, quoting the first.
+
+    A pipeline without a tokenizer drops nothing that can be counted here.
+    """
+    return [0 if tokenizer is None else _words_dropped(tokenizer, prompt) for prompt in prompts]
+
+
+def _words_dropped(tokenizer: Any, prompt: str) -> int:
+    def fits(text: str) -> bool:
+        return bool(len(tokenizer(text, truncation=False, verbose=False).input_ids) <= tokenizer.model_max_length)
+
+    if fits(prompt):
+        return 0
+    words = prompt.split()
+    kept = 0
+    while kept < len(words) and fits(" ".join(words[: kept + 1])):
+        kept += 1
+    dropped = words[kept:]
+    quoted = " ".join(dropped[:WORDS_QUOTED]) + (" ..." if len(dropped) > WORDS_QUOTED else "")
+    warnings.warn(f'the prompt is too long: its last {len(dropped)} words, "{quoted}", are not read', stacklevel=4)
+    return len(dropped)

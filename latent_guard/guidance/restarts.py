@@ -1,0 +1,76 @@
+"""Running some images of a pipeline call again: their own arguments, and noise derived from the first run's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latent_guard.errors import InputError
+
+# Arguments with one entry a prompt when they are lists or tensors, else shared by all prompts.
+PER_PROMPT = ("negative_prompt", "image", "negative_prompt_embeds")
+Generators = torch.Generator | list[torch.Generator] | None
+
+
+def generators_from_seed(seed: int, images: int) -> list[torch.Generator]:
+    """CPU generators seeded seed, seed + 1, ...: image i of a batch is the only image of a call with seed + i."""
+    if seed < 0:
+        raise InputError(f"the seed must not be negative, got {seed}")
+    return [torch.Generator().manual_seed(seed + image) for image in range(images)]
+
+
+class Origins:
+    """Where each image's randomness came from, taken before the first run, which moves the generators on."""
+
+    def __init__(self, generator: Generators, images: int) -> None:
+        if isinstance(generator, list):
+            if len(generator) != images:
+                raise InputError(f"{len(generator)} generators were given for {images} images; give one each")
+            sources, own = generator, [b""] * images
+        else:
+            sources = [generator or torch.default_generator] * images
+            own = [str(image).encode() for image in range(images)]  # images that share a generator must differ
+        self._devices = [source.device for source in sources]
+        self._digests = [
+            hashlib.sha256(source.get_state().numpy().tobytes() + b":" + name).digest()
+            for source, name in zip(sources, own, strict=True)
+        ]
+
+    def generator(self, image: int, restart: int) -> torch.Generator:
+        """The generator of an image's restart number 1, 2, ...; the same for the same origin, on any machine."""
+        digest = hashlib.sha256(self._digests[image] + str(restart).encode()).digest()
+        seed = int.from_bytes(digest[:8], "big") >> 1  # manual_seed takes 63 bits everywhere
+        return torch.Generator(self._devices[image]).manual_seed(seed)
+
+
+def arguments_for(
+    images: Sequence[int], prompts: list[str], per_prompt: int, arguments: dict[str, Any], factor: int
+) -> dict[str, Any]:
+    """The pipeline arguments, generators aside, that run `images` of a call again as a batch of their own.
+
+    Image i belongs to prompt i // `per_prompt`. Latents given by the caller are left out: they are the
+    noise that led astray; only their size, times the VAE's `factor`, is kept.
+    """
+    rows = [image // per_prompt for image in images]
+    chosen = {**arguments, "prompt": [prompts[row] for row in rows], "num_images_per_prompt": 1}
+    for name in PER_PROMPT:
+        if chosen.get(name) is not None:
+            chosen[name] = _rows(chosen[name], rows, len(prompts), name)
+    latents = chosen.pop("latents", None)
+    if latents is not None:
+        chosen["height"], chosen["width"] = (side * factor for side in latents.shape[-2:])
+    return chosen
+
+
+def _rows(value: Any, rows: list[int], prompts: int, name: str) -> Any:
+    if not isinstance(value, (list, tuple, Tensor)):
+        return [value] * len(rows)
+    if len(value) == 1:
+        rows = [0] * len(rows)
+    elif len(value) != prompts:
+        raise InputError(f"{name} has {len(value)} entries for {prompts} prompts; give one each")
+    return value[rows] if isinstance(value, Tensor) else [value[row] for row in rows]

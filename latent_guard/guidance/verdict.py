@@ -1,0 +1,129 @@
+"""What the guard decided about one image, and why."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
+from typing import Any
+
+from latent_guard.errors import InputError
+
+
+class Decision(str, Enum):
+    """The outcome for one image; each but `blocked` means that the image was handed out."""
+
+    ALLOWED = "allowed"  # safe at the end, never touched
+    FLAGGED = "flagged"  # unsafe at the end
+    STEERED = "steered"  # safe at the end, after pushes
+    RESAMPLED = "resampled"  # safe at the end, after one or more restarts
+    BLOCKED = "blocked"  # unsafe at the end, and withheld
+
+
+@dataclass(frozen=True)
+class Action:
+    """One intervention: `push`, `restart` or `abandon` (the rest of a hopeless run was skipped).
+
+    `attempt` is 0 for the first run; `step` counts in the scheduler's timesteps, a restart's is 0; `score`
+    is what `category` scored just before (at the end of the attempt before), `threshold` what it was allowed.
+    """
+
+    kind: str
+    attempt: int
+    step: int
+    noise_level: float
+    category: str
+    score: float
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one image cost, over all its attempts; `pushes` counts the steps with a push.
+
+    `seconds` is the image's equal share of the wall-clock time of its runs: whole pipeline calls under
+    `generate`, from the first step to the last under `attach`.
+    """
+
+    model_evaluations: int = 0
+    looks: int = 0
+    pushes: int = 0
+    restarts: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(a + b for a, b in zip(asdict(self).values(), asdict(other).values(), strict=True)))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The decision about image number `image` of a call.
+
+    `category` is the one furthest over its threshold at the end, else that of the last action, else None.
+    `scores` and `thresholds` hold every category's values for the final latent (noise level 0), or for
+    the last look of an abandoned run.
+    """
+
+    image: int
+    decision: Decision
+    category: str | None
+    scores: Mapping[str, float]
+    thresholds: Mapping[str, float]
+    actions: tuple[Action, ...] = ()
+    cost: Cost = Cost()
+    prompt_words_dropped: int = 0
+
+    def after(self, earlier: Verdict) -> Verdict:
+        """This verdict of a restarted image, with the history and cost of its `earlier` attempts."""
+        attempt = earlier.cost.restarts + 1
+        own = tuple(replace(action, attempt=attempt) for action in self.actions)
+        actions = (*earlier.actions, _restart(earlier, attempt), *own)
+        safe = self.decision in (Decision.ALLOWED, Decision.STEERED)
+        return replace(
+            self,
+            image=earlier.image,
+            decision=Decision.RESAMPLED if safe else self.decision,
+            category=self.category or actions[-1].category,
+            actions=actions,
+            cost=earlier.cost + self.cost + Cost(restarts=1),
+            prompt_words_dropped=earlier.prompt_words_dropped,
+        )
+
+    def to_json(self) -> str:
+        """One line of JSON; numbers that are not finite become the strings "nan", "inf" and "-inf"."""
+        return json.dumps(_finite(asdict(self)), ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> Verdict:
+        """The verdict of `to_json`'s line; anything else raises `InputError`."""
+        try:
+            values: dict[str, Any] = json.loads(line)
+            values["decision"] = Decision(values["decision"])
+            values["actions"] = tuple(Action(**_numbers(action)) for action in values["actions"])
+            values["cost"] = Cost(**values["cost"])
+            for key in ("scores", "thresholds"):
+                values[key] = {name: float(value) for name, value in values[key].items()}
+            return cls(**values)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"not a verdict: {error}; expected a line written by Verdict.to_json") from error
+
+
+def _restart(earlier: Verdict, attempt: int) -> Action:
+    category = earlier.category or max(earlier.scores, key=lambda name: earlier.scores[name])
+    return Action("restart", attempt, 0, 0.0, category, earlier.scores[category], earlier.thresholds[category])
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _numbers(action: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: float(value) if key in ("noise_level", "score", "threshold") else value for key, value in action.items()
+    }

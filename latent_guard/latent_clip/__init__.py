@@ -1,0 +1,1 @@
+"""Latent-CLIP: images and text in one space, the images read as latents."""

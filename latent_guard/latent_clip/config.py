@@ -1,0 +1,117 @@
+"""The shape of a Latent-CLIP, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
+
+from latent_guard.errors import InputError
+from latent_guard.latent_clip.latent_space import LatentSpace
+
+T = TypeVar("T")
+_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """The image tower: a vision transformer over latents (channels, size, size), in latent positions not pixels."""
+
+    channels: int
+    size: int
+    patch_size: int
+    width: int
+    layers: int
+    heads: int
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "vision")
+        if self.size % self.patch_size:
+            raise InputError(f"vision: size {self.size} is not a multiple of patch_size {self.patch_size}")
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """The text tower: a causal transformer, pooled at the end token."""
+
+    context_length: int
+    vocab_size: int
+    width: int
+    layers: int
+    heads: int
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "text")
+
+
+@dataclass(frozen=True)
+class LatentCLIPConfig:
+    """A whole Latent-CLIP.
+
+    Attributes:
+        embed_dim: dimension of the space that both towers map into.
+        latent_space: whose raw latents the image tower reads.
+        reads_noise_level: whether the image tower is told how noisy its latents were (one more input channel).
+    """
+
+    embed_dim: int
+    vision: VisionConfig
+    text: TextConfig
+    latent_space: LatentSpace
+    reads_noise_level: bool
+
+    def __post_init__(self) -> None:
+        if self.embed_dim < 1:
+            raise InputError(f"embed_dim must be positive, not {self.embed_dim}")
+        if self.vision.channels != self.latent_space.channels:
+            raise InputError(
+                f"vision: channels is {self.vision.channels}, but latents of {self.latent_space.name} "
+                f"have {self.latent_space.channels}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dicts, as ``from_dict`` and JSON take them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> LatentCLIPConfig:
+        """The opposite of ``to_dict``.
+
+        Raises:
+            InputError: an unknown or missing key, or a value of the wrong type.
+        """
+        parts: dict[str, Any] = dict(data)
+        for key, part in (("vision", VisionConfig), ("text", TextConfig), ("latent_space", LatentSpace)):
+            if key in parts:
+                parts[key] = build(part, parts[key], key)
+        return build(cls, parts, "model config")
+
+
+def build(kind: type[T], data: Any, where: str) -> T:
+    """An instance of a dataclass from a mapping, with errors that name the key and ``where`` it stands.
+
+    Raises:
+        InputError: not a mapping, an unknown or missing key, or a value of the wrong type.
+    """
+    if not isinstance(data, Mapping):
+        raise InputError(f"{where}: expected keys and values, not {type(data).__name__}")
+    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(str(key) for key in set(data) - set(known)):
+        raise InputError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(known)}")
+    for name, value in data.items():
+        wanted = _TYPES.get(str(known[name].type), (object,))
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted not in ((bool,), (object,))):
+            raise InputError(f"{where}: {name} must be a {known[name].type}, not {value!r}")
+    try:
+        return kind(**data)
+    except TypeError as error:
+        missing = [name for name in known if name not in data]
+        raise InputError(f"{where}: missing key {missing[0]!r}") from error
+
+
+def _check_positive(config: VisionConfig | TextConfig, where: str) -> None:
+    for name, value in asdict(config).items():
+        if value < 1:
+            raise InputError(f"{where}: {name} must be positive, not {value}")
+    if config.width % config.heads:
+        raise InputError(f"{where}: width {config.width} is not a multiple of heads {config.heads}")

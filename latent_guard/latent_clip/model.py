@@ -1,0 +1,168 @@
+"""Latent-CLIP: a CLIP whose image tower reads VAE latents, clean or estimated from noisy ones.
+
+Shapes: B images or texts, C latent channels, H and W latent positions, L tokens, D the embedding dimension.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from open_clip.transformer import TextTransformer, VisionTransformer
+from torch import Tensor, nn
+from torch.nn.functional import normalize as to_unit_length
+
+from latent_guard.errors import InputError
+from latent_guard.latent_clip import checkpoint
+from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig
+from latent_guard.latent_clip.tokenizer import tokenize, trimmed_clip_tokenizer, trimmed_vocab_size
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
+
+MLP_RATIO = 4.0
+INITIAL_LOGIT_SCALE = math.log(1 / 0.07)  # CLIP (Radford et al. 2021), section 2.5
+
+
+class LatentCLIP(nn.Module):
+    """Two towers and a temperature, after CLIP (Radford et al. 2021), built from open_clip's transformers.
+
+    The pixel twin is this class with the latent space ``PIXELS``: its latents are pixels in [-1, 1].
+    """
+
+    def __init__(self, config: LatentCLIPConfig, tokenizer: CLIPTokenizer | None = None) -> None:
+        """An untrained model; without ``tokenizer`` its vocabulary is CLIP's, cut to ``config.text.vocab_size``."""
+        super().__init__()
+        self.config = config
+        self.tokenizer = tokenizer if tokenizer is not None else _tokenizer_for(config.text)
+        self.visual = _image_tower(config)
+        self.text = _text_tower(config)
+        self.logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
+
+    def encode_latents(
+        self, latents: Tensor, noise_level: float | Tensor | None = None, normalize: bool = False
+    ) -> Tensor:
+        """Embeddings (B, D) of RAW latents (B, C, H, W); differentiable.
+
+        Args:
+            noise_level: sigma / (sigma + signal) of the state that the latents were estimated from, 0..1, a scalar
+                or (B,); None means clean. A model that does not read it ignores it.
+            normalize: scale each embedding to length one.
+
+        Raises:
+            InputError: the wrong number of channels or positions, or a noise level per image for other images.
+        """
+        self._check_latents(latents)
+        latents = latents.to(self.logit_scale.dtype)
+        if self.config.reads_noise_level:
+            latents = torch.cat([latents, _noise_channel(latents, noise_level)], dim=1)
+        features: Tensor = self.visual(latents)
+        return to_unit_length(features, dim=-1) if normalize else features
+
+    def encode_text(self, texts: Sequence[str] | Tensor, normalize: bool = False) -> Tensor:
+        """Embeddings (B, D) of texts, given as strings or as token ids (B, L), L up to the context length."""
+        ids = texts if isinstance(texts, Tensor) else tokenize(self.tokenizer, texts)
+        if ids.ndim != 2 or ids.shape[1] > self.config.text.context_length:
+            raise InputError(
+                f"token ids have shape {tuple(ids.shape)}; "
+                f"expected (texts, at most {self.config.text.context_length} tokens)"
+            )
+        features: Tensor = self.text(ids.to(self.logit_scale.device))
+        return to_unit_length(features, dim=-1) if normalize else features
+
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that name config and weights; the same before and after ``save_pretrained``.
+
+        Weights count as rounded to float16, the precision that they are saved in.
+        """
+        digest = hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode())
+        for name, weight in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(weight.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def save_pretrained(self, folder: Path | str, dtype: torch.dtype = torch.float16) -> None:
+        """Write ``config.json``, ``model.safetensors`` and ``tokenizer/`` into ``folder``."""
+        checkpoint.save(Path(folder), self.config, self.state_dict(), self.tokenizer, dtype)
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: Path | str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> LatentCLIP:
+        """Read what ``save_pretrained`` wrote, ready for inference.
+
+        Raises:
+            CheckpointError: a file is missing, corrupt, truncated or does not fit the others.
+        """
+        path = Path(folder)
+        config = checkpoint.read_config(path)
+        model = cls(config, checkpoint.read_tokenizer(path, config.text))
+        checkpoint.load_weights(path, model)
+        return model.to(device, dtype).eval()
+
+    def _check_latents(self, latents: Tensor) -> None:
+        space, size = self.config.latent_space, self.config.vision.size
+        if latents.ndim != 4 or latents.shape[1] != space.channels:
+            found = f"{latents.shape[1]} channels" if latents.ndim == 4 else f"shape {tuple(latents.shape)}"
+            raise InputError(f"latents have {found}; this model reads {space.name} latents, {space.channels} channels")
+        if latents.shape[2:] != (size, size):
+            found = "x".join(str(n) for n in latents.shape[2:])
+            raise InputError(f"latents are {found} positions; this model reads {size}x{size}")
+
+
+class _TextTower(TextTransformer):  # type: ignore[misc]
+    """open_clip's text tower, for any length up to the context: short captions then cost less."""
+
+    def _embeds(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        embedded, mask = super()._embeds(text)
+        length = text.shape[1]
+        return embedded, mask[:length, :length]
+
+
+def _image_tower(config: LatentCLIPConfig) -> VisionTransformer:
+    vision = config.vision
+    tower = VisionTransformer(
+        image_size=vision.size,
+        patch_size=vision.patch_size,
+        width=vision.width,
+        layers=vision.layers,
+        heads=vision.heads,
+        mlp_ratio=MLP_RATIO,
+        output_dim=config.embed_dim,
+    )
+    channels = vision.channels + int(config.reads_noise_level)  # open_clip's own layer takes three
+    tower.conv1 = nn.Conv2d(channels, vision.width, vision.patch_size, vision.patch_size, bias=False)
+    return tower
+
+
+def _text_tower(config: LatentCLIPConfig) -> _TextTower:
+    text = config.text
+    return _TextTower(
+        context_length=text.context_length,
+        vocab_size=text.vocab_size,
+        width=text.width,
+        layers=text.layers,
+        heads=text.heads,
+        mlp_ratio=MLP_RATIO,
+        output_dim=config.embed_dim,
+        pool_type="argmax",  # the end token has the highest id
+    )
+
+
+def _tokenizer_for(text: TextConfig) -> CLIPTokenizer:
+    merges = text.vocab_size - trimmed_vocab_size(0)
+    if merges < 0:
+        raise InputError(f"text: vocab_size must be at least {trimmed_vocab_size(0)}, not {text.vocab_size}")
+    return trimmed_clip_tokenizer(merges, text.context_length)
+
+
+def _noise_channel(latents: Tensor, noise_level: float | Tensor | None) -> Tensor:
+    level = torch.as_tensor(0.0 if noise_level is None else noise_level).to(latents)
+    if level.numel() not in (1, len(latents)):
+        raise InputError(f"noise_level has {level.numel()} values for {len(latents)} latents; give one, or one each")
+    return level.reshape(-1, 1, 1, 1).expand(len(latents), 1, *latents.shape[2:])

@@ -1,0 +1,40 @@
+"""Where the data that ships with the package lies: at the top of a checkout, inside the package in a wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from latent_guard.errors import InputError
+
+_PACKAGE = Path(__file__).parent
+_HOMES = (_PACKAGE / "data", _PACKAGE.parent)
+
+
+def concepts_folder(name: str) -> Path:
+    """Folder of prompt sets, one YAML file a category: ``concepts_folder("emoji_world")``.
+
+    Raises:
+        InputError: no such folder ships.
+    """
+    return _find("concepts", name)
+
+
+def benchmark_spec(name: str) -> Path:
+    """Path of the spec ``benchmarks/NAME.yaml``.
+
+    Raises:
+        InputError: no such spec ships.
+    """
+    return _find("benchmarks", f"{name}.yaml")
+
+
+def _find(kind: str, name: str) -> Path:
+    for home in _HOMES:
+        if (home / kind / name).exists():
+            return home / kind / name
+    shipped = sorted({path.stem for home in _HOMES for path in (home / kind).glob("*") if _is_data(path)})
+    raise InputError(f"{kind}/{name} does not ship with this package; there are: {', '.join(shipped) or 'none'}")
+
+
+def _is_data(path: Path) -> bool:
+    return path.is_dir() or path.suffix == ".yaml"

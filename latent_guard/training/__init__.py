@@ -1,0 +1,1 @@
+"""Training a Latent-CLIP: latents and captions in shards, a recipe, one loop."""

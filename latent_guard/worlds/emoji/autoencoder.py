@@ -1,0 +1,127 @@
+"""The world's VAE: diffusers' AutoencoderKL, factor 8, eight channels of equal variance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+from latent_guard.worlds.emoji.loop import LoopSettings, device_of_choice, fit
+from latent_guard.worlds.emoji.pool import Pool, draw_pool, to_model_range
+from latent_guard.worlds.emoji.scenes import FULL, MILD
+
+LATENT_CHANNELS = 8
+CROP = 32
+BATCH = 32
+KL_WEIGHT = 1e-4
+REFINING_NOISE = 0.03
+
+
+def new_autoencoder() -> AutoencoderKL:
+    """An untrained VAE of the shipped architecture."""
+    return AutoencoderKL(
+        block_out_channels=(24, 48, 96, 128),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+        sample_size=64,
+        scaling_factor=1.0,
+    )
+
+
+def train_autoencoder(folder: Path, settings: LoopSettings, *, seed: int, scenes: int) -> AutoencoderKL:
+    """Train on crops of rendered scenes, the last fifth of the steps on whole ones; then ``equalise_channels``."""
+    torch.manual_seed(seed)
+    device = device_of_choice()
+    vae = new_autoencoder().to(device, memory_format=torch.channels_last)
+    pools = [draw_pool(seed, scenes // 2, variety) for variety in (FULL, MILD)]
+    pictures = torch.cat([pool.pictures for pool in pools])
+    whole_from = int(settings.steps * 0.8)
+
+    def loss_at(step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        if step < whole_from:
+            batch = _random_crops(pictures, generator)
+        else:
+            batch = pictures[torch.randint(len(pictures), (BATCH // 4,), generator=generator)]
+        images = to_model_range(batch).to(device, memory_format=torch.channels_last)
+        posterior = vae.encode(images).latent_dist
+        decoded = vae.decode(posterior.sample()).sample
+        return (decoded.float() - images).square().mean() + KL_WEIGHT * posterior.kl().mean() / posterior.mean[
+            0
+        ].numel()
+
+    fit(vae, loss_at, settings, folder)
+    equalise_channels(vae, pictures[:2048])
+    return vae
+
+
+def refine_decoder(vae: AutoencoderKL, folder: Path, settings: LoopSettings, *, seed: int, scenes: int) -> None:
+    """Train the decoder further on whole pictures while the encoder, and so the latent space, stays as it is.
+
+    Whatever was trained on the latents meanwhile remains valid. A little latent noise makes the decoder forgiving.
+    """
+    torch.manual_seed(seed)
+    pictures = torch.cat([draw_pool(seed, scenes // 2, variety).pictures for variety in (FULL, MILD)])
+    latents = encode(vae, pictures)
+    device = device_of_choice()
+    decoder = nn.ModuleList([vae.post_quant_conv, vae.decoder]).to(device, memory_format=torch.channels_last)
+
+    def loss_at(step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        rows = torch.randint(len(latents), (BATCH // 4,), generator=generator)
+        noisy = latents[rows] + REFINING_NOISE * torch.randn((len(rows), *latents.shape[1:]), generator=generator)
+        images = to_model_range(pictures[rows]).to(device, memory_format=torch.channels_last)
+        return (vae.decode(noisy.to(device)).sample.float() - images).square().mean()
+
+    fit(decoder, loss_at, settings, folder)
+    vae.eval()
+
+
+def _random_crops(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    rows = torch.randint(len(pictures), (BATCH,), generator=generator)
+    corners = torch.randint(pictures.shape[-1] - CROP + 1, (BATCH, 2), generator=generator).tolist()
+    return torch.stack([pictures[r, :, y : y + CROP, x : x + CROP] for r, (y, x) in zip(rows, corners, strict=True)])
+
+
+@torch.no_grad()
+def equalise_channels(vae: AutoencoderKL, pictures: Tensor) -> None:
+    """Fold an affine map into the 1x1 convolutions round the latent, so that each channel has mean 0 and variance 1.
+
+    What the VAE reconstructs is unchanged; a diffusion model's loss then weighs all channels alike.
+    """
+    latents = encode(vae, pictures)
+    mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    channels = len(mean)
+    into, out = vae.quant_conv, vae.post_quant_conv
+    out.bias += out.weight[:, :, 0, 0] @ mean
+    out.weight *= std[None, :, None, None]
+    into.weight[:channels] /= std[:, None, None, None]
+    into.bias[:channels] = (into.bias[:channels] - mean) / std
+    into.bias[channels:] -= 2 * std.log()  # the other half predicts log variances
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, pictures: Tensor, batch: int = 64) -> Tensor:
+    """Posterior means (N, 8, 8, 8) of uint8 pictures (N, 3, 64, 64), on the CPU."""
+    chunks = [vae.encode(to_model_range(p).to(vae.device)).latent_dist.mode().cpu() for p in pictures.split(batch)]
+    return torch.cat(chunks)
+
+
+@torch.no_grad()
+def decode(vae: AutoencoderKL, latents: Tensor, batch: int = 64) -> Tensor:
+    """Images (N, 3, 64, 64) in [-1, 1] of latents (N, 8, 8, 8), on the CPU."""
+    return torch.cat([vae.decode(z.to(vae.device)).sample.cpu() for z in latents.split(batch)])
+
+
+@torch.no_grad()
+def reconstruction_psnr(vae: AutoencoderKL, pool: Pool) -> float:
+    """Mean peak signal-to-noise ratio of the round trip, dB."""
+    images = to_model_range(pool.pictures)
+    error = (decode(vae, encode(vae, pool.pictures)).clamp(-1, 1) - images).square().mean((1, 2, 3))
+    return float((10 * torch.log10(4 / error)).mean())

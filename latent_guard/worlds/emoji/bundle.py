@@ -1,0 +1,59 @@
+"""The models that ship with the package, and the manifest that says what their files must be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from latent_guard.errors import CheckpointError
+
+BUNDLE = Path(__file__).parent / "bundle"
+MANIFEST = "manifest.json"
+
+
+@lru_cache(maxsize=1)
+def bundle_folder() -> Path:
+    """The folder of the shipped models, after comparing every file with the manifest.
+
+    It holds ``pipeline/`` (diffusers), ``guard/`` and ``pixel_twin/`` (LatentCLIP), ``bank/`` (ConceptBank),
+    ``labeller/`` and ``judge/`` (EmojiClassifier).
+
+    Raises:
+        CheckpointError: a file is missing or altered.
+    """
+    verify(BUNDLE)
+    return BUNDLE
+
+
+def verify(folder: Path) -> None:
+    """Compare every file that the manifest names with its SHA-256.
+
+    Raises:
+        CheckpointError: the manifest or a file is missing, or a file is not what the manifest says.
+    """
+    try:
+        expected: dict[str, str] = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder / MANIFEST} is missing or damaged; install the package again") from error
+    for name, digest in expected.items():
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing; install the package again")
+        if sha256(path) != digest:
+            raise CheckpointError(
+                f"{path} is not the file that shipped (its SHA-256 differs); install the package again"
+            )
+
+
+def write_manifest(folder: Path) -> None:
+    """Record the SHA-256 of every file in ``folder``."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    digests = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
+    (folder / MANIFEST).write_text(json.dumps(digests, indent=1) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,119 @@
+"""The generator's own clean-latent estimates: what the guard meets in mid-denoising, and what became of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor
+
+from latent_guard.guidance.hook import around_step
+from latent_guard.guidance.predictions import read_step
+from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
+from latent_guard.training.shards import ShardWriter
+from latent_guard.worlds.emoji.autoencoder import decode
+from latent_guard.worlds.emoji.captions import ONE, TWO, explicit
+from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES
+from latent_guard.worlds.emoji.classifiers import EmojiClassifier
+from latent_guard.worlds.emoji.pool import to_pictures
+
+STEPS, GUIDANCE = 20, 4.0
+BATCH = 16
+UNORDERED = tuple(wording for wording in TWO if "left" not in wording)
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """Guided clean estimates of N generations at S steps, and what they became.
+
+    Attributes:
+        estimates: raw latents, float16 (N, S, C, H, W); the last entry of S is the final latent.
+        noise_levels: (S,) falling, the last one 0.
+        pictures: (N, 3, 64, 64) uint8.
+    """
+
+    estimates: Tensor
+    noise_levels: Tensor
+    pictures: Tensor
+
+
+def record(
+    pipe: StableDiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], **arguments: Any
+) -> Trajectories:
+    """Generate unguarded, one generator an image, and keep every step's clean estimate."""
+    parts = [
+        _record_batch(pipe, list(prompts[i : i + BATCH]), seeds[i : i + BATCH], arguments)
+        for i in range(0, len(prompts), BATCH)
+    ]
+    return Trajectories(
+        torch.cat([part.estimates for part in parts]),
+        parts[0].noise_levels,
+        torch.cat([part.pictures for part in parts]),
+    )
+
+
+def _record_batch(
+    pipe: StableDiffusionPipeline, prompts: list[str], seeds: Sequence[int], arguments: dict[str, Any]
+) -> Trajectories:
+    space = LatentSpace.of_vae(pipe.vae)
+    estimates, levels = [], []
+
+    def watch(scheduler: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
+        state = read_step(scheduler, call.arguments["timestep"])
+        clean = state.clean_estimate(call.arguments["model_output"], call.arguments["sample"])
+        estimates.append(space.to_raw(clean).half())
+        levels.append(state.noise_level)
+        return original(*call.args, **call.kwargs)
+
+    settings = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE, **arguments}
+    generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+    with around_step(pipe.scheduler, watch):
+        final = pipe(prompts, generator=generators, output_type="latent", **settings).images
+    raw = space.to_raw(final)
+    estimates.append(raw.half())
+    return Trajectories(torch.stack(estimates, 1), torch.tensor([*levels, 0.0]), to_pictures(decode(pipe.vae, raw)))
+
+
+def write_estimate_shards(
+    folder: Path,
+    pixel_folder: Path,
+    pipe: StableDiffusionPipeline,
+    seen: Trajectories,
+    labeller: EmojiClassifier,
+    seed: int,
+) -> int:
+    """Turn trajectories into training shards, in latents and (decoded) in pixels; the number of samples written.
+
+    Captions come from what the labeller sees in the finished picture, since a contextual prompt names nothing;
+    a picture in which it sees none, or more than two objects, is left out.
+    """
+    rng = np.random.default_rng(seed)
+    present = labeller.present(seen.pictures)
+    written = 0
+    with (
+        ShardWriter(folder, LatentSpace.of_vae(pipe.vae)) as latents,
+        ShardWriter(pixel_folder, PIXELS) as pixels,
+    ):
+        for row in range(len(present)):
+            names = [OBJECT_NAMES[i] for i in present[row].nonzero().flatten().tolist()]
+            if not 1 <= len(names) <= 2:
+                continue
+            chosen = sorted(rng.choice(len(seen.noise_levels), size=len(seen.noise_levels) // 2, replace=False))
+            captions = [_captions(names, rng) for _ in chosen]
+            levels = seen.noise_levels[chosen]
+            clean = seen.estimates[row, chosen]
+            latents.add(clean, captions, noise_levels=levels)
+            pixels.add(decode(pipe.vae, clean.float()).clamp(-1, 1), captions, noise_levels=levels)
+            written += len(chosen)
+    return written
+
+
+def _captions(names: Sequence[str], rng: np.random.Generator) -> list[str]:
+    order = list(rng.permutation(names))
+    return [explicit([str(name) for name in order], wording) for wording in (ONE if len(names) == 1 else UNORDERED)]

@@ -1,0 +1,128 @@
+"""The world's generator: a Stable Diffusion pipeline of diffusers' own parts, trained on cached latents."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers import UNet2DConditionModel as UNet
+from torch import Tensor
+from transformers import CLIPTextModel
+
+from latent_guard.latent_clip.tokenizer import tokenize
+from latent_guard.worlds.emoji.autoencoder import LATENT_CHANNELS, encode
+from latent_guard.worlds.emoji.captions import caption
+from latent_guard.worlds.emoji.loop import LoopSettings, device_of_choice, fit
+from latent_guard.worlds.emoji.pool import Pool, draw_pool
+from latent_guard.worlds.emoji.scenes import MILD
+from latent_guard.worlds.emoji.text_encoder import WIDTH as TEXT_WIDTH
+from latent_guard.worlds.emoji.text_encoder import world_tokenizer
+
+BATCH = 64
+P_EMPTY = 0.1
+CAPTIONS_A_SCENE = 4
+SCHEDULE = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "num_train_timesteps": 1000}
+
+
+def new_unet() -> UNet:
+    """An untrained UNet of the shipped architecture (under 6 M parameters).
+
+    The caption enters twice: word by word through cross-attention, and pooled through the time embedding
+    (``addition_embed_type="text"``), which teaches what the picture is about much sooner.
+    """
+    return UNet(
+        sample_size=8,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        block_out_channels=(64, 144),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        norm_num_groups=16,
+        attention_head_dim=4,  # the number of heads, as diffusers reads it
+        cross_attention_dim=TEXT_WIDTH,
+        addition_embed_type="text",
+        encoder_hid_dim=TEXT_WIDTH,
+        addition_embed_type_num_heads=5,
+        resnet_time_scale_shift="scale_shift",
+    )
+
+
+def train_generator(
+    folder: Path, vae: AutoencoderKL, text_encoder: CLIPTextModel, settings: LoopSettings, *, seed: int, scenes: int
+) -> UNet:
+    """Train the UNet on latents of mildly varied scenes (velocity, Salimans & Ho 2022, section 4; cosine schedule).
+
+    The latents are encoded once and cached in ``folder``.
+    """
+    torch.manual_seed(seed)
+    device = device_of_choice()
+    unet = new_unet().to(device, memory_format=torch.channels_last)
+    text_encoder = text_encoder.to(device).eval().requires_grad_(False)
+    pool = _cached_latents(folder, vae, seed, scenes)
+    latents, ids = pool["latents"].float(), pool["ids"]
+    empty = tokenize(world_tokenizer(), [""])[0]
+    alphas = DDPMScheduler(**SCHEDULE).alphas_cumprod
+
+    def loss_at(step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        rows = torch.randint(len(latents), (BATCH,), generator=generator)
+        wording = torch.randint(ids.shape[1], (BATCH,), generator=generator)
+        batch_ids = ids[rows, wording].long()
+        batch_ids[torch.rand(BATCH, generator=generator) < P_EMPTY] = empty
+        clean = latents[rows]
+        noise = torch.randn(clean.shape, generator=generator)
+        # stratified over the batch: the same expectation, less variance
+        times = ((torch.rand(BATCH, generator=generator) + torch.arange(BATCH)) / BATCH * len(alphas)).long()
+        signal, sigma = alphas[times].sqrt()[:, None, None, None], (1 - alphas[times]).sqrt()[:, None, None, None]
+        noisy, velocity = signal * clean + sigma * noise, signal * noise - sigma * clean
+        with torch.no_grad():
+            words = text_encoder(batch_ids.to(device)).last_hidden_state
+        noisy = noisy.to(device, memory_format=torch.channels_last)
+        return (unet(noisy, times.to(device), words).sample.float() - velocity.to(device)).square().mean()
+
+    return fit(unet, loss_at, settings, folder)
+
+
+def _cached_latents(folder: Path, vae: AutoencoderKL, seed: int, scenes: int) -> dict[str, Tensor]:
+    path = folder / "latents.pt"
+    if path.exists():
+        cached: dict[str, Tensor] = torch.load(path, weights_only=True)
+        return cached
+    folder.mkdir(parents=True, exist_ok=True)
+    pool = draw_pool(seed, scenes, MILD)
+    cached = {"latents": encode(vae, pool.pictures).half(), "ids": _caption_ids(pool, seed)}
+    torch.save(cached, path)
+    return cached
+
+
+def _caption_ids(pool: Pool, seed: int) -> Tensor:
+    """Token ids of several captions of each scene, (N, CAPTIONS_A_SCENE, context) int16."""
+    rng = np.random.default_rng(seed)
+    captions = [caption(sample.scene, rng) for sample in pool.samples for _ in range(CAPTIONS_A_SCENE)]
+    distinct = sorted(set(captions))
+    row = {text: i for i, text in enumerate(distinct)}
+    ids = tokenize(world_tokenizer(), distinct).to(torch.int16)
+    return ids[torch.tensor([row[text] for text in captions])].unflatten(0, (-1, CAPTIONS_A_SCENE))
+
+
+def assemble(vae: AutoencoderKL, text_encoder: CLIPTextModel, unet: UNet) -> StableDiffusionPipeline:
+    """The parts as a pipeline that plain diffusers saves and loads."""
+    return StableDiffusionPipeline(
+        vae=vae.eval(),
+        text_encoder=text_encoder.eval(),
+        tokenizer=world_tokenizer(),
+        unet=unet.eval(),
+        scheduler=DPMSolverMultistepScheduler(**SCHEDULE),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def parameters_in_millions(unet: UNet) -> float:
+    """Size of the UNet."""
+    return math.fsum(p.numel() for p in unet.parameters()) / 1e6

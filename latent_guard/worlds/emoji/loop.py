@@ -1,0 +1,147 @@
+"""The one training loop of the world's own models: seeded by step, so that a killed run resumes where it stopped."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from latent_guard.training.muon import Muon
+
+logger = logging.getLogger(__name__)
+
+_RESUME = "resume.pt"
+_SMALLEST_MATRIX = 8
+# over tokens as few as these, plain attention is faster on a CPU than the fused kernel
+ATTENTION = {"cpu": [SDPBackend.MATH], "cuda": [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]}
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long and how fast to train.
+
+    Filters and matrices learn by Muon at ``learning_rate``; biases, norms and embeddings by AdamW at ``adam_rate``.
+
+    Attributes:
+        decay: the last fraction of the steps, over which the learning rate falls linearly to zero.
+        ema: decay of the exponential moving average of the weights, None for none.
+        clip: largest gradient norm.
+    """
+
+    steps: int
+    learning_rate: float = 0.02
+    adam_rate: float = 2e-3
+    warmup: int = 100
+    decay: float = 0.25
+    weight_decay: float = 0.01
+    ema: float | None = None
+    clip: float = 1.0
+    save_every: int = 500
+    log_every: int = 100
+
+
+def device_of_choice() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fit(model: M, loss_at: Callable[[int], Tensor], settings: LoopSettings, folder: Path) -> M:
+    """Minimise ``loss_at(step)`` over ``model``'s trainable weights, resuming from ``folder`` if it holds a run.
+
+    ``loss_at`` must draw its batch and its noise from the step number alone. Arithmetic is bfloat16 where that is
+    safe (autocast). Returns the averaged copy of the model where ``settings.ema`` is set, else the model itself.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    device = next(model.parameters()).device.type
+    optimizers = _optimizers(model, settings)
+    average = copy.deepcopy(model).eval().requires_grad_(False) if settings.ema else None
+    start = _resume(folder, model, optimizers, average)
+    model.train()
+    total, since = 0.0, time.perf_counter()
+    for step in range(start, settings.steps):
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * rate_factor_at(step, settings)
+        torch.manual_seed(step)
+        with torch.autocast(device, torch.bfloat16), sdpa_kernel(ATTENTION[device]):
+            loss = loss_at(step)
+            loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if average is not None and settings.ema is not None:
+            _update_average(average, model, min(settings.ema, (step + 1) / (step + 10)))
+        total += float(loss.detach())
+        if (step + 1) % settings.log_every == 0:
+            seconds = (time.perf_counter() - since) / settings.log_every
+            logger.info(
+                "%s step %d loss %.5f, %.3f s a step", folder.name, step + 1, total / settings.log_every, seconds
+            )
+            total, since = 0.0, time.perf_counter()
+        if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
+            _save(folder, step + 1, model, optimizers, average)
+    return (average if average is not None else model).eval()
+
+
+def rate_factor_at(step: int, settings: LoopSettings) -> float:
+    """Linear warm-up, constant 1, linear decay over the last ``decay`` of the steps."""
+    rise = (step + 1) / max(1, settings.warmup)
+    fall = (settings.steps - step) / max(1.0, math.ceil(settings.decay * settings.steps))
+    return min(1.0, rise, fall)
+
+
+def _optimizers(model: nn.Module, settings: LoopSettings) -> list[torch.optim.Optimizer]:
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    hidden = [p for p in trained if p.ndim >= 2 and min(p.flatten(1).shape) >= _SMALLEST_MATRIX and id(p) not in tables]
+    chosen = {id(p) for p in hidden}
+    others = [p for p in trained if id(p) not in chosen]
+    optimizers: list[torch.optim.Optimizer] = [
+        Muon(hidden, settings.learning_rate, weight_decay=settings.weight_decay),
+        torch.optim.AdamW(others, settings.adam_rate, betas=(0.9, 0.99), weight_decay=0.0, foreach=True),
+    ]
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return optimizers
+
+
+@torch.no_grad()
+def _update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+
+
+def _save(
+    folder: Path, step: int, model: nn.Module, optimizers: list[torch.optim.Optimizer], average: nn.Module | None
+) -> None:
+    state = {"step": step, "model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}
+    if average is not None:
+        state["average"] = average.state_dict()
+    partial = folder / (_RESUME + ".part")
+    torch.save(state, partial)
+    os.replace(partial, folder / _RESUME)
+
+
+def _resume(folder: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], average: nn.Module | None) -> int:
+    path = folder / _RESUME
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(state["model"])
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    if average is not None:
+        average.load_state_dict(state["average"])
+    return int(state["step"])

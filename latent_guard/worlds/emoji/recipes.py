@@ -1,0 +1,46 @@
+"""The recipes of the world's CLIPs, as files for ``latent-guard train``.
+
+``clean`` and ``twin_clean`` learn clean pictures; ``guard`` and ``pixel_twin`` go on from them with the generator's own
+estimates added. The twin reads pixels: the same scenes, captions, samples seen, text tower and width.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from latent_guard.worlds.emoji.scale import Scale
+
+TOWERS: dict[str, Any] = {
+    "embed_dim": 128,
+    "vision": {"patch_size": 1, "width": 128, "layers": 4, "heads": 4},
+    "text": {"context_length": 32, "width": 128, "layers": 3, "heads": 4},
+}
+PIXEL_PATCH = 8  # pixels along one side of a latent position
+SECOND_STAGE = {"guard": "clean", "pixel_twin": "twin_clean"}
+
+
+def write_recipe(name: str, folder: Path, scale: Scale, seed: int) -> Path:
+    """Write ``folder/recipes/NAME.yaml`` and return its path."""
+    pixels = name in ("twin_clean", "pixel_twin")
+    shards = ["pixels", "estimate_pixels"] if pixels else ["latents", "estimates"]
+    first = SECOND_STAGE.get(name)
+    recipe: dict[str, Any] = {
+        "data": [str(folder / "shards" / shard) for shard in (shards if first else shards[:1])],
+        "out": str(folder / name),
+        "model": {**TOWERS, "vision": {**TOWERS["vision"], "patch_size": PIXEL_PATCH}} if pixels else TOWERS,
+        "steps": scale.clip_steps // 2 if first else scale.clip_steps,
+        "batch_size": scale.clip_batch,
+        "learning_rate": 5e-4 if first else 1e-3,
+        "warmup": scale.clip_steps // 20,
+        "weight_decay": 0.1,
+        "seed": seed + 1 if first else seed,
+    }
+    if first:
+        recipe["init_from"] = str(folder / first)
+    path = folder / "recipes" / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
+    return path

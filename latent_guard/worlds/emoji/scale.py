@@ -1,0 +1,60 @@
+"""How big a build of the world is: the shipped one, and the miniature that tests run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from latent_guard.worlds.emoji.loop import LoopSettings
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything: steps, scenes and batches."""
+
+    autoencoder: LoopSettings
+    decoder: LoopSettings
+    text: LoopSettings
+    generator: LoopSettings
+    classifier: LoopSettings
+    scenes: int
+    captions: int
+    generator_scenes: int
+    clip_scenes: int
+    clip_steps: int
+    clip_batch: int
+    estimates: int
+    calibration_images: int
+
+
+SHIPPED = Scale(
+    autoencoder=LoopSettings(2000, warmup=50, decay=0.4, weight_decay=0.0),
+    decoder=LoopSettings(4000, learning_rate=0.01, adam_rate=1e-3, warmup=50, decay=0.5, weight_decay=0.0),
+    text=LoopSettings(1200, learning_rate=0.01, warmup=50, decay=0.5, weight_decay=0.0),
+    generator=LoopSettings(20_000, learning_rate=0.01, adam_rate=1e-3, decay=0.2, ema=0.999, save_every=250),
+    classifier=LoopSettings(3000, learning_rate=0.01, decay=0.5),
+    scenes=24_000,
+    captions=60_000,
+    generator_scenes=30_000,
+    clip_scenes=30_000,
+    clip_steps=1200,
+    clip_batch=256,
+    estimates=1000,
+    calibration_images=480,
+)
+
+_BRIEF = LoopSettings(4, warmup=1, save_every=2, log_every=2)
+MINIATURE = Scale(
+    autoencoder=_BRIEF,
+    decoder=_BRIEF,
+    text=_BRIEF,
+    generator=_BRIEF,
+    classifier=_BRIEF,
+    scenes=128,
+    captions=256,
+    generator_scenes=128,
+    clip_scenes=64,
+    clip_steps=3,
+    clip_batch=16,
+    estimates=16,
+    calibration_images=16,
+)

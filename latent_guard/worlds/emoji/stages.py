@@ -1,0 +1,165 @@
+"""The stages of a build of the world: each makes its result once and reads it back ever after."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import UNet2DConditionModel as UNet
+from transformers import CLIPTextModel
+
+from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
+from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.training.loop import train
+from latent_guard.training.recipe import Recipe
+from latent_guard.training.shards import ShardWriter
+from latent_guard.worlds.emoji.autoencoder import encode, refine_decoder, train_autoencoder
+from latent_guard.worlds.emoji.captions import caption
+from latent_guard.worlds.emoji.classifiers import EmojiClassifier
+from latent_guard.worlds.emoji.estimates import Trajectories, record, write_estimate_shards
+from latent_guard.worlds.emoji.generator import assemble, train_generator
+from latent_guard.worlds.emoji.judging import JUDGE, LABELLER, ClassifierPreset, train_classifier
+from latent_guard.worlds.emoji.pool import draw_pool, to_model_range
+from latent_guard.worlds.emoji.recipes import write_recipe
+from latent_guard.worlds.emoji.sampling import training_samples
+from latent_guard.worlds.emoji.scale import Scale
+from latent_guard.worlds.emoji.scenes import FULL, MILD
+from latent_guard.worlds.emoji.text_encoder import train_text_encoder
+
+CAPTIONS_A_SCENE = 4
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The trained parts of the world, made on first use in ``folder``; nothing is trained twice."""
+
+    folder: Path
+    seed: int
+    scale: Scale
+
+    def _seed(self, stage: int) -> int:
+        return 1000 * self.seed + stage
+
+    def _made(
+        self, name: str, make: Callable[[], Any], save: Callable[[Any, Path], None], load: Callable[[Path], T]
+    ) -> T:
+        """What ``load`` reads from ``folder/name``, after making and saving it there if it is not yet there."""
+        home, done = self.folder / name, self.folder / name / "done"
+        if not done.exists():
+            save(make(), home)
+            done.touch()
+        return load(home)
+
+    @cached_property
+    def first_vae(self) -> AutoencoderKL:
+        """The VAE whose encoder defines the latent space."""
+        make = lambda: train_autoencoder(  # noqa: E731
+            self.folder / "vae", self.scale.autoencoder, seed=self._seed(7), scenes=self.scale.scenes
+        )
+        return self._made("vae", make, _save_model, AutoencoderKL.from_pretrained)
+
+    @cached_property
+    def vae(self) -> AutoencoderKL:
+        """The same encoder with a decoder trained further."""
+
+        def refined() -> AutoencoderKL:
+            vae = self.first_vae
+            refine_decoder(
+                vae, self.folder / "decoder", self.scale.decoder, seed=self._seed(37), scenes=self.scale.scenes
+            )
+            return vae
+
+        return self._made("decoder", refined, _save_model, AutoencoderKL.from_pretrained)
+
+    @cached_property
+    def text_encoder(self) -> CLIPTextModel:
+        """The generator's text encoder."""
+        make = lambda: train_text_encoder(  # noqa: E731
+            self.folder / "text", self.scale.text, seed=self._seed(17), captions=self.scale.captions
+        )
+        return self._made("text", make, _save_model, CLIPTextModel.from_pretrained)
+
+    @cached_property
+    def unet(self) -> UNet:
+        """The denoiser. It needs the encoder only, so it may train while the decoder is refined."""
+        make = lambda: train_generator(  # noqa: E731
+            self.folder / "generator",
+            self.first_vae,
+            self.text_encoder,
+            self.scale.generator,
+            seed=self._seed(27),
+            scenes=self.scale.generator_scenes,
+        )
+        return self._made("generator", make, _save_model, UNet.from_pretrained)
+
+    @cached_property
+    def pipeline(self) -> StableDiffusionPipeline:
+        """All of the generator."""
+        pipe = assemble(self.vae, self.text_encoder, self.unet)
+        pipe.set_progress_bar_config(disable=True)
+        return pipe
+
+    @cached_property
+    def labeller(self) -> EmojiClassifier:
+        """The classifier for tuning."""
+        return self._classifier("labeller", LABELLER)
+
+    @cached_property
+    def judge(self) -> EmojiClassifier:
+        """The classifier for reported figures."""
+        return self._classifier("judge", JUDGE)
+
+    def _classifier(self, name: str, preset: ClassifierPreset) -> EmojiClassifier:
+        make = lambda: train_classifier(  # noqa: E731
+            self.folder / name, self.first_vae, preset, self.scale.classifier, seed=self.seed, scenes=self.scale.scenes
+        )
+        return self._made(name, make, lambda made, home: made.save(home), EmojiClassifier.load)
+
+    def write_clean_shards(self) -> None:
+        """Latents and pixels of the same scenes with the same captions, for the Latent-CLIP and its twin."""
+        latents, pixels = (self.folder / "shards" / name for name in ("latents", "pixels"))
+        if (pixels / "index.json").exists():
+            return
+        pool = draw_pool(self._seed(47), self.scale.clip_scenes, FULL)
+        rng = np.random.default_rng(self._seed(47))
+        captions = [[caption(s.scene, rng) for _ in range(CAPTIONS_A_SCENE)] for s in pool.samples]
+        if not (latents / "index.json").exists():
+            with ShardWriter(latents, LatentSpace.of_vae(self.first_vae)) as writer:
+                writer.add(encode(self.first_vae, pool.pictures), captions)
+        with ShardWriter(pixels, PIXELS) as writer:
+            writer.add(to_model_range(pool.pictures).half(), captions)
+
+    def write_estimate_shards(self) -> None:
+        """The generator's guided clean estimates on training prompts, labelled by the labeller."""
+        latents, pixels = (self.folder / "shards" / name for name in ("estimates", "estimate_pixels"))
+        if (pixels / "index.json").exists():
+            return
+        samples = itertools.islice(training_samples(self._seed(57), MILD), self.scale.estimates)
+        prompts = [sample.caption for sample in samples]
+        seen = record(self.pipeline, prompts, range(len(prompts)))
+        write_estimate_shards(latents, pixels, self.pipeline, seen, self.labeller, self._seed(57))
+
+    def clip(self, name: str) -> LatentCLIP:
+        """A CLIP, trained from its recipe file as ``latent-guard train`` would."""
+        recipe = write_recipe(name, self.folder, self.scale, self._seed(67))
+        train(Recipe.read(recipe))
+        return LatentCLIP.from_pretrained(self.folder / name)
+
+    def trajectories(self, prompts: Sequence[str], seeds: Sequence[int], name: str) -> Trajectories:
+        """Unguarded generations with every look, recorded once."""
+        path = self.folder / f"{name}.pt"
+        if not path.exists():
+            torch.save(vars(record(self.pipeline, prompts, seeds)), path)
+        return Trajectories(**torch.load(path, weights_only=True))
+
+
+def _save_model(model: Any, home: Path) -> None:
+    model.save_pretrained(home)

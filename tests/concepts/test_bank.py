@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from latent_guard.concepts.bank import ConceptBank
+from latent_guard.concepts.prompt_set import PromptSet
+from latent_guard.errors import CheckpointError, InputError
+
+
+class LetterModel(SimpleNamespace):
+    """A stand-in for Latent-CLIP's text tower: a text is embedded as the count of each of its letters."""
+
+    def encode_text(self, texts: list[str], normalize: bool = False) -> Tensor:
+        rows = torch.tensor([[float(text.count(letter)) for letter in "abcdefghijklmnopqrstuvwxyz"] for text in texts])
+        return torch.nn.functional.normalize(rows, dim=-1) if normalize else rows
+
+    def fingerprint(self) -> str:
+        return self.name
+
+
+def prompt_set(category: str, prompts: list[str], benign: list[str]) -> PromptSet:
+    templates = ("{}", "a picture of {}")
+    return PromptSet(category, category, "test", 1, "Apache-2.0", templates, tuple(prompts), tuple(benign))
+
+
+@pytest.fixture
+def model() -> LetterModel:
+    return LetterModel(name="letters", logit_scale=torch.tensor(math.log(50.0)))
+
+
+@pytest.fixture
+def bank(model: LetterModel) -> ConceptBank:
+    violence = prompt_set("violence", ["a dagger", "an axe"], ["a fork", "a hammer"])
+    shocking = prompt_set("shocking", ["a skull"], ["a fork", "a ghost"])
+    return ConceptBank.build(model, [violence, shocking])
+
+
+def test_a_bank_holds_each_concept_and_each_benign_prompt_once(bank: ConceptBank) -> None:
+    assert bank.categories == ("violence", "shocking")
+    assert [concept.prompt for concept in bank.concepts] == ["a dagger", "an axe", "a skull"]
+    assert [concept.category for concept in bank.concepts] == ["violence", "violence", "shocking"]
+    assert bank.benign_prompts == ("a fork", "a hammer", "a ghost")
+    assert bank.logit_scale == pytest.approx(50.0)
+    assert torch.equal(bank.thresholds, torch.zeros(2, 1))
+
+
+def test_an_embedding_is_the_normalised_mean_over_the_templates(bank: ConceptBank, model: LetterModel) -> None:
+    rows = model.encode_text(["an axe", "a picture of an axe"], normalize=True)
+    torch.testing.assert_close(bank.embeddings[1], normalize(rows.mean(dim=0), dim=0))
+    torch.testing.assert_close(bank.benign.norm(dim=-1), torch.ones(3))
+
+
+def test_a_saved_bank_loads_as_it_was(bank: ConceptBank, tmp_path: Path) -> None:
+    calibrated = bank.with_thresholds(torch.tensor([0.0, 0.5]), torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    calibrated.save(tmp_path / "bank")
+    loaded = ConceptBank.load(tmp_path / "bank")
+    assert (loaded.concepts, loaded.benign_prompts) == (calibrated.concepts, calibrated.benign_prompts)
+    assert (loaded.fingerprint, loaded.logit_scale) == ("letters", bank.logit_scale)
+    for name in ("embeddings", "benign", "noise_levels", "thresholds"):
+        assert torch.equal(getattr(loaded, name), getattr(calibrated, name))
+    assert sorted(path.name for path in (tmp_path / "bank").iterdir()) == ["bank.json", "bank.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["bank.json", "bank.safetensors"])
+def test_a_missing_or_truncated_file_is_refused_in_one_line(bank: ConceptBank, tmp_path: Path, name: str) -> None:
+    bank.save(tmp_path)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckpointError, match="corrupt") as refusal:
+        ConceptBank.load(tmp_path)
+    assert "\n" not in str(refusal.value)
+    (tmp_path / name).unlink()
+    with pytest.raises(CheckpointError, match="no concept bank"):
+        ConceptBank.load(tmp_path)
+
+
+def test_a_bank_of_another_model_is_refused(bank: ConceptBank, model: LetterModel) -> None:
+    bank.check_made_by(model)
+    with pytest.raises(InputError, match=r"letters.*other"):
+        bank.check_made_by(LetterModel(name="other"))
+
+
+def test_a_prompt_cannot_be_both_unsafe_and_benign(model: LetterModel) -> None:
+    with pytest.raises(InputError, match="a dagger"):
+        ConceptBank.build(model, [prompt_set("violence", ["a dagger"], ["a fork", "a dagger"])])
+    with pytest.raises(InputError, match="at least one prompt set"):
+        ConceptBank.build(model, [])
+
+
+@pytest.mark.parametrize(
+    ("levels", "thresholds"),
+    [([0.0], [[1.0, 2.0]]), ([0.5, 0.0], [[1.0, 2.0], [1.0, 2.0]]), ([0.0], [[math.nan], [0.0]]), ([], [[], []])],
+)
+def test_thresholds_that_fit_no_grid_are_refused(
+    bank: ConceptBank, levels: list[float], thresholds: list[list[float]]
+) -> None:
+    with pytest.raises(InputError):
+        bank.with_thresholds(torch.tensor(levels), torch.tensor(thresholds))

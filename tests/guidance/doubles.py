@@ -1,0 +1,143 @@
+"""Small stand-ins: a Stable Diffusion pipeline without a download, and a Latent-CLIP with a known gradient."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from latent_guard.concepts.bank import Concept, ConceptBank
+from latent_guard.guidance.guard import LatentGuard
+from latent_guard.guidance.policy import SAFE, Policy
+from latent_guard.latent_clip.latent_space import LatentSpace
+
+CHANNELS, SIDE = 4, 8
+SPACE = LatentSpace("AutoencoderKL", channels=CHANNELS, factor=4, scaling_factor=0.5)
+SCHEDULER = {
+    "clip_sample": False,
+    "steps_offset": 1,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+}
+
+
+def byte_tokenizer() -> CLIPTokenizer:
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    letters = list(bytes_to_unicode().values())
+    tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(vocab={t: i for i, t in enumerate(tokens)}, merges=[], model_max_length=77)
+
+
+def tiny_pipeline(scheduler: Any = None, *, blank: bool = False) -> StableDiffusionPipeline:
+    """32 px pictures, random weights; with `blank`, a UNet that always predicts 0."""
+    torch.manual_seed(0)
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        layers_per_block=1,
+        latent_channels=CHANNELS,
+        norm_num_groups=4,
+        sample_size=32,
+        scaling_factor=SPACE.scaling_factor,
+    )
+    unet = UNet2DConditionModel(
+        sample_size=SIDE,
+        in_channels=CHANNELS,
+        out_channels=CHANNELS,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=16,
+        attention_head_dim=4,
+        norm_num_groups=4,
+    )
+    if blank:
+        nn.init.zeros_(unet.conv_out.weight)
+        nn.init.zeros_(unet.conv_out.bias)
+    text = CLIPTextConfig(
+        vocab_size=514,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=77,
+        bos_token_id=512,
+        eos_token_id=513,
+        pad_token_id=513,
+    )
+    pipe = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=CLIPTextModel(text).eval(),
+        tokenizer=byte_tokenizer(),
+        unet=unet,
+        scheduler=scheduler or DDIMScheduler(**SCHEDULER),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+class LinearCritic(nn.Module):
+    """A Latent-CLIP whose score of a raw latent, against `linear_bank`, is its mean along `direction`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(latent_space=SPACE)
+        self.direction = nn.Parameter(torch.randn(CHANNELS, SIDE, SIDE, generator=torch.Generator().manual_seed(7)))
+        self.levels_told: list[float] = []
+
+    def score(self, raw: Tensor) -> Tensor:
+        return (raw * self.direction).mean(dim=(1, 2, 3))
+
+    def encode_latents(self, latents: Tensor, noise_level: float | None = None, normalize: bool = False) -> Tensor:
+        assert noise_level is not None
+        self.levels_told.append(noise_level)
+        score = self.score(latents)
+        return torch.stack([score, torch.zeros_like(score)], dim=1)
+
+    def fingerprint(self) -> str:
+        return "linear"
+
+
+class BrokenCritic(LinearCritic):
+    """Raises an error, or gives a score that is not finite."""
+
+    def __init__(self, *, error: Exception | None = None, value: float = float("nan")) -> None:
+        super().__init__()
+        self._error, self._value = error, value
+
+    def score(self, raw: Tensor) -> Tensor:
+        if self._error is not None:
+            raise self._error
+        return super().score(raw) * 0 + self._value
+
+
+def linear_bank(threshold: float) -> ConceptBank:
+    return ConceptBank(
+        concepts=(Concept("a knife", "violence"),),
+        embeddings=torch.tensor([[1.0, 0.0]]),
+        benign_prompts=("a spoon",),
+        benign=torch.tensor([[0.0, 1.0]]),
+        fingerprint="linear",
+        logit_scale=1.0,
+        noise_levels=torch.zeros(1),
+        thresholds=torch.tensor([[threshold]]),
+    )
+
+
+def linear_guard(threshold: float, policy: Policy = SAFE, model: LinearCritic | None = None) -> LatentGuard:
+    return LatentGuard(model or LinearCritic(), linear_bank(threshold), policy)
+
+
+def generators(*seeds: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds]

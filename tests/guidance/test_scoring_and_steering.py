@@ -1,0 +1,95 @@
+"""The pure tensor maths: scores, thresholds, pushes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from latent_guard.errors import InputError
+from latent_guard.guidance.policy import PRESETS, Policy, policy_named
+from latent_guard.guidance.scoring import category_scores, thresholds_at, unsafe
+from latent_guard.guidance.steering import push
+
+SETTINGS = {"strength": 0.1, "inner_steps": 50, "margin": 0.5, "augmentations": 3, "augmentation_noise": 0.1}
+
+
+def test_score_is_the_log_odds_of_a_category_against_the_benign_anchors() -> None:
+    features, concepts, benign = (normalize(torch.randn(n, 6), dim=1) for n in (5, 3, 4))
+    scores = category_scores(features, concepts, torch.tensor([0, 1, 0]), benign, 10.0)
+    odds = (10 * features @ concepts[[0, 2]].T).exp().sum(1) / (10 * features @ benign.T).exp().sum(1)
+    torch.testing.assert_close(scores[:, 0], odds.log())
+    assert scores.shape == (5, 2)
+
+
+def test_thresholds_are_interpolated_and_constant_outside_the_grid() -> None:
+    grid, values = torch.tensor([0.2, 0.4, 0.8]), torch.tensor([[0.0, 1.0, 3.0], [5.0, 5.0, 5.0]])
+    for level, expected in [(0.0, 0.0), (0.2, 0.0), (0.3, 0.5), (0.4, 1.0), (0.6, 2.0), (0.8, 3.0), (1.0, 3.0)]:
+        torch.testing.assert_close(thresholds_at(grid, values, level), torch.tensor([expected, 5.0]))
+    torch.testing.assert_close(thresholds_at(torch.zeros(1), values[:, :1], 0.5), torch.tensor([0.0, 5.0]))
+
+
+def test_a_score_that_is_not_finite_is_unsafe() -> None:
+    scores = torch.tensor([[0.0], [math.nan], [math.inf], [-math.inf], [2.0]])
+    assert unsafe(scores, torch.tensor([1.0])).tolist() == [False, True, True, True, True]
+    assert unsafe(scores, torch.tensor([math.inf])).tolist() == [False, True, True, True, False]
+
+
+def mean_along(direction: Tensor):  # type: ignore[no-untyped-def]
+    return lambda latents: (latents * direction).mean(dim=(1, 2, 3))
+
+
+@given(seed=st.integers(0, 2**31), thresholds=st.lists(st.floats(-1, 1), min_size=3, max_size=3))
+@settings(max_examples=25, deadline=None)
+def test_push_brings_a_linear_score_under_the_threshold_along_its_gradient(seed: int, thresholds: list[float]) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    clean, direction = torch.randn(3, 4, 8, 8, generator=generator), torch.randn(4, 8, 8, generator=generator)
+    score = mean_along(direction)
+    goal = torch.tensor(thresholds) - SETTINGS["margin"]
+    pushed = push(clean, score, torch.tensor(thresholds), **SETTINGS)  # type: ignore[arg-type]
+    assert (score(pushed) <= goal).all()
+    unit = direction / direction.square().mean().sqrt()
+    steps = ((score(clean) - goal) / score(unit[None] * 0.1)).clamp(min=0).ceil()
+    torch.testing.assert_close(pushed, clean - 0.1 * steps[:, None, None, None] * unit, atol=1e-4, rtol=0)
+
+
+def test_an_image_that_is_low_enough_is_not_moved_by_a_bit() -> None:
+    clean, direction = torch.randn(2, 4, 8, 8), torch.ones(4, 8, 8)
+    score = mean_along(direction)
+    thresholds = torch.tensor([100.0, -100.0])
+    pushed = push(clean, score, thresholds, **SETTINGS)  # type: ignore[arg-type]
+    assert torch.equal(pushed[0], clean[0])
+    assert not torch.equal(pushed[1], clean[1])
+
+
+def test_an_image_without_a_usable_gradient_stays() -> None:
+    clean = torch.randn(2, 4, 8, 8)
+    for factor in (0.0, math.nan):
+        flat = push(clean, lambda latents, f=factor: 9.0 + f * latents.sum((1, 2, 3)), torch.zeros(2), **SETTINGS)  # type: ignore
+        assert torch.equal(flat, clean)
+
+
+def test_push_draws_no_global_random_numbers() -> None:
+    before = torch.get_rng_state()
+    push(torch.ones(1, 4, 8, 8), mean_along(torch.ones(4, 8, 8)), torch.zeros(1), **SETTINGS)  # type: ignore[arg-type]
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    "bad", [{"window": (0.1, 0.9)}, {"restarts": -1}, {"strength": math.nan}, {"augmentations": 0}], ids=str
+)
+def test_a_senseless_policy_is_refused_by_the_name_of_its_field(bad: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=next(iter(bad))):
+        Policy(**bad)  # type: ignore[arg-type]
+
+
+def test_presets_are_found_by_name() -> None:
+    assert policy_named("steer") == PRESETS["steer"]
+    assert [name for name in PRESETS if policy_named(name).only_flags] == ["flag"]
+    with pytest.raises(InputError, match="choose one of safe, steer"):
+        policy_named("maybe")

@@ -17,13 +17,14 @@ from torch import Tensor
 from latent_guard.bench.prompts import PromptRow
 from latent_guard.bench.records import Records, concatenate
 from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.worlds.emoji.prompts import STEPS
 
 if TYPE_CHECKING:
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.guidance.policy import Policy
     from latent_guard.guidance.verdict import Verdict
 
-STEPS = 25
+
 BATCH = 16
 
 

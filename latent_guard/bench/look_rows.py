@@ -8,7 +8,6 @@ from pathlib import Path
 from latent_guard.bench.looks import (
     StepAUROC,
     auroc_by_step,
-    clean_estimates,
     matched_pairs,
     usable_pairs,
     write_auroc,
@@ -17,6 +16,7 @@ from latent_guard.bench.results import Row, not_measured
 from latent_guard.bench.workbench import Workbench
 from latent_guard.guidance.policy import SAFE
 from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.worlds.emoji.estimates import record
 from latent_guard.worlds.emoji.prompts import GUIDANCE
 
 AUROC_TABLE = Path("benchmarks/results/auroc_by_step.csv")
@@ -47,10 +47,10 @@ def compare_models(
     from latent_guard.shipped import concepts_folder
 
     pairs = matched_pairs(bench.settings.images // 2)
-    arguments = {"num_inference_steps": bench.settings.steps, "guidance_scale": GUIDANCE}
     seeds = [pair.seed for pair in pairs]
-    unsafe = clean_estimates(bench.pipe, [pair.unsafe for pair in pairs], seeds, arguments)
-    safe = clean_estimates(bench.pipe, [pair.safe for pair in pairs], seeds, arguments)
+    arguments = {"num_inference_steps": bench.settings.steps, "guidance_scale": GUIDANCE}
+    unsafe = record(bench.pipe, [pair.unsafe for pair in pairs], seeds, **arguments)
+    safe = record(bench.pipe, [pair.safe for pair in pairs], seeds, **arguments)
     usable = usable_pairs(bench.judge, pairs, unsafe, safe)
     prompt_sets = read_prompt_sets(concepts_folder("emoji_world"))
     figures = {}

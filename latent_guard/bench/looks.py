@@ -9,24 +9,19 @@ import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from latent_guard.bench import metrics
-from latent_guard.bench.generate import decode
 from latent_guard.bench.judge import Judge, columns_of, sees_unsafe
 from latent_guard.bench.metrics import Estimate
-from latent_guard.guidance.hook import around_step
-from latent_guard.guidance.predictions import read_step
-from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.worlds.emoji.captions import TWO, explicit
 from latent_guard.worlds.emoji.catalogue import BACKGROUNDS, LOOK_ALIKES, SAFE_NAMES, UNSAFE_NAMES
+from latent_guard.worlds.emoji.estimates import Trajectories
 
 ScoreAtLevel = Callable[[Tensor, float], Tensor]  # raw latents (B, C, h, w), noise level -> category scores (B, K)
-BATCH = 16
 SEED = 77_000_000
 
 
@@ -38,15 +33,6 @@ class MatchedPair:
     safe: str
     unsafe_object: str
     seed: int
-
-
-@dataclass(frozen=True, eq=False)
-class Estimates:
-    """Guided clean estimates of one prompt list: raw latents (T, N, C, h, w) at noise levels (T,), and final pixels."""
-
-    noise_levels: tuple[float, ...]
-    latents: Tensor
-    pictures: np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -74,52 +60,29 @@ def _matched_pair(number: int, seed: int, rng: np.random.Generator) -> MatchedPa
     return MatchedPair(texts[0], texts[1], unsafe, seed)
 
 
-def clean_estimates(pipe: Any, prompts: Sequence[str], seeds: Sequence[int], arguments: dict[str, Any]) -> Estimates:
-    """Run prompts unguarded and keep the clean estimate that each scheduler step starts from."""
-    parts = [
-        _clean_estimates(pipe, prompts[start : start + BATCH], seeds[start : start + BATCH], arguments)
-        for start in range(0, len(prompts), BATCH)
-    ]
-    return Estimates(
-        noise_levels=parts[0].noise_levels,
-        latents=torch.cat([part.latents for part in parts], dim=1),
-        pictures=np.concatenate([part.pictures for part in parts]),
-    )
-
-
-def _clean_estimates(pipe: Any, prompts: Sequence[str], seeds: Sequence[int], arguments: dict[str, Any]) -> Estimates:
-    space = LatentSpace.of_vae(pipe.vae)
-    levels: list[float] = []
-    seen: list[Tensor] = []
-
-    def note(scheduler: Any, original: Callable[..., Any], call: Any) -> Any:
-        state = read_step(scheduler, **{name: value for name, value in call.arguments.items() if name != "self"})
-        levels.append(state.noise_level)
-        seen.append(space.to_raw(state.clean_estimate(call.arguments["model_output"], call.arguments["sample"])).cpu())
-        return original(*call.args, **call.kwargs)
-
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    with around_step(pipe.scheduler, note):
-        final = pipe(list(prompts), generator=generators, output_type="latent", **arguments).images
-    return Estimates(tuple(levels), torch.stack(seen), decode(pipe, final)[1])
-
-
-def usable_pairs(judge: Judge, pairs: Sequence[MatchedPair], unsafe: Estimates, safe: Estimates) -> list[int]:
+def usable_pairs(judge: Judge, pairs: Sequence[MatchedPair], unsafe: Trajectories, safe: Trajectories) -> list[int]:
     """The pairs that came out as asked: the judge sees the unsafe object in one image, nothing unsafe in the other."""
-    seen, clear = judge.present(unsafe.pictures), ~sees_unsafe(judge, judge.present(safe.pictures))
+    seen = judge.present(unsafe.pictures.numpy())
+    clear = ~sees_unsafe(judge, judge.present(safe.pictures.numpy()))
     columns = columns_of(judge, tuple(pair.unsafe_object for pair in pairs))
     return [n for n, column in enumerate(columns) if seen[n, column] and clear[n]]
 
 
 @torch.no_grad()
-def auroc_by_step(score: ScoreAtLevel, unsafe: Estimates, safe: Estimates, pairs: Sequence[int]) -> list[StepAUROC]:
-    """AUROC at each step of the worst category's score, over the pairs of these numbers; nothing without a pair."""
+def auroc_by_step(
+    score: ScoreAtLevel, unsafe: Trajectories, safe: Trajectories, pairs: Sequence[int]
+) -> list[StepAUROC]:
+    """AUROC of the worst category's score, over the pairs of these numbers; nothing without a pair.
+
+    One figure a clean estimate in the order of the steps, and at last one for the final latents (noise level 0).
+    """
     if not pairs:
         return []
     rows = torch.as_tensor(list(pairs), dtype=torch.long)
     found = []
-    for step, level in enumerate(unsafe.noise_levels):
-        worst = [score(side.latents[step, rows], level).amax(dim=1).cpu().numpy() for side in (unsafe, safe)]
+    for step, level in enumerate(unsafe.noise_levels.tolist()):
+        sides = (side.estimates[rows, step].float() for side in (unsafe, safe))
+        worst = [score(raw, level).amax(dim=1).cpu().numpy() for raw in sides]
         found.append(StepAUROC(step, level, metrics.auroc(worst[0], worst[1])))
     return found
 

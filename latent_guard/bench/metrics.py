@@ -32,10 +32,14 @@ class Estimate:
 
     def percent(self) -> str:
         """``"42.0% (38.1 to 46.0)"``."""
+        if not self.count:
+            return "no images"
         return f"{self.value:.1%} ({100 * self.low:.1f} to {100 * self.high:.1f})"
 
     def plain(self, digits: int = 3) -> str:
         """``"0.987 (0.981 to 0.992)"``."""
+        if not self.count:
+            return "no images"
         return f"{self.value:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
 
 

@@ -40,7 +40,7 @@ def generate(
     safe: Annotated[bool, typer.Option("--safe", help="Guard: steer, then restart at most twice, then block.")] = False,
     num_images: Annotated[int, typer.Option(help="How many images.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first image; each further one adds 1.")] = 0,
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 25,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 20,
     out: Annotated[Path, typer.Option(help="Folder for PNGs and JSON verdicts.")] = Path("outputs"),
     model: _Model = None,
     guard: _Guard = None,

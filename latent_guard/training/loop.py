@@ -25,6 +25,7 @@ from latent_guard.latent_clip.config import LatentCLIPConfig
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.tokenizer import MERGES, trimmed_vocab_size
 from latent_guard.training.batches import Batch, BatchSource
+from latent_guard.training.muon import Muon
 from latent_guard.training.recipe import Recipe
 from latent_guard.training.shards import LatentDataset, read_shards
 
@@ -66,12 +67,12 @@ def train(recipe: Recipe, *, resume: bool = True) -> LatentCLIP:
     return LatentCLIP.from_pretrained(out)
 
 
-def learning_rate_at(step: int, recipe: Recipe) -> float:
-    """Linear warm-up, then half a cosine down to zero at the last step."""
+def rate_factor_at(step: int, recipe: Recipe) -> float:
+    """What peak learning rates are multiplied by: linear warm-up, then half a cosine down to zero at the last step."""
     if step < recipe.warmup:
-        return recipe.learning_rate * (step + 1) / recipe.warmup
+        return (step + 1) / recipe.warmup
     progress = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def contrastive_loss(model: LatentCLIP, batch: Batch) -> Tensor:
@@ -103,14 +104,14 @@ def _new_model(recipe: Recipe, dataset: LatentDataset) -> LatentCLIP:
 
 def _fit(model: LatentCLIP, source: BatchSource, recipe: Recipe, checkpoint: Path) -> float:
     """Run the steps that are left; the mean loss since the last log line."""
-    optimizer = _optimizer(model, recipe)
-    start, mean = _load(checkpoint, model, optimizer, recipe) if checkpoint.exists() else (0, math.nan)
+    optimizers = _optimizers(model, recipe)
+    start, mean = _load(checkpoint, model, optimizers, recipe) if checkpoint.exists() else (0, math.nan)
     model.train()
     total, since = torch.zeros((), device=source.latents.device), start
     with _progress() as progress, _attention(source.latents.device):
         task = progress.add_task("training", total=recipe.steps, completed=start)
         for step in range(start, recipe.steps):
-            total += _step(model, optimizer, source.batch(step, recipe.batch_size), learning_rate_at(step, recipe))
+            total += _step(model, optimizers, source.batch(step, recipe.batch_size), rate_factor_at(step, recipe))
             done = step + 1
             progress.update(task, completed=done)
             saves = done % SAVE_EVERY == 0 or done == recipe.steps
@@ -120,29 +121,47 @@ def _fit(model: LatentCLIP, source: BatchSource, recipe: Recipe, checkpoint: Pat
                 progress.update(task, description=f"loss {mean:.4f}")
                 logger.info("step %d loss %.4f", done, mean)
             if saves:
-                _save(checkpoint, done, mean, model, optimizer, recipe)
+                _save(checkpoint, done, mean, model, optimizers, recipe)
     return mean
 
 
-def _step(model: LatentCLIP, optimizer: torch.optim.Optimizer, batch: Batch, learning_rate: float) -> Tensor:
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+def _step(model: LatentCLIP, optimizers: list[torch.optim.Optimizer], batch: Batch, rate_factor: float) -> Tensor:
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * rate_factor
     loss = contrastive_loss(model, batch)
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     with torch.no_grad():
         model.logit_scale.clamp_(0, LARGEST_LOGIT_SCALE)
     return loss.detach()
 
 
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW; gains, biases and the temperature do not decay, as in open_clip."""
-    weights = [p for p in model.parameters() if p.ndim >= 2]
+def _optimizers(model: LatentCLIP, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon for the transformers' matrices where the recipe gives it a rate.
+
+    Gains, biases and the temperature do not decay, as in open_clip.
+    """
+    hidden: list[nn.Parameter] = []
+    if recipe.muon_rate is not None:
+        blocks = (model.visual.transformer, model.text.transformer)
+        hidden = [p for block in blocks for p in block.parameters() if p.ndim == 2]
+    chosen = {id(p) for p in hidden}
+    weights = [p for p in model.parameters() if p.ndim >= 2 and id(p) not in chosen]
     others = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=BETAS, eps=EPS, fused=True)
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=BETAS, eps=EPS, fused=True)
+    ]
+    if recipe.muon_rate is not None:
+        optimizers.append(Muon(hidden, recipe.muon_rate, weight_decay=recipe.weight_decay))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return optimizers
 
 
 def _mean_loss(total: Tensor, steps: int, step: int) -> float:
@@ -162,28 +181,29 @@ def _progress() -> Progress:
 
 
 def _save(
-    path: Path, step: int, loss: float, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe
+    path: Path, step: int, loss: float, model: nn.Module, optimizers: list[torch.optim.Optimizer], recipe: Recipe
 ) -> None:
     state = {
         "step": step,
         "loss": loss,
         "recipe": _identity(recipe.to_dict()),
         "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
     partial = path.with_suffix(".part")
     torch.save(state, partial)
     os.replace(partial, path)
 
 
-def _load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe) -> tuple[int, float]:
+def _load(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], recipe: Recipe) -> tuple[int, float]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         _check_same_run(state["recipe"], recipe, path)
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         return int(state["step"]), float(state["loss"])
-    except (OSError, EOFError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{path} is damaged; delete it to start the run afresh") from error
 
 

@@ -1,4 +1,4 @@
-"""Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers"): momentum, orthogonalised, for matrices and filters.
+"""Muon (Jordan et al. 2024): momentum, orthogonalised, for matrices and convolution filters.
 
 torch.optim.Muon takes 2-D weights only; most of a VAE's and a UNet's are 4-D filters, which are matrices of
 (outputs, inputs x taps) here. Everything else is trained by AdamW.

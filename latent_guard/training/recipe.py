@@ -23,7 +23,8 @@ class Recipe:
         out: folder for the model; a killed run resumes from what it left there.
         model: a ``LatentCLIPConfig`` as nested dicts. What the data and the tokenizer decide (latent_space, vision
             channels and size, text vocab_size) may be left out.
-        learning_rate: peak of the cosine schedule.
+        learning_rate: AdamW's peak in the cosine schedule.
+        muon_rate: Muon's, which then trains the transformers' matrices; AdamW trains everything where it is left out.
         warmup: steps of linear warm-up.
         init_from: folder of a Latent-CLIP of the same config to start from.
 
@@ -39,6 +40,7 @@ class Recipe:
     warmup: int = 0
     weight_decay: float = 0.1
     seed: int = 0
+    muon_rate: float | None = None
     init_from: str | None = None
 
     @classmethod
@@ -104,7 +106,8 @@ class Recipe:
     def _check(self) -> None:
         if not self.data:
             raise InputError("data: name at least one folder of latent shards")
-        for key in ("steps", "batch_size", "learning_rate"):
+        rates = ("learning_rate",) if self.muon_rate is None else ("learning_rate", "muon_rate")
+        for key in ("steps", "batch_size", *rates):
             if not 0 < getattr(self, key) < float("inf"):
                 raise InputError(f"{key} must be positive, not {getattr(self, key)}")
         for key in ("warmup", "weight_decay", "seed"):
@@ -120,7 +123,9 @@ def _section(model: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 def _convert(key: str, kind: str, value: Any) -> Any:
     """The value as its field's type; YAML reads 1e-3, without a dot, as text."""
-    if kind == "float" and isinstance(value, int | float | str) and not isinstance(value, bool):
+    if kind == "float | None" and value is None:
+        return None
+    if kind.startswith("float") and isinstance(value, int | float | str) and not isinstance(value, bool):
         try:
             return float(value)
         except ValueError:

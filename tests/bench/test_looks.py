@@ -1,18 +1,17 @@
-"""Matched pairs, clean estimates at every step, and how well scores tell the pairs apart."""
+"""Matched pairs, and how well scores tell them apart step by step."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from latent_guard.bench.looks import Estimates, auroc_by_step, clean_estimates, matched_pairs, usable_pairs, write_auroc
+from latent_guard.bench.looks import auroc_by_step, matched_pairs, usable_pairs, write_auroc
 from latent_guard.worlds.emoji.catalogue import UNSAFE_NAMES
+from latent_guard.worlds.emoji.estimates import Trajectories
 from tests.bench.stand_ins import BrightnessJudge
-from tests.guidance.doubles import CHANNELS, SIDE, tiny_pipeline
 
-PICTURES = np.zeros((2, 3, 4, 4), dtype=np.uint8)
+DARK = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
 
 
 def test_the_prompts_of_a_pair_differ_in_the_unsafe_object_only() -> None:
@@ -26,38 +25,23 @@ def test_the_prompts_of_a_pair_differ_in_the_unsafe_object_only() -> None:
         assert not any(name in pair.safe for name in UNSAFE_NAMES)
 
 
-def test_the_last_clean_estimate_is_the_final_latent() -> None:
-    pipe = tiny_pipeline()
-    found = clean_estimates(pipe, ["a cat", "a dog"], [1, 2], {"num_inference_steps": 3})
-    assert found.latents.shape == (3, 2, CHANNELS, SIDE, SIDE)
-    assert list(found.noise_levels) == sorted(found.noise_levels, reverse=True)
-    assert found.pictures.shape == (2, 3, 32, 32)
-    final = pipe(
-        ["a cat", "a dog"],
-        num_inference_steps=3,
-        generator=[torch.Generator().manual_seed(n) for n in (1, 2)],
-        output_type="latent",
-    ).images
-    assert torch.allclose(found.latents[-1], final / pipe.vae.config.scaling_factor, atol=1e-2)
-
-
 def test_auroc_is_taken_step_by_step_over_the_usable_pairs(tmp_path: Path) -> None:
-    unsafe, safe = torch.zeros(2, 3, 1, 1, 1), torch.zeros(2, 3, 1, 1, 1)
-    unsafe[1, :, 0, 0, 0] = torch.tensor([2.0, 3.0, -9.0])  # the third pair is not usable
-    sides = [Estimates((0.9, 0.1), latents, PICTURES) for latents in (unsafe, safe)]
+    unsafe, safe = torch.zeros(3, 2, 1, 1, 1), torch.zeros(3, 2, 1, 1, 1)
+    unsafe[:, 1, 0, 0, 0] = torch.tensor([2.0, 3.0, -9.0])  # the third pair is not usable
+    sides = [Trajectories(estimates, torch.tensor([0.5, 0.0]), DARK) for estimates in (unsafe, safe)]
     first, second = auroc_by_step(lambda raw, level: raw.flatten(1), *sides, pairs=[0, 1])
-    assert (first.noise_level, first.auroc.value) == (0.9, 0.5)
-    assert (second.noise_level, second.auroc.value) == (0.1, 1.0)
+    assert (first.noise_level, first.auroc.value) == (0.5, 0.5)
+    assert (second.noise_level, second.auroc.value) == (0.0, 1.0)
     write_auroc(tmp_path / "t.csv", {"with": [first, second], "without": [first, first]})
     assert (tmp_path / "t.csv").read_text().splitlines()[0] == "step,noise level,with,without"
     assert len((tmp_path / "t.csv").read_text().splitlines()) == 3
 
 
 def test_a_pair_is_usable_only_where_both_pictures_came_out_as_asked() -> None:
-    bright = np.full((2, 3, 4, 4), 255, dtype=np.uint8)  # the stand-in judge sees a bomb in these, else a cat
+    bright = torch.full_like(DARK, 255)  # the stand-in judge sees a bomb in these, else a cat
     pairs = [pair for pair in matched_pairs(32) if pair.unsafe_object == "bomb"]
-    latents = torch.zeros(1, 2, 1, 1, 1)
-    seen, clear = Estimates((0.5,), latents, bright), Estimates((0.5,), latents, PICTURES)
+    estimates, levels = torch.zeros(2, 1, 1, 1, 1), torch.zeros(1)
+    seen, clear = Trajectories(estimates, levels, bright), Trajectories(estimates, levels, DARK)
     assert usable_pairs(BrightnessJudge(), pairs, seen, clear) == [0, 1]
     assert usable_pairs(BrightnessJudge(), pairs, clear, clear) == []
     assert usable_pairs(BrightnessJudge(), pairs, seen, seen) == []

@@ -15,7 +15,7 @@ from latent_guard.errors import CheckpointError, InputError
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.training import loop
 from latent_guard.training.batches import BatchSource
-from latent_guard.training.loop import learning_rate_at, train
+from latent_guard.training.loop import rate_factor_at, train
 from latent_guard.training.recipe import Recipe
 from latent_guard.training.shards import read_shards
 from latent_guard.zero_shot.classify import accuracy, class_embeddings
@@ -32,14 +32,14 @@ import os, signal, sys
 from latent_guard.training import loop
 from latent_guard.training.recipe import Recipe
 
-schedule = loop.learning_rate_at
+schedule = loop.rate_factor_at
 
 def die_at_step_eight(step, recipe):
     if step == 8:
         os.kill(os.getpid(), signal.SIGKILL)
     return schedule(step, recipe)
 
-loop.SAVE_EVERY, loop.learning_rate_at = 5, die_at_step_eight
+loop.SAVE_EVERY, loop.rate_factor_at = 5, die_at_step_eight
 loop.train(Recipe.read(sys.argv[1]))
 """
 
@@ -77,6 +77,7 @@ def test_a_short_run_learns_its_data(recipe: Recipe, shards: Path):
 
 def test_a_killed_run_goes_on_to_the_same_weights(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loop, "SAVE_EVERY", 5)
+    recipe = replace(recipe, muon_rate=0.02)
     whole = train(replace(recipe, out=str(tmp_path / "whole")))
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe.to_dict()))
@@ -132,10 +133,10 @@ def test_a_run_that_diverges_says_so(recipe: Recipe):
 
 
 def test_the_learning_rate_rises_then_falls_to_nothing(recipe: Recipe):
-    rates = [learning_rate_at(step, replace(recipe, steps=100, warmup=10)) for step in range(101)]
-    assert rates[0] == pytest.approx(3e-4)
-    assert rates[9] == rates[10] == pytest.approx(3e-3)
-    assert rates[55] == pytest.approx(1.5e-3)
+    rates = [rate_factor_at(step, replace(recipe, steps=100, warmup=10)) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == pytest.approx(1)
+    assert rates[55] == pytest.approx(0.5)
     assert rates[100] == pytest.approx(0, abs=1e-12)
     assert rates[10:] == sorted(rates[10:], reverse=True)
 

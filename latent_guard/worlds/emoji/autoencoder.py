@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor, nn
+from torch import Tensor
 
 from latent_guard.worlds.emoji.loop import LoopSettings, device_of_choice, fit
 from latent_guard.worlds.emoji.pool import Pool, draw_pool, to_model_range
@@ -16,7 +16,6 @@ LATENT_CHANNELS = 8
 CROP = 32
 BATCH = 32
 KL_WEIGHT = 1e-4
-REFINING_NOISE = 0.03
 
 
 def new_autoencoder() -> AutoencoderKL:
@@ -59,28 +58,6 @@ def train_autoencoder(folder: Path, settings: LoopSettings, *, seed: int, scenes
     fit(vae, loss_at, settings, folder)
     equalise_channels(vae, pictures[:2048])
     return vae
-
-
-def refine_decoder(vae: AutoencoderKL, folder: Path, settings: LoopSettings, *, seed: int, scenes: int) -> None:
-    """Train the decoder further on whole pictures while the encoder, and so the latent space, stays as it is.
-
-    Whatever was trained on the latents meanwhile remains valid. A little latent noise makes the decoder forgiving.
-    """
-    torch.manual_seed(seed)
-    pictures = torch.cat([draw_pool(seed, scenes // 2, variety).pictures for variety in (FULL, MILD)])
-    latents = encode(vae, pictures)
-    device = device_of_choice()
-    decoder = nn.ModuleList([vae.post_quant_conv, vae.decoder]).to(device, memory_format=torch.channels_last)
-
-    def loss_at(step: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        rows = torch.randint(len(latents), (BATCH // 4,), generator=generator)
-        noisy = latents[rows] + REFINING_NOISE * torch.randn((len(rows), *latents.shape[1:]), generator=generator)
-        images = to_model_range(pictures[rows]).to(device, memory_format=torch.channels_last)
-        return (vae.decode(noisy.to(device)).sample.float() - images).square().mean()
-
-    fit(decoder, loss_at, settings, folder)
-    vae.eval()
 
 
 def _random_crops(pictures: Tensor, generator: torch.Generator) -> Tensor:

@@ -52,7 +52,7 @@ def residual_net() -> nn.Sequential:
 
 
 def mixer_net() -> nn.Sequential:
-    """The labeller: a ConvMixer (Trockman & Kolter 2022) on patches of 4 pixels; the best position of each object counts."""
+    """The labeller: a ConvMixer (Trockman & Kolter 2022) on patches of 4 pixels; an object counts where it shows best."""
     width, depth = 112, 6
     layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 4), nn.GELU(), nn.BatchNorm2d(width)]
     for _ in range(depth):

@@ -22,8 +22,8 @@ from latent_guard.worlds.emoji.captions import ONE, TWO, explicit
 from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier
 from latent_guard.worlds.emoji.pool import to_pictures
+from latent_guard.worlds.emoji.prompts import GUIDANCE, STEPS
 
-STEPS, GUIDANCE = 20, 4.0
 BATCH = 16
 UNORDERED = tuple(wording for wording in TWO if "left" not in wording)
 

@@ -24,7 +24,12 @@ from latent_guard.worlds.emoji.text_encoder import world_tokenizer
 BATCH = 64
 P_EMPTY = 0.1
 CAPTIONS_A_SCENE = 4
-SCHEDULE = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "num_train_timesteps": 1000}
+SCHEDULE = {
+    "beta_schedule": "squaredcos_cap_v2",
+    "prediction_type": "v_prediction",
+    "num_train_timesteps": 1000,
+    "steps_offset": 1,
+}
 
 
 def new_unet() -> UNet:

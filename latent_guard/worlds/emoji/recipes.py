@@ -34,8 +34,9 @@ def write_recipe(name: str, folder: Path, scale: Scale, seed: int) -> Path:
         "steps": scale.clip_steps // 2 if first else scale.clip_steps,
         "batch_size": scale.clip_batch,
         "learning_rate": 5e-4 if first else 1e-3,
+        "muon_rate": 5e-3 if first else 1e-2,
         "warmup": scale.clip_steps // 20,
-        "weight_decay": 0.1,
+        "weight_decay": 0.05,
         "seed": seed + 1 if first else seed,
     }
     if first:

@@ -12,7 +12,6 @@ class Scale:
     """How much of everything: steps, scenes and batches."""
 
     autoencoder: LoopSettings
-    decoder: LoopSettings
     text: LoopSettings
     generator: LoopSettings
     classifier: LoopSettings
@@ -28,16 +27,15 @@ class Scale:
 
 SHIPPED = Scale(
     autoencoder=LoopSettings(2000, warmup=50, decay=0.4, weight_decay=0.0),
-    decoder=LoopSettings(4000, learning_rate=0.01, adam_rate=1e-3, warmup=50, decay=0.5, weight_decay=0.0),
     text=LoopSettings(1200, learning_rate=0.01, warmup=50, decay=0.5, weight_decay=0.0),
     generator=LoopSettings(20_000, learning_rate=0.01, adam_rate=1e-3, decay=0.2, ema=0.999, save_every=250),
-    classifier=LoopSettings(3000, learning_rate=0.01, decay=0.5),
+    classifier=LoopSettings(1500, learning_rate=0.01, decay=0.5),
     scenes=24_000,
     captions=60_000,
     generator_scenes=30_000,
     clip_scenes=30_000,
-    clip_steps=1200,
-    clip_batch=256,
+    clip_steps=1400,
+    clip_batch=128,
     estimates=1000,
     calibration_images=480,
 )
@@ -45,7 +43,6 @@ SHIPPED = Scale(
 _BRIEF = LoopSettings(4, warmup=1, save_every=2, log_every=2)
 MINIATURE = Scale(
     autoencoder=_BRIEF,
-    decoder=_BRIEF,
     text=_BRIEF,
     generator=_BRIEF,
     classifier=_BRIEF,

@@ -20,7 +20,7 @@ from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.training.loop import train
 from latent_guard.training.recipe import Recipe
 from latent_guard.training.shards import ShardWriter
-from latent_guard.worlds.emoji.autoencoder import encode, refine_decoder, train_autoencoder
+from latent_guard.worlds.emoji.autoencoder import encode, train_autoencoder
 from latent_guard.worlds.emoji.captions import caption
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier
 from latent_guard.worlds.emoji.estimates import Trajectories, record, write_estimate_shards
@@ -59,25 +59,12 @@ class Stages:
         return load(home)
 
     @cached_property
-    def first_vae(self) -> AutoencoderKL:
-        """The VAE whose encoder defines the latent space."""
+    def vae(self) -> AutoencoderKL:
+        """The VAE."""
         make = lambda: train_autoencoder(  # noqa: E731
             self.folder / "vae", self.scale.autoencoder, seed=self._seed(7), scenes=self.scale.scenes
         )
         return self._made("vae", make, _save_model, AutoencoderKL.from_pretrained)
-
-    @cached_property
-    def vae(self) -> AutoencoderKL:
-        """The same encoder with a decoder trained further."""
-
-        def refined() -> AutoencoderKL:
-            vae = self.first_vae
-            refine_decoder(
-                vae, self.folder / "decoder", self.scale.decoder, seed=self._seed(37), scenes=self.scale.scenes
-            )
-            return vae
-
-        return self._made("decoder", refined, _save_model, AutoencoderKL.from_pretrained)
 
     @cached_property
     def text_encoder(self) -> CLIPTextModel:
@@ -89,10 +76,10 @@ class Stages:
 
     @cached_property
     def unet(self) -> UNet:
-        """The denoiser. It needs the encoder only, so it may train while the decoder is refined."""
+        """The denoiser."""
         make = lambda: train_generator(  # noqa: E731
             self.folder / "generator",
-            self.first_vae,
+            self.vae,
             self.text_encoder,
             self.scale.generator,
             seed=self._seed(27),
@@ -119,7 +106,7 @@ class Stages:
 
     def _classifier(self, name: str, preset: ClassifierPreset) -> EmojiClassifier:
         make = lambda: train_classifier(  # noqa: E731
-            self.folder / name, self.first_vae, preset, self.scale.classifier, seed=self.seed, scenes=self.scale.scenes
+            self.folder / name, self.vae, preset, self.scale.classifier, seed=self.seed, scenes=self.scale.scenes
         )
         return self._made(name, make, lambda made, home: made.save(home), EmojiClassifier.load)
 
@@ -132,8 +119,8 @@ class Stages:
         rng = np.random.default_rng(self._seed(47))
         captions = [[caption(s.scene, rng) for _ in range(CAPTIONS_A_SCENE)] for s in pool.samples]
         if not (latents / "index.json").exists():
-            with ShardWriter(latents, LatentSpace.of_vae(self.first_vae)) as writer:
-                writer.add(encode(self.first_vae, pool.pictures), captions)
+            with ShardWriter(latents, LatentSpace.of_vae(self.vae)) as writer:
+                writer.add(encode(self.vae, pool.pictures), captions)
         with ShardWriter(pixels, PIXELS) as writer:
             writer.add(to_model_range(pool.pictures).half(), captions)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latent_guard.bench import metrics
-from latent_guard.bench.generate import STEPS, generate, jobs_for
+from latent_guard.bench.generate import generate, jobs_for
 from latent_guard.bench.judge import Bools, Judge, sees_unsafe
 from latent_guard.bench.metrics import Estimate
 from latent_guard.bench.prompts import PromptRow, read_prompts
@@ -22,6 +22,7 @@ from latent_guard.bench.records import Records
 from latent_guard.errors import InputError
 from latent_guard.guidance.verdict import Decision
 from latent_guard.whole_files import write_whole
+from latent_guard.worlds.emoji.prompts import STEPS
 
 if TYPE_CHECKING:
     from latent_guard.bench.workbench import Workbench

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latent_guard.bench.generate import BATCH, STEPS, generate, jobs_for
+from latent_guard.bench.generate import BATCH, generate, jobs_for
 from latent_guard.bench.judge import Bools, EmojiJudge, Judge, columns_of, sees_unsafe
 from latent_guard.bench.prompts import PromptRow, read_prompts
 from latent_guard.bench.provenance import manifest_hash
@@ -19,7 +19,7 @@ from latent_guard.bench.records import Records
 from latent_guard.guidance.policy import policy_named
 from latent_guard.guidance.verdict import Decision
 from latent_guard.worlds.emoji.catalogue import CONTEXT_BY_NAME
-from latent_guard.worlds.emoji.prompts import PROMPTS
+from latent_guard.worlds.emoji.prompts import PROMPTS, STEPS
 
 if TYPE_CHECKING:
     from latent_guard.guidance.guard import LatentGuard

@@ -51,9 +51,9 @@ def train_autoencoder(folder: Path, settings: LoopSettings, *, seed: int, scenes
         images = to_model_range(batch).to(device, memory_format=torch.channels_last)
         posterior = vae.encode(images).latent_dist
         decoded = vae.decode(posterior.sample()).sample
-        return (decoded.float() - images).square().mean() + KL_WEIGHT * posterior.kl().mean() / posterior.mean[
-            0
-        ].numel()
+        error: Tensor = (decoded.float() - images).square().mean()
+        kl: Tensor = posterior.kl().mean() / posterior.mean[0].numel()
+        return error + KL_WEIGHT * kl
 
     fit(vae, loss_at, settings, folder)
     equalise_channels(vae, pictures[:2048])

@@ -48,4 +48,4 @@ def explicit(names: Sequence[str], wording: str) -> str:
 
 
 def _pick(options: Sequence[str], rng: np.random.Generator) -> str:
-    return options[rng.integers(len(options))]
+    return options[int(rng.integers(len(options)))]

@@ -32,7 +32,8 @@ class Residual(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x)
+        residual: Tensor = self.layers(x)
+        return x + residual
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -52,7 +53,7 @@ def residual_net() -> nn.Sequential:
 
 
 def mixer_net() -> nn.Sequential:
-    """The labeller: a ConvMixer (Trockman & Kolter 2022) on patches of 4 pixels; an object counts where it shows best."""
+    """The labeller: a ConvMixer (Trockman & Kolter 2022); an object counts where it shows best."""
     width, depth = 112, 6
     layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 4), nn.GELU(), nn.BatchNorm2d(width)]
     for _ in range(depth):

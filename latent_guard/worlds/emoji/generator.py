@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +67,8 @@ def train_generator(
     torch.manual_seed(seed)
     device = device_of_choice()
     unet = new_unet().to(device, memory_format=torch.channels_last)
-    text_encoder = text_encoder.to(device).eval().requires_grad_(False)
+    frozen: Any = text_encoder  # transformers types `to` in a way that mypy cannot call
+    frozen.to(device).eval().requires_grad_(False)
     pool = _cached_latents(folder, vae, seed, scenes)
     latents, ids = pool["latents"].float(), pool["ids"]
     empty = tokenize(world_tokenizer(), [""])[0]
@@ -85,9 +87,10 @@ def train_generator(
         signal, sigma = alphas[times].sqrt()[:, None, None, None], (1 - alphas[times]).sqrt()[:, None, None, None]
         noisy, velocity = signal * clean + sigma * noise, signal * noise - sigma * clean
         with torch.no_grad():
-            words = text_encoder(batch_ids.to(device)).last_hidden_state
+            words = frozen(batch_ids.to(device)).last_hidden_state
         noisy = noisy.to(device, memory_format=torch.channels_last)
-        return (unet(noisy, times.to(device), words).sample.float() - velocity.to(device)).square().mean()
+        error: Tensor = unet(noisy, times.to(device), words).sample.float() - velocity.to(device)
+        return error.square().mean()
 
     return fit(unet, loss_at, settings, folder)
 
@@ -111,7 +114,7 @@ def _caption_ids(pool: Pool, seed: int) -> Tensor:
     distinct = sorted(set(captions))
     row = {text: i for i, text in enumerate(distinct)}
     ids = tokenize(world_tokenizer(), distinct).to(torch.int16)
-    return ids[torch.tensor([row[text] for text in captions])].unflatten(0, (-1, CAPTIONS_A_SCENE))
+    return ids[torch.tensor([row[text] for text in captions])].reshape(len(pool), CAPTIONS_A_SCENE, -1)
 
 
 def assemble(vae: AutoencoderKL, text_encoder: CLIPTextModel, unet: UNet) -> StableDiffusionPipeline:

@@ -65,7 +65,7 @@ def train_classifier(
     seed = 10_000 * seed + preset.seed
     torch.manual_seed(seed)
     device = device_of_choice()
-    network = NETWORKS[preset.architecture]().to(device, memory_format=torch.channels_last)
+    network = NETWORKS[preset.architecture]().to(device).to(memory_format=torch.channels_last)
     pool = draw_pool(seed, scenes, FULL, keep_held_out=preset.keep_held_out)
     pictures, targets = with_round_trips(pool, vae, seed)
 
@@ -74,7 +74,8 @@ def train_classifier(
         rows = torch.randint(len(pictures), (BATCH,), generator=generator)
         images = preset.augment(to_model_range(pictures[rows]), generator)
         logits = network(images.to(device, memory_format=torch.channels_last)).float()
-        return nnf.binary_cross_entropy_with_logits(logits, targets[rows].to(device)) * logits.shape[1]
+        loss = nnf.binary_cross_entropy_with_logits(logits, targets[rows].to(device), reduction="none")
+        return loss.sum(1).mean()
 
     fit(network, loss_at, settings, folder)
     network = network.cpu()

@@ -129,14 +129,16 @@ def _background(name: str) -> NDArray[np.uint8]:
         picture = picture - _PATTERN_SHADE * cell[None, :, None]
     elif name == "checkered":
         picture = picture - _PATTERN_SHADE * (cell[:, None] ^ cell[None, :])[:, :, None]
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.clip(picture, 0, 255).astype(np.uint8)
+    return pixels
 
 
 @cache
 def glyph(name: str) -> Image.Image:
     """The square RGBA picture of an object."""
     with Image.open(GLYPHS / BY_NAME[name].file_name) as picture:
-        return picture.convert("RGBA")
+        rgba: Image.Image = picture.convert("RGBA")
+        return rgba
 
 
 def _sprite(placement: Placement) -> Image.Image:

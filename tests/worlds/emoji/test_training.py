@@ -40,7 +40,7 @@ def test_learning_rate_rises_stays_and_falls() -> None:
     assert rate_factor_at(99, settings) == pytest.approx(0.05)
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     pass
 
 
@@ -54,14 +54,14 @@ def test_an_interrupted_run_ends_in_the_same_weights(tmp_path) -> None:
 
         def loss_at(step):
             if step == stop_at:
-                raise Interrupted
+                raise InterruptedRunError
             rows = torch.randint(64, (8,), generator=torch.Generator().manual_seed(step))
             return (model(data[rows]) - data[rows].flip(1)).square().mean()
 
         return fit(model, loss_at, settings, folder)
 
     whole = train(tmp_path / "whole")
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptedRunError):
         train(tmp_path / "cut", stop_at=7)
     resumed = train(tmp_path / "cut")
     for expected, found in zip(whole.parameters(), resumed.parameters(), strict=True):

@@ -61,31 +61,43 @@ class Stages:
     @cached_property
     def vae(self) -> AutoencoderKL:
         """The VAE."""
-        make = lambda: train_autoencoder(  # noqa: E731
-            self.folder / "vae", self.scale.autoencoder, seed=self._seed(7), scenes=self.scale.scenes
+        return self._made(
+            "vae",
+            lambda: train_autoencoder(
+                self.folder / "vae", self.scale.autoencoder, seed=self._seed(7), scenes=self.scale.scenes
+            ),
+            _save_model,
+            AutoencoderKL.from_pretrained,
         )
-        return self._made("vae", make, _save_model, AutoencoderKL.from_pretrained)
 
     @cached_property
     def text_encoder(self) -> CLIPTextModel:
         """The generator's text encoder."""
-        make = lambda: train_text_encoder(  # noqa: E731
-            self.folder / "text", self.scale.text, seed=self._seed(17), captions=self.scale.captions
+        return self._made(
+            "text",
+            lambda: train_text_encoder(
+                self.folder / "text", self.scale.text, seed=self._seed(17), captions=self.scale.captions
+            ),
+            _save_model,
+            CLIPTextModel.from_pretrained,
         )
-        return self._made("text", make, _save_model, CLIPTextModel.from_pretrained)
 
     @cached_property
     def unet(self) -> UNet:
         """The denoiser."""
-        make = lambda: train_generator(  # noqa: E731
-            self.folder / "generator",
-            self.vae,
-            self.text_encoder,
-            self.scale.generator,
-            seed=self._seed(27),
-            scenes=self.scale.generator_scenes,
+        return self._made(
+            "generator",
+            lambda: train_generator(
+                self.folder / "generator",
+                self.vae,
+                self.text_encoder,
+                self.scale.generator,
+                seed=self._seed(27),
+                scenes=self.scale.generator_scenes,
+            ),
+            _save_model,
+            UNet.from_pretrained,
         )
-        return self._made("generator", make, _save_model, UNet.from_pretrained)
 
     @cached_property
     def pipeline(self) -> StableDiffusionPipeline:
@@ -105,10 +117,14 @@ class Stages:
         return self._classifier("judge", JUDGE)
 
     def _classifier(self, name: str, preset: ClassifierPreset) -> EmojiClassifier:
-        make = lambda: train_classifier(  # noqa: E731
-            self.folder / name, self.vae, preset, self.scale.classifier, seed=self.seed, scenes=self.scale.scenes
+        return self._made(
+            name,
+            lambda: train_classifier(
+                self.folder / name, self.vae, preset, self.scale.classifier, seed=self.seed, scenes=self.scale.scenes
+            ),
+            lambda made, home: made.save(home),
+            EmojiClassifier.load,
         )
-        return self._made(name, make, lambda made, home: made.save(home), EmojiClassifier.load)
 
     def write_clean_shards(self) -> None:
         """Latents and pixels of the same scenes with the same captions, for the Latent-CLIP and its twin."""

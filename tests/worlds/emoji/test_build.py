@@ -1,0 +1,42 @@
+"""The whole world, trained again in miniature: every stage runs, resumes, and the bundle is one that the guard loads."""
+
+import warnings
+
+import pytest
+from diffusers import StableDiffusionPipeline
+
+from latent_guard.guidance.guard import LatentGuard
+from latent_guard.worlds.emoji import bundle, stages
+from latent_guard.worlds.emoji.build import build
+from latent_guard.worlds.emoji.classifiers import EmojiClassifier
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        build(folder, seed=0, fast=True)
+    return folder
+
+
+def test_the_miniature_bundle_generates_under_guard(built) -> None:
+    home = built / "bundle"
+    bundle.verify(home)
+    pipe = StableDiffusionPipeline.from_pretrained(home / "pipeline")
+    guard = LatentGuard.from_pretrained(home / "guard")
+    output = guard.generate(pipe, "a pirate party", seed=0, num_inference_steps=3)
+    assert len(output.verdicts) == 1
+    assert EmojiClassifier.load(home / "judge").architecture != EmojiClassifier.load(home / "labeller").architecture
+    assert (home / "pixel_twin" / "model.safetensors").exists()
+
+
+def test_building_again_trains_nothing_again(built, monkeypatch) -> None:
+    def refuse(*args, **kwargs):
+        raise AssertionError("trained again")
+
+    for name in ("train_autoencoder", "train_text_encoder", "train_generator", "train_classifier", "record"):
+        monkeypatch.setattr(stages, name, refuse)
+    before = (built / "bundle" / "manifest.json").read_text()
+    build(built, seed=0, fast=True)
+    assert (built / "bundle" / "manifest.json").read_text() == before

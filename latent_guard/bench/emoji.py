@@ -49,10 +49,7 @@ ROWS: tuple[RowFunction, ...] = (
     one_look,
     command_in_a_new_process,
 )
-APPENDICES = (
-    ("AUROC of unsafe against safe at each step, with and without training on clean estimates", AUROC_TABLE),
-    ("Explicit-prompt success against training steps", Path("benchmarks/results/training_curve.csv")),
-)
+TRAINING_CURVE = Path("benchmarks/results/training_curve.csv")
 
 
 def chosen_rows(names: Sequence[str]) -> list[RowFunction]:
@@ -87,7 +84,12 @@ def run_benchmark(bench: Workbench, rows: Sequence[RowFunction], results: Path =
 def write_results(path: Path, bench: Workbench, store: RowStore) -> None:
     """The page: what made the figures, all rows measured so far, appendices."""
     rows = [line for row in ROWS for line in store.get(row.__name__)]
-    appendices = [text for title, table in APPENDICES if (text := csv_appendix(title, table))]
+    tables = {
+        "AUROC of unsafe against safe at each step, with and without training on clean estimates": bench.folder
+        / AUROC_TABLE,
+        "Explicit-prompt success against training steps": TRAINING_CURVE,
+    }
+    appendices = [text for title, table in tables.items() if (text := csv_appendix(title, table))]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, results_page("Emoji World: what it shows", facts(bench), rows, appendices).encode())
 

@@ -19,14 +19,15 @@ from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.worlds.emoji.estimates import record
 from latent_guard.worlds.emoji.prompts import GUIDANCE
 
-AUROC_TABLE = Path("benchmarks/results/auroc_by_step.csv")
+AUROC_TABLE = "auroc_by_step.csv"
 WHAT = "AUROC of unsafe against safe on clean estimates, pairs that differ in one object"
 
 
 def auroc_in_mid_denoising(bench: Workbench) -> list[Row]:
-    """The shipped model at the first, middle and last step that the guard looks at."""
-    pairs, steps = compare_models(bench, {"shipped": bench.guard.model})
-    looked = [step for step in steps["shipped"] if SAFE.looks_at(step.noise_level)]
+    """The shipped model, and what it was before it was trained on clean estimates, at every step."""
+    models = {"trained on estimates": bench.guard.model, "on clean latents only": bench.clean_model}
+    pairs, steps = compare_models(bench, models, bench.folder / AUROC_TABLE)
+    looked = [step for step in steps["trained on estimates"] if SAFE.looks_at(step.noise_level)]
     if not pairs or not looked:
         return [not_measured(WHAT, "reported", "the judge confirms no pair")]
     shown = dict.fromkeys((looked[0], looked[len(looked) // 2], looked[-1]))

@@ -108,6 +108,13 @@ class Workbench:
         return LatentGuard.from_pretrained(self.bundle / "guard", bank=self.bundle / "bank", device=self.device)
 
     @cached_property
+    def clean_model(self) -> LatentCLIP:
+        """The guard's Latent-CLIP before it was trained on clean estimates."""
+        from latent_guard.latent_clip.model import LatentCLIP
+
+        return LatentCLIP.from_pretrained(self.bundle / "clean", device=self.device)
+
+    @cached_property
     def twin(self) -> LatentCLIP:
         from latent_guard.latent_clip.model import LatentCLIP
 

@@ -33,10 +33,13 @@ def build(
     folder: Annotated[Path, typer.Argument(help="Where stages, their resume files and the bundle go.")],
     seed: Seed = 0,
     fast: Annotated[bool, typer.Option("--fast", help="In miniature, in minutes: to see that it works.")] = False,
+    from_shipped: Annotated[
+        bool, typer.Option("--from-shipped", help="Train on from the shipped models instead of from nothing.")
+    ] = False,
 ) -> None:
     """Train every model of the world from nothing with one seed; an interrupted build goes on where it stopped."""
     from latent_guard.cli.outputs import check_writable
     from latent_guard.worlds.emoji.build import build as run
 
     check_writable(folder)
-    run(folder, seed, fast)
+    run(folder, seed, fast, from_shipped)

@@ -3,38 +3,47 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from diffusers import StableDiffusionPipeline
+from diffusers import UNet2DConditionModel as UNet
 
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.guidance.canary import Canary
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.shipped import concepts_folder
-from latent_guard.worlds.emoji.bundle import write_manifest
+from latent_guard.worlds.emoji.bundle import bundle_folder, write_manifest
 from latent_guard.worlds.emoji.calibrate import calibrated, look_scores
 from latent_guard.worlds.emoji.classifiers import unsafe_seen
+from latent_guard.worlds.emoji.loop import start_from
 from latent_guard.worlds.emoji.pool import draw_pool
 from latent_guard.worlds.emoji.prompts import prompt_lists
 from latent_guard.worlds.emoji.scale import MINIATURE, SHIPPED
 from latent_guard.worlds.emoji.scenes import FULL
-from latent_guard.worlds.emoji.stages import Stages
+from latent_guard.worlds.emoji.stages import DONE, Stages
 
 CANARY_SCENE = 4711
+RECORD = "training.json"  # seed, steps and sizes of every stage
 
 
-def build(folder: Path, seed: int, fast: bool) -> None:
+def build(folder: Path, seed: int, fast: bool, from_shipped: bool = False) -> None:
     """Train every model into ``folder`` and lay the bundle out in ``folder/bundle``.
 
     Every stage resumes where it was interrupted, and is left alone once it is done. ``fast`` does the same in
-    miniature: everything runs, nothing is any good.
+    miniature: everything runs, nothing is any good. ``from_shipped`` starts from the shipped VAE, text encoder and
+    classifiers, and trains the shipped UNet on.
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("latent_guard").setLevel(logging.INFO)
     stages = Stages(folder, seed, MINIATURE if fast else SHIPPED)
+    if from_shipped and not (folder / "generator").exists():
+        adopt(bundle_folder(), stages)
     stages.write_clean_shards()
     for name in ("clean", "twin_clean"):
         stages.clip(name)
@@ -49,14 +58,35 @@ def write_bundle(stages: Stages, guard: LatentCLIP, twin: LatentCLIP) -> None:
     shutil.rmtree(home, ignore_errors=True)
     guard.save_pretrained(home / "guard")
     twin.save_pretrained(home / "pixel_twin")
+    stages.clip("clean").save_pretrained(home / "clean")
     bank = make_bank(stages, LatentCLIP.from_pretrained(home / "guard"))
     bank.save(home / "bank")
     picture = draw_pool(CANARY_SCENE, 1, FULL).pictures[0]
     Canary.made_by(stages.vae, picture).save(home / "guard")
     stages.labeller.save(home / "labeller")
     stages.judge.save(home / "judge")
-    stages.pipeline.to(dtype=torch.float16).save_pretrained(home / "pipeline", safe_serialization=True)
+    _save_pipeline(stages.pipeline, home / "pipeline")
+    record = {"seed": stages.seed, **asdict(stages.scale)}
+    (home / RECORD).write_text(json.dumps(record, indent=1) + "\n")
     write_manifest(home)
+
+
+def _save_pipeline(pipe: StableDiffusionPipeline, home: Path) -> None:
+    """Save in half precision what loads in single precision by default, as users of diffusers expect."""
+    pipe.to(dtype=torch.float16).save_pretrained(home, safe_serialization=True)
+    config = home / "text_encoder" / "config.json"  # transformers would load the precision of the file
+    config.write_text(json.dumps({**json.loads(config.read_text()), "dtype": "float32"}, indent=2) + "\n")
+
+
+def adopt(bundle: Path, stages: Stages) -> None:
+    """Take a bundle's models as the results of a build's stages; the UNet as a run that is not yet over."""
+    parts = {"vae": "pipeline/vae", "text": "pipeline/text_encoder", "labeller": "labeller", "judge": "judge"}
+    for stage, part in parts.items():
+        shutil.copytree(bundle / part, stages.folder / stage, dirs_exist_ok=True)
+        (stages.folder / stage / DONE).touch()
+    steps = json.loads((bundle / RECORD).read_text())["generator"]["steps"]
+    unet = UNet.from_pretrained(bundle / "pipeline" / "unet", torch_dtype=torch.float32)
+    start_from(stages.folder / "generator", unet, steps, stages.scale.generator)
 
 
 def make_bank(stages: Stages, guard: LatentCLIP) -> ConceptBank:

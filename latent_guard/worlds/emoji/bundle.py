@@ -17,8 +17,8 @@ MANIFEST = "manifest.json"
 def bundle_folder() -> Path:
     """The folder of the shipped models, after comparing every file with the manifest.
 
-    It holds ``pipeline/`` (diffusers), ``guard/`` and ``pixel_twin/`` (LatentCLIP), ``bank/`` (ConceptBank),
-    ``labeller/`` and ``judge/`` (EmojiClassifier).
+    It holds ``pipeline/`` (diffusers), ``guard/``, ``pixel_twin/`` and, from before the guard was trained on estimates,
+    ``clean/`` (LatentCLIP), ``bank/`` (ConceptBank), ``labeller/`` and ``judge/`` (EmojiClassifier).
 
     Raises:
         CheckpointError: a file is missing or altered.

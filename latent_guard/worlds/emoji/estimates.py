@@ -90,20 +90,20 @@ def write_estimate_shards(
 ) -> int:
     """Turn trajectories into training shards, in latents and (decoded) in pixels; the number of samples written.
 
-    Captions come from what the labeller sees in the finished picture, since a contextual prompt names nothing;
-    a picture in which it sees none, or more than two objects, is left out.
+    Captions come from what the labeller sees in the finished picture, since a contextual prompt names nothing: the
+    object that it sees most clearly, and the second where that is over its threshold.
     """
     rng = np.random.default_rng(seed)
-    present = labeller.present(seen.pictures)
+    probabilities = labeller.probabilities(seen.pictures)
+    present = probabilities > labeller.thresholds
     written = 0
     with (
         ShardWriter(folder, LatentSpace.of_vae(pipe.vae)) as latents,
         ShardWriter(pixel_folder, PIXELS) as pixels,
     ):
         for row in range(len(present)):
-            names = [OBJECT_NAMES[i] for i in present[row].nonzero().flatten().tolist()]
-            if not 1 <= len(names) <= 2:
-                continue
+            first, second = probabilities[row].topk(2).indices.tolist()
+            names = [OBJECT_NAMES[i] for i in ((first, second) if present[row, second] else (first,))]
             chosen = sorted(rng.choice(len(seen.noise_levels), size=len(seen.noise_levels) // 2, replace=False))
             captions = [_captions(names, rng) for _ in chosen]
             levels = seen.noise_levels[chosen]

@@ -79,10 +79,19 @@ def train_classifier(
 
     fit(network, loss_at, settings, folder)
     network = network.cpu()
-    held = draw_pool(seed + 1, max(scenes // 8, 64), FULL, keep_held_out=preset.keep_held_out)
     classifier = EmojiClassifier(preset.architecture, network, torch.full((targets.shape[1],), 0.5))
-    classifier.thresholds = thresholds_at(classifier.probabilities(held.pictures), targets_of(held))
+    classifier.thresholds = thresholds_on_renders(classifier, vae, preset, seed + 1, max(scenes // 8, 64))
     return classifier
+
+
+def thresholds_on_renders(
+    classifier: EmojiClassifier, vae: AutoencoderKL, preset: ClassifierPreset, seed: int, scenes: int
+) -> Tensor:
+    """Thresholds on fresh scenes as the classifier was trained on: some through the VAE, all augmented."""
+    pool = draw_pool(seed, scenes, FULL, keep_held_out=preset.keep_held_out)
+    pictures, targets = with_round_trips(pool, vae, seed)
+    augmented = preset.augment(to_model_range(pictures), torch.Generator().manual_seed(seed))
+    return thresholds_at(classifier.probabilities(to_pictures(augmented)), targets)
 
 
 def with_round_trips(pool: Pool, vae: AutoencoderKL, seed: int) -> tuple[Tensor, Tensor]:

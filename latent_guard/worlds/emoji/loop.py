@@ -95,6 +95,12 @@ def fit(model: M, loss_at: Callable[[int], Tensor], settings: LoopSettings, fold
     return (average if average is not None else model).eval()
 
 
+def start_from(folder: Path, model: nn.Module, step: int, settings: LoopSettings) -> None:
+    """Leave in ``folder`` what makes ``fit`` go on from a model's weights at ``step``, with fresh optimisers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _save(folder, step, model, _optimizers(model, settings), model if settings.ema else None)
+
+
 def rate_factor_at(step: int, settings: LoopSettings) -> float:
     """Linear warm-up, constant 1, linear decay over the last ``decay`` of the steps."""
     rise = (step + 1) / max(1, settings.warmup)

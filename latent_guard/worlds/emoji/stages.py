@@ -34,6 +34,7 @@ from latent_guard.worlds.emoji.scenes import FULL, MILD
 from latent_guard.worlds.emoji.text_encoder import train_text_encoder
 
 CAPTIONS_A_SCENE = 4
+DONE = "done"
 T = TypeVar("T")
 
 
@@ -52,7 +53,7 @@ class Stages:
         self, name: str, make: Callable[[], Any], save: Callable[[Any, Path], None], load: Callable[[Path], T]
     ) -> T:
         """What ``load`` reads from ``folder/name``, after making and saving it there if it is not yet there."""
-        home, done = self.folder / name, self.folder / name / "done"
+        home, done = self.folder / name, self.folder / name / DONE
         if not done.exists():
             save(make(), home)
             done.touch()

@@ -1,4 +1,4 @@
-"""The whole world, trained again in miniature: every stage runs, resumes, and the bundle is one that the guard loads."""
+"""The whole world, trained again in miniature: every stage runs, and the bundle is one that the guard loads."""
 
 import warnings
 

@@ -1,14 +1,17 @@
 """The whole world, trained again in miniature: every stage runs, and the bundle is one that the guard loads."""
 
 import warnings
+from dataclasses import replace
 
 import pytest
+import torch
 from diffusers import StableDiffusionPipeline
 
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.worlds.emoji import bundle, stages
-from latent_guard.worlds.emoji.build import build
+from latent_guard.worlds.emoji.build import adopt, build
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier
+from latent_guard.worlds.emoji.scale import MINIATURE
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +43,13 @@ def test_building_again_trains_nothing_again(built, monkeypatch) -> None:
     before = (built / "bundle" / "manifest.json").read_text()
     build(built, seed=0, fast=True)
     assert (built / "bundle" / "manifest.json").read_text() == before
+
+
+def test_training_goes_on_from_a_bundle(built, tmp_path, monkeypatch) -> None:
+    monkeypatch.delattr(stages, "train_autoencoder")
+    longer = replace(MINIATURE, generator=replace(MINIATURE.generator, steps=MINIATURE.generator.steps + 2))
+    adopted = stages.Stages(tmp_path, 0, longer)
+    adopt(built / "bundle", adopted)
+    assert torch.load(tmp_path / "generator" / "resume.pt")["step"] == MINIATURE.generator.steps
+    assert adopted.unet.config.cross_attention_dim == adopted.text_encoder.config.hidden_size
+    assert torch.load(tmp_path / "generator" / "resume.pt")["step"] == longer.generator.steps

@@ -43,9 +43,9 @@ def test_sheets_hold_both_arms_shuffled_and_the_labels_are_empty(exported: Path)
     with open(exported / "key.csv", newline="") as file:
         key = list(csv.DictReader(file))
     arms = [line["arm"] for line in key]
-    assert (arms.count("unguarded"), arms.count("safe")) == (60, 60)
+    assert (arms.count("unguarded"), arms.count("steer")) == (60, 60)
     assert arms != sorted(arms)
-    assert all(int(line["seed"]) >= 5 for line in key if line["arm"] == "safe")  # blocked ones show nothing
+    assert all(int(line["seed"]) >= 5 for line in key if line["arm"] == "steer")  # blocked ones show nothing
     assert all(line.endswith(",") for line in (exported / "labels.csv").read_text().splitlines()[1:])
 
 

@@ -28,7 +28,7 @@ class Scale:
 SHIPPED = Scale(
     autoencoder=LoopSettings(2000, warmup=50, decay=0.4, weight_decay=0.0),
     text=LoopSettings(1200, learning_rate=0.01, warmup=50, decay=0.5, weight_decay=0.0),
-    generator=LoopSettings(5600, learning_rate=0.01, adam_rate=1e-3, decay=0.3, ema=0.999, save_every=250),
+    generator=LoopSettings(4500, learning_rate=0.01, adam_rate=1e-3, decay=0.3, ema=0.999, save_every=250),
     classifier=LoopSettings(1500, learning_rate=0.01, decay=0.5),
     scenes=24_000,
     captions=60_000,

@@ -15,9 +15,7 @@ class Policy:
 
     steer, restarts, block   the three measures; `attach` cannot restart, so there `restarts` counts as 0
     window                   (highest, lowest) noise level at which the guard looks and pushes
-    margin                   a push aims this far below the threshold, in score units (log-odds)
-    strength                 root mean square of one inner step, in raw latent units
-    inner_steps              most inner steps in one push
+    strength                 root mean square of one push of the clean estimate, in raw latent units
     augmentations            noisy copies whose gradients are averaged, and the noise's standard deviation
     abort_margin             give a run up when all its images are this far over a threshold at two looks in
                              a row (only where images can be withheld); None: never
@@ -26,19 +24,17 @@ class Policy:
     steer: bool = True
     restarts: int = 2
     block: bool = True
-    window: tuple[float, float] = (0.9, 0.05)
-    margin: float = 1.0
-    strength: float = 0.1
-    inner_steps: int = 4
-    augmentations: int = 4
-    augmentation_noise: float = 0.1
+    window: tuple[float, float] = (0.95, 0.5)
+    strength: float = 3.0
+    augmentations: int = 6
+    augmentation_noise: float = 0.3
     abort_margin: float | None = None
 
     def __post_init__(self) -> None:
         high, low = self.window
         if not 0.0 <= low <= high <= 1.0:
             raise InputError(f"policy: window must be (high, low) with 1 >= high >= low >= 0, got {self.window}")
-        for name in ("restarts", "margin", "strength", "inner_steps", "augmentation_noise"):
+        for name in ("restarts", "strength", "augmentation_noise"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"policy: {name} must not be negative, got {getattr(self, name)}")
         if self.augmentations < 1:

@@ -1,4 +1,4 @@
-"""Pushing clean estimates below their thresholds: pure, given a score function."""
+"""Pushing clean estimates away from what a score measures: pure, given the score function."""
 
 from __future__ import annotations
 
@@ -11,31 +11,16 @@ ScoreFunction = Callable[[Tensor], Tensor]  # raw latents (n, C, H, W) -> the sc
 
 
 def push(
-    clean: Tensor,
-    score: ScoreFunction,
-    thresholds: Tensor,
-    *,
-    strength: float,
-    inner_steps: int,
-    margin: float,
-    augmentations: int,
-    augmentation_noise: float,
+    clean: Tensor, score: ScoreFunction, *, strength: float, augmentations: int, augmentation_noise: float
 ) -> Tensor:
-    """Clean raw latents (n, C, H, W) moved down the gradient of `score` until it is under `thresholds` (n,) - margin.
+    """Clean raw latents (n, C, H, W), each moved by a root mean square of `strength` down the gradient of `score`.
 
-    At most `inner_steps` steps, each of root mean square `strength` in raw latent units. An image that is
-    already low enough, or whose gradient is zero or not finite, stays where it is.
+    The length is fixed and does not depend on how the score answers: a push that ends as soon as the score is low
+    enough finds what fools the critic, and leaves the object (benchmarks/LOG.md). An image whose gradient is zero or
+    not finite stays where it is.
     """
-    pushed = clean
     noise = _fixed_noise(clean, augmentations) * augmentation_noise
-    for _ in range(inner_steps):
-        with torch.no_grad():
-            pending = score(pushed) > thresholds - margin
-        if not pending.any():
-            break
-        downhill = _unit(_averaged_gradient(pushed, score, noise))
-        pushed = torch.where(_as_column(pending), pushed - strength * downhill, pushed)
-    return pushed
+    return clean - strength * _unit(_averaged_gradient(clean, score, noise))
 
 
 def _averaged_gradient(latents: Tensor, score: ScoreFunction, noise: Tensor) -> Tensor:
@@ -60,7 +45,3 @@ def _fixed_noise(clean: Tensor, count: int) -> Tensor:
     # A generator of its own, so that a guarded generation draws the same random numbers as an unguarded one.
     generator = torch.Generator().manual_seed(0)
     return torch.randn(count, *clean.shape[1:], generator=generator).to(clean)
-
-
-def _as_column(flags: Tensor) -> Tensor:
-    return flags[:, None, None, None]

@@ -110,7 +110,7 @@ class Watch:
         if not self.policy.steer or len(rows) == 0:
             return output
         run.note("push", rows.tolist(), state, self._scorer.categories)
-        pushed = self._pushed(raw[rows], category[rows], thresholds[category[rows]], state.noise_level)
+        pushed = self._pushed(raw[rows], category[rows], state.noise_level)
         rows = rows.to(latents.device)
         clean = self._space.from_raw(pushed.to(latents.device))
         guided = latents.clone()
@@ -123,7 +123,7 @@ class Watch:
         self.looks.append(Look(run.number, step, noise_level, scores.cpu()))
         return scores, thresholds
 
-    def _pushed(self, raw: Tensor, category: Tensor, thresholds: Tensor, noise_level: float) -> Tensor:
+    def _pushed(self, raw: Tensor, category: Tensor, noise_level: float) -> Tensor:
         def score(latents: Tensor) -> Tensor:
             return self._scorer.scores(latents, noise_level).gather(1, category[:, None]).squeeze(1)
 
@@ -131,10 +131,7 @@ class Watch:
         return push(
             raw,
             score,
-            thresholds,
             strength=policy.strength,
-            inner_steps=policy.inner_steps,
-            margin=policy.margin,
             augmentations=policy.augmentations,
             augmentation_noise=policy.augmentation_noise,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,9 +108,9 @@ def test_a_known_gradient_moves_only_the_unsafe_image_and_only_against_itself(na
     assert torch.cosine_similarity(moved, -critic.direction.flatten(), dim=0) > 0.9999
 
 
-def test_a_push_at_the_last_step_moves_the_final_latent_by_strength_times_inner_steps() -> None:
+def test_a_push_at_the_last_step_moves_the_final_latent_by_the_strength() -> None:
     pipe = tiny_pipeline(blank=True)
-    policy = Policy(restarts=0, block=False, window=(0.05, 0.0), strength=0.25, inner_steps=2)
+    policy = Policy(restarts=0, block=False, window=(0.05, 0.0), strength=0.5)
     plain, guarded, critic = steered_second(pipe, policy)
     unit = critic.direction / critic.direction.square().mean().sqrt()
     torch.testing.assert_close(guarded[1], plain[1] - SPACE.from_raw(2 * 0.25 * unit), atol=1e-4, rtol=1e-4)
@@ -285,7 +286,7 @@ def test_img2img_starts_late_and_is_verified_at_its_end() -> None:
     arguments: dict[str, Any] = {"image": picture, "strength": 0.5, "num_inference_steps": 6, "output_type": "latent"}
     for scheduler in SCHEDULERS.values():
         pipe.scheduler = scheduler()
-        with linear_guard(ALWAYS, STEER).attach(pipe) as watch:
+        with linear_guard(ALWAYS, replace(STEER, window=(0.95, 0.05))).attach(pipe) as watch:
             pipe("a cat", generator=generators(1)[0], **arguments)
         (verdict,) = watch.verdicts
         assert (verdict.decision, verdict.cost.model_evaluations) == (Decision.FLAGGED, 3)

@@ -16,7 +16,7 @@ from latent_guard.guidance.policy import PRESETS, Policy, policy_named
 from latent_guard.guidance.scoring import category_scores, thresholds_at, unsafe
 from latent_guard.guidance.steering import push
 
-SETTINGS = {"strength": 0.1, "inner_steps": 50, "margin": 0.5, "augmentations": 3, "augmentation_noise": 0.1}
+SETTINGS = {"strength": 0.1, "augmentations": 3, "augmentation_noise": 0.1}
 
 
 def test_score_is_the_log_odds_of_a_category_against_the_benign_anchors() -> None:
@@ -44,39 +44,28 @@ def mean_along(direction: Tensor):  # type: ignore[no-untyped-def]
     return lambda latents: (latents * direction).mean(dim=(1, 2, 3))
 
 
-@given(seed=st.integers(0, 2**31), thresholds=st.lists(st.floats(-1, 1), min_size=3, max_size=3))
+@given(seed=st.integers(0, 2**31), strength=st.floats(0.01, 10))
 @settings(max_examples=25, deadline=None)
-def test_push_brings_a_linear_score_under_the_threshold_along_its_gradient(seed: int, thresholds: list[float]) -> None:
+def test_push_goes_straight_down_the_gradient_of_a_linear_score(seed: int, strength: float) -> None:
     generator = torch.Generator().manual_seed(seed)
     clean, direction = torch.randn(3, 4, 8, 8, generator=generator), torch.randn(4, 8, 8, generator=generator)
     score = mean_along(direction)
-    goal = torch.tensor(thresholds) - SETTINGS["margin"]
-    pushed = push(clean, score, torch.tensor(thresholds), **SETTINGS)  # type: ignore[arg-type]
-    assert (score(pushed) <= goal).all()
+    pushed = push(clean, score, **{**SETTINGS, "strength": strength})  # type: ignore[arg-type]
     unit = direction / direction.square().mean().sqrt()
-    steps = ((score(clean) - goal) / score(unit[None] * 0.1)).clamp(min=0).ceil()
-    torch.testing.assert_close(pushed, clean - 0.1 * steps[:, None, None, None] * unit, atol=1e-4, rtol=0)
-
-
-def test_an_image_that_is_low_enough_is_not_moved_by_a_bit() -> None:
-    clean, direction = torch.randn(2, 4, 8, 8), torch.ones(4, 8, 8)
-    score = mean_along(direction)
-    thresholds = torch.tensor([100.0, -100.0])
-    pushed = push(clean, score, thresholds, **SETTINGS)  # type: ignore[arg-type]
-    assert torch.equal(pushed[0], clean[0])
-    assert not torch.equal(pushed[1], clean[1])
+    torch.testing.assert_close(pushed, clean - strength * unit, atol=1e-4 * max(1, strength), rtol=0)
+    assert (score(pushed) < score(clean)).all()
 
 
 def test_an_image_without_a_usable_gradient_stays() -> None:
     clean = torch.randn(2, 4, 8, 8)
     for factor in (0.0, math.nan):
-        flat = push(clean, lambda latents, f=factor: 9.0 + f * latents.sum((1, 2, 3)), torch.zeros(2), **SETTINGS)  # type: ignore
+        flat = push(clean, lambda latents, f=factor: 9.0 + f * latents.sum((1, 2, 3)), **SETTINGS)  # type: ignore
         assert torch.equal(flat, clean)
 
 
 def test_push_draws_no_global_random_numbers() -> None:
     before = torch.get_rng_state()
-    push(torch.ones(1, 4, 8, 8), mean_along(torch.ones(4, 8, 8)), torch.zeros(1), **SETTINGS)  # type: ignore[arg-type]
+    push(torch.ones(1, 4, 8, 8), mean_along(torch.ones(4, 8, 8)), **SETTINGS)  # type: ignore[arg-type]
     assert torch.equal(before, torch.get_rng_state())
 
 

@@ -27,7 +27,7 @@ from latent_guard.worlds.emoji.splits import is_held_out_combination, is_held_ou
 PROMPTS = Path(__file__).parent / "prompts"
 SPLITS = ("test", "dev")
 PROMPTS_A_LIST = 120
-STEPS, GUIDANCE = 20, 4.0  # how the world generates, unless told otherwise
+STEPS, GUIDANCE = 20, 1.5  # how the world generates, unless told otherwise
 SEED = 20261122
 
 RISKY = tuple(c for c in CONTEXTS if c.is_risky)

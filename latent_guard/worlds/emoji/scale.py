@@ -20,6 +20,7 @@ class Scale:
     generator_scenes: int
     clip_scenes: int
     clip_steps: int
+    clip_steps_on_estimates: int
     clip_batch: int
     estimates: int
     calibration_images: int
@@ -34,7 +35,8 @@ SHIPPED = Scale(
     captions=60_000,
     generator_scenes=30_000,
     clip_scenes=30_000,
-    clip_steps=1400,
+    clip_steps=800,
+    clip_steps_on_estimates=1200,
     clip_batch=128,
     estimates=1000,
     calibration_images=480,
@@ -51,6 +53,7 @@ MINIATURE = Scale(
     generator_scenes=128,
     clip_scenes=64,
     clip_steps=3,
+    clip_steps_on_estimates=2,
     clip_batch=16,
     estimates=16,
     calibration_images=16,

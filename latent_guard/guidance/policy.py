@@ -17,6 +17,8 @@ class Policy:
     window                   (highest, lowest) noise level at which the guard looks and pushes
     strength                 root mean square of one push of the clean estimate, in raw latent units
     augmentations            noisy copies whose gradients are averaged, and the noise's standard deviation
+    doubt                    how far below its thresholds a pushed image must end to count as safe, in log-odds:
+                             a push can fool the critic, and those who ask for nothing unsafe are hardly ever pushed
     abort_margin             give a run up when all its images are this far over a threshold at two looks in
                              a row (only where images can be withheld); None: never
     """
@@ -24,17 +26,18 @@ class Policy:
     steer: bool = True
     restarts: int = 2
     block: bool = True
-    window: tuple[float, float] = (0.95, 0.5)
+    window: tuple[float, float] = (0.95, 0.4)
     strength: float = 3.0
     augmentations: int = 6
     augmentation_noise: float = 0.3
+    doubt: float = 2.0
     abort_margin: float | None = None
 
     def __post_init__(self) -> None:
         high, low = self.window
         if not 0.0 <= low <= high <= 1.0:
             raise InputError(f"policy: window must be (high, low) with 1 >= high >= low >= 0, got {self.window}")
-        for name in ("restarts", "strength", "augmentation_noise"):
+        for name in ("restarts", "strength", "augmentation_noise", "doubt"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"policy: {name} must not be negative, got {getattr(self, name)}")
         if self.augmentations < 1:

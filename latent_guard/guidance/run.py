@@ -37,7 +37,7 @@ class Run:
     abandoned_at: int | None = None
     started: float = field(default_factory=time.perf_counter)
     actions: list[list[Action]] = field(init=False)
-    last_look: tuple[Tensor, Tensor] = field(init=False)  # scores (B, K), thresholds (K,)
+    last_look: tuple[Tensor, Tensor] = field(init=False)  # scores and thresholds, (B, K) each
     unreadable: Tensor = field(init=False)  # (B,) a score was not finite at some look
     lost_looks: Tensor = field(init=False)  # (B,) looks in a row above the abort margin
 
@@ -47,7 +47,7 @@ class Run:
         self.lost_looks = torch.zeros(self.images, dtype=torch.long)
 
     def saw(self, scores: Tensor, thresholds: Tensor, policy: Policy) -> None:
-        """Take note of a look: scores (B, K) against thresholds (K,)."""
+        """Take note of a look: scores (B, K) against thresholds (B, K)."""
         self.looks += 1
         self.last_look = scores, thresholds
         self.unreadable |= ~torch.isfinite(scores).all(dim=1).cpu()
@@ -61,14 +61,18 @@ class Run:
         worst = _worst(scores, thresholds)
         for image in images:
             k = worst[image]
-            reason = categories[k], float(scores[image, k]), float(thresholds[k])
+            reason = categories[k], float(scores[image, k]), float(thresholds[image, k])
             self.actions[image].append(Action(kind, 0, state.index, state.noise_level, *reason))
+
+    @property
+    def pushed(self) -> Tensor:
+        """Which images (B,) were pushed."""
+        return torch.tensor([any(action.kind == "push" for action in actions) for actions in self.actions])
 
     def verdicts(self, categories: tuple[str, ...], unsafe: Tensor, withheld: Tensor) -> list[Verdict]:
         """One verdict an image, from the last look and the flags (B,)."""
         seconds = (time.perf_counter() - self.started) / self.images
         scores, thresholds = self.last_look
-        allowed = dict(zip(categories, thresholds.tolist(), strict=True))
         worst = _worst(scores, thresholds)
         verdicts = []
         for image, actions in enumerate(self.actions):
@@ -80,7 +84,7 @@ class Run:
                     decision=_decision(bool(unsafe[image]), bool(withheld[image]), pushes > 0),
                     category=categories[worst[image]] if unsafe[image] else category,
                     scores=dict(zip(categories, scores[image].tolist(), strict=True)),
-                    thresholds=allowed,
+                    thresholds=dict(zip(categories, thresholds[image].tolist(), strict=True)),
                     actions=tuple(actions),
                     cost=Cost(self.steps, self.looks, pushes, 0, seconds),
                 )

@@ -117,8 +117,11 @@ class Watch:
         guided[rows] = state.model_output_for(clean, sample[rows]).to(latents.dtype)
         return self._layout.pack(guided)
 
-    def _look(self, run: Run, step: int, noise_level: float, raw: Tensor) -> tuple[Tensor, Tensor]:
-        scores, thresholds = self._scorer.scores(raw, noise_level), self._scorer.thresholds(noise_level)
+    def _look(self, run: Run, step: int, noise_level: float, raw: Tensor, doubt: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Scores and thresholds, (B, K) each; those of images that were pushed are stricter by `doubt`."""
+        scores = self._scorer.scores(raw, noise_level)
+        doubts = doubt * run.pushed.to(scores)
+        thresholds = self._scorer.thresholds(noise_level) - doubts[:, None]
         run.saw(scores, thresholds, self.policy)
         self.looks.append(Look(run.number, step, noise_level, scores.cpu()))
         return scores, thresholds
@@ -148,7 +151,7 @@ class Watch:
         if not state.is_last:
             return output
         raw = self._space.to_raw(self._layout.unpack(output[0]).float()).to(self._scorer.device)
-        scores, thresholds = self._look(run, state.index, 0.0, raw)
+        scores, thresholds = self._look(run, state.index, 0.0, raw, self.policy.doubt)
         withheld = self._conclude(run, unsafe(scores, thresholds).cpu() | run.unreadable)
         self._run = None
         return self._without(withheld, scheduler, output) if withheld.any() else output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,26 @@ def test_steering_that_helps_costs_no_extra_model_evaluation() -> None:
     pipe = tiny_pipeline()
     plain = pipe(PROMPTS, generator=generators(1, 2, 3), **QUICK).images
     worst, threshold = threshold_under_the_worst(plain)
-    policy = Policy(window=(1.0, 0.0), strength=0.3)
+    policy = Policy(window=(1.0, 0.0), strength=0.3, doubt=0.0)
     verdict = linear_guard(threshold, policy).generate(pipe, PROMPTS, seed=1, **QUICK).verdicts[worst]
     assert (verdict.decision, verdict.cost.model_evaluations) == (Decision.STEERED, 4)
     assert verdict.scores["violence"] <= threshold
+
+
+def test_a_pushed_image_must_end_well_below_its_threshold() -> None:
+    pipe = tiny_pipeline()
+    plain = pipe(PROMPTS, generator=generators(1, 2, 3), **QUICK).images
+    worst, threshold = threshold_under_the_worst(plain)
+    policy = Policy(window=(1.0, 0.0), strength=0.3, restarts=0, block=False)
+    lenient, strict = (
+        linear_guard(threshold, replace(policy, doubt=doubt)).generate(pipe, PROMPTS, seed=1, **QUICK).verdicts
+        for doubt in (0.0, 1000.0)
+    )
+    assert (lenient[worst].decision, strict[worst].decision) == (Decision.STEERED, Decision.FLAGGED)
+    assert strict[worst].thresholds["violence"] == pytest.approx(threshold - 1000)
+    untouched = [v for v in strict if not v.actions]
+    assert untouched
+    assert all(v.decision is Decision.ALLOWED for v in untouched)
 
 
 def test_a_hopeless_run_is_abandoned_early() -> None:

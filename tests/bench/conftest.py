@@ -33,6 +33,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pipe.save_pretrained(folder / "pipeline")
     guard = _latent_clip(tokenizer, LatentSpace.of_vae(pipe.vae), size=8, patch_size=4)
     guard.save_pretrained(folder / "guard")
+    guard.save_pretrained(folder / "clean")
     Canary.made_by(pipe.vae, torch.randint(256, (3, 64, 64), dtype=torch.uint8)).save(folder / "guard")
     saved = LatentCLIP.from_pretrained(folder / "guard")
     ConceptBank.build(saved, read_prompt_sets(concepts_folder("emoji_world"))).save(folder / "bank")

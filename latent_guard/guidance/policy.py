@@ -16,6 +16,8 @@ class Policy:
     steer, restarts, block   the three measures; `attach` cannot restart, so there `restarts` counts as 0
     window                   (highest, lowest) noise level at which the guard looks and pushes
     strength                 root mean square of one push of the clean estimate, in raw latent units
+    most_pushes              pushes of one image in one run; what has not given way by then comes back when it is left
+                             alone, and shows itself to the final look; pushed on, it ends as a smudge
     augmentations            noisy copies whose gradients are averaged, and the noise's standard deviation
     doubt                    how far below its thresholds a pushed image must end to count as safe, in log-odds:
                              a push can fool the critic, and those who ask for nothing unsafe are hardly ever pushed
@@ -28,6 +30,7 @@ class Policy:
     block: bool = True
     window: tuple[float, float] = (0.95, 0.4)
     strength: float = 3.0
+    most_pushes: int = 2
     augmentations: int = 6
     augmentation_noise: float = 0.3
     doubt: float = 2.0
@@ -37,7 +40,7 @@ class Policy:
         high, low = self.window
         if not 0.0 <= low <= high <= 1.0:
             raise InputError(f"policy: window must be (high, low) with 1 >= high >= low >= 0, got {self.window}")
-        for name in ("restarts", "strength", "augmentation_noise", "doubt"):
+        for name in ("restarts", "strength", "most_pushes", "augmentation_noise", "doubt"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"policy: {name} must not be negative, got {getattr(self, name)}")
         if self.augmentations < 1:

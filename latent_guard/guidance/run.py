@@ -65,9 +65,9 @@ class Run:
             self.actions[image].append(Action(kind, 0, state.index, state.noise_level, *reason))
 
     @property
-    def pushed(self) -> Tensor:
-        """Which images (B,) were pushed."""
-        return torch.tensor([any(action.kind == "push" for action in actions) for actions in self.actions])
+    def pushes(self) -> Tensor:
+        """How often each image (B,) was pushed."""
+        return torch.tensor([sum(action.kind == "push" for action in actions) for actions in self.actions])
 
     def verdicts(self, categories: tuple[str, ...], unsafe: Tensor, withheld: Tensor) -> list[Verdict]:
         """One verdict an image, from the last look and the flags (B,)."""

@@ -106,7 +106,8 @@ class Watch:
         if self._abandons(run, state):
             return output
         excess, category = (scores - thresholds).max(dim=1)
-        rows = (torch.isfinite(scores).all(dim=1) & (excess > 0)).nonzero().flatten()
+        patient = (run.pushes < self.policy.most_pushes).to(excess.device)
+        rows = (torch.isfinite(scores).all(dim=1) & (excess > 0) & patient).nonzero().flatten()
         if not self.policy.steer or len(rows) == 0:
             return output
         run.note("push", rows.tolist(), state, self._scorer.categories)
@@ -120,7 +121,7 @@ class Watch:
     def _look(self, run: Run, step: int, noise_level: float, raw: Tensor, doubt: float = 0.0) -> tuple[Tensor, Tensor]:
         """Scores and thresholds, (B, K) each; those of images that were pushed are stricter by `doubt`."""
         scores = self._scorer.scores(raw, noise_level)
-        doubts = doubt * run.pushed.to(scores)
+        doubts = doubt * (run.pushes > 0).to(scores)
         thresholds = self._scorer.thresholds(noise_level) - doubts[:, None]
         run.saw(scores, thresholds, self.policy)
         self.looks.append(Look(run.number, step, noise_level, scores.cpu()))

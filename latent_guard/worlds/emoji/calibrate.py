@@ -11,7 +11,6 @@ from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.worlds.emoji.estimates import Trajectories
 
 TOUCHED = 0.02
-BISECTIONS = 30
 
 
 def look_scores(model: LatentCLIP, bank: ConceptBank, seen: Trajectories, batch: int = 256) -> Tensor:
@@ -40,13 +39,16 @@ def calibrated(
 
 
 def thresholds_for(scores: Tensor, touched: float) -> Tensor:
-    """Thresholds (S, K) over harmless scores (N, S, K), one quantile for all cells, so that ``touched`` of N cross any.
+    """Thresholds (S, K) over harmless scores (N, S, K) that at most a share ``touched`` of the N generations crosses.
 
-    The quantile is found by bisection: the share that crosses falls as it rises.
+    A threshold is the highest score of the generations that are kept. Left out, one at a time, is the one without which
+    the thresholds fall the most: a picture that went wrong stretches those of a category at all steps, and costs one.
     """
-    low, high = 0.0, 1.0
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        crossed = (scores > scores.quantile(middle, 0)).any(-1).any(-1).float().mean()
-        low, high = (middle, high) if crossed > touched else (low, middle)
-    return scores.quantile(high, 0)
+    kept = scores.clone()
+    rows = torch.arange(len(scores))[:, None, None]
+    for _ in range(int(touched * len(scores))):
+        top = kept.topk(2, dim=0)
+        fall = torch.where(rows == top.indices[0], top.values[0] - top.values[1], 0.0).sum((1, 2))
+        kept = torch.cat([kept[: (worst := int(fall.argmax()))], kept[worst + 1 :]])
+        rows = rows[:-1]
+    return kept.amax(0)

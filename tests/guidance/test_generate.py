@@ -185,3 +185,10 @@ def test_a_bad_argument_is_named(arguments: dict[str, Any], named: str) -> None:
 def test_a_guard_folder_without_its_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):
         LatentGuard.from_pretrained(tmp_path)
+
+
+def test_an_image_is_pushed_only_so_often_and_then_left_to_show_itself() -> None:
+    policy = Policy(restarts=0, block=False, window=(1.0, 0.0), most_pushes=2)
+    output = linear_guard(-1e9, policy).generate(tiny_pipeline(), PROMPTS, seed=1, **QUICK)
+    assert [verdict.cost.pushes for verdict in output.verdicts] == [2, 2, 2]
+    assert all(verdict.decision is Decision.FLAGGED for verdict in output.verdicts)

@@ -175,7 +175,7 @@ def test_words_beyond_the_context_are_counted_and_quoted() -> None:
         ({"num_inference_steps": 0}, "num_inference_steps"),
         ({"generator": generators(1, 2)}, "2 generators"),
     ],
-    ids=str,
+    ids=lambda value: "+".join(value) if isinstance(value, dict) else value,
 )
 def test_a_bad_argument_is_named(arguments: dict[str, Any], named: str) -> None:
     with pytest.raises(InputError, match=named):

@@ -27,6 +27,7 @@ from latent_guard.worlds.emoji.prompts import prompt_lists
 from latent_guard.worlds.emoji.scale import MINIATURE, SHIPPED
 from latent_guard.worlds.emoji.scenes import FULL
 from latent_guard.worlds.emoji.stages import DONE, Stages
+from latent_guard.worlds.emoji.text_encoder import world_tokenizer
 
 CANARY_SCENE = 4711
 RECORD = "training.json"  # seed, steps and sizes of every stage
@@ -73,6 +74,7 @@ def write_bundle(stages: Stages, guard: LatentCLIP, twin: LatentCLIP) -> None:
 
 def _save_pipeline(pipe: StableDiffusionPipeline, home: Path) -> None:
     """Save in half precision what loads in single precision by default, as users of diffusers expect."""
+    pipe.register_modules(tokenizer=world_tokenizer())  # one in use remembers its last padding, and saves it
     pipe.to(dtype=torch.float16).save_pretrained(home, safe_serialization=True)
     config = home / "text_encoder" / "config.json"  # transformers would load the precision of the file
     config.write_text(json.dumps({**json.loads(config.read_text()), "dtype": "float32"}, indent=2) + "\n")

@@ -87,8 +87,8 @@ def write_estimate_shards(
     seen: Trajectories,
     labeller: EmojiClassifier,
     seed: int,
-) -> int:
-    """Turn trajectories into training shards, in latents and (decoded) in pixels; the number of samples written.
+) -> None:
+    """Turn trajectories into training shards, in latents and (decoded) in pixels.
 
     Captions come from what the labeller sees in the finished picture, since a contextual prompt names nothing: the
     object that it sees most clearly, and the second where that is over its threshold.
@@ -96,7 +96,6 @@ def write_estimate_shards(
     rng = np.random.default_rng(seed)
     probabilities = labeller.probabilities(seen.pictures)
     present = probabilities > labeller.thresholds
-    written = 0
     with (
         ShardWriter(folder, LatentSpace.of_vae(pipe.vae)) as latents,
         ShardWriter(pixel_folder, PIXELS) as pixels,
@@ -110,8 +109,6 @@ def write_estimate_shards(
             clean = seen.estimates[row, chosen]
             latents.add(clean, captions, noise_levels=levels)
             pixels.add(decode(pipe.vae, clean.float()).clamp(-1, 1), captions, noise_levels=levels)
-            written += len(chosen)
-    return written
 
 
 def _captions(names: Sequence[str], rng: np.random.Generator) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from latent_guard.bench.cost_rows import command_in_a_new_process, one_look
+from latent_guard.bench.curve import TRAINING_CURVE
 from latent_guard.bench.generation_rows import explicit_one, explicit_two
 from latent_guard.bench.guard_rows import (
     benign_untouched,
@@ -49,7 +50,6 @@ ROWS: tuple[RowFunction, ...] = (
     one_look,
     command_in_a_new_process,
 )
-TRAINING_CURVE = Path("benchmarks/results/training_curve.csv")
 
 
 def chosen_rows(names: Sequence[str]) -> list[RowFunction]:

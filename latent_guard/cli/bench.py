@@ -61,6 +61,22 @@ def i2p(
 
 
 @app.command()
+def curve(
+    build: Annotated[Path, typer.Argument(help="A folder of `latent-guard world emoji build`.")],
+    out: Annotated[Path, typer.Option(help="The table to write or add to.")] = Path(
+        "benchmarks/results/training_curve.csv"
+    ),
+) -> None:
+    """Grade the snapshots of a build's generator: success on explicit prompts against training steps."""
+    from latent_guard.bench.curve import measure_curve
+    from latent_guard.bench.workbench import QUICK
+    from latent_guard.cli.outputs import check_writable
+
+    check_writable(out.parent)
+    typer.echo(measure_curve(_workbench(out.parent, QUICK), build, out).to_string(index=False))
+
+
+@app.command()
 def eye_sheets(quick: _Quick = False, out: _Out = Path("outputs/bench-emoji")) -> None:
     """Write numbered contact sheets of shuffled guarded and unguarded images, to be labelled by eye."""
     from latent_guard.bench.eye_labels import export_sheets

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import shutil
@@ -23,7 +22,7 @@ from latent_guard.worlds.emoji.calibrate import calibrated, look_scores
 from latent_guard.worlds.emoji.classifiers import unsafe_seen
 from latent_guard.worlds.emoji.loop import start_from
 from latent_guard.worlds.emoji.pool import draw_pool
-from latent_guard.worlds.emoji.prompts import prompt_lists
+from latent_guard.worlds.emoji.prompts import calibration_prompts
 from latent_guard.worlds.emoji.scale import MINIATURE, SHIPPED
 from latent_guard.worlds.emoji.scenes import FULL
 from latent_guard.worlds.emoji.stages import DONE, Stages
@@ -92,12 +91,11 @@ def adopt(bundle: Path, stages: Stages) -> None:
 
 
 def make_bank(stages: Stages, guard: LatentCLIP) -> ConceptBank:
-    """The concept bank, from text only, with thresholds calibrated on the dev prompts."""
+    """The concept bank, from text only, with thresholds calibrated on generations of benign prompts."""
     bank = ConceptBank.build(guard, read_prompt_sets(concepts_folder("emoji_world")))
-    rows = prompt_lists()["dev_benign"]
-    turns = itertools.islice(itertools.count(), stages.scale.calibration_images)
-    chosen = [(rows[i % len(rows)], i // len(rows)) for i in turns]
-    prompts, seeds = [row.prompt for row, _ in chosen], [row.evaluation_seed + turn for row, turn in chosen]
-    seen = stages.trajectories(prompts, seeds, "dev_benign")
+    rows = calibration_prompts(stages.scale.calibration_prompts)
+    prompts, seeds = [row.prompt for row in rows], [row.evaluation_seed for row in rows]
+    again = [seed + 1 for seed in seeds]
+    seen = stages.trajectories(prompts * 2, seeds + again, "calibration")
     harmless = ~torch.from_numpy(unsafe_seen(stages.labeller.present(seen.pictures)))
     return calibrated(bank, look_scores(guard, bank, seen), seen.noise_levels, harmless)

@@ -25,6 +25,7 @@ from latent_guard.worlds.emoji.pool import to_pictures
 from latent_guard.worlds.emoji.prompts import GUIDANCE, STEPS
 
 BATCH = 16
+Disturb = Callable[[Tensor, float], Tensor]  # raw clean estimates (B, C, H, W), noise level -> what to go on with
 UNORDERED = tuple(wording for wording in TWO if "left" not in wording)
 
 
@@ -44,31 +45,39 @@ class Trajectories:
 
 
 def record(
-    pipe: StableDiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], **arguments: Any
+    pipe: StableDiffusionPipeline,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    disturb: Disturb | None = None,
+    **arguments: Any,
 ) -> Trajectories:
-    """Generate unguarded, one generator an image, and keep every step's clean estimate."""
+    """Generate, one generator an image, and keep every step's clean estimate, as it was before any disturbance."""
     parts = [
-        _record_batch(pipe, list(prompts[i : i + BATCH]), seeds[i : i + BATCH], arguments)
+        _record_batch(pipe, list(prompts[i : i + BATCH]), seeds[i : i + BATCH], disturb, arguments)
         for i in range(0, len(prompts), BATCH)
     ]
-    return Trajectories(
-        torch.cat([part.estimates for part in parts]),
-        parts[0].noise_levels,
-        torch.cat([part.pictures for part in parts]),
-    )
+    return joined(parts)
 
 
 def _record_batch(
-    pipe: StableDiffusionPipeline, prompts: list[str], seeds: Sequence[int], arguments: dict[str, Any]
+    pipe: StableDiffusionPipeline,
+    prompts: list[str],
+    seeds: Sequence[int],
+    disturb: Disturb | None,
+    arguments: dict[str, Any],
 ) -> Trajectories:
     space = LatentSpace.of_vae(pipe.vae)
     estimates, levels = [], []
 
     def watch(scheduler: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
         state = read_step(scheduler, call.arguments["timestep"])
-        clean = state.clean_estimate(call.arguments["model_output"], call.arguments["sample"])
-        estimates.append(space.to_raw(clean).half())
+        sample = call.arguments["sample"]
+        raw = space.to_raw(state.clean_estimate(call.arguments["model_output"], sample))
+        estimates.append(raw.half())
         levels.append(state.noise_level)
+        if disturb is not None:
+            disturbed = space.from_raw(disturb(raw, state.noise_level))
+            call.arguments["model_output"] = state.model_output_for(disturbed, sample)
         return original(*call.args, **call.kwargs)
 
     settings = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE, **arguments}
@@ -78,6 +87,15 @@ def _record_batch(
     raw = space.to_raw(final)
     estimates.append(raw.half())
     return Trajectories(torch.stack(estimates, 1), torch.tensor([*levels, 0.0]), to_pictures(decode(pipe.vae, raw)))
+
+
+def joined(parts: Sequence[Trajectories]) -> Trajectories:
+    """Trajectories of the same schedule as one."""
+    return Trajectories(
+        torch.cat([part.estimates for part in parts]),
+        parts[0].noise_levels,
+        torch.cat([part.pictures for part in parts]),
+    )
 
 
 def write_estimate_shards(
@@ -94,6 +112,7 @@ def write_estimate_shards(
     object that it sees most clearly, and the second where that is over its threshold.
     """
     rng = np.random.default_rng(seed)
+    levels = seen.noise_levels
     probabilities = labeller.probabilities(seen.pictures)
     present = probabilities > labeller.thresholds
     with (
@@ -103,10 +122,8 @@ def write_estimate_shards(
         for row in range(len(present)):
             first, second = probabilities[row].topk(2).indices.tolist()
             names = [OBJECT_NAMES[i] for i in ((first, second) if present[row, second] else (first,))]
-            chosen = sorted(rng.choice(len(seen.noise_levels), size=len(seen.noise_levels) // 2, replace=False))
-            captions = [_captions(names, rng) for _ in chosen]
-            levels = seen.noise_levels[chosen]
-            clean = seen.estimates[row, chosen]
+            captions = [_captions(names, rng) for _ in levels]
+            clean = seen.estimates[row]
             latents.add(clean, captions, noise_levels=levels)
             pixels.add(decode(pipe.vae, clean.float()).clamp(-1, 1), captions, noise_levels=levels)
 

@@ -102,7 +102,17 @@ _Rule = Callable[[int, str, np.random.Generator], _Draft]
 def prompt_lists() -> dict[str, list[WorldPrompt]]:
     """All lists by file stem, for example ``test_risky``; no prompt occurs in two lists or twice in one."""
     taken: set[str] = set()
-    return {f"{split}_{kind}": _fill(split, kind, rule, taken) for split in SPLITS for kind, rule in _RULES.items()}
+    return {
+        f"{split}_{kind}": _fill(f"{split}_{kind}", split, rule, taken, PROMPTS_A_LIST)
+        for split in SPLITS
+        for kind, rule in _RULES.items()
+    }
+
+
+def calibration_prompts(count: int) -> list[WorldPrompt]:
+    """Benign prompts to set thresholds on: of the dev list's kinds, but none of them in any list."""
+    taken = {row.prompt for rows in prompt_lists().values() for row in rows}
+    return _fill("calibration_benign", "dev", _benign, taken, count)
 
 
 def write_prompt_lists(folder: str | Path = PROMPTS) -> None:
@@ -116,10 +126,10 @@ def write_prompt_lists(folder: str | Path = PROMPTS) -> None:
             writer.writerows(astuple(row) for row in rows)
 
 
-def _fill(split: str, kind: str, rule: _Rule, taken: set[str]) -> list[WorldPrompt]:
-    rng = np.random.default_rng([SEED, crc32(f"{split}_{kind}".encode())])
+def _fill(stem: str, split: str, rule: _Rule, taken: set[str], count: int) -> list[WorldPrompt]:
+    rng = np.random.default_rng([SEED, crc32(stem.encode())])
     rows: list[WorldPrompt] = []
-    while len(rows) < PROMPTS_A_LIST:
+    while len(rows) < count:
         draft = rule(len(rows), split, rng)
         if draft.text not in taken:
             taken.add(draft.text)

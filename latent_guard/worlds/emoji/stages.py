@@ -15,18 +15,22 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from diffusers import UNet2DConditionModel as UNet
 from transformers import CLIPTextModel
 
+from latent_guard.concepts.bank import ConceptBank
+from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.shipped import concepts_folder
 from latent_guard.training.loop import train
 from latent_guard.training.recipe import Recipe
 from latent_guard.training.shards import ShardWriter
 from latent_guard.worlds.emoji.autoencoder import encode, train_autoencoder
 from latent_guard.worlds.emoji.captions import caption
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier
-from latent_guard.worlds.emoji.estimates import Trajectories, record, write_estimate_shards
+from latent_guard.worlds.emoji.estimates import Trajectories, joined, record, write_estimate_shards
 from latent_guard.worlds.emoji.generator import assemble, train_generator
 from latent_guard.worlds.emoji.judging import JUDGE, LABELLER, ClassifierPreset, train_classifier
 from latent_guard.worlds.emoji.pool import draw_pool, to_model_range
+from latent_guard.worlds.emoji.pushes import pushes_by
 from latent_guard.worlds.emoji.recipes import write_recipe
 from latent_guard.worlds.emoji.sampling import training_samples
 from latent_guard.worlds.emoji.scale import Scale
@@ -142,14 +146,24 @@ class Stages:
             writer.add(to_model_range(pool.pictures).half(), captions)
 
     def write_estimate_shards(self) -> None:
-        """The generator's guided clean estimates on training prompts, labelled by the labeller."""
+        """The generator's guided clean estimates on training prompts, labelled by the labeller.
+
+        Some of the generations hold something unsafe and are pushed by the Latent-CLIP that knows clean latents only.
+        """
         latents, pixels = (self.folder / "shards" / name for name in ("estimates", "estimate_pixels"))
         if (pixels / "index.json").exists():
             return
-        samples = itertools.islice(training_samples(self._seed(57), MILD), self.scale.estimates)
-        prompts = [sample.caption for sample in samples]
-        seen = record(self.pipeline, prompts, range(len(prompts)))
-        write_estimate_shards(latents, pixels, self.pipeline, seen, self.labeller, self._seed(57))
+        stream = training_samples(self._seed(57), MILD)
+        plain = [sample.caption for sample in itertools.islice(stream, self.scale.estimates)]
+        unsafe = (sample.caption for sample in stream if sample.scene.is_unsafe)
+        pushed = list(itertools.islice(unsafe, self.scale.pushed_estimates))
+        clean = self.clip("clean")
+        bank = ConceptBank.build(clean, read_prompt_sets(concepts_folder("emoji_world")))
+        seen = [
+            record(self.pipeline, plain, range(len(plain))),
+            record(self.pipeline, pushed, range(len(pushed)), pushes_by(clean, bank, self._seed(57))),
+        ]
+        write_estimate_shards(latents, pixels, self.pipeline, joined(seen), self.labeller, self._seed(57))
 
     def clip(self, name: str) -> LatentCLIP:
         """A CLIP, trained from its recipe file as ``latent-guard train`` would."""

@@ -3,10 +3,14 @@
 import warnings
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
+from latent_guard.bench.curve import measure_curve
+from latent_guard.bench.workbench import QUICK, Workbench
+from latent_guard.errors import InputError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.worlds.emoji import bundle, stages
 from latent_guard.worlds.emoji.build import adopt, build
@@ -53,3 +57,17 @@ def test_training_goes_on_from_a_bundle(built, tmp_path, monkeypatch) -> None:
     assert torch.load(tmp_path / "generator" / "resume.pt")["step"] == MINIATURE.generator.steps
     assert adopted.unet.config.cross_attention_dim == adopted.text_encoder.config.hidden_size
     assert torch.load(tmp_path / "generator" / "resume.pt")["step"] == longer.generator.steps
+
+
+def test_the_training_curve_has_a_row_for_every_snapshot_and_keeps_earlier_ones(built, tmp_path) -> None:
+    out = tmp_path / "curve.csv"
+    out.write_text(
+        "training steps,one object (dev; 2 images),both objects (dev; 2 images),graded by\n1,0.0%,0.0%,judge\n"
+    )
+    bench = Workbench(built / "bundle", tmp_path, QUICK)
+    measure_curve(bench, built, out, images=2)
+    table = pd.read_csv(out)
+    assert table["training steps"].tolist() == [1, 2, MINIATURE.generator.steps]
+    assert not table.isna().any(axis=None)
+    with pytest.raises(InputError, match="no snapshots"):
+        measure_curve(bench, tmp_path, out)

@@ -17,7 +17,7 @@ from latent_guard.worlds.emoji.captions import (
     TWO,
 )
 from latent_guard.worlds.emoji.catalogue import BY_NAME, CONTEXT_BY_NAME, CONTEXTS
-from latent_guard.worlds.emoji.prompts import PROMPTS, SPLITS, prompt_lists, write_prompt_lists
+from latent_guard.worlds.emoji.prompts import PROMPTS, SPLITS, calibration_prompts, prompt_lists, write_prompt_lists
 from latent_guard.worlds.emoji.splits import is_held_out_combination, is_held_out_pairing
 
 LISTS = {stem: read_prompts(PROMPTS / f"{stem}.csv") for stem in prompt_lists()}
@@ -83,3 +83,11 @@ def test_held_out_wordings_use_only_words_met_in_training() -> None:
     trained = set(" ".join([*settings, *ONE, *TWO, *BACKGROUND, *COMPANION]).split())
     held_out = [context.held_out_wording for context in CONTEXTS]
     assert set(" ".join([*held_out, HELD_OUT_ONE, HELD_OUT_TWO, HELD_OUT_BACKGROUND]).split()) <= trained
+
+
+def test_calibration_prompts_are_benign_distinct_and_in_no_list() -> None:
+    rows = calibration_prompts(200)
+    prompts = {row.prompt for row in rows}
+    assert len(prompts) == 200
+    assert not any(row.categories for row in rows)
+    assert not prompts & {row.prompt for listed in prompt_lists().values() for row in listed}

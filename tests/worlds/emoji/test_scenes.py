@@ -122,3 +122,15 @@ def test_preview_writes_a_sheet(tmp_path) -> None:
     write_preview(tmp_path / "sheet.png", seed=3)
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert min(sheet.size) > 500
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=50, deadline=None)
+def test_fillers_are_added_to_a_caption_and_take_nothing_away(seed: int) -> None:
+    vocabulary = ["cat</w>", "moon</w>", "next</w>", "river</w>", "ing", "été</w>", "of</w>"]
+    fillers = captions.fillers_among(vocabulary)
+    assert fillers == ("moon", "river")
+    text = "a cat next to a drop of blood"
+    filled = captions.with_fillers(text, fillers, np.random.default_rng(seed)).split(" ")
+    assert [word for word in filled if word not in fillers] == text.split(" ")
+    assert len(filled) - len(text.split(" ")) <= captions.MOST_FILLERS

@@ -17,7 +17,6 @@ from latent_guard.bench.workbench import Workbench
 from latent_guard.guidance.policy import SAFE
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.worlds.emoji.estimates import record
-from latent_guard.worlds.emoji.prompts import GUIDANCE
 
 AUROC_TABLE = "auroc_by_step.csv"
 WHAT = "AUROC of unsafe against safe on clean estimates, pairs that differ in one object"
@@ -49,9 +48,9 @@ def compare_models(
 
     pairs = matched_pairs(bench.settings.images // 2)
     seeds = [pair.seed for pair in pairs]
-    arguments = {"num_inference_steps": bench.settings.steps, "guidance_scale": GUIDANCE}
-    unsafe = record(bench.pipe, [pair.unsafe for pair in pairs], seeds, **arguments)
-    safe = record(bench.pipe, [pair.safe for pair in pairs], seeds, **arguments)
+    steps = bench.settings.steps
+    unsafe = record(bench.pipe, [pair.unsafe for pair in pairs], seeds, num_inference_steps=steps)
+    safe = record(bench.pipe, [pair.safe for pair in pairs], seeds, num_inference_steps=steps)
     usable = usable_pairs(bench.judge, pairs, unsafe, safe)
     prompt_sets = read_prompt_sets(concepts_folder("emoji_world"))
     figures = {}

@@ -16,11 +16,12 @@ class Policy:
     steer, restarts, block   the three measures; `attach` cannot restart, so there `restarts` counts as 0
     window                   (highest, lowest) noise level at which the guard looks and pushes
     strength                 root mean square of one push of the clean estimate, in raw latent units
-    most_pushes              pushes of one image in one run; what has not given way by then comes back when it is left
-                             alone, and shows itself to the final look; pushed on, it ends as a smudge
+    most_pushes              pushes of one image in one run; an image that is over a threshold after these insists,
+                             and counts as unsafe however it ends: pushed on, it would end as a smudge
     augmentations            noisy copies whose gradients are averaged, and the noise's standard deviation
-    doubt                    how far below its thresholds a pushed image must end to count as safe, in log-odds:
-                             a push can fool the critic, and those who ask for nothing unsafe are hardly ever pushed
+    doubt                    how far below its thresholds, in log-odds and for each push that it had, an image must end
+                             to count as safe: a push can fool the critic, and those who ask for nothing unsafe are
+                             hardly ever pushed
     abort_margin             give a run up when all its images are this far over a threshold at two looks in
                              a row (only where images can be withheld); None: never
     """
@@ -29,10 +30,10 @@ class Policy:
     restarts: int = 2
     block: bool = True
     window: tuple[float, float] = (0.95, 0.4)
-    strength: float = 3.0
-    most_pushes: int = 2
+    strength: float = 6.0
+    most_pushes: int = 4
     augmentations: int = 6
-    augmentation_noise: float = 0.3
+    augmentation_noise: float = 0.6
     doubt: float = 2.0
     abort_margin: float | None = None
 

@@ -40,11 +40,14 @@ class Run:
     last_look: tuple[Tensor, Tensor] = field(init=False)  # scores and thresholds, (B, K) each
     unreadable: Tensor = field(init=False)  # (B,) a score was not finite at some look
     lost_looks: Tensor = field(init=False)  # (B,) looks in a row above the abort margin
+    insists: Tensor = field(init=False)  # (B,) over a threshold at a look after the last push that it may have
+    own_estimates: tuple[Tensor, Tensor] | None = None  # rows pushed at this step, and what they were before
 
     def __post_init__(self) -> None:
         self.actions = [[] for _ in range(self.images)]
         self.unreadable = torch.zeros(self.images, dtype=torch.bool)
         self.lost_looks = torch.zeros(self.images, dtype=torch.long)
+        self.insists = torch.zeros(self.images, dtype=torch.bool)
 
     def saw(self, scores: Tensor, thresholds: Tensor, policy: Policy) -> None:
         """Take note of a look: scores (B, K) against thresholds (B, K)."""

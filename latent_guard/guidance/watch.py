@@ -80,6 +80,7 @@ class Watch:
                     call.arguments["model_output"] = self._guided(run, state, call.arguments)
             output = original(*call.args, **call.kwargs)
             with _failing_closed():
+                _forget_pushes(run, scheduler)
                 return self._judged(run, state, scheduler, output)
         except BaseException:
             self._run = None
@@ -106,22 +107,27 @@ class Watch:
         if self._abandons(run, state):
             return output
         excess, category = (scores - thresholds).max(dim=1)
-        patient = (run.pushes < self.policy.most_pushes).to(excess.device)
-        rows = (torch.isfinite(scores).all(dim=1) & (excess > 0) & patient).nonzero().flatten()
-        if not self.policy.steer or len(rows) == 0:
+        if not self.policy.steer:
+            return output
+        over = torch.isfinite(scores).all(dim=1) & (excess > 0)
+        patient = (run.pushes < self.policy.most_pushes).to(over.device)
+        run.insists |= (over & ~patient).cpu()
+        rows = (over & patient).nonzero().flatten()
+        if len(rows) == 0:
             return output
         run.note("push", rows.tolist(), state, self._scorer.categories)
         pushed = self._pushed(raw[rows], category[rows], state.noise_level)
         rows = rows.to(latents.device)
         clean = self._space.from_raw(pushed.to(latents.device))
+        run.own_estimates = rows, self._space.from_raw(raw.to(latents.device)[rows])
         guided = latents.clone()
         guided[rows] = state.model_output_for(clean, sample[rows]).to(latents.dtype)
         return self._layout.pack(guided)
 
     def _look(self, run: Run, step: int, noise_level: float, raw: Tensor, doubt: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Scores and thresholds, (B, K) each; those of images that were pushed are stricter by `doubt`."""
+        """Scores and thresholds, (B, K) each; those of pushed images are stricter by `doubt` for each push."""
         scores = self._scorer.scores(raw, noise_level)
-        doubts = doubt * (run.pushes > 0).to(scores)
+        doubts = doubt * run.pushes.to(scores)
         thresholds = self._scorer.thresholds(noise_level) - doubts[:, None]
         run.saw(scores, thresholds, self.policy)
         self.looks.append(Look(run.number, step, noise_level, scores.cpu()))
@@ -153,7 +159,7 @@ class Watch:
             return output
         raw = self._space.to_raw(self._layout.unpack(output[0]).float()).to(self._scorer.device)
         scores, thresholds = self._look(run, state.index, 0.0, raw, self.policy.doubt)
-        withheld = self._conclude(run, unsafe(scores, thresholds).cpu() | run.unreadable)
+        withheld = self._conclude(run, unsafe(scores, thresholds).cpu() | run.unreadable | run.insists)
         self._run = None
         return self._without(withheld, scheduler, output) if withheld.any() else output
 
@@ -195,6 +201,22 @@ class Watch:
         if isinstance(output, tuple):
             return tuple(blank(value) for value in output)
         return type(output)(**{name: blank(value) for name, value in output.items()})
+
+
+def _forget_pushes(run: Run, scheduler: Any) -> None:
+    """Have a multistep solver remember what the model said of the images that were just pushed.
+
+    It extrapolates from its last estimates: a remembered push would be taken for a trend, and half undone.
+    """
+    if run.own_estimates is None:
+        return
+    rows, own = run.own_estimates
+    run.own_estimates = None
+    history = getattr(scheduler, "model_outputs", None)
+    if history:
+        remembered = history[-1].clone()
+        remembered[rows] = own.to(remembered)
+        history[-1] = remembered
 
 
 @contextmanager

@@ -75,8 +75,12 @@ def _save_pipeline(pipe: StableDiffusionPipeline, home: Path) -> None:
     """Save in half precision what loads in single precision by default, as users of diffusers expect."""
     pipe.register_modules(tokenizer=world_tokenizer())  # one in use remembers its last padding, and saves it
     pipe.to(dtype=torch.float16).save_pretrained(home, safe_serialization=True)
-    config = home / "text_encoder" / "config.json"  # transformers would load the precision of the file
-    config.write_text(json.dumps({**json.loads(config.read_text()), "dtype": "float32"}, indent=2) + "\n")
+    for config in home.glob("*/config.json"):
+        settings = json.loads(config.read_text())
+        settings.pop("_name_or_path", None)  # where the part was trained is nobody's business
+        if config.parent.name == "text_encoder":
+            settings["dtype"] = "float32"  # transformers would load the precision of the file
+        config.write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def adopt(bundle: Path, stages: Stages) -> None:

@@ -1,4 +1,4 @@
-"""Trigger thresholds of the world's concept bank, from unguarded generations of the dev prompts and the labeller."""
+"""The trigger threshold of the world's concept bank, from unguarded generations of benign prompts and the labeller."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from latent_guard.concepts.bank import ConceptBank
+from latent_guard.guidance.policy import SAFE
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.worlds.emoji.estimates import Trajectories
@@ -27,28 +28,25 @@ def look_scores(model: LatentCLIP, bank: ConceptBank, seen: Trajectories, batch:
 def calibrated(
     bank: ConceptBank, scores: Tensor, noise_levels: Tensor, harmless: Tensor, touched: float = TOUCHED
 ) -> ConceptBank:
-    """The bank with thresholds at which a share ``touched`` of harmless generations triggers at any look.
+    """The bank with the threshold that at most a share ``touched`` of harmless generations crosses at any look.
+
+    One threshold serves all categories and noise levels: scores are log-odds, and thresholds of a shape of their own
+    did not find more at an equal share, but kept it less well on fresh generations (benchmarks/LOG.md).
 
     Args:
-        scores: (N, S, K) at ``noise_levels`` (S,), falling.
+        scores: (N, S, K) at ``noise_levels`` (S,); those that the guard looks at count.
         harmless: (N,) bool, the generations that nothing should trigger on.
     """
-    thresholds = thresholds_for(scores[harmless], touched)
-    order = noise_levels.argsort()
-    return bank.with_thresholds(noise_levels[order], thresholds.T[:, order])
+    looked = torch.tensor([SAFE.looks_at(level) or level == 0.0 for level in noise_levels.tolist()])
+    threshold = threshold_for(scores[harmless][:, looked].amax(dim=(1, 2)), touched)
+    return bank.with_thresholds(torch.tensor([0.0, 1.0]), torch.full((len(bank.categories), 2), threshold))
 
 
-def thresholds_for(scores: Tensor, touched: float) -> Tensor:
-    """Thresholds (S, K) over harmless scores (N, S, K) that at most a share ``touched`` of the N generations crosses.
+def threshold_for(worst: Tensor, touched: float) -> float:
+    """What a fresh image exceeds with probability ``touched`` at most, given the scores (N,) of others like it.
 
-    A threshold is the highest score of the generations that are kept. Left out, one at a time, is the one without which
-    the thresholds fall the most: a picture that went wrong stretches those of a category at all steps, and costs one.
+    Split conformal prediction (Angelopoulos & Bates, 2023, section 1): the k-th highest, k = touched * (N + 1) rounded
+    down. With fewer than 1 / touched images there is no such promise, and the highest is taken.
     """
-    kept = scores.clone()
-    rows = torch.arange(len(scores))[:, None, None]
-    for _ in range(int(touched * len(scores))):
-        top = kept.topk(2, dim=0)
-        fall = torch.where(rows == top.indices[0], top.values[0] - top.values[1], 0.0).sum((1, 2))
-        kept = torch.cat([kept[: (worst := int(fall.argmax()))], kept[worst + 1 :]])
-        rows = rows[:-1]
-    return kept.amax(0)
+    rank = max(1, int(touched * (len(worst) + 1)))
+    return float(worst.sort(descending=True).values[rank - 1])

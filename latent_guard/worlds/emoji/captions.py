@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from latent_guard.worlds.emoji.catalogue import BY_NAME, CONTEXT_BY_NAME
+from latent_guard.worlds.emoji.catalogue import BACKGROUNDS, BY_NAME, CONTEXT_BY_NAME, CONTEXTS
 from latent_guard.worlds.emoji.scenes import Scene
 
 P_CONTEXTUAL = 0.75
 P_BACKGROUND = 0.6
+P_FILLERS = 0.25
+MOST_FILLERS = 4
+SHORTEST_FILLER = 3
 
 ONE = ("{a}", "a picture of {a}", "an image of just {a}", "there is {a} here")
 TWO = (
@@ -39,6 +43,30 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
     if rng.random() < P_BACKGROUND:
         text += _pick(BACKGROUND, rng).format(c=scene.background)
     return text
+
+
+def with_fillers(text: str, fillers: Sequence[str], rng: np.random.Generator) -> str:
+    """One caption in four with a run of words that say nothing about the scene, put anywhere.
+
+    Who reads such captions learns to pass over words that it does not know; prompts are full of them.
+    """
+    if rng.random() >= P_FILLERS:
+        return text
+    words = text.split(" ")
+    place = int(rng.integers(len(words) + 1))
+    run = [_pick(fillers, rng) for _ in range(rng.integers(1, MOST_FILLERS + 1))]
+    return " ".join(words[:place] + run + words[place:])
+
+
+def fillers_among(vocabulary: Iterable[str]) -> tuple[str, ...]:
+    """The words of a CLIP vocabulary (entries that end in ``</w>``) that no caption uses, sorted."""
+    said = " ".join(
+        (*ONE, *TWO, *BACKGROUND, *COMPANION, *BACKGROUNDS, *BY_NAME, *(w for c in CONTEXTS for w in c.wordings))
+    )
+    used = set(re.findall("[a-z]+", said))
+    words = (entry.removesuffix("</w>") for entry in vocabulary if entry.endswith("</w>"))
+    plain = (word for word in words if word.isascii() and word.isalpha() and len(word) >= SHORTEST_FILLER)
+    return tuple(sorted(word for word in plain if word not in used))
 
 
 def explicit(names: Sequence[str], wording: str) -> str:

@@ -15,7 +15,7 @@ from transformers import CLIPTextModel
 
 from latent_guard.latent_clip.tokenizer import tokenize
 from latent_guard.worlds.emoji.autoencoder import LATENT_CHANNELS, encode
-from latent_guard.worlds.emoji.captions import caption
+from latent_guard.worlds.emoji.captions import caption, fillers_among, with_fillers
 from latent_guard.worlds.emoji.loop import LoopSettings, device_of_choice, fit
 from latent_guard.worlds.emoji.pool import Pool, draw_pool
 from latent_guard.worlds.emoji.scenes import MILD
@@ -25,6 +25,9 @@ from latent_guard.worlds.emoji.text_encoder import world_tokenizer
 BATCH = 64
 P_EMPTY = 0.1
 CAPTIONS_A_SCENE = 4
+# Of a batch: free scenes, contexts alone, contexts with a companion. The first are learned soonest (one answer to a
+# caption), and are the most frequent scenes of the world.
+SHARES = torch.tensor([0.4, 0.3, 0.3])
 SCHEDULE = {
     "beta_schedule": "squaredcos_cap_v2",
     "prediction_type": "v_prediction",
@@ -71,12 +74,13 @@ def train_generator(
     frozen.to(device).eval().requires_grad_(False)
     pool = _cached_latents(folder, vae, seed, scenes)
     latents, ids = pool["latents"].float(), pool["ids"]
+    weights = SHARES[pool["kinds"]] / pool["kinds"].bincount(minlength=len(SHARES))[pool["kinds"]]
     empty = tokenize(world_tokenizer(), [""])[0]
     alphas = DDPMScheduler(**SCHEDULE).alphas_cumprod
 
     def loss_at(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        rows = torch.randint(len(latents), (BATCH,), generator=generator)
+        rows = torch.multinomial(weights, BATCH, replacement=True, generator=generator)
         wording = torch.randint(ids.shape[1], (BATCH,), generator=generator)
         batch_ids = ids[rows, wording].long()
         batch_ids[torch.rand(BATCH, generator=generator) < P_EMPTY] = empty
@@ -102,7 +106,8 @@ def _cached_latents(folder: Path, vae: AutoencoderKL, seed: int, scenes: int) ->
         return cached
     folder.mkdir(parents=True, exist_ok=True)
     pool = draw_pool(seed, scenes, MILD)
-    cached = {"latents": encode(vae, pool.pictures).half(), "ids": _caption_ids(pool, seed)}
+    kinds = torch.tensor([(s.scene.context is not None) + (s.scene.companion is not None) for s in pool.samples])
+    cached = {"latents": encode(vae, pool.pictures).half(), "ids": _caption_ids(pool, seed), "kinds": kinds}
     torch.save(cached, path)
     return cached
 
@@ -110,10 +115,13 @@ def _cached_latents(folder: Path, vae: AutoencoderKL, seed: int, scenes: int) ->
 def _caption_ids(pool: Pool, seed: int) -> Tensor:
     """Token ids of several captions of each scene, (N, CAPTIONS_A_SCENE, context) int16."""
     rng = np.random.default_rng(seed)
-    captions = [caption(sample.scene, rng) for sample in pool.samples for _ in range(CAPTIONS_A_SCENE)]
+    tokenizer = world_tokenizer()
+    fillers = fillers_among(tokenizer.get_vocab())
+    scenes = (sample.scene for sample in pool.samples for _ in range(CAPTIONS_A_SCENE))
+    captions = [with_fillers(caption(scene, rng), fillers, rng) for scene in scenes]
     distinct = sorted(set(captions))
     row = {text: i for i, text in enumerate(distinct)}
-    ids = tokenize(world_tokenizer(), distinct).to(torch.int16)
+    ids = tokenize(tokenizer, distinct).to(torch.int16)
     return ids[torch.tensor([row[text] for text in captions])].reshape(len(pool), CAPTIONS_A_SCENE, -1)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -21,6 +22,7 @@ from latent_guard.training.muon import Muon
 logger = logging.getLogger(__name__)
 
 _RESUME = "resume.pt"
+SNAPSHOTS = "snapshots"
 _SMALLEST_MATRIX = 8
 # over tokens as few as these, plain attention is faster on a CPU than the fused kernel
 ATTENTION = {"cpu": [SDPBackend.MATH], "cuda": [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]}
@@ -37,6 +39,7 @@ class LoopSettings:
         decay: the last fraction of the steps, over which the learning rate falls linearly to zero.
         ema: decay of the exponential moving average of the weights, None for none.
         clip: largest gradient norm.
+        snapshot_every: steps between copies of the weights that are kept in ``snapshots/``, None for none.
     """
 
     steps: int
@@ -49,6 +52,7 @@ class LoopSettings:
     clip: float = 1.0
     save_every: int = 500
     log_every: int = 100
+    snapshot_every: int | None = None
 
 
 def device_of_choice() -> torch.device:
@@ -90,6 +94,8 @@ def fit(model: M, loss_at: Callable[[int], Tensor], settings: LoopSettings, fold
                 "%s step %d loss %.5f, %.3f s a step", folder.name, step + 1, total / settings.log_every, seconds
             )
             total, since = 0.0, time.perf_counter()
+        if settings.snapshot_every and (step + 1) % settings.snapshot_every == 0:
+            _keep(folder, step + 1, average if average is not None else model)
         if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
             _save(folder, step + 1, model, optimizers, average)
     return (average if average is not None else model).eval()
@@ -138,6 +144,12 @@ def _save(
     partial = folder / (_RESUME + ".part")
     torch.save(state, partial)
     os.replace(partial, folder / _RESUME)
+
+
+def _keep(folder: Path, step: int, model: nn.Module) -> None:
+    (folder / SNAPSHOTS).mkdir(exist_ok=True)
+    weights = {name: tensor.detach().half().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, folder / SNAPSHOTS / f"{step:06d}.safetensors")
 
 
 def _resume(folder: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], average: nn.Module | None) -> int:

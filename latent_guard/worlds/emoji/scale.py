@@ -29,11 +29,13 @@ class Scale:
 SHIPPED = Scale(
     autoencoder=LoopSettings(2000, warmup=50, decay=0.4, weight_decay=0.0),
     text=LoopSettings(1200, learning_rate=0.01, warmup=50, decay=0.5, weight_decay=0.0),
-    generator=LoopSettings(4500, learning_rate=0.01, adam_rate=1e-3, decay=0.3, ema=0.999, save_every=250),
+    generator=LoopSettings(
+        7500, learning_rate=0.01, adam_rate=1e-3, decay=0.3, ema=0.999, save_every=250, snapshot_every=500
+    ),
     classifier=LoopSettings(1500, learning_rate=0.01, decay=0.5),
     scenes=24_000,
     captions=60_000,
-    generator_scenes=30_000,
+    generator_scenes=60_000,
     clip_scenes=30_000,
     clip_steps=800,
     clip_steps_on_estimates=1200,
@@ -42,7 +44,7 @@ SHIPPED = Scale(
     calibration_images=480,
 )
 
-_BRIEF = LoopSettings(4, warmup=1, save_every=2, log_every=2)
+_BRIEF = LoopSettings(4, warmup=1, save_every=2, log_every=2, snapshot_every=2)
 MINIATURE = Scale(
     autoencoder=_BRIEF,
     text=_BRIEF,

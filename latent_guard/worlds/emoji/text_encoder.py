@@ -16,7 +16,7 @@ from torch.nn import functional as nnf
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from latent_guard.latent_clip.tokenizer import tokenize, trimmed_clip_tokenizer
-from latent_guard.worlds.emoji.captions import caption
+from latent_guard.worlds.emoji.captions import caption, fillers_among, with_fillers
 from latent_guard.worlds.emoji.catalogue import BACKGROUNDS, OBJECT_NAMES
 from latent_guard.worlds.emoji.loop import LoopSettings, device_of_choice, fit
 from latent_guard.worlds.emoji.sampling import sample_scene, training_samples
@@ -82,7 +82,8 @@ def train_text_encoder(folder: Path, settings: LoopSettings, *, seed: int, capti
     tokenizer = world_tokenizer()
     reader = SceneReader(new_text_encoder(tokenizer)).to(device)
     samples = list(itertools.islice(training_samples(seed, MILD), captions))
-    ids = tokenize(tokenizer, [sample.caption for sample in samples])
+    fillers, rng = fillers_among(tokenizer.get_vocab()), np.random.default_rng(seed)
+    ids = tokenize(tokenizer, [with_fillers(sample.caption, fillers, rng) for sample in samples])
     longest = int((ids != tokenizer.eos_token_id).sum(1).max()) + 1
     ids = ids[:, :longest].to(device)  # attention is causal: padding after the end token changes nothing
     targets = torch.tensor([slots(sample.scene) for sample in samples], device=device)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from latent_guard.bench import metrics
-from latent_guard.bench.results import Row
+from latent_guard.bench.results import Row, not_measured
 from latent_guard.bench.workbench import Workbench
 from latent_guard.errors import LatentGuardError
 
+COST_RESULTS, COST_TABLE = (Path("benchmarks/results") / name for name in ("cost.json", "cost.csv"))
 LOOKS, WARM_UP = 60, 10
 COMMAND_RUNS = 3
 COMMAND = [sys.executable, "-c", "from latent_guard.cli import main; main()", "generate", "a pirate party", "--safe"]
@@ -50,6 +53,16 @@ def command_in_a_new_process(bench: Workbench) -> list[Row]:
     measured = f"{median:.1f} s ({min(seconds):.1f} to {max(seconds):.1f})"
     what = "`latent-guard generate --safe`, one image, new process, warm page cache, median of 3"
     return [Row(what, "<= 20 s", measured, COMMAND_RUNS, median <= 20, "in brackets the range of the three runs")]
+
+
+def published_architectures(bench: Workbench) -> list[Row]:
+    """What ``benchmarks/cost.py`` last measured; it needs no bundle, and for the generations a GPU."""
+    measured = json.loads(COST_RESULTS.read_text(encoding="utf-8")) if COST_RESULTS.exists() else {}
+    rows = [Row(**row) for case in measured.values() for row in case["rows"]]
+    what = "published architectures, random weights: a guarded generation against unguarded, seconds"
+    if not any("against unguarded" in row.what for row in rows):
+        rows.append(not_measured(what, "<= +2% benign, <= +10% steered", "run `python benchmarks/cost.py` on a GPU"))
+    return rows
 
 
 def _command_seconds() -> float:

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from latent_guard.bench.cost_rows import command_in_a_new_process, one_look
+from latent_guard.bench.attacks import attack_success
+from latent_guard.bench.cost_rows import COST_TABLE, command_in_a_new_process, one_look, published_architectures
 from latent_guard.bench.curve import TRAINING_CURVE
 from latent_guard.bench.generation_rows import explicit_one, explicit_two
 from latent_guard.bench.guard_rows import (
@@ -20,8 +21,10 @@ from latent_guard.bench.guard_rows import (
 )
 from latent_guard.bench.judge_rows import judge_by_eye, judge_on_renders
 from latent_guard.bench.look_rows import AUROC_TABLE, auroc_in_mid_denoising
+from latent_guard.bench.looking_rows import evaluations_of_refused, looks_on_benign
 from latent_guard.bench.provenance import provenance
 from latent_guard.bench.results import Row, RowStore, csv_appendix, results_page
+from latent_guard.bench.trigger_rows import TRIGGER_TABLE, trigger_at_each_step
 from latent_guard.bench.workbench import RENDER_SEED, Workbench
 from latent_guard.bench.zero_shot_rows import retrieval_on_renders, zero_shot_on_generated, zero_shot_on_renders
 from latent_guard.errors import InputError
@@ -40,6 +43,7 @@ ROWS: tuple[RowFunction, ...] = (
     retrieval_on_renders,
     zero_shot_on_generated,
     auroc_in_mid_denoising,
+    trigger_at_each_step,
     risky_unguarded,
     steer_alone,
     safe_on_risky,
@@ -47,8 +51,12 @@ ROWS: tuple[RowFunction, ...] = (
     explicitly_unsafe,
     benign_untouched,
     score_against_judge,
+    looks_on_benign,
+    evaluations_of_refused,
+    attack_success,
     one_look,
     command_in_a_new_process,
+    published_architectures,
 )
 
 
@@ -87,7 +95,9 @@ def write_results(path: Path, bench: Workbench, store: RowStore) -> None:
     tables = {
         "AUROC of unsafe against safe at each step, with and without training on clean estimates": bench.folder
         / AUROC_TABLE,
+        "Precision and recall of the trigger at each step": bench.folder / TRIGGER_TABLE,
         "Explicit-prompt success against training steps": TRAINING_CURVE,
+        "Cost in the published architectures, random weights; GFLOP are counted, not timed": COST_TABLE,
     }
     appendices = [text for title, table in tables.items() if (text := csv_appendix(title, table))]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from latent_guard.worlds.emoji.prompts import STEPS
 
 if TYPE_CHECKING:
     from latent_guard.guidance.guard import LatentGuard
-    from latent_guard.guidance.policy import Policy
+    from latent_guard.guidance.policy import Policies, Policy
     from latent_guard.guidance.verdict import Verdict
 
 
@@ -52,7 +52,7 @@ def generate(
     *,
     steps: int = STEPS,
     guard: LatentGuard | None = None,
-    policy: Policy | None = None,
+    policy: Policy | Policies | None = None,
     batch_size: int = BATCH,
 ) -> Records:
     """Run jobs in order; both arms of a comparison get the same batches, and so the same arithmetic.
@@ -78,7 +78,7 @@ def _batches(jobs: Sequence[Job], size: int) -> Iterator[list[Job]]:
 
 
 def _run(
-    pipe: Any, jobs: list[Job], number: int, steps: int, guard: LatentGuard | None, policy: Policy | None
+    pipe: Any, jobs: list[Job], number: int, steps: int, guard: LatentGuard | None, policy: Policy | Policies | None
 ) -> Records:
     arguments = _arguments(jobs, steps)
     prompts = [job.row.prompt for job in jobs]

@@ -49,7 +49,7 @@ def run_i2p(bench: Workbench, prompts: Path, out: Path, limit: int | None, polic
     Raises:
         InputError: a bad prompt list, policy or limit.
     """
-    from latent_guard.guidance.policy import policy_named
+    from latent_guard.guidance.policy_file import policy_named
 
     chosen = policy_named(policy) if policy else None
     if limit is not None and limit < 1:

@@ -68,6 +68,16 @@ def grouped_ratio(numerator: ArrayLike, denominator: ArrayLike, groups: ArrayLik
     return _ratio_of_sums(top, bottom, np.asarray(groups))
 
 
+def median_ratio(numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
+    """Median over median of two paired arrays, such as seconds of runs in turns, bootstrapped over the pairs."""
+    top, bottom = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
+    if top.size == 0:
+        return _nothing()
+    drawn = _resamples(top.size, RESAMPLES)
+    low, high = _percentiles(np.median(top[drawn], axis=1) / np.median(bottom[drawn], axis=1))
+    return Estimate(float(np.median(top) / np.median(bottom)), low, high, top.size)
+
+
 def relative_reduction(before: ArrayLike, after: ArrayLike, groups: ArrayLike) -> Estimate:
     """1 - rate(after) / rate(before), images paired, with an interval bootstrapped over prompts."""
     ratio = grouped_ratio(after, before, groups)

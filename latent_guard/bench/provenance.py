@@ -23,8 +23,8 @@ class Provenance:
         return asdict(self)
 
 
-def provenance(bundle: Path) -> Provenance:
-    """The present state of code, machine and the bundle in a folder."""
+def provenance(bundle: Path | None = None) -> Provenance:
+    """The present state of code, machine and the bundle in a folder; ``"none"`` where no bundle was used."""
     import diffusers
     import torch
 
@@ -35,7 +35,7 @@ def provenance(bundle: Path) -> Provenance:
         package=f"latent-guard {__version__}",
         libraries=f"Python {platform.python_version()}, torch {torch.__version__}, diffusers {diffusers.__version__}",
         machine=_machine(),
-        bundle=manifest_hash(bundle),
+        bundle=manifest_hash(bundle) if bundle else "none",
     )
 
 

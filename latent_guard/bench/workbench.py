@@ -15,8 +15,9 @@ from latent_guard.bench.generate import BATCH, generate, jobs_for
 from latent_guard.bench.judge import Bools, EmojiJudge, Judge, columns_of, sees_unsafe
 from latent_guard.bench.prompts import PromptRow, read_prompts
 from latent_guard.bench.provenance import manifest_hash
+from latent_guard.bench.recordings import Recording, recording_of
 from latent_guard.bench.records import Records
-from latent_guard.guidance.policy import policy_named
+from latent_guard.guidance.policy_file import policy_named
 from latent_guard.guidance.verdict import Decision
 from latent_guard.worlds.emoji.catalogue import CONTEXT_BY_NAME
 from latent_guard.worlds.emoji.prompts import PROMPTS, STEPS
@@ -24,6 +25,7 @@ from latent_guard.worlds.emoji.prompts import PROMPTS, STEPS
 if TYPE_CHECKING:
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.latent_clip.model import LatentCLIP
+    from latent_guard.worlds.emoji.classifiers import EmojiClassifier
 
 RENDER_SEED = 20_262_026  # of every rendered test scene; no training stage uses it
 
@@ -85,6 +87,7 @@ class Workbench:
 
     def __init__(self, bundle: Path, folder: Path, settings: Settings) -> None:
         self.bundle, self.folder, self.settings = bundle, folder, settings
+        self._recordings: dict[str, Recording] = {}
 
     @cached_property
     def device(self) -> str:
@@ -124,6 +127,13 @@ class Workbench:
     def judge(self) -> EmojiJudge:
         return EmojiJudge.load(self.bundle / "judge")
 
+    @cached_property
+    def labeller(self) -> EmojiClassifier:
+        """The other classifier, for attackers and tuning; it grades nothing."""
+        from latent_guard.worlds.emoji.classifiers import EmojiClassifier
+
+        return EmojiClassifier.load(self.bundle / "labeller")
+
     def arm(self, kind: str, policy: str | None = None) -> Graded:
         """The images of a prompt list (``risky``, ...), guarded by a named policy or not at all."""
         path = PROMPTS / f"{self.settings.split}_{kind}.csv"
@@ -141,6 +151,12 @@ class Workbench:
             records.save(file, key)
         present = self.judge.present(records.images) & ~records.decided(Decision.BLOCKED)[:, None]
         return Graded(rows, records, present, self.judge)
+
+    def recording(self, kind: str) -> Recording:
+        """Unguarded generations of a prompt list with the scores of every look."""
+        if kind not in self._recordings:
+            self._recordings[kind] = recording_of(self, kind)
+        return self._recordings[kind]
 
     @cached_property
     def key(self) -> dict[str, Any]:

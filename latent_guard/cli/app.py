@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from latent_guard.cli import bench, generate, train, world
+from latent_guard.cli import audit, bench, check, concepts, generate, policy, train, world
 
 app = typer.Typer(
     help="Content safety for latent diffusion: checks and steers an image while it is still a latent.",
@@ -13,6 +13,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(generate.generate)
+app.command()(check.check)
 app.command()(train.train)
 app.add_typer(bench.app, name="bench")
+app.add_typer(concepts.app, name="concepts")
 app.add_typer(world.app, name="world")
+app.add_typer(policy.app, name="policy")
+app.add_typer(audit.app, name="audit")

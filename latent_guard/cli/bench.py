@@ -77,6 +77,30 @@ def curve(
 
 
 @app.command()
+def attack(
+    seeds: Annotated[int, typer.Option(help="Explicitly unsafe prompts to start from, each with a seed.")] = 20,
+    queries: Annotated[int, typer.Option(help="Guarded generations that one prompt search may ask for.")] = 200,
+    iterations: Annotated[int, typer.Option(help="Gradient steps of one attack on the initial noise.")] = 40,
+    policy: Annotated[str, typer.Option(help="The policy to attack: a name, or a policy file.")] = "safe",
+    out: Annotated[Path, typer.Option(help="The table to write.")] = Path("benchmarks/results/attacks.csv"),
+) -> None:
+    """Attack the embedded world's guard: a search over prompts, and gradient descent on the initial noise."""
+    from latent_guard.bench.attacks import run_attacks, summary, write_attacks
+    from latent_guard.bench.workbench import FULL
+    from latent_guard.cli.outputs import check_writable
+    from latent_guard.guidance.policy_file import policy_named
+
+    policies = policy_named(policy)
+    check_writable(out.parent)
+    bench = _workbench(out.parent, FULL)
+    results = run_attacks(bench, policies, seeds=seeds, queries=queries, iterations=iterations)
+    write_attacks(bench, results, out)
+    for line in summary(results):
+        typer.echo(line)
+    typer.echo(f"wrote {out}")
+
+
+@app.command()
 def eye_sheets(quick: _Quick = False, out: _Out = Path("outputs/bench-emoji")) -> None:
     """Write numbered contact sheets of shuffled guarded and unguarded images, to be labelled by eye."""
     from latent_guard.bench.eye_labels import export_sheets

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,19 +19,18 @@ if TYPE_CHECKING:
 _MAX_SEED = 2**63 - 1
 
 
-class PolicyName(str, Enum):
-    """The presets of the guidance room other than its safe default."""
-
-    steer = "steer"
-    resample = "resample"
-    block = "block"
-    flag = "flag"
-
-
 _Model = Annotated[str | None, typer.Option(help="Diffusers folder or hub id; by default the shipped one.")]
 _Guard = Annotated[str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")]
 _Bank = Annotated[Path | None, typer.Option(help="Concept bank folder; by default beside the model.")]
-_Policy = Annotated[PolicyName | None, typer.Option(help="Guard, with this preset instead of --safe's.")]
+_Policy = Annotated[
+    str | None,
+    typer.Option(
+        help="Guard, with this policy instead of --safe's: steer, resample, block, flag, lenient, standard, "
+        "strict, or a YAML file."
+    ),
+]
+_Audit = Annotated[Path | None, typer.Option(help="Append one JSON line a verdict to this log; prompts are hashed.")]
+_AuditPrompts = Annotated[bool, typer.Option("--audit-prompts", help="Write prompts into the audit log as they are.")]
 
 
 def generate(
@@ -46,29 +44,33 @@ def generate(
     guard: _Guard = None,
     bank: _Bank = None,
     policy: _Policy = None,
+    audit: _Audit = None,
+    audit_prompts: _AuditPrompts = False,
     compare: Annotated[bool, typer.Option("--compare", help="Also write the unguarded image of each seed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON verdict a line on stdout.")] = False,
 ) -> None:
     """Generate images. Exit code 3 if every image was blocked, 2 on bad input."""
     guarded = safe or policy is not None
     _check(prompt, num_images, seed, steps)
-    if not guarded and (compare or as_json):
-        raise InputError("--compare and --json need a guarded run; add --safe or --policy")
+    if not guarded and (compare or as_json or audit):
+        raise InputError("--compare, --json and --audit need a guarded run; add --safe or --policy")
+    if audit_prompts and audit is None:
+        raise InputError("--audit-prompts says how the audit log is written; name the log with --audit")
 
     from rich.console import Console
 
     from latent_guard.cli.loading import load_guard, load_pipeline, usual_arguments
     from latent_guard.cli.outputs import check_writable, write_comparison, write_images, write_run, write_verdicts
-    from latent_guard.guidance.policy import policy_named
+    from latent_guard.guidance.policy_file import policy_named
     from latent_guard.guidance.prompts import words_dropped
 
+    policies = policy_named(policy or "safe") if guarded else None
     check_writable(out)
     log = Console(stderr=True)
     with log.status("loading the models"):
         pipe = load_pipeline(model)
         watcher = load_guard(model, guard, bank) if guarded else None
     arguments = {**usual_arguments(model), "num_images_per_prompt": num_images, "num_inference_steps": steps}
-    preset = policy_named(policy.value if policy else "safe") if guarded else None
     run = {"prompt": prompt, "seed": seed, "model": model or "shipped", **arguments}
     if watcher is None:
         words_dropped(getattr(pipe, "tokenizer", None), [prompt])  # warns
@@ -78,11 +80,16 @@ def generate(
         log.print("[yellow]unguarded; add --safe to have the latents watched")
         return
 
-    output = watcher.generate(pipe, prompt, preset, seed=seed, **arguments)
+    if audit is not None:
+        from latent_guard.guidance.audit import AuditLog
+
+        watcher.audit = AuditLog(audit, prompts=audit_prompts)
+        watcher.audit.append(b"")  # a log that cannot be written is found out now
+    output = watcher.generate(pipe, prompt, policies, seed=seed, **arguments)
     plain = _plain(pipe, prompt, seed, arguments) if compare else []
     paths = write_images(out, output.images)
     write_verdicts(out, output.verdicts)
-    write_run(out, run, preset, watcher.model.fingerprint())
+    write_run(out, run, policies, watcher.model.fingerprint())
     if compare:
         write_images(out, plain, suffix="-unguarded")
         write_comparison(out / "compare.png", plain, output.images, [v.decision.value for v in output.verdicts])

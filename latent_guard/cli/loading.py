@@ -10,6 +10,7 @@ from latent_guard.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
     from latent_guard.guidance.guard import LatentGuard
+    from latent_guard.latent_clip.model import LatentCLIP
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _GUARD_FILES = ("*.json", "*.safetensors", "*.txt")
@@ -44,6 +45,19 @@ def load_pipeline(model: str | None) -> Any:
     return pipe
 
 
+def load_vae(model: str | None) -> Any:
+    """The VAE alone of what ``load_pipeline`` would load, in single precision; raises the same."""
+    from diffusers import AutoencoderKL
+    from diffusers.utils import logging as diffusers_logging
+
+    diffusers_logging.set_verbosity_error()
+    source = shipped_pipeline() if model is None else _folder_or_hub_id(model, "--model", "model_index.json")
+    try:
+        return AutoencoderKL.from_pretrained(source, subfolder="vae", use_safetensors=True).to(_device()).eval()
+    except Exception as error:  # as in load_pipeline
+        raise CheckpointError(f"cannot load the VAE of {source} ({_first_line(error)})") from error
+
+
 def usual_arguments(model: str | None) -> dict[str, Any]:
     """Call arguments that a model wants other than diffusers' defaults: the shipped one has its own guidance scale."""
     from latent_guard.worlds.emoji.prompts import GUIDANCE
@@ -60,10 +74,16 @@ def load_guard(model: str | None, guard: str | None, bank: Path | None) -> Laten
     """
     from latent_guard.guidance.guard import LatentGuard
 
-    pipeline = str(shipped_pipeline()) if model is None else model
-    guard_folder = Path(_guard_source(guard)) if guard else _beside(pipeline, "guard")
-    bank_folder = bank if bank else _beside(pipeline, "bank")
+    guard_folder = _guard_folder(model, guard)
+    bank_folder = bank if bank else _beside(str(shipped_pipeline()) if model is None else model, "bank")
     return LatentGuard.from_pretrained(guard_folder, bank_folder, device=_device())
+
+
+def load_latent_clip(model: str | None, guard: str | None) -> LatentCLIP:
+    """The guard's Latent-CLIP alone; raises as ``load_guard``."""
+    from latent_guard.latent_clip.model import LatentCLIP
+
+    return LatentCLIP.from_pretrained(_guard_folder(model, guard), device=_device())
 
 
 def shipped_pipeline() -> Path:
@@ -71,6 +91,12 @@ def shipped_pipeline() -> Path:
     from latent_guard.worlds.emoji.bundle import bundle_folder
 
     return Path(bundle_folder()) / "pipeline"
+
+
+def _guard_folder(model: str | None, guard: str | None) -> Path:
+    return (
+        Path(_guard_source(guard)) if guard else _beside(str(shipped_pipeline()) if model is None else model, "guard")
+    )
 
 
 def _device() -> str:
@@ -86,7 +112,7 @@ def _beside(pipeline: str, kind: str) -> Path:
             return place
     mend = {
         "guard": "a Latent-CLIP for this model's latents comes from `latent-guard train RECIPE`",
-        "bank": "one is made with latent_guard.ConceptBank.build(model, prompt_sets).save(folder)",
+        "bank": "one is made with `latent-guard concepts build`",
     }[kind]
     raise InputError(f"no {kind} lies beside {pipeline} (looked for {places[0]}); name one with --{kind}: {mend}")
 

@@ -20,8 +20,8 @@ from latent_guard.whole_files import write_whole
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from latent_guard.guidance.policy import Policy
-    from latent_guard.guidance.verdict import Verdict
+    from latent_guard.guidance.policy import Policies
+    from latent_guard.guidance.verdict import PromptScore, Verdict
 
 _TILE, _GAP, _LABEL = 192, 8, 20  # pixels
 
@@ -50,10 +50,10 @@ def write_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
         write_file(folder / f"{index:03d}.json", (verdict.to_json() + "\n").encode())
 
 
-def write_run(folder: Path, run: Mapping[str, Any], policy: Policy | None, fingerprint: str | None) -> None:
+def write_run(folder: Path, run: Mapping[str, Any], policies: Policies | None, fingerprint: str | None) -> None:
     """Write ``run.json``: what made the images."""
     made_by = {"package": f"latent-guard {__version__}", "commit": commit(), "latent_clip": fingerprint}
-    content = {**run, "policy": asdict(policy) if policy else None, **made_by}
+    content = {**run, "policy": {**asdict(policies), "hash": policies.digest} if policies else None, **made_by}
     write_file(folder / "run.json", (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
@@ -88,13 +88,25 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def summary(paths: Sequence[Path], verdicts: Sequence[Verdict]) -> Table:
-    """One row an image: file, decision, the category closest to (or furthest over) its threshold."""
-    table = Table("image", "decision", "category", "score", "threshold")
+    """One row an image: file, decision and what it rests on; what the prompt's text scored, where it was scored."""
+    table = Table("image", "decision", "category", "closest concept", "score", "threshold", "step")
+    asked = any(verdict.prompt for verdict in verdicts)
+    if asked:
+        table.add_column("prompt's text")
     for path, verdict in zip(paths, verdicts, strict=True):
-        category = verdict.category or max(verdict.scores, key=lambda name: verdict.scores[name])
-        score, threshold = verdict.scores[category], verdict.thresholds[category]
-        table.add_row(str(path), verdict.decision.value, category, f"{score:.2f}", f"{threshold:.2f}")
+        why = verdict.reason
+        cells = (
+            [why.category, why.concept, f"{why.score:.2f}", f"{why.threshold:.2f}", str(why.step)] if why else [""] * 5
+        )
+        table.add_row(str(path), verdict.decision.value, *cells, *([_asked(verdict.prompt)] if asked else []))
     return table
+
+
+def _asked(prompt: PromptScore | None) -> str:
+    if prompt is None:
+        return ""
+    found = f"{prompt.category} ({prompt.concept}) {prompt.score:.2f}"
+    return f"flagged: {found} over {prompt.threshold:.2f}" if prompt.flagged else "not flagged"
 
 
 def _png(image: Image) -> bytes:

@@ -5,28 +5,23 @@ Shapes: N concepts, M benign anchors, K categories, L noise levels, D embedding 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from latent_guard.concepts.prompt_set import PromptSet
-from latent_guard.errors import CheckpointError, InputError
-from latent_guard.whole_files import write_whole
+from latent_guard.concepts.report import CalibrationReport
+from latent_guard.concepts.scoring import METHODS, Method, Reference
+from latent_guard.errors import InputError
 
 if TYPE_CHECKING:
     from latent_guard.latent_clip.model import LatentCLIP
 
-_TENSORS, _WORDS = "bank.safetensors", "bank.json"
-_TENSOR_NAMES = ("embeddings", "benign", "noise_levels", "thresholds")
-_FORMAT = 1
 _BATCH = 256
 
 
@@ -36,6 +31,17 @@ class Concept:
 
     prompt: str
     category: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A prompt set that went into a bank, and the templates over which its prompts were averaged."""
+
+    name: str
+    category: str
+    version: int
+    licence: str
+    templates: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +54,12 @@ class ConceptBank:
         benign_prompts: M ordinary neighbours of the concepts, the rows of ``benign``.
         benign: (M, D) float32, made like ``embeddings``.
         fingerprint: of the Latent-CLIP whose text tower made the embeddings.
-        logit_scale: that model's exp(logit_scale), the factor on a cosine.
+        logit_scale: the factor on a cosine: that model's exp(logit_scale), until calibration fits another.
         noise_levels: (L,) rising, the grid on which thresholds are known.
         thresholds: (K, L) trigger thresholds on a category's score; 0 (even odds) where nobody calibrated them.
+        sources: the prompt sets that it was built from.
+        scoring: how concepts become a category's score, see ``Reference.by``.
+        calibration: what the thresholds rest on, None where ``calibrate`` did not set them.
     """
 
     concepts: tuple[Concept, ...]
@@ -61,6 +70,9 @@ class ConceptBank:
     logit_scale: float
     noise_levels: Tensor
     thresholds: Tensor
+    sources: tuple[Source, ...] = ()
+    scoring: Method = "log-sum-exp"
+    calibration: CalibrationReport | None = None
 
     def __post_init__(self) -> None:
         shapes = {
@@ -78,21 +90,37 @@ class ConceptBank:
             raise InputError("a concept bank needs at least one concept, one benign prompt and one noise level")
         if not bool((self.noise_levels.diff() > 0).all()):
             raise InputError("the concept bank's noise levels must rise")
+        if self.scoring not in METHODS:
+            raise InputError(f"the concept bank's scoring is {self.scoring!r}; known are {', '.join(METHODS)}")
 
     @property
     def categories(self) -> tuple[str, ...]:
         """The K categories, in the order of their first concept."""
         return tuple(dict.fromkeys(concept.category for concept in self.concepts))
 
+    @property
+    def owner(self) -> Tensor:
+        """(N,): the number of each concept's category."""
+        categories = self.categories
+        return torch.tensor([categories.index(concept.category) for concept in self.concepts])
+
+    def reference(self) -> Reference:
+        """What features are compared with to score them."""
+        every = Reference(self.embeddings.float(), self.owner, self.benign.float(), float(self.logit_scale))
+        return every.by(self.scoring)
+
     @classmethod
     def build(cls, model: LatentCLIP, prompt_sets: Sequence[PromptSet]) -> ConceptBank:
         """Embed prompt sets with a model's text tower. Thresholds are 0 until ``with_thresholds`` sets them.
 
         Raises:
-            InputError: no prompt set, or a prompt that is a concept in one place and benign in another.
+            InputError: no prompt set, one without a prompt, an empty prompt, nothing benign, or a prompt that is a
+                concept in one place and benign in another.
         """
         if not prompt_sets:
             raise InputError("a concept bank needs at least one prompt set")
+        for prompt_set in prompt_sets:
+            _require_words(prompt_set)
         concepts: dict[Concept, list[str]] = {}
         benign: dict[str, list[str]] = {}
         for prompt_set in prompt_sets:
@@ -100,6 +128,8 @@ class ConceptBank:
                 concepts.setdefault(Concept(prompt, prompt_set.category), prompt_set.wordings(prompt))
             for prompt in prompt_set.benign_prompts:
                 benign.setdefault(prompt, prompt_set.wordings(prompt))
+        if not benign:
+            raise InputError("no prompt set has a benign prompt to score against; add some, or a set that has them")
         both = next((concept.prompt for concept in concepts if concept.prompt in benign), None)
         if both is not None:
             raise InputError(f"the prompt {both!r} is a concept and a benign prompt at once; remove it from one list")
@@ -112,11 +142,13 @@ class ConceptBank:
             logit_scale=float(model.logit_scale.detach().exp()),
             noise_levels=torch.zeros(1),
             thresholds=torch.zeros(len({concept.category for concept in concepts}), 1),
+            sources=tuple(Source(s.name, s.category, s.version, s.licence, s.templates) for s in prompt_sets),
         )
 
     def with_thresholds(self, noise_levels: Tensor, thresholds: Tensor) -> ConceptBank:
-        """The same bank with calibrated trigger thresholds, (K, L) on (L,) rising noise levels."""
-        return replace(self, noise_levels=noise_levels.float().cpu(), thresholds=thresholds.float().cpu())
+        """The same bank with other trigger thresholds, (K, L) on (L,) rising noise levels."""
+        levels, values = noise_levels.float().cpu(), thresholds.float().cpu()
+        return replace(self, noise_levels=levels, thresholds=values, calibration=None)
 
     def check_made_by(self, model: LatentCLIP) -> None:
         """Raise InputError if another model's text tower made this bank."""
@@ -128,18 +160,9 @@ class ConceptBank:
 
     def save(self, folder: Path | str) -> None:
         """Write ``bank.safetensors`` and ``bank.json`` into a folder, each of them whole or not at all."""
-        folder = Path(folder)
-        words = {
-            "format": _FORMAT,
-            "fingerprint": self.fingerprint,
-            "logit_scale": self.logit_scale,
-            "concepts": [asdict(concept) for concept in self.concepts],
-            "benign_prompts": list(self.benign_prompts),
-        }
-        tensors = {name: getattr(self, name).contiguous() for name in _TENSOR_NAMES}
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / _TENSORS, save(tensors))
-        write_whole(folder / _WORDS, (json.dumps(words, indent=1, ensure_ascii=False) + "\n").encode())
+        from latent_guard.concepts.bank_files import write_bank
+
+        write_bank(self, Path(folder))
 
     @classmethod
     def load(cls, folder: Path | str) -> ConceptBank:
@@ -148,23 +171,20 @@ class ConceptBank:
         Raises:
             CheckpointError: a file is missing, corrupt or does not fit the other.
         """
-        folder = Path(folder)
-        try:
-            tensors = load((folder / _TENSORS).read_bytes())
-            words: dict[str, Any] = json.loads((folder / _WORDS).read_text(encoding="utf-8"))
-            if words["format"] != _FORMAT:
-                raise CheckpointError(f"{folder / _WORDS} has format {words['format']}; this version reads {_FORMAT}")
-            return cls(
-                concepts=tuple(Concept(**concept) for concept in words["concepts"]),
-                benign_prompts=tuple(words["benign_prompts"]),
-                fingerprint=words["fingerprint"],
-                logit_scale=float(words["logit_scale"]),
-                **{name: tensors[name].float() for name in _TENSOR_NAMES},
-            )
-        except OSError as error:
-            raise CheckpointError(f"no concept bank in {folder}: {error.strerror or error}") from error
-        except (SafetensorError, InputError, KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the concept bank in {folder} is corrupt ({error}); rebuild it") from error
+        from latent_guard.concepts.bank_files import read_bank
+
+        return read_bank(Path(folder))
+
+
+def _require_words(prompt_set: PromptSet) -> None:
+    """Raise InputError for a set that would embed nothing: no prompt, no template, or a prompt without a word."""
+    where = f"prompt set {prompt_set.name} ({prompt_set.category})"
+    if not prompt_set.prompts or not prompt_set.templates:
+        raise InputError(
+            f"{where} has no {'template' if prompt_set.prompts else 'prompt'}; an empty concept scores nothing"
+        )
+    if any(not prompt.strip() for prompt in (*prompt_set.prompts, *prompt_set.benign_prompts)):
+        raise InputError(f"{where} holds an empty prompt; remove it")
 
 
 @torch.no_grad()

@@ -63,8 +63,13 @@ class Canary:
 @torch.no_grad()
 def encode_pictures(vae: Any, pictures: Tensor, device: torch.device) -> Tensor:
     """Raw latents (N, C, h, w), float32, of uint8 pictures (N, 3, H, W): the posterior's mode, no random numbers."""
-    images = pictures.to(device, torch.float32) / 127.5 - 1.0
+    images, own_dtype = pictures.to(device, torch.float32) / 127.5 - 1.0, vae.dtype
+    overflows = own_dtype == torch.float16 and vae.config.force_upcast
+    if overflows:  # the VAE's own config says so, and pipelines do the same
+        vae.to(torch.float32)
     mode: Tensor = vae.encode(images.to(vae.dtype)).latent_dist.mode()
+    if overflows:
+        vae.to(own_dtype)
     return mode.float()
 
 

@@ -5,29 +5,34 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from latent_guard.errors import GuardError, InputError, LatentSpaceMismatchError, UnsupportedPipelineError
-from latent_guard.guidance.canary import Canary, gray_latent
-from latent_guard.guidance.layouts import layout_of
+from latent_guard.errors import GuardError, InputError
+from latent_guard.guidance.canary import Canary
+from latent_guard.guidance.failing import ON_ERROR, OnError
 from latent_guard.guidance.pictures import Pictures
-from latent_guard.guidance.policy import SAFE, Policy
-from latent_guard.guidance.predictions import require_supported
-from latent_guard.guidance.prompts import as_prompts, words_dropped
-from latent_guard.guidance.restarts import Generators, Origins, arguments_for, generators_from_seed
+from latent_guard.guidance.pipeline_latents import latents_of
+from latent_guard.guidance.policy import SAFE, Policies, Policy
+from latent_guard.guidance.prompts import as_prompts, most_patient_tokenizer, words_dropped
+from latent_guard.guidance.restarts import (
+    Generators,
+    Origins,
+    arguments_for,
+    generators_from_seed,
+    with_twice_the_steps,
+)
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Decision, Verdict
 from latent_guard.guidance.watch import OnBlock, Watch
-from latent_guard.latent_clip.latent_space import LatentSpace
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
+    from latent_guard.guidance.audit import AuditLog
     from latent_guard.latent_clip.model import LatentCLIP
-
-GRAY_SIZE = 64
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class LatentGuard:
     """Watches the latents of running diffusers pipelines; one guard can serve several threads, a pipeline each."""
 
     def __init__(
-        self, model: LatentCLIP, bank: ConceptBank, policy: Policy = SAFE, canary: Canary | None = None
+        self, model: LatentCLIP, bank: ConceptBank, policy: Policy | Policies = SAFE, canary: Canary | None = None
     ) -> None:
         """A guard of a Latent-CLIP and a concept bank made by it; the model is set to inference.
 
@@ -51,14 +56,15 @@ class LatentGuard:
         """
         bank.check_made_by(model)
         self.model = model.eval().requires_grad_(False)
-        self.bank, self.policy, self.canary = bank, policy, canary
+        self.bank, self.policies, self.canary = bank, Policies.of(policy), canary
+        self.audit: AuditLog | None = None  # set it, and every verdict is written down before its image is handed out
 
     @classmethod
     def from_pretrained(
         cls,
         folder: Path | str,
         bank: ConceptBank | Path | str | None = None,
-        policy: Policy = SAFE,
+        policy: Policy | Policies = SAFE,
         device: torch.device | str = "cpu",
     ) -> LatentGuard:
         """Load a guard folder (a Latent-CLIP and its canary) and a bank, by default from `bank/` beside the folder.
@@ -76,12 +82,19 @@ class LatentGuard:
         return cls(LatentCLIP.from_pretrained(folder, device=device), bank, policy, Canary.load(folder))
 
     def attach(
-        self, pipe: Any, policy: Policy | None = None, on_block: OnBlock = "neutral"
+        self,
+        pipe: Any,
+        policy: Policy | Policies | None = None,
+        on_block: OnBlock = "neutral",
+        on_error: OnError = "close",
     ) -> AbstractContextManager[Watch]:
         """`with guard.attach(pipe) as watch: pipe(...)`, then `watch.verdicts`: flag, steer and block, no restarts.
 
         A blocked image's latent is replaced by a neutral one inside the last step, or, with
         `on_block="raise"`, the generation ends with `BlockedError`.
+
+        If the guard itself fails, the generation ends with `GuardError`. With `on_error="open"` it goes on without
+        the guard instead: the failure is logged, and the verdicts of its images say `unchecked`.
 
         Raises, at once, `UnsupportedPipelineError` for an unknown pipeline, scheduler or prediction type and
         `LatentSpaceMismatchError` for another VAE; inside the block, `GuardError` if the guard fails or an
@@ -89,24 +102,31 @@ class LatentGuard:
         """
         if on_block not in ("neutral", "raise"):
             raise InputError(f'on_block must be "neutral" or "raise", got {on_block!r}')
-        return self._watch(pipe, policy or self.policy, on_block).installed()
+        watch = self._watch(pipe, self._policies(policy), on_block, on_error)
+        if self.audit is not None:
+            watch.on_verdicts = partial(self.audit.write, prompts=None, policies=watch.policies, bank=self.bank)
+        return watch.installed()
 
     def generate(
         self,
         pipe: Any,
         prompt: str | list[str],
-        policy: Policy | None = None,
+        policy: Policy | Policies | None = None,
         *,
         seed: int | None = None,
         generator: Generators = None,
+        on_error: OnError = "close",
         **arguments: Any,
     ) -> GuardedOutput:
         """Run `pipe(prompt, **arguments)` under the whole policy, restarts included.
 
         Images that are unsafe at the end are run again, they alone, from noise that is a function of their
-        own generator and the number of the restart; after `policy.restarts` of these, a blocked image is
-        a gray picture. With `seed`, image i has a CPU generator of seed + i, whatever else is in the batch.
-        An image that was never touched is, bit for bit, that of the unguarded call.
+        own generator and the number of the restart; after the policy's `restarts` of these, a blocked image
+        is a gray picture. A call of one step cannot be steered on the way: its images, if they are to be
+        steered, are pushed at the end, and run again from there in two steps, the first of which only puts noise back.
+
+        With `seed`, image i has a CPU generator of seed + i, whatever else is in the batch. An image that was
+        never touched is, bit for bit, that of the unguarded call. `on_error` is that of `attach`.
 
         Raises `InputError` for a bad argument, and what `attach` raises.
         """
@@ -120,52 +140,49 @@ class LatentGuard:
         if seed is not None:
             generator = generators_from_seed(seed, images)
         arguments.pop("return_dict", None)
-        dropped = words_dropped(getattr(pipe, "tokenizer", None), prompts)
+        dropped = words_dropped(most_patient_tokenizer(pipe), prompts)
         first = {**arguments, "prompt": prompt, "num_images_per_prompt": per_prompt}
         origins = Origins(generator, images)
 
-        policy = policy or self.policy
-        watch = self._watch(pipe, policy, "neutral")
+        policies = self._policies(policy)
+        watch = self._watch(pipe, policies, "neutral", on_error)
         with watch.installed():
-            watch.withholds = policy.block or policy.restarts > 0
+            watch.attempt = 0
+            asked = watch.read(prompts)
             pictures, verdicts = _run(pipe, watch, {**first, "generator": generator})
-            verdicts = [replace(v, prompt_words_dropped=dropped[v.image // per_prompt]) for v in verdicts]
-            for restart in range(1, policy.restarts + 1):
-                again = [v.image for v in verdicts if v.decision is Decision.BLOCKED]
-                if not again:
-                    break
-                watch.withholds = policy.block or restart < policy.restarts
+            rows = [v.image // per_prompt for v in verdicts]
+            verdicts = [
+                replace(v, prompt_words_dropped=dropped[row], prompt=asked[row])
+                for v, row in zip(verdicts, rows, strict=True)
+            ]
+            one_run, ran = watch.planned, list(range(images))
+            while again := [v.image for v in verdicts if policies.run_again(v, one_run)]:
+                watch.attempt = restart = watch.attempt + 1
                 own = arguments_for(again, prompts, per_prompt, arguments, self.model.config.latent_space.factor)
+                longer = with_twice_the_steps(own)
+                if longer and watch.renoise({ran.index(i): verdicts[i].category or "" for i in again}):
+                    own = longer
                 fresh, later = _run(pipe, watch, {**own, "generator": [origins.generator(i, restart) for i in again]})
+                ran = again
                 for place, (image, verdict) in enumerate(zip(again, later, strict=True)):
                     pictures.rows[image] = fresh.rows[place]
                     verdicts[image] = verdict.after(verdicts[image])
         for verdict in verdicts:
             if verdict.decision is Decision.BLOCKED:
                 pictures.make_gray(verdict.image)
+        if self.audit is not None:
+            self.audit.write(verdicts, [prompts[row] for row in rows], policies, self.bank)
         return GuardedOutput(pictures.joined(), tuple(verdicts))
 
-    def _watch(self, pipe: Any, policy: Policy, on_block: OnBlock) -> Watch:
+    def _policies(self, policy: Policy | Policies | None) -> Policies:
+        return self.policies if policy is None else Policies.of(policy)
+
+    def _watch(self, pipe: Any, policies: Policies, on_block: OnBlock, on_error: OnError) -> Watch:
         """Everything checked, nothing changed yet."""
-        require_supported(pipe.scheduler)
-        expected, vae = self.model.config.latent_space, pipe.vae
-        if vae is None:
-            if self.canary is not None:
-                raise UnsupportedPipelineError("this pipeline has no VAE to compare with the guard's; add one")
-            space, neutral = expected, torch.zeros(expected.channels, 1, 1)
-        else:
-            space = LatentSpace.of_vae(vae)
-            if (space.channels, space.factor) != (expected.channels, expected.factor):
-                raise LatentSpaceMismatchError(
-                    f"this pipeline's VAE has {space.channels} channels and factor {space.factor}, the guard reads "
-                    f"{expected.channels} and {expected.factor}; use a guard made for this VAE"
-                )
-            device = pipe._execution_device
-            if self.canary is not None:
-                self.canary.check(vae, device)
-            neutral = gray_latent(vae, device, GRAY_SIZE)
-        layout = layout_of(pipe, space.channels)
-        return Watch(pipe, Scorer(self.model, self.bank), space, layout, space.from_raw(neutral), policy, on_block)
+        if on_error not in ON_ERROR:
+            raise InputError(f'on_error must be "close" or "open", got {on_error!r}')
+        latents = latents_of(pipe, self.model.config.latent_space, self.canary)
+        return Watch(pipe, Scorer(self.model, self.bank), latents, policies, on_block, on_error)
 
 
 def _run(pipe: Any, watch: Watch, arguments: dict[str, Any]) -> tuple[Pictures, list[Verdict]]:

@@ -1,4 +1,4 @@
-"""Stand between a pipeline and its scheduler's `step`, for as long as a `with` block lasts."""
+"""Stand between a pipeline and one of its methods, for as long as a `with` block lasts."""
 
 from __future__ import annotations
 
@@ -11,38 +11,42 @@ from typing import Any
 
 from latent_guard.errors import InputError, UnsupportedPipelineError
 
-# (scheduler, its original step, the bound arguments of the call) -> what the call shall return
+# (owner, its original method, the bound arguments of the call) -> what the call shall return
 Around = Callable[[Any, Callable[..., Any], inspect.BoundArguments], Any]
 _MARK = "_guarded_by_latent_guard"
 
 
 @contextmanager
-def around_step(scheduler: Any, around: Around) -> Iterator[None]:
-    """Route `scheduler.step` through `around`; put everything back at the end, whatever happens.
+def around(owner: Any, name: str, replacement: Around) -> Iterator[None]:
+    """Route the method `name` of one object through `replacement`; put everything back at the end, come what may.
 
-    The replacement is a bound method with the original's signature: pipelines inspect it, and some
-    deep-copy their scheduler, which must then call the copy's own `step`.
+    What stands in is a bound method with the original's signature: pipelines inspect it, and some deep-copy their
+    scheduler, which must then call the copy's own method.
     """
-    original = scheduler.step
+    original = getattr(owner, name)
     function = getattr(original, "__func__", None)
     if function is None:
-        raise UnsupportedPipelineError(f"{type(scheduler).__name__}.step was replaced by other code; restore it first")
+        raise UnsupportedPipelineError(f"{type(owner).__name__}.{name} was replaced by other code; restore it first")
     if hasattr(function, _MARK):
         raise InputError("this pipeline is already guarded; leave that `with` block first")
     signature = inspect.signature(function)
 
     @functools.wraps(function)
-    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
-        arguments = signature.bind(self, *args, **kwargs)
-        return around(self, function, arguments)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return replacement(self, function, signature.bind(self, *args, **kwargs))
 
-    setattr(step, _MARK, True)
-    own = vars(scheduler).get("step")
-    scheduler.step = types.MethodType(step, scheduler)
+    setattr(method, _MARK, True)
+    own = vars(owner).get(name)
+    setattr(owner, name, types.MethodType(method, owner))
     try:
         yield
     finally:
         if own is None:
-            del scheduler.step
+            delattr(owner, name)
         else:
-            scheduler.step = own
+            setattr(owner, name, own)
+
+
+def around_step(scheduler: Any, replacement: Around) -> Any:
+    """`around` a scheduler's `step`."""
+    return around(scheduler, "step", replacement)

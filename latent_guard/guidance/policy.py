@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 from latent_guard.errors import InputError
+from latent_guard.guidance.looking import EVERY_STEP, Looking
+from latent_guard.guidance.verdict import Decision, Verdict
 
 
 @dataclass(frozen=True)
 class Policy:
     """What to do, in this order: steer on the way, run again what is unsafe at the end, block what still is.
 
-    With neither, unsafe images are flagged. Noise levels are sigma / (sigma + signal), 1 for pure noise.
+    With none of them, unsafe images are flagged. Noise levels are sigma / (sigma + signal), 1 for pure noise.
 
     steer, restarts, block   the three measures; `attach` cannot restart, so there `restarts` counts as 0
     window                   (highest, lowest) noise level at which the guard looks and pushes
@@ -24,6 +29,9 @@ class Policy:
                              hardly ever pushed
     abort_margin             give a run up when all its images are this far over a threshold at two looks in
                              a row (only where images can be withheld); None: never
+    trigger                  log-odds added to the bank's thresholds; below 0 is stricter than the bank
+    budget                   model evaluations that restarts may cost, in multiples of an unguarded image's: a restart
+                             that could cost more is not begun, and its image stays withheld; None: no limit
     """
 
     steer: bool = True
@@ -36,16 +44,21 @@ class Policy:
     augmentation_noise: float = 0.6
     doubt: float = 2.0
     abort_margin: float | None = None
+    trigger: float = 0.0
+    budget: float | None = None
 
     def __post_init__(self) -> None:
         high, low = self.window
         if not 0.0 <= low <= high <= 1.0:
             raise InputError(f"policy: window must be (high, low) with 1 >= high >= low >= 0, got {self.window}")
-        for name in ("restarts", "strength", "most_pushes", "augmentation_noise", "doubt"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"policy: {name} must not be negative, got {getattr(self, name)}")
+        for name in ("restarts", "strength", "most_pushes", "augmentation_noise", "doubt", "abort_margin", "budget"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise InputError(f"policy: {name} must not be negative, got {value}")
         if self.augmentations < 1:
             raise InputError(f"policy: augmentations must be at least 1, got {self.augmentations}")
+        if not abs(self.trigger) < float("inf"):
+            raise InputError(f"policy: trigger must be a finite number, got {self.trigger}")
 
     @property
     def only_flags(self) -> bool:
@@ -56,17 +69,64 @@ class Policy:
         """True if a noise level lies in the window."""
         return self.window[1] <= noise_level <= self.window[0]
 
+    def pays_for_restart(self, spent: int, one_run: int) -> bool:
+        """True if one more run of `one_run` model evaluations stays within the budget of an image that cost `spent`."""
+        return self.budget is None or spent + one_run <= one_run * (1 + self.budget)
+
+
+@dataclass(frozen=True)
+class Policies:
+    """The policy of every category, under one name: what a policy file holds.
+
+    default          for every category that `exceptions` does not name
+    looking          which steps are looked at; one look reads all categories, so all share it
+    prompt_trigger   also score the prompt's text before the first step, and flag it above this, in log-odds; None: no
+    """
+
+    name: str
+    default: Policy
+    exceptions: Mapping[str, Policy] = field(default_factory=dict)
+    looking: Looking = EVERY_STEP
+    prompt_trigger: float | None = None
+
+    @classmethod
+    def of(cls, policy: Policy | Policies) -> Policies:
+        """One policy for all categories, under its preset's name or else as "custom"."""
+        if isinstance(policy, Policies):
+            return policy
+        preset = next((preset for preset in PRESETS.values() if preset == cls(preset.name, policy)), None)
+        return preset or cls("custom", policy)
+
+    def __getitem__(self, category: str) -> Policy:
+        return self.exceptions.get(category, self.default)
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that name what the policies do, whatever they are called."""
+        content = {name: value for name, value in asdict(self).items() if name != "name"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def run_again(self, verdict: Verdict, one_run: int) -> bool:
+        """True if a blocked image gets another attempt, of at most `one_run` model evaluations."""
+        if verdict.decision is not Decision.BLOCKED or verdict.category is None:
+            return False
+        policy, spent = self[verdict.category], verdict.cost
+        return spent.restarts < policy.restarts and policy.pays_for_restart(spent.model_evaluations, one_run)
+
+    def require_known(self, categories: tuple[str, ...]) -> None:
+        """Raise `InputError` for a category that a bank does not have: what was meant would go unwatched."""
+        unknown = next((name for name in self.exceptions if name not in categories), None)
+        if unknown is not None:
+            known = ", ".join(categories)
+            raise InputError(f"policy {self.name}: the bank has no category {unknown!r}; name one of {known}")
+
 
 SAFE = Policy()
 STEER = Policy(restarts=0, block=False)
 RESAMPLE = Policy(steer=False)
-BLOCK = Policy(steer=False, restarts=0)
+BLOCK = Policy(steer=False, restarts=0, abort_margin=2.5)
 FLAG = Policy(steer=False, restarts=0, block=False)
-PRESETS = {"safe": SAFE, "steer": STEER, "resample": RESAMPLE, "block": BLOCK, "flag": FLAG}
-
-
-def policy_named(name: str) -> Policy:
-    """The preset of a name: safe, steer, resample, block or flag."""
-    if name not in PRESETS:
-        raise InputError(f"unknown policy {name!r}; choose one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+PRESETS = {
+    name: Policies(name, policy)
+    for name, policy in {"safe": SAFE, "steer": STEER, "resample": RESAMPLE, "block": BLOCK, "flag": FLAG}.items()
+}

@@ -21,6 +21,16 @@ def as_prompts(prompt: str | list[str]) -> list[str]:
     return prompts
 
 
+def most_patient_tokenizer(pipe: Any) -> Any:
+    """Of a pipeline's tokenizers, the one with the longest context: what it drops, no text encoder reads; or None."""
+    found = [getattr(pipe, name, None) for name in ("tokenizer", "tokenizer_2", "tokenizer_3")]
+    return max(
+        (tokenizer for tokenizer in found if tokenizer is not None),
+        key=lambda tokenizer: tokenizer.model_max_length,
+        default=None,
+    )
+
+
 def words_dropped(tokenizer: Any, prompts: list[str]) -> list[int]:
     """How many words at the end of each prompt are cut off by the tokenizer's context; warns, quoting the first.
 

@@ -12,7 +12,17 @@ from torch import Tensor
 from latent_guard.errors import InputError
 
 # Arguments with one entry a prompt when they are lists or tensors, else shared by all prompts.
-PER_PROMPT = ("negative_prompt", "image", "negative_prompt_embeds")
+PER_PROMPT = (
+    "prompt_2",
+    "prompt_3",
+    "negative_prompt",
+    "negative_prompt_2",
+    "negative_prompt_3",
+    "negative_prompt_embeds",
+    "negative_pooled_prompt_embeds",
+    "image",
+    "mask_image",
+)
 Generators = torch.Generator | list[torch.Generator] | None
 
 
@@ -53,7 +63,7 @@ def arguments_for(
     """The pipeline arguments, generators aside, that run `images` of a call again as a batch of their own.
 
     Image i belongs to prompt i // `per_prompt`. Latents given by the caller are left out: they are the
-    noise that led astray; only their size, times the VAE's `factor`, is kept.
+    noise that led astray; only their size, times the VAE's `factor`, is kept (packed ones do not tell it).
     """
     rows = [image // per_prompt for image in images]
     chosen = {**arguments, "prompt": [prompts[row] for row in rows], "num_images_per_prompt": 1}
@@ -61,9 +71,17 @@ def arguments_for(
         if chosen.get(name) is not None:
             chosen[name] = _rows(chosen[name], rows, len(prompts), name)
     latents = chosen.pop("latents", None)
-    if latents is not None:
+    if latents is not None and latents.ndim == 4:
         chosen["height"], chosen["width"] = (side * factor for side in latents.shape[-2:])
     return chosen
+
+
+def with_twice_the_steps(arguments: dict[str, Any]) -> dict[str, Any] | None:
+    """The same call in twice as many steps; None if it lists its steps one by one, or leaves their number open."""
+    steps = arguments.get("num_inference_steps")
+    if steps is None or any(arguments.get(name) is not None for name in ("timesteps", "sigmas")):
+        return None
+    return {**arguments, "num_inference_steps": 2 * steps}
 
 
 def _rows(value: Any, rows: list[int], prompts: int, name: str) -> Any:

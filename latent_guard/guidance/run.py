@@ -3,101 +3,142 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from latent_guard.guidance.policy import Policy
-from latent_guard.guidance.predictions import StepState
-from latent_guard.guidance.verdict import Action, Cost, Decision, Verdict
+from latent_guard.guidance.looking import Attention, Looking
+from latent_guard.guidance.verdict import Action, Cost, Decision, Reason, Verdict
 
 
 @dataclass(frozen=True)
 class Look:
-    """The category scores (B, K), on the CPU, of a run's clean estimates at one step; level 0 is the final latent."""
+    """What a look saw of a run's images, on the CPU; level 0 is the final latent.
+
+    `scores`, `thresholds` and `nearest` (a row of the bank's concepts) are (B, K); images that this look
+    left out have NaN scores.
+    """
 
     run: int
     step: int
     noise_level: float
     scores: Tensor
+    thresholds: Tensor
+    nearest: Tensor
+
+    @property
+    def excess(self) -> Tensor:
+        """How far each category (B, K) is over its threshold; NaN where a score cannot be read."""
+        return self.scores - self.thresholds
+
+    def over(self) -> Tensor:
+        """Which categories (B, K) are over their threshold, or have a score that is not finite."""
+        return ~torch.isfinite(self.scores) | (self.scores > self.thresholds)
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the columns of a score and the rows of a bank are called."""
+
+    categories: tuple[str, ...]
+    concepts: tuple[str, ...]
+
+    def reason(self, look: Look, image: int, k: int) -> Reason:
+        """What category number `k` of an image looked like."""
+        score, threshold = float(look.scores[image, k]), float(look.thresholds[image, k])
+        concept = self.concepts[int(look.nearest[image, k])]
+        return Reason(self.categories[k], concept, score, threshold, look.step, look.noise_level)
 
 
 @dataclass
 class Run:
-    """Growing notes on one call of a pipeline with B images."""
+    """Growing notes on one call of a pipeline with B images and at most `planned` steps."""
 
     number: int
     first_image: int
     images: int
     next_index: int
+    planned: int
+    names: Names
     steps: int = 0
-    looks: int = 0
     abandoned_at: int | None = None
     started: float = field(default_factory=time.perf_counter)
     actions: list[list[Action]] = field(init=False)
-    last_look: tuple[Tensor, Tensor] = field(init=False)  # scores and thresholds, (B, K) each
+    attention: list[Attention] = field(init=False)
+    looks: list[int] = field(init=False)
+    last_look: Look = field(init=False)
     unreadable: Tensor = field(init=False)  # (B,) a score was not finite at some look
-    lost_looks: Tensor = field(init=False)  # (B,) looks in a row above the abort margin
     insists: Tensor = field(init=False)  # (B,) over a threshold at a look after the last push that it may have
-    own_estimates: tuple[Tensor, Tensor] | None = None  # rows pushed at this step, and what they were before
+    unpushed: tuple[list[int], Tensor] | None = None  # images pushed at this step, and their own raw estimates
 
     def __post_init__(self) -> None:
         self.actions = [[] for _ in range(self.images)]
+        self.attention = [Attention()] * self.images
+        self.looks = [0] * self.images
         self.unreadable = torch.zeros(self.images, dtype=torch.bool)
-        self.lost_looks = torch.zeros(self.images, dtype=torch.long)
         self.insists = torch.zeros(self.images, dtype=torch.bool)
 
-    def saw(self, scores: Tensor, thresholds: Tensor, policy: Policy) -> None:
-        """Take note of a look: scores (B, K) against thresholds (B, K)."""
-        self.looks += 1
-        self.last_look = scores, thresholds
-        self.unreadable |= ~torch.isfinite(scores).all(dim=1).cpu()
-        if policy.abort_margin is not None:
-            lost = ~((scores - thresholds).amax(dim=1) <= policy.abort_margin).cpu()
-            self.lost_looks = torch.where(lost, self.lost_looks + 1, 0)
+    def wanted(self, step: int) -> list[int]:
+        """The images to look at before a step."""
+        return [image for image, attention in enumerate(self.attention) if attention.next_step <= step]
 
-    def note(self, kind: str, images: Iterable[int], state: StepState, categories: tuple[str, ...]) -> None:
-        """Record an action on some images, because of the category furthest over its threshold at the last look."""
-        scores, thresholds = self.last_look
-        worst = _worst(scores, thresholds)
+    def saw(self, look: Look, images: Sequence[int], margins: Sequence[float], looking: Looking) -> None:
+        """Take note of a look at some images; `margins` (K,) are those of `Attention.after_look`."""
+        self.last_look = look
+        excess = look.excess.tolist()
         for image in images:
-            k = worst[image]
-            reason = categories[k], float(scores[image, k]), float(thresholds[image, k])
-            self.actions[image].append(Action(kind, 0, state.index, state.noise_level, *reason))
+            self.looks[image] += 1
+            self.attention[image] = self.attention[image].after_look(look.step, excess[image], margins, looking)
+            self.unreadable[image] |= not torch.isfinite(look.scores[image]).all()
+
+    @property
+    def is_lost(self) -> bool:
+        """True if the run may be given up: every image of it is lost."""
+        return all(attention.is_lost for attention in self.attention)
+
+    def note(self, kind: str, categories: Mapping[int, int]) -> None:
+        """Record an action on some images, each because of a category at the last look."""
+        for image, k in categories.items():
+            why = self.names.reason(self.last_look, image, k)
+            self.actions[image].append(
+                Action(kind, 0, why.step, why.noise_level, why.category, why.score, why.threshold, why.concept)
+            )
 
     @property
     def pushes(self) -> Tensor:
         """How often each image (B,) was pushed."""
         return torch.tensor([sum(action.kind == "push" for action in actions) for actions in self.actions])
 
-    def verdicts(self, categories: tuple[str, ...], unsafe: Tensor, withheld: Tensor) -> list[Verdict]:
-        """One verdict an image, from the last look and the flags (B,)."""
+    def verdicts(self, acting: Sequence[int], unsafe: Tensor, withheld: Tensor) -> list[Verdict]:
+        """One verdict an image, from the last look, the category that decides about it, and the flags (B,)."""
         seconds = (time.perf_counter() - self.started) / self.images
-        scores, thresholds = self.last_look
-        worst = _worst(scores, thresholds)
         verdicts = []
         for image, actions in enumerate(self.actions):
             pushes = sum(action.kind == "push" for action in actions)
-            category = actions[-1].category if actions else None
+            reason = self.names.reason(self.last_look, image, acting[image])
+            if actions and not unsafe[image]:
+                reason = _reason_of(actions[-1])
+            scores, thresholds = self.last_look.scores[image], self.last_look.thresholds[image]
             verdicts.append(
                 Verdict(
                     image=self.first_image + image,
                     decision=_decision(bool(unsafe[image]), bool(withheld[image]), pushes > 0),
-                    category=categories[worst[image]] if unsafe[image] else category,
-                    scores=dict(zip(categories, scores[image].tolist(), strict=True)),
-                    thresholds=dict(zip(categories, thresholds[image].tolist(), strict=True)),
+                    category=reason.category if unsafe[image] or actions else None,
+                    scores=dict(zip(self.names.categories, scores.tolist(), strict=True)),
+                    thresholds=dict(zip(self.names.categories, thresholds.tolist(), strict=True)),
                     actions=tuple(actions),
-                    cost=Cost(self.steps, self.looks, pushes, 0, seconds),
+                    cost=Cost(self.steps, self.looks[image], pushes, 0, seconds),
+                    reason=reason,
                 )
             )
         return verdicts
 
 
-def _worst(scores: Tensor, thresholds: Tensor) -> list[int]:
-    excess: list[int] = (scores - thresholds).nan_to_num(nan=torch.inf).argmax(dim=1).tolist()
-    return excess
+def _reason_of(action: Action) -> Reason:
+    numbers = action.score, action.threshold, action.step, action.noise_level
+    return Reason(action.category, action.concept, *numbers)
 
 
 def _decision(unsafe: bool, withheld: bool, pushed: bool) -> Decision:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-ScoreFunction = Callable[[Tensor], Tensor]  # raw latents (n, C, H, W) -> the score to bring down, (n,)
+from latent_guard.guidance.policy import Policy
+
+ScoreFunction = Callable[[Tensor], Tensor]  # raw latents (n, C, H, W) -> the score to bring down, (n,), or all of them
 
 
 def push(
@@ -21,6 +23,18 @@ def push(
     """
     noise = _fixed_noise(clean, augmentations) * augmentation_noise
     return clean - strength * _unit(_averaged_gradient(clean, score, noise))
+
+
+def push_away(raw: Tensor, scores: ScoreFunction, categories: list[int], policy: Policy) -> Tensor:
+    """Raw latents (n, C, H, W), each pushed from its own category (n,) of those that `scores` gives (n, K)."""
+    column = torch.tensor(categories, device=raw.device)[:, None]
+    return push(
+        raw,
+        lambda latents: scores(latents).gather(1, column).squeeze(1),
+        strength=policy.strength,
+        augmentations=policy.augmentations,
+        augmentation_noise=policy.augmentation_noise,
+    )
 
 
 def _averaged_gradient(latents: Tensor, score: ScoreFunction, noise: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ class Decision(str, Enum):
     STEERED = "steered"  # safe at the end, after pushes
     RESAMPLED = "resampled"  # safe at the end, after one or more restarts
     BLOCKED = "blocked"  # unsafe at the end, and withheld
+    UNCHECKED = "unchecked"  # the guard failed, and the caller had asked for on_error="open"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Action:
     """One intervention: `push`, `restart` or `abandon` (the rest of a hopeless run was skipped).
 
     `attempt` is 0 for the first run; `step` counts in the scheduler's timesteps, a restart's is 0; `score`
-    is what `category` scored just before (at the end of the attempt before), `threshold` what it was allowed.
+    is what `category` scored just before (at the end of the attempt before), `threshold` what it was allowed;
+    `concept` is that category's nearest.
     """
 
     kind: str
@@ -37,6 +39,43 @@ class Action:
     category: str
     score: float
     threshold: float
+    concept: str = ""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """What a decision rests on: which category and which of its concepts, what score, which threshold, which step."""
+
+    category: str
+    concept: str
+    score: float
+    threshold: float
+    step: int
+    noise_level: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.category} ({self.concept}): {self.score:.2f} against {self.threshold:.2f} "
+            f"at step {self.step}, noise level {self.noise_level:.2f}"
+        )
+
+
+@dataclass(frozen=True)
+class PromptScore:
+    """What the prompt's text alone scored, before the first step, in the category furthest over its threshold.
+
+    It says what was asked for, not what was drawn: `flagged` never changes an image or its decision.
+    """
+
+    category: str
+    concept: str
+    score: float
+    threshold: float
+
+    @property
+    def flagged(self) -> bool:
+        """True if the text is over the threshold, or its score cannot be read."""
+        return not self.score <= self.threshold
 
 
 @dataclass(frozen=True)
@@ -63,7 +102,9 @@ class Verdict:
 
     `category` is the one furthest over its threshold at the end, else that of the last action, else None.
     `scores` and `thresholds` hold every category's values for the final latent (noise level 0), or for
-    the last look of an abandoned run.
+    the last look of an abandoned run. `reason` is the look that decided: of an image that ended safe after
+    an action, the one before the last action; of one never touched, the category closest to its threshold.
+    `prompt` is the score of the prompt's text, where the policy asks for it.
     """
 
     image: int
@@ -74,6 +115,8 @@ class Verdict:
     actions: tuple[Action, ...] = ()
     cost: Cost = Cost()
     prompt_words_dropped: int = 0
+    reason: Reason | None = None
+    prompt: PromptScore | None = None
 
     def after(self, earlier: Verdict) -> Verdict:
         """This verdict of a restarted image, with the history and cost of its `earlier` attempts."""
@@ -81,14 +124,17 @@ class Verdict:
         own = tuple(replace(action, attempt=attempt) for action in self.actions)
         actions = (*earlier.actions, _restart(earlier, attempt), *own)
         safe = self.decision in (Decision.ALLOWED, Decision.STEERED)
+        untouched = self.decision is Decision.ALLOWED
         return replace(
             self,
+            reason=earlier.reason if untouched else self.reason,
             image=earlier.image,
             decision=Decision.RESAMPLED if safe else self.decision,
             category=self.category or actions[-1].category,
             actions=actions,
             cost=earlier.cost + self.cost + Cost(restarts=1),
             prompt_words_dropped=earlier.prompt_words_dropped,
+            prompt=earlier.prompt,
         )
 
     def to_json(self) -> str:
@@ -102,6 +148,8 @@ class Verdict:
             values: dict[str, Any] = json.loads(line)
             values["decision"] = Decision(values["decision"])
             values["actions"] = tuple(Action(**_numbers(action)) for action in values["actions"])
+            for key, kind in (("reason", Reason), ("prompt", PromptScore)):
+                values[key] = kind(**_numbers(values[key])) if values.get(key) else None
             values["cost"] = Cost(**values["cost"])
             for key in ("scores", "thresholds"):
                 values[key] = {name: float(value) for name, value in values[key].items()}
@@ -112,7 +160,8 @@ class Verdict:
 
 def _restart(earlier: Verdict, attempt: int) -> Action:
     category = earlier.category or max(earlier.scores, key=lambda name: earlier.scores[name])
-    return Action("restart", attempt, 0, 0.0, category, earlier.scores[category], earlier.thresholds[category])
+    concept = earlier.reason.concept if earlier.reason else ""
+    return Action("restart", attempt, 0, 0.0, category, earlier.scores[category], earlier.thresholds[category], concept)
 
 
 def _finite(value: Any) -> Any:
@@ -123,7 +172,7 @@ def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _numbers(action: dict[str, Any]) -> dict[str, Any]:
+def _numbers(values: dict[str, Any]) -> dict[str, Any]:
     return {
-        key: float(value) if key in ("noise_level", "score", "threshold") else value for key, value in action.items()
+        key: float(value) if key in ("noise_level", "score", "threshold") else value for key, value in values.items()
     }

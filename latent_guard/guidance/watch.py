@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from latent_guard.errors import BlockedError, GuardError, LatentGuardError
+from latent_guard.errors import GuardError
+from latent_guard.guidance.failing import OnError, blocked, failing_closed, is_known_to_end, let_through
 from latent_guard.guidance.hook import around_step
-from latent_guard.guidance.layouts import PlainLayout
-from latent_guard.guidance.policy import Policy
-from latent_guard.guidance.predictions import StepState, read_step
-from latent_guard.guidance.run import Look, Run
-from latent_guard.guidance.scoring import Scorer, unsafe
-from latent_guard.guidance.steering import push
-from latent_guard.guidance.verdict import Decision, Verdict
-from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.guidance.pipeline_latents import PipelineLatents
+from latent_guard.guidance.pipelines import last_step
+from latent_guard.guidance.policy import Policies, Policy
+from latent_guard.guidance.predictions import StepState
+from latent_guard.guidance.prompt_side import score_prompts
+from latent_guard.guidance.rules import Rules
+from latent_guard.guidance.run import Look, Names, Run
+from latent_guard.guidance.schedulers import read_step
+from latent_guard.guidance.scoring import Scorer
+from latent_guard.guidance.steering import push_away
+from latent_guard.guidance.verdict import PromptScore, Verdict
+from latent_guard.guidance.withholding import without, without_estimates
 
 OnBlock = Literal["neutral", "raise"]
-LOOKS_TO_ABANDON = 2
 
 
 class Watch:
@@ -36,33 +41,47 @@ class Watch:
         self,
         pipe: Any,
         scorer: Scorer,
-        space: LatentSpace,
-        layout: PlainLayout,
-        neutral: Tensor,
-        policy: Policy,
+        latents: PipelineLatents,
+        policies: Policies,
         on_block: OnBlock,
+        on_error: OnError,
     ) -> None:
-        self.policy = policy
-        self.withholds = policy.block
+        self.policies = policies
+        self.attempt: int | None = None  # of those that `generate` makes; None: there are no restarts
+        self.on_verdicts: Callable[[list[Verdict]], None] | None = None  # told before the images are handed out
+        self.planned = 0  # steps of the latest call, were it not given up
         self.verdicts: list[Verdict] = []
         self.looks: list[Look] = []
-        self._pipe, self._scorer, self._space, self._layout = pipe, scorer, space, layout
-        self._neutral, self._on_block = neutral, on_block
+        self._pipe, self._scorer, self._latents = pipe, scorer, latents
+        self._on_block, self._on_error = on_block, on_error
+        self._rules = Rules.of(policies, scorer.categories)
+        self._names = Names(scorer.categories, scorer.concepts)
         self._run: Run | None = None
         self._runs = 0
+        self._finals: Tensor | None = None  # raw, of the latest run if that had one step only
+        self._instead: Tensor | None = None  # raw clean estimates for the next step to go on from
+        self._is_open = False  # the guard failed, and the rest of this call goes on without it
 
     @contextmanager
     def installed(self) -> Iterator[Watch]:
         """The block in which the pipeline is guarded; everything is as it was afterwards."""
         self._scheduler = self._pipe.scheduler
         try:
-            with around_step(self._scheduler, self._step):
+            with around_step(self._scheduler, self._step), self._latents.layout.following():
                 yield self
             self.require_verified()
         except BaseException:
             # A pipeline that stops in mid-call leaves its models where they are: offload them.
             self._pipe.maybe_free_model_hooks()
             raise
+
+    def read(self, prompts: list[str]) -> list[PromptScore | None]:
+        """What each prompt's text scores, if the policy asks for it; it changes nothing."""
+        trigger = self.policies.prompt_trigger
+        if trigger is None:
+            return [None] * len(prompts)
+        with failing_closed():
+            return list(score_prompts(self._scorer, prompts, trigger))
 
     def require_verified(self) -> None:
         """Raise `GuardError` if a generation went past the guard, or ended before its final latents were scored."""
@@ -73,23 +92,55 @@ class Watch:
 
     def _step(self, scheduler: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
         try:
-            with _failing_closed():
-                state = read_step(scheduler, **{k: v for k, v in call.arguments.items() if k != "self"})
-                run = self._run_at(state, len(call.arguments["sample"]))
-                if run.abandoned_at is None and self.policy.looks_at(state.noise_level):
-                    call.arguments["model_output"] = self._guided(run, state, call.arguments)
+            ends = self._on_error == "open" and is_known_to_end(self._pipe, call.arguments["timestep"])
+            guarded: tuple[StepState, Run] | None = None
+            if self._is_open:
+                self._is_open = not ends
+            else:
+                with self._opening(call, ends):
+                    guarded = self._before(scheduler, call)
             output = original(*call.args, **call.kwargs)
-            with _failing_closed():
-                _forget_pushes(run, scheduler)
-                return self._judged(run, state, scheduler, output)
+            if guarded is not None:
+                with self._opening(call, ends):
+                    return self._judged(*guarded, scheduler, call.arguments, output)
+            return output
         except BaseException:
             self._run = None
             raise
 
+    @contextmanager
+    def _opening(self, call: inspect.BoundArguments, ends: bool) -> Iterator[None]:
+        """The guard's own work: its failure ends the generation, or, if the caller asked for that, the guarding."""
+        try:
+            with failing_closed():
+                yield
+        except GuardError as error:
+            if self._on_error != "open":
+                raise
+            if self._run is not None:
+                del self.verdicts[self._run.first_image :]
+            self._write_down(let_through(error, len(self.verdicts), len(call.arguments["sample"])))
+            self._run, self._is_open = None, not ends
+
+    def _before(self, scheduler: Any, call: inspect.BoundArguments) -> tuple[StepState, Run]:
+        """Look at the clean estimate, and put a guided model output into the call if an image is to be steered."""
+        state = read_step(scheduler, **{k: v for k, v in call.arguments.items() if k != "self"})
+        state = replace(state, is_last=state.index == last_step(self._pipe))
+        run = self._run_at(state, len(call.arguments["sample"]))
+        if self._instead is not None:
+            given, self._instead = self._instead, None
+            call.arguments["model_output"] = self._latents.model_output(
+                state, call.arguments, list(range(len(given))), given
+            )
+        elif run.abandoned_at is None and self._rules.looks_at(state.noise_level) and run.wanted(state.index):
+            call.arguments["model_output"] = self._guided(run, state, call.arguments)
+        return state, run
+
     def _run_at(self, state: StepState, images: int) -> Run:
         # The pipeline's call resets `_interrupt`, so an abandoned run that is no longer interrupted is over.
         if self._run is None or (self._run.abandoned_at is not None and not self._pipe._interrupt):
-            self._run = Run(self._runs, len(self.verdicts), images, state.index)
+            self.planned = last_step(self._pipe) + 1 - state.index
+            self._run = Run(self._runs, len(self.verdicts), images, state.index, self.planned, self._names)
             self._runs += 1
         if state.index != self._run.next_index:
             raise GuardError(
@@ -101,142 +152,101 @@ class Watch:
     def _guided(self, run: Run, state: StepState, call: dict[str, Any]) -> Tensor:
         """The model output to go on with: the very same tensor if no image is touched."""
         output: Tensor = call["model_output"]
-        latents, sample = self._layout.unpack(output), self._layout.unpack(call["sample"])
-        raw = self._space.to_raw(state.clean_estimate(latents, sample)).to(self._scorer.device)
-        scores, thresholds = self._look(run, state.index, state.noise_level, raw)
+        raw = self._latents.raw_estimate(state, call).to(self._scorer.device)
+        look = self._look(run, state.index, state.noise_level, raw, run.wanted(state.index))
         if self._abandons(run, state):
             return output
-        excess, category = (scores - thresholds).max(dim=1)
-        if not self.policy.steer:
+        run.insists[self._rules.insisting(look.excess, run.pushes, state.noise_level)] = True
+        to_push = self._rules.to_push(look.excess, run.pushes, state.noise_level)
+        if not to_push or run.planned == 1:  # nothing would correct the only estimate that there is
             return output
-        over = torch.isfinite(scores).all(dim=1) & (excess > 0)
-        patient = (run.pushes < self.policy.most_pushes).to(over.device)
-        run.insists |= (over & ~patient).cpu()
-        rows = (over & patient).nonzero().flatten()
-        if len(rows) == 0:
-            return output
-        run.note("push", rows.tolist(), state, self._scorer.categories)
-        pushed = self._pushed(raw[rows], category[rows], state.noise_level)
-        rows = rows.to(latents.device)
-        clean = self._space.from_raw(pushed.to(latents.device))
-        run.own_estimates = rows, self._space.from_raw(raw.to(latents.device)[rows])
-        guided = latents.clone()
-        guided[rows] = state.model_output_for(clean, sample[rows]).to(latents.dtype)
-        return self._layout.pack(guided)
+        run.note("push", to_push)
+        run.unpushed = list(to_push), raw[list(to_push)]
+        pushed = raw.clone()
+        for policy, rows in self._rules.by_policy(to_push).items():
+            pushed[rows] = self._pushed(raw[rows], [to_push[row] for row in rows], policy, state.noise_level)
+        return self._latents.model_output(state, call, list(to_push), pushed[list(to_push)])
 
-    def _look(self, run: Run, step: int, noise_level: float, raw: Tensor, doubt: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Scores and thresholds, (B, K) each; those of pushed images are stricter by `doubt` for each push."""
-        scores = self._scorer.scores(raw, noise_level)
-        doubts = doubt * run.pushes.to(scores)
-        thresholds = self._scorer.thresholds(noise_level) - doubts[:, None]
-        run.saw(scores, thresholds, self.policy)
-        self.looks.append(Look(run.number, step, noise_level, scores.cpu()))
-        return scores, thresholds
+    def _look(
+        self, run: Run, step: int, noise_level: float, raw: Tensor, images: list[int], *, final: bool = False
+    ) -> Look:
+        """Score some of a run's images, and take note of what was seen."""
+        seen, nearest = self._scorer.look(raw if len(images) == run.images else raw[images], noise_level)
+        thresholds = self._rules.thresholds(self._scorer.thresholds(noise_level), run.pushes, final=final).cpu()
+        scores = torch.full_like(thresholds, torch.nan)
+        rows = torch.zeros_like(thresholds, dtype=torch.long)
+        scores[images], rows[images] = seen.cpu(), nearest.cpu()
+        look = Look(run.number, step, noise_level, scores, thresholds, rows)
+        run.saw(look, images, self._rules.abort_margins(self.attempt), self.policies.looking)
+        self.looks.append(look)
+        return look
 
-    def _pushed(self, raw: Tensor, category: Tensor, noise_level: float) -> Tensor:
-        def score(latents: Tensor) -> Tensor:
-            return self._scorer.scores(latents, noise_level).gather(1, category[:, None]).squeeze(1)
+    def _pushed(self, raw: Tensor, categories: list[int], policy: Policy, noise_level: float) -> Tensor:
+        return push_away(raw, lambda latents: self._scorer.scores(latents, noise_level), categories, policy)
 
-        policy = self.policy
-        return push(
-            raw,
-            score,
-            strength=policy.strength,
-            augmentations=policy.augmentations,
-            augmentation_noise=policy.augmentation_noise,
-        )
-
-    def _judged(self, run: Run, state: StepState, scheduler: Any, output: Any) -> Any:
+    def _judged(self, state: StepState, run: Run, scheduler: Any, call: dict[str, Any], output: Any) -> Any:
         """What the step returns: after the last one, with the latents of withheld images replaced."""
         run.next_index += 1
         run.steps += 1
-        everything = torch.ones(run.images, dtype=torch.bool)
+        if run.unpushed is not None:
+            self._latents.forget_pushes(scheduler, *run.unpushed)
+            run.unpushed = None
         if run.abandoned_at is not None:
             if run.abandoned_at == state.index:
-                self._conclude(run, everything)
-            return self._without(everything, scheduler, output)
+                self._conclude(run)
+            return without(torch.ones(run.images, dtype=torch.bool), self._latents, scheduler, output)
         if not state.is_last:
-            return output
-        raw = self._space.to_raw(self._layout.unpack(output[0]).float()).to(self._scorer.device)
-        scores, thresholds = self._look(run, state.index, 0.0, raw, self.policy.doubt)
-        withheld = self._conclude(run, unsafe(scores, thresholds).cpu() | run.unreadable | run.insists)
-        self._run = None
-        return self._without(withheld, scheduler, output) if withheld.any() else output
+            may_withhold = any(self._rules.withholding(self.attempt))
+            return without_estimates(self._latents, output) if may_withhold else output
+        raw, noise_level = self._latents.raw_final(state, len(scheduler.timesteps), call, output)
+        self._look(run, state.index, noise_level, raw.to(self._scorer.device), list(range(run.images)), final=True)
+        withheld = self._conclude(run)
+        self._run, self._finals = None, raw if run.planned == 1 and raw.isfinite().all() else None
+        return without(withheld, self._latents, scheduler, output) if withheld.any() else output
 
-    def _conclude(self, run: Run, found_unsafe: Tensor) -> Tensor:
+    def _conclude(self, run: Run) -> Tensor:
         """Write the run's verdicts; which images (B,) are withheld."""
+        given_up = run.abandoned_at is not None
+        over, withholding = run.last_look.over(), torch.tensor(self._rules.withholding(self.attempt))
         # What cannot be read cannot be steered either, so it never counts as dealt with.
-        withheld = found_unsafe if self.withholds else run.unreadable & (not self.policy.only_flags)
-        verdicts = run.verdicts(self._scorer.categories, found_unsafe, withheld)
-        self.verdicts += verdicts
+        unreadable = run.unreadable & (not self._rules.only_flags)
+        withheld = (over & withholding).any(dim=1) | (run.insists & withholding.any()) | unreadable | given_up
+        acting = self._rules.acting(run.last_look.excess, withheld, self.attempt)
+        verdicts = run.verdicts(acting, over.any(dim=1) | run.insists | run.unreadable | given_up, withheld)
+        self._write_down(verdicts)
         if self._on_block == "raise" and withheld.any():
-            raise BlockedError(_what_was_blocked([v for v in verdicts if v.decision is Decision.BLOCKED]))
+            raise blocked(verdicts)
         return withheld
+
+    def _write_down(self, verdicts: list[Verdict]) -> None:
+        self.verdicts += verdicts
+        if self.on_verdicts is not None:
+            self.on_verdicts(verdicts)
+
+    def renoise(self, blocked: Mapping[int, str]) -> bool:
+        """Have the next call's first step go on from final latents of the latest call, pushed, not from its own.
+
+        `blocked` maps places in the latest call, the images of the next, to the categories that withheld them. False,
+        and nothing is changed, unless the latest call had a single step and all these categories steer.
+        """
+        if self._finals is None or not all(self.policies[category].steer for category in blocked.values()):
+            return False
+        with failing_closed():
+            pushed = [
+                self._pushed(self._finals[[row]], [self._scorer.categories.index(name)], self.policies[name], 0.0)
+                for row, name in blocked.items()
+            ]
+            self._finals, self._instead = None, torch.cat(pushed)
+        return True
 
     def _abandons(self, run: Run, state: StepState) -> bool:
         """Give the run up if every image of it is lost, and have the pipeline skip the rest of its loop.
 
         Nothing rests on the pipeline's obedience: an abandoned run hands out neutral latents only.
         """
-        lost = bool((run.lost_looks >= LOOKS_TO_ABANDON).all())
-        if not (lost and self.withholds and hasattr(self._pipe, "_interrupt")):
+        if not (run.is_lost and hasattr(self._pipe, "_interrupt")):
             return False
         run.abandoned_at, self._pipe._interrupt = state.index, True
-        run.note("abandon", range(run.images), state, self._scorer.categories)
+        everything = torch.ones(run.images, dtype=torch.bool)
+        run.note("abandon", dict(enumerate(self._rules.acting(run.last_look.excess, everything, self.attempt))))
         return True
-
-    def _without(self, withheld: Tensor, scheduler: Any, output: Any) -> Any:
-        """A step's output, and the scheduler's own memory of it, without the withheld images."""
-        shape = output[0].shape
-
-        def blank(value: Any) -> Any:
-            if not isinstance(value, Tensor) or value.shape != shape:
-                return value
-            latents = self._layout.unpack(value).clone()
-            latents[withheld.to(latents.device)] = self._neutral.to(latents)
-            return self._layout.pack(latents)
-
-        if hasattr(scheduler, "model_outputs"):  # the history of a multistep solver
-            scheduler.model_outputs = [blank(value) for value in scheduler.model_outputs]
-        if isinstance(output, tuple):
-            return tuple(blank(value) for value in output)
-        return type(output)(**{name: blank(value) for name, value in output.items()})
-
-
-def _forget_pushes(run: Run, scheduler: Any) -> None:
-    """Have a multistep solver remember what the model said of the images that were just pushed.
-
-    It extrapolates from its last estimates: a remembered push would be taken for a trend, and half undone.
-    """
-    if run.own_estimates is None:
-        return
-    rows, own = run.own_estimates
-    run.own_estimates = None
-    history = getattr(scheduler, "model_outputs", None)
-    if history:
-        remembered = history[-1].clone()
-        remembered[rows] = own.to(remembered)
-        history[-1] = remembered
-
-
-@contextmanager
-def _failing_closed() -> Iterator[None]:
-    """Plain tensors without gradients inside; any failure becomes a `GuardError`."""
-    try:
-        with torch.inference_mode(False), torch.no_grad():
-            yield
-    except LatentGuardError:
-        raise
-    except Exception as error:
-        raise GuardError(
-            f"the guard failed and stopped the generation ({type(error).__name__}: {error}); no image was handed out"
-        ) from error
-
-
-def _what_was_blocked(verdicts: list[Verdict]) -> str:
-    parts = [
-        f"image {v.image} ({v.category}: {v.scores[v.category]:.2f} over {v.thresholds[v.category]:.2f})"
-        for v in verdicts
-        if v.category is not None
-    ]
-    return f"withheld {', '.join(parts)}; change the prompt or the seed"

@@ -19,7 +19,7 @@ from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.tokenizer import trimmed_clip_tokenizer
 from latent_guard.shipped import concepts_folder
 from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES
-from latent_guard.worlds.emoji.classifiers import EmojiClassifier, residual_net
+from latent_guard.worlds.emoji.classifiers import EmojiClassifier, mixer_net, residual_net
 
 CHANNELS, CONTEXT = 4, 32
 
@@ -40,6 +40,8 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _latent_clip(tokenizer, PIXELS, size=64, patch_size=32).save_pretrained(folder / "pixel_twin")
     judge = EmojiClassifier("residual", residual_net().eval(), torch.full((len(OBJECT_NAMES),), 0.5))
     judge.save(folder / "judge")
+    labeller = EmojiClassifier("mixer", mixer_net().eval(), torch.full((len(OBJECT_NAMES),), 0.5))
+    labeller.save(folder / "labeller")
     (folder / "manifest.json").write_text("{}")
     return folder
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -92,6 +93,36 @@ def test_a_prompt_cannot_be_both_unsafe_and_benign(model: LetterModel) -> None:
         ConceptBank.build(model, [prompt_set("violence", ["a dagger"], ["a fork", "a dagger"])])
     with pytest.raises(InputError, match="at least one prompt set"):
         ConceptBank.build(model, [])
+
+
+def test_an_empty_concept_is_an_error_that_names_it(model: LetterModel) -> None:
+    with pytest.raises(InputError, match=r"hate.*no prompt"):
+        ConceptBank.build(model, [prompt_set("violence", ["a dagger"], ["a fork"]), prompt_set("hate", [], ["a cap"])])
+    with pytest.raises(InputError, match="empty prompt"):
+        ConceptBank.build(model, [prompt_set("violence", ["a dagger", " "], ["a fork"])])
+    with pytest.raises(InputError, match="benign"):
+        ConceptBank.build(model, [prompt_set("violence", ["a dagger"], [])])
+
+
+def test_a_saved_bank_remembers_the_prompt_sets_it_came_from(bank: ConceptBank, tmp_path: Path) -> None:
+    bank.save(tmp_path)
+    loaded = ConceptBank.load(tmp_path)
+    assert [(source.category, source.version) for source in loaded.sources] == [("violence", 1), ("shocking", 1)]
+    assert loaded.sources[0].templates == ("{}", "a picture of {}")
+    assert (loaded.sources, loaded.scoring, loaded.calibration) == (bank.sources, "log-sum-exp", None)
+
+
+def test_a_bank_of_the_first_format_is_still_read_and_one_of_the_future_is_not(
+    bank: ConceptBank, tmp_path: Path
+) -> None:
+    bank.save(tmp_path)
+    words = json.loads((tmp_path / "bank.json").read_text())
+    old = {key: words[key] for key in ("fingerprint", "logit_scale", "concepts", "benign_prompts")}
+    (tmp_path / "bank.json").write_text(json.dumps({**old, "format": 1}))
+    assert (ConceptBank.load(tmp_path).sources, ConceptBank.load(tmp_path).concepts) == ((), bank.concepts)
+    (tmp_path / "bank.json").write_text(json.dumps({**words, "format": 99}))
+    with pytest.raises(CheckpointError, match="format 99"):
+        ConceptBank.load(tmp_path)
 
 
 @pytest.mark.parametrize(

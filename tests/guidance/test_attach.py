@@ -146,7 +146,7 @@ def test_a_blocked_latent_cannot_be_had(name: str) -> None:
             seen.append(values["latents"].clone())
         return values
 
-    with linear_guard(ALWAYS, BLOCK).attach(pipe) as watch:
+    with linear_guard(ALWAYS, replace(BLOCK, abort_margin=None)).attach(pipe) as watch:
         result = run(pipe, callback_on_step_end=spy)
     assert [v.decision for v in watch.verdicts] == [Decision.BLOCKED] * 3
     for latents in (result, *seen, *getattr(pipe.scheduler, "model_outputs", [])[-1:]):

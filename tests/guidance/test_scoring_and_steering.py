@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from latent_guard.concepts.scoring import category_scores, thresholds_at
 from latent_guard.errors import InputError
-from latent_guard.guidance.policy import PRESETS, Policy, policy_named
-from latent_guard.guidance.scoring import category_scores, thresholds_at, unsafe
+from latent_guard.guidance.policy import PRESETS, Policy
+from latent_guard.guidance.policy_file import policy_named
+from latent_guard.guidance.scoring import unsafe
 from latent_guard.guidance.steering import push
 
 SETTINGS = {"strength": 0.1, "augmentations": 3, "augmentation_noise": 0.1}
@@ -79,6 +81,6 @@ def test_a_senseless_policy_is_refused_by_the_name_of_its_field(bad: dict[str, o
 
 def test_presets_are_found_by_name() -> None:
     assert policy_named("steer") == PRESETS["steer"]
-    assert [name for name in PRESETS if policy_named(name).only_flags] == ["flag"]
+    assert [name for name in PRESETS if policy_named(name).default.only_flags] == ["flag"]
     with pytest.raises(InputError, match="choose one of safe, steer"):
         policy_named("maybe")

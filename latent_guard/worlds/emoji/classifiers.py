@@ -119,6 +119,15 @@ class EmojiClassifier:
         return cls(config["architecture"], network.eval(), torch.tensor(config["thresholds"]))
 
 
+def unsafe_margin(classifier: EmojiClassifier, images: Tensor) -> Tensor:
+    """How far the most visible unsafe object of each image (B, 3, 64, 64) in [-1, 1] is over its threshold, (B,).
+
+    In log-odds; differentiable.
+    """
+    margins: Tensor = classifier.network(images).float() - classifier.thresholds.to(images.device).logit()
+    return margins[:, UNSAFE].amax(dim=1)
+
+
 def targets_of(pool: Pool) -> Tensor:
     """Ground truth (N, objects) float."""
     rows = [[float(name in sample.scene.names) for name in OBJECT_NAMES] for sample in pool.samples]

@@ -14,7 +14,7 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from latent_guard.guidance.hook import around_step
-from latent_guard.guidance.predictions import read_step
+from latent_guard.guidance.schedulers import read_step
 from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
 from latent_guard.training.shards import ShardWriter
 from latent_guard.worlds.emoji.autoencoder import decode

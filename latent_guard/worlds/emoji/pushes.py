@@ -8,7 +8,7 @@ from torch import Tensor
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.guidance.policy import STEER
 from latent_guard.guidance.scoring import Scorer
-from latent_guard.guidance.steering import push
+from latent_guard.guidance.steering import push_away
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.worlds.emoji.estimates import Disturb
 
@@ -32,12 +32,8 @@ def pushes_by(model: LatentCLIP, bank: ConceptBank, seed: int) -> Disturb:
         if len(rows) == 0:
             return raw
         pushed = raw.clone()
-        pushed[rows] = push(
-            raw[rows],
-            lambda latents: scorer.scores(latents, noise_level).gather(1, category[rows, None]).squeeze(1),
-            strength=STEER.strength,
-            augmentations=STEER.augmentations,
-            augmentation_noise=STEER.augmentation_noise,
+        pushed[rows] = push_away(
+            raw[rows], lambda latents: scorer.scores(latents, noise_level), category[rows].tolist(), STEER
         )
         return pushed
 

@@ -1,0 +1,75 @@
+"""``latent-guard audit``: read what the guard wrote down."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from latent_guard.guidance.audit import Entry
+
+app = typer.Typer(help="The audit log: one JSON line a verdict.", no_args_is_help=True)
+_NONE = "none"
+
+
+@app.callback()
+def audit() -> None:
+    """Keep `summary` a command of its own."""
+
+
+@app.command()
+def summary(
+    file: Annotated[Path, typer.Argument(help="A log of `generate --audit`, or of a guard's `audit`.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Count the verdicts of a log by decision and category."""
+    from rich.console import Console
+
+    from latent_guard.guidance.audit import read_audit
+
+    entries, unreadable = read_audit(file)
+    if as_json:
+        typer.echo(json.dumps(_counts(entries, unreadable), ensure_ascii=False))
+        return
+    Console().print(_table(entries))
+    if unreadable:
+        Console(stderr=True).print(f"[yellow]warning: {unreadable} lines are not verdicts and were not counted")
+
+
+def _counts(entries: Sequence[Entry], unreadable: int) -> dict[str, object]:
+    by_decision: dict[str, Counter[str]] = {}
+    for entry in entries:
+        by_decision.setdefault(entry.decision, Counter())[entry.category or _NONE] += 1
+    return {
+        "verdicts": len(entries),
+        "unreadable_lines": unreadable,
+        "prompts_flagged": sum(entry.prompt_flagged for entry in entries),
+        "policies": Counter(entry.policy for entry in entries),
+        "by_decision": by_decision,
+    }
+
+
+def _table(entries: Sequence[Entry]) -> Table:
+    """One row a category, one column a decision."""
+    from rich.table import Table
+
+    from latent_guard.guidance.verdict import Decision
+
+    decisions = [decision.value for decision in Decision]
+    counts = Counter((entry.category or _NONE, entry.decision) for entry in entries)
+    categories = sorted({category for category, _ in counts})
+    table = Table("category", *decisions, "all", title=f"{len(entries)} verdicts")
+    for category in categories:
+        cells = [counts[category, decision] for decision in decisions]
+        table.add_row(category, *map(str, cells), str(sum(cells)), end_section=category == categories[-1])
+    totals = [sum(counts[category, decision] for category in categories) for decision in decisions]
+    table.add_row("all", *map(str, totals), str(len(entries)))
+    return table

@@ -1,0 +1,150 @@
+"""``latent-guard concepts calibrate`` and ``test``: thresholds and probabilities that mean something, and whether."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latent_guard.errors import InputError
+
+if TYPE_CHECKING:
+    from latent_guard.concepts.generations import Generations
+    from latent_guard.concepts.report import CalibrationReport, Figures
+
+_Bank = Annotated[Path, typer.Argument(help="Concept bank folder.")]
+_Model = Annotated[str | None, typer.Option(help="Diffusers folder or hub id; by default the shipped one.")]
+_Guard = Annotated[str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")]
+_Benign = Annotated[Path | None, typer.Option(help="CSV of benign prompts; by default the shipped world's.")]
+_Unsafe = Annotated[Path | None, typer.Option(help="CSV of unsafe prompts with their categories, beside --benign.")]
+_Steps = Annotated[int, typer.Option(min=1, help="Denoising steps.")]
+_Policy = Annotated[str, typer.Option(help="Policy whose schedule of looks is deployed: a name or a YAML file.")]
+_Record = Annotated[
+    Path | None, typer.Option(help="Keep what was seen in this .safetensors file; if it is there, generate nothing.")
+]
+
+
+def calibrate(
+    bank: _Bank,
+    rate: Annotated[float, typer.Option(help="Share of harmless images that may be over a threshold.")] = 0.01,
+    confidence: Annotated[
+        float | None, typer.Option(help="Hold the rate with this confidence for this bank, not on average.")
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Benign images; half of them set the thresholds.")] = 2000,
+    steps: _Steps = 20,
+    policy: _Policy = "safe",
+    model: _Model = None,
+    guard: _Guard = None,
+    benign: _Benign = None,
+    unsafe: _Unsafe = None,
+    record: _Record = None,
+    out: Annotated[Path | None, typer.Option(help="Where the calibrated bank goes; by default in its place.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder for ROC, precision-recall and reliability plots.")] = None,
+) -> None:
+    """Set scoring, thresholds and probabilities of a bank from unguarded generations."""
+    from latent_guard.cli.outputs import check_writable
+    from latent_guard.concepts.bank import ConceptBank
+    from latent_guard.concepts.calibrate import calibrate as run
+
+    for folder in (out or bank, plots or bank):
+        check_writable(folder)
+    seen = _seen("dev", bank, images, steps, policy, model, guard, benign, unsafe, record)
+    done = run(ConceptBank.load(bank), seen, rate, confidence)
+    done.bank.save(out or bank)
+    report = done.bank.calibration
+    assert report is not None
+    for line in lines_about(report):
+        typer.echo(line)
+    if plots is not None:
+        from latent_guard.concepts.plots import write_plots
+
+        for path in write_plots(plots, done.bank, done.held):
+            typer.echo(f"wrote {path}")
+    typer.echo(f"wrote {out or bank}")
+
+
+def measure(
+    bank: _Bank,
+    images: Annotated[int, typer.Option(min=1, help="Benign images.")] = 2000,
+    steps: _Steps = 20,
+    policy: _Policy = "safe",
+    model: _Model = None,
+    guard: _Guard = None,
+    benign: _Benign = None,
+    unsafe: _Unsafe = None,
+    record: _Record = None,
+) -> None:
+    """Measure a bank on generations that it was not calibrated on: the shipped world's test prompts, or your own."""
+    from latent_guard.concepts.bank import ConceptBank
+    from latent_guard.concepts.calibrate import figures_on
+
+    loaded = ConceptBank.load(bank)
+    seen = _seen("test", bank, images, steps, policy, model, guard, benign, unsafe, record)
+    report = loaded.calibration
+    figures = figures_on(loaded, seen, report.schedule if report else None)
+    typer.echo(seen.made_by)
+    for line in _figures(figures):
+        typer.echo(line)
+    if report is not None:
+        outcome = "exclude" if figures.rate_low > report.rate else "do not exclude"
+        typer.echo(f"these images {outcome} the chosen rate of {report.rate:.1%}")
+
+
+def lines_about(report: CalibrationReport) -> list[str]:
+    """A calibration report for people, a line a fact."""
+    promise = "on average" if report.confidence is None else f"with {report.confidence:.0%} confidence"
+    scorings = [f"scoring {s.method} at {s.logit_scale:.1f}: AUROC {s.auroc:.3f}" for s in report.scorings]
+    chosen = [f"{scorings[0]} (chosen)", *scorings[1:]] if scorings else ["scoring: no unsafe images to compare on"]
+    held = ["on the images kept out of the fit:", *(f"  {line}" for line in _figures(report.figures))]
+    return [f"at most {report.rate:.1%} of harmless images, {promise}", report.made_by, *chosen, *held]
+
+
+def _figures(figures: Figures) -> list[str]:
+    share = figures.exceeding / figures.harmless
+    low, high = figures.rate_low, figures.rate_high
+    lines = [
+        f"harmless: {figures.exceeding} of {figures.harmless} over a threshold, {share:.2%}; "
+        f"one-sided 95% bounds {low:.2%} and {high:.2%}"
+    ]
+    if figures.unsafe:
+        lines.append(
+            f"unsafe: {figures.found} of {figures.unsafe} over a threshold, {figures.found / figures.unsafe:.1%}"
+        )
+        lines.append(f"AUROC {figures.auroc:.3f}, average precision {figures.average_precision:.3f}")
+    if figures.calibration_error is not None:
+        lines.append(f"expected calibration error {figures.calibration_error:.3f}")
+    return lines
+
+
+def _seen(
+    split: str,
+    bank: Path,
+    images: int,
+    steps: int,
+    policy: str,
+    model: str | None,
+    guard: str | None,
+    benign: Path | None,
+    unsafe: Path | None,
+    record: Path | None,
+) -> Generations:
+    from latent_guard.cli.loading import load_guard
+    from latent_guard.cli.recorded import Schedule, asked_of_prompts, asked_of_world, generate_recorded
+    from latent_guard.concepts.generations import Generations
+    from latent_guard.guidance.policy_file import policy_named
+
+    if record is not None and record.suffix != ".safetensors":
+        raise InputError(f"--record {record} must end in .safetensors")
+    if record is not None and record.exists():
+        return Generations.load(record)
+    if benign is None and (model is not None or unsafe is not None):
+        raise InputError(
+            "a model or unsafe prompts of your own need benign prompts too; give them with --benign FILE.csv"
+        )
+    schedule = Schedule(steps, policy_named(policy))
+    asked = asked_of_world(split, images) if benign is None else asked_of_prompts(benign, unsafe, images)
+    seen = generate_recorded(model, load_guard(model, guard, bank), asked, schedule)
+    if record is not None:
+        seen.save(record)
+    return seen

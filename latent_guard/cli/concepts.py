@@ -1,0 +1,137 @@
+"""``latent-guard concepts``: concept banks, from words and pictures to calibrated thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latent_guard.cli import calibration
+from latent_guard.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from latent_guard.concepts.bank import ConceptBank
+    from latent_guard.latent_clip.model import LatentCLIP
+
+app = typer.Typer(help="Build, inspect, calibrate and test concept banks.", no_args_is_help=True)
+app.command()(calibration.calibrate)
+app.command("test")(calibration.measure)
+
+_Bank = Annotated[Path, typer.Argument(help="Concept bank folder.")]
+_Images = Annotated[
+    list[str] | None, typer.Option(help="CATEGORY=FOLDER: pictures that show a concept, named after the folder.")
+]
+
+
+@app.command()
+def build(
+    sources: Annotated[
+        list[str], typer.Argument(help="Prompt sets: YAML, CSV, a folder, a data set's id, or a shipped name (i2p).")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the bank.")],
+    model: Annotated[str | None, typer.Option(help="Pipeline that it will guard; by default the shipped one.")] = None,
+    guard: Annotated[str | None, typer.Option(help="Latent-CLIP; by default beside the model.")] = None,
+    images: _Images = None,
+    ordinary_images: Annotated[
+        Path | None, typer.Option(help="Folder of everyday pictures, needed beside --images.")
+    ] = None,
+) -> None:
+    """Embed prompt sets, and pictures, with a Latent-CLIP."""
+    from latent_guard.cli.loading import load_latent_clip
+    from latent_guard.cli.outputs import check_writable
+    from latent_guard.concepts.bank import Concept, ConceptBank
+    from latent_guard.concepts.exemplars import with_exemplars
+    from latent_guard.concepts.sources import prompt_sets_of
+
+    check_writable(out)
+    shown = [_category_and_folder(entry) for entry in images or ()]
+    if shown and ordinary_images is None:
+        raise InputError("--images needs --ordinary-images: everyday pictures to compare them with")
+    prompt_sets = [prompt_set for source in sources for prompt_set in prompt_sets_of(source)]
+    latent_clip = load_latent_clip(model, guard)
+    bank = ConceptBank.build(latent_clip, prompt_sets)
+    if shown and ordinary_images is not None:
+        ordinary, *features = _features(latent_clip, model, [ordinary_images, *(folder for _, folder in shown)])
+        for (category, folder), rows in zip(shown, features, strict=True):
+            bank = with_exemplars(bank, Concept(f"pictures of {folder.name}", category), rows, ordinary)
+    bank.save(out)
+    typer.echo(f"wrote {out}: {len(bank.concepts)} concepts in {len(bank.categories)} categories")
+    typer.echo("its thresholds are even odds; set them with `latent-guard concepts calibrate`")
+
+
+@app.command()
+def show(bank: _Bank) -> None:
+    """Say what a bank holds and what its thresholds rest on."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from latent_guard.concepts.bank import ConceptBank
+
+    loaded = ConceptBank.load(bank)
+    table = Table("category", "concepts", "threshold on finished latents", "for example")
+    for category, threshold in zip(loaded.categories, loaded.thresholds[:, 0].tolist(), strict=True):
+        prompts = [concept.prompt for concept in loaded.concepts if concept.category == category]
+        table.add_row(category, str(len(prompts)), f"{threshold:.2f}", ", ".join(prompts[:3]))
+    Console().print(table)
+    typer.echo(f"made by Latent-CLIP {loaded.fingerprint}; {len(loaded.benign_prompts)} benign prompts")
+    for source in loaded.sources:
+        count = len(source.templates)
+        typer.echo(f"from {source.name} version {source.version} ({source.licence}), {count} templates")
+    typer.echo(f"scoring: {loaded.scoring}, {loaded.logit_scale:.1f} times a cosine")
+    report = loaded.calibration
+    for line in calibration.lines_about(report) if report else ["no calibration report"]:
+        typer.echo(line)
+
+
+@app.command()
+def diff(before: _Bank, after: _Bank) -> None:
+    """Say what changed from one bank to another; nothing is printed for banks alike."""
+    from latent_guard.concepts.bank import ConceptBank
+
+    for line in _changes(ConceptBank.load(before), ConceptBank.load(after)):
+        typer.echo(line)
+
+
+def _changes(before: ConceptBank, after: ConceptBank) -> Iterable[str]:
+    if before.fingerprint != after.fingerprint:
+        yield f"model: {before.fingerprint} -> {after.fingerprint}"
+    if (before.scoring, before.logit_scale) != (after.scoring, after.logit_scale):
+        yield f"scoring: {before.scoring} at {before.logit_scale:.1f} -> {after.scoring} at {after.logit_scale:.1f}"
+    concepts = ([f"{c.category}: {c.prompt}" for c in bank.concepts] for bank in (before, after))
+    yield from _gone_and_new(*concepts)
+    yield from _gone_and_new(*([f"benign: {prompt}" for prompt in bank.benign_prompts] for bank in (before, after)))
+    yield from _gone_and_new(*(_templates(bank) for bank in (before, after)))
+    clean = [dict(zip(bank.categories, bank.thresholds[:, 0].tolist(), strict=True)) for bank in (before, after)]
+    for category in clean[0].keys() & clean[1].keys():
+        if clean[0][category] != clean[1][category]:
+            yield f"threshold of {category} on finished latents: {clean[0][category]:.2f} -> {clean[1][category]:.2f}"
+
+
+def _templates(bank: ConceptBank) -> list[str]:
+    return [f"templates of {source.name}: {', '.join(source.templates)}" for source in bank.sources]
+
+
+def _gone_and_new(before: Sequence[str], after: Sequence[str]) -> Iterable[str]:
+    first, second = set(before), set(after)
+    yield from (f"- {line}" for line in before if line not in second)
+    yield from (f"+ {line}" for line in after if line not in first)
+
+
+def _category_and_folder(entry: str) -> tuple[str, Path]:
+    category, equals, folder = entry.partition("=")
+    if not equals or not category.strip() or not Path(folder).is_dir():
+        raise InputError(f"--images {entry} is not CATEGORY=FOLDER with a folder that exists")
+    return category.strip(), Path(folder)
+
+
+def _features(model: LatentCLIP, pipeline: str | None, folders: Sequence[Path]) -> list[Tensor]:
+    """Image features (n, D) of the pictures of each folder."""
+    from latent_guard.cli.loading import load_vae
+    from latent_guard.guidance.moderation import features_of_pictures
+
+    vae = load_vae(pipeline)
+    return [features_of_pictures(model, vae, folder) for folder in folders]

@@ -1,0 +1,124 @@
+"""What ``check`` reports: a table, JSON lines or CSV; in a file to which an interrupted run adds."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latent_guard.errors import InputError
+from latent_guard.guidance.moderation import Finding
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from latent_guard.concepts.bank import ConceptBank
+
+FORMATS = (".jsonl", ".csv")
+_COLUMNS = tuple(field.name for field in fields(Finding) if field.name != "scores")
+
+
+def lines_of(findings: Iterable[Finding], suffix: str, made_by: str) -> str:
+    """Findings as text, one line each, for a ``.jsonl`` or ``.csv`` file; ``made_by`` stands in every line."""
+    if suffix == ".jsonl":
+        return "".join(json.dumps(_plain({**asdict(f), "made_by": made_by})) + "\n" for f in findings)
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows(
+        [*(getattr(finding, name) for name in _COLUMNS), made_by] for finding in findings
+    )
+    return text.getvalue()
+
+
+def header(suffix: str) -> str:
+    """The first line of a file of this kind."""
+    return "" if suffix == ".jsonl" else ",".join((*_COLUMNS, "made_by")) + "\n"
+
+
+def table_of(findings: Iterable[Finding]) -> Table:
+    """One row a finding."""
+    from rich.table import Table
+
+    table = Table("file", "decision", "category", "nearest concept", "score", "threshold", "probability")
+    for f in findings:
+        name = f.file if f.row == 0 else f"{f.file} [{f.row}]"
+        numbers = ("" if n is None else f"{n:.2f}" for n in (f.score, f.threshold, f.probability))
+        table.add_row(name, f.decision, f.category or "", f.concept or f.error or "", *numbers)
+    return table
+
+
+def what_made(bank: ConceptBank) -> str:
+    """Sixteen hexadecimal digits of all that findings depend on: model, concepts, scoring, thresholds."""
+    words = (bank.fingerprint, bank.scoring, bank.logit_scale, [asdict(c) for c in bank.concepts], bank.benign_prompts)
+    digest = hashlib.sha256(json.dumps(words).encode())
+    for tensor in (bank.embeddings, bank.benign, bank.noise_levels, bank.thresholds):
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+class FindingsFile:
+    """A ``.jsonl`` or ``.csv`` file that grows; ``done`` names the files that it holds findings of.
+
+    The last file of an interrupted run may have rows missing: its findings are taken out, and it is checked again.
+    """
+
+    def __init__(self, path: Path, made_by: str) -> None:
+        """Raises InputError for another suffix, a file of something else, or one that another bank made."""
+        if path.suffix not in FORMATS:
+            raise InputError(f"--out {path} must end in {' or '.join(FORMATS)}")
+        self.path, self.made_by = path, made_by
+        whole = self._whole_lines()
+        try:
+            rows = _parsed(whole, path.suffix)
+            if other := next((row["made_by"] for row in rows if row["made_by"] != made_by), None):
+                raise InputError(f"{path} was made by another guard or bank ({other}); choose another --out")
+            last = rows[-1]["file"] if rows else None
+            body = whole[len(whole) - len(rows) :]  # without the header
+            kept = [line for line, row in zip(body, rows, strict=True) if row["file"] != last]
+            self.done = {str(row["file"]) for row in rows if row["file"] != last}
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            raise InputError(f"{path} holds something else; choose another --out") from error
+        self._rewrite(header(path.suffix) + "".join(kept))
+
+    def add(self, findings: Sequence[Finding]) -> None:
+        """Append findings at once."""
+        with open(self.path, "a", encoding="utf-8", newline="") as file:
+            file.write(lines_of(findings, self.path.suffix, self.made_by))
+
+    def decisions(self) -> list[str]:
+        """Of all findings, those of earlier runs too."""
+        return [str(row["decision"]) for row in _parsed(self._whole_lines(), self.path.suffix)]
+
+    def _whole_lines(self) -> list[str]:
+        try:
+            with open(self.path, encoding="utf-8", newline="") as file:
+                return [line for line in file if line.endswith("\n")]
+        except FileNotFoundError:
+            return []
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"cannot read {self.path}; choose another --out ({error})") from error
+
+    def _rewrite(self, text: str) -> None:
+        from latent_guard.cli.outputs import write_file
+
+        write_file(self.path, text.encode())
+
+
+def _parsed(lines: list[str], suffix: str) -> list[dict[str, Any]]:
+    if suffix == ".jsonl":
+        return [dict(json.loads(line)) for line in lines]
+    if lines and lines[0] != header(suffix):
+        raise ValueError("not our columns")
+    return list(csv.DictReader(lines))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers that are not finite become strings, as in ``Verdict.to_json``."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

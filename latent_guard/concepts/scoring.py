@@ -1,0 +1,81 @@
+"""How a bank turns features into scores, and its thresholds between the noise levels on which they are known.
+
+Shapes: B images, D embedding width, K categories, N concepts, M benign anchors, L noise levels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+Method = Literal["log-sum-exp", "mean"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What features are compared with: concepts (N, D) with their category numbers ``owner`` (N,), benign (M, D)."""
+
+    concepts: Tensor
+    owner: Tensor
+    benign: Tensor
+    logit_scale: float
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Category scores (B, K) of L2-normalised features (B, D); differentiable."""
+        return category_scores(features, self.concepts, self.owner, self.benign, self.logit_scale)
+
+    def to(self, device: torch.device) -> Reference:
+        """The same on another device."""
+        concepts, owner, benign = (tensor.to(device) for tensor in (self.concepts, self.owner, self.benign))
+        return Reference(concepts, owner, benign, self.logit_scale)
+
+    def by(self, method: Method) -> Reference:
+        """The reference of a method: ``"mean"`` keeps one vector a category, and one for all that is benign.
+
+        The mean text vector is CLIP's prompt ensembling (Radford et al. 2021, section 3.1.4) over a category.
+        """
+        if method == "log-sum-exp":
+            return self
+        numbers = range(int(self.owner.max()) + 1)
+        means = torch.stack([self.concepts[self.owner == k].mean(0) for k in numbers])
+        owner = torch.arange(len(means), device=self.owner.device)
+        return replace(
+            self, concepts=normalize(means, dim=-1), owner=owner, benign=normalize(self.benign.mean(0), dim=-1)[None]
+        )
+
+
+def category_scores(features: Tensor, concepts: Tensor, owner: Tensor, benign: Tensor, logit_scale: float) -> Tensor:
+    """Log-odds (B, K) of each category against the benign anchors.
+
+    logsumexp over the category's concepts of logit_scale * cosine, minus the same over the anchors.
+    `features` (B, D), `concepts` (N, D) and `benign` (M, D) are L2-normalised; `owner` (N,) holds the
+    category number of each concept, and every number from 0 to K - 1 occurs in it.
+    """
+    logits = logit_scale * features @ concepts.T
+    against = torch.logsumexp(logit_scale * features @ benign.T, dim=1)
+    categories = range(int(owner.max()) + 1)
+    return torch.stack([torch.logsumexp(logits[:, owner == k], dim=1) - against for k in categories], dim=1)
+
+
+def nearest_concepts(features: Tensor, concepts: Tensor, owner: Tensor) -> Tensor:
+    """Which concept of each category is nearest: rows of `concepts` (B, K), for features (B, D)."""
+    cosines = features @ concepts.T
+    categories = range(int(owner.max()) + 1)
+    return torch.stack([cosines.where(owner == k, -torch.inf).argmax(dim=1) for k in categories], dim=1)
+
+
+def thresholds_at(noise_levels: Tensor, thresholds: Tensor, level: float) -> Tensor:
+    """Thresholds (K,) at a noise level: linear between the grid's points (L,), ascending, constant outside.
+
+    `thresholds` is (K, L).
+    """
+    right = int(torch.searchsorted(noise_levels, level))
+    if right == 0 or right == len(noise_levels):
+        return thresholds[:, min(right, len(noise_levels) - 1)]
+    low, high = float(noise_levels[right - 1]), float(noise_levels[right])
+    return torch.lerp(thresholds[:, right - 1], thresholds[:, right], (level - low) / (high - low))

@@ -1,0 +1,121 @@
+"""The audit log: one JSON line a verdict, appended whole, by however many processes share the file."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import latent_guard
+from latent_guard.errors import InputError
+from latent_guard.guidance.policy import Policies
+from latent_guard.guidance.verdict import Verdict
+
+if TYPE_CHECKING:
+    from latent_guard.concepts.bank import ConceptBank
+
+
+@dataclass(frozen=True)
+class AuditLog:
+    """A file of JSON lines. A prompt can be private or unsafe, so it is written as its SHA-256 unless `prompts`."""
+
+    path: Path
+    prompts: bool = False
+
+    def write(
+        self, verdicts: Sequence[Verdict], prompts: Sequence[str] | None, policies: Policies, bank: ConceptBank
+    ) -> None:
+        """Append one line a verdict; `prompts` has one entry each, None where the caller's prompts are not known.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        about = {
+            "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            "package": latent_guard.__version__,
+            "policy": {"name": policies.name, "hash": policies.digest},
+            "latent_clip": bank.fingerprint,
+            "bank": bank_digest(bank),
+        }
+        of_prompt = [self._named(prompt) for prompt in prompts] if prompts is not None else [{}] * len(verdicts)
+        lines = [
+            json.dumps({**about, **named, "verdict": json.loads(verdict.to_json())}, ensure_ascii=False) + "\n"
+            for named, verdict in zip(of_prompt, verdicts, strict=True)
+        ]
+        self.append("".join(lines).encode())
+
+    def append(self, lines: bytes) -> None:
+        """Add lines to the end of the file: all of them and at once, or `InputError`.
+
+        `O_APPEND` alone puts one write behind another on a local disk; the lock also serves where it does not.
+        """
+        try:
+            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                written = os.write(file, lines)
+            finally:
+                os.close(file)  # and with it the lock
+        except OSError as error:
+            raise InputError(
+                f"cannot write the audit log {self.path} ({error.strerror or error}); name another file"
+            ) from error
+        if written < len(lines):
+            raise InputError(f"the audit log {self.path} was cut off in mid-line; make room on its disk")
+
+    def _named(self, prompt: str) -> dict[str, str]:
+        if self.prompts:
+            return {"prompt": prompt}
+        return {"prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest()}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a summary needs of one line."""
+
+    decision: str
+    category: str | None
+    policy: str
+    prompt_flagged: bool
+
+
+def read_audit(path: Path | str) -> tuple[list[Entry], int]:
+    """The entries of an audit log, and how many lines are none (cut off by a full disk, or altered).
+
+    Raises:
+        InputError: the file cannot be read, or holds lines but no entry.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise InputError(f"cannot read the audit log {path}: {error.strerror or error}") from error
+    entries = [entry for line in lines if (entry := _entry(line)) is not None]
+    if lines and not entries:
+        raise InputError(f"{path} holds no verdict; name a file that the guard's audit log wrote")
+    return entries, len(lines) - len(entries)
+
+
+def _entry(line: str) -> Entry | None:
+    try:
+        content: Mapping[str, Any] = json.loads(line)
+        verdict = Verdict.from_json(json.dumps(content["verdict"]))
+        policy = content["policy"]
+        flagged = verdict.prompt is not None and verdict.prompt.flagged
+        return Entry(verdict.decision.value, verdict.category, f"{policy['name']} {policy['hash']}", flagged)
+    except (ValueError, KeyError, TypeError, InputError):
+        return None
+
+
+def bank_digest(bank: ConceptBank) -> str:
+    """Sixteen hexadecimal digits that name a bank's concepts, embeddings and thresholds."""
+    words = bank.concepts, bank.benign_prompts, bank.fingerprint, bank.logit_scale, bank.scoring
+    digest = hashlib.sha256(repr(words).encode())
+    for tensor in (bank.embeddings, bank.benign, bank.noise_levels, bank.thresholds):
+        digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

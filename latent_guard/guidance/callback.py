@@ -1,0 +1,52 @@
+"""A diffusers callback that only observes: for code that can pass a callback, but not wrap its call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diffusers.callbacks import PipelineCallback
+
+from latent_guard.errors import GuardError, UnsupportedPipelineError
+from latent_guard.guidance.guard import LatentGuard
+from latent_guard.guidance.layouts import PackedLayout
+from latent_guard.guidance.observing import observed
+from latent_guard.guidance.pipeline_latents import latents_of
+from latent_guard.guidance.scoring import Scorer
+from latent_guard.guidance.verdict import Verdict
+
+
+class LatentGuardCallback(PipelineCallback):  # type: ignore[misc]  # diffusers is not typed
+    """`pipe(..., callback_on_step_end=LatentGuardCallback(guard))`, then `callback.verdicts`.
+
+    Weaker than `guard.attach(pipe)`: it scores the final latents and says whether they are allowed or flagged. It
+    cannot steer or withhold, sees nothing before the end (a callback gets noisy latents and no clean estimate), is
+    silent about a call that is interrupted, and does not exist in PixArt's pipelines. FLUX.1 is refused, as its
+    packed latents do not tell their height from their width.
+
+    Raises, from inside the call, what `attach` raises for an unknown pipeline, and `GuardError` if the guard fails.
+    """
+
+    tensor_inputs = ["latents"]  # noqa: RUF012  # diffusers hands it to code that wants a list
+
+    def __init__(self, guard: LatentGuard) -> None:
+        super().__init__()
+        self.verdicts: list[Verdict] = []
+        self._guard = guard
+
+    def callback_fn(
+        self, pipeline: Any, step_index: int, timestep: Any, callback_kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Called by the pipeline after each step; gives back what it got, untouched."""
+        if step_index == 0:
+            guard = self._guard
+            self._latents = latents_of(pipeline, guard.model.config.latent_space, guard.canary)
+            if isinstance(self._latents.layout, PackedLayout):
+                raise UnsupportedPipelineError("a callback cannot read packed latents; use `with guard.attach(pipe)`")
+        if step_index == pipeline.num_timesteps - 1:
+            if step_index < len(pipeline.scheduler.timesteps) - 1 and getattr(pipeline, "denoising_end", None):
+                raise GuardError("with denoising_end the last latents are noisy; observe the refiner's call instead")
+            latents = self._latents.layout.unpack(callback_kwargs["latents"])
+            raw = self._latents.space.to_raw(latents.float())
+            scorer = Scorer(self._guard.model, self._guard.bank)
+            self.verdicts += observed(scorer, raw, step=step_index, first_image=len(self.verdicts))
+        return callback_kwargs

@@ -1,0 +1,59 @@
+"""How a generation ends early: the guard failed, unless the caller asked by name to let it go on, or it blocked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+
+from latent_guard.errors import BlockedError, GuardError
+from latent_guard.guidance.pipelines import last_step
+from latent_guard.guidance.schedulers import read_step
+from latent_guard.guidance.verdict import Decision, Verdict
+
+OnError = Literal["close", "open"]
+ON_ERROR: tuple[OnError, ...] = ("close", "open")
+_LOGGER = logging.getLogger(__name__)
+
+
+@contextmanager
+def failing_closed() -> Iterator[None]:
+    """Plain tensors without gradients inside; any failure becomes a `GuardError`."""
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            yield
+    except (GuardError, BlockedError):
+        raise
+    except Exception as error:
+        raise GuardError(
+            f"the guard failed and stopped the generation ({type(error).__name__}: {error}); no image was handed out"
+        ) from error
+
+
+def is_known_to_end(pipe: Any, timestep: Any) -> bool:
+    """True if a pipeline's next step is the last of its call; not if the guard cannot even read that."""
+    try:
+        return read_step(pipe.scheduler, timestep).index == last_step(pipe)
+    except Exception:
+        return False
+
+
+def let_through(error: GuardError, first_image: int, images: int) -> list[Verdict]:
+    """Log that these images go on unguarded, because the caller asked for that, and the verdicts that say so."""
+    _LOGGER.error(
+        'on_error="open": %d images go on unguarded from here (%s)', images, error, exc_info=error.__cause__ or error
+    )
+    return [Verdict(first_image + image, Decision.UNCHECKED, None, {}, {}) for image in range(images)]
+
+
+def blocked(verdicts: list[Verdict]) -> BlockedError:
+    """The exception that ends a generation of which images were withheld."""
+    parts = [
+        f"image {v.image} ({v.category}: {v.scores[v.category]:.2f} over {v.thresholds[v.category]:.2f})"
+        for v in verdicts
+        if v.decision is Decision.BLOCKED and v.category is not None
+    ]
+    return BlockedError(f"withheld {', '.join(parts)}; change the prompt or the seed")

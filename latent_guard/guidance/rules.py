@@ -1,0 +1,103 @@
+"""The policies of a bank's categories, as masks and margins over scores.
+
+Shapes: B images, K categories, in the bank's order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latent_guard.guidance.policy import Policies, Policy
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What each of K categories calls for; one category acts at a time."""
+
+    policies: tuple[Policy, ...]
+
+    @classmethod
+    def of(cls, policies: Policies, categories: tuple[str, ...]) -> Rules:
+        """The rules of a bank's categories; `InputError` if the policies name one that the bank does not have."""
+        policies.require_known(categories)
+        return cls(tuple(policies[category] for category in categories))
+
+    @property
+    def only_flags(self) -> bool:
+        """True if no category ever changes an image."""
+        return all(policy.only_flags for policy in self.policies)
+
+    def looks_at(self, noise_level: float) -> bool:
+        """True if a noise level lies in some category's window."""
+        return any(policy.looks_at(noise_level) for policy in self.policies)
+
+    def thresholds(self, of_bank: Tensor, pushes: Tensor, *, final: bool) -> Tensor:
+        """Thresholds (B, K): the bank's (K,) with each trigger, in the final look lower for each of an image's pushes.
+
+        `pushes` is (B,).
+        """
+        triggers = of_bank.new_tensor([policy.trigger for policy in self.policies])
+        doubts = of_bank.new_tensor([policy.doubt if final else 0.0 for policy in self.policies])
+        return of_bank + triggers - doubts * pushes.to(of_bank)[:, None]
+
+    def to_push(self, excess: Tensor, pushes: Tensor, noise_level: float) -> dict[int, int]:
+        """The images to push, and for each the one category to push it away from: the steerable one furthest over.
+
+        `excess` is (B, K), `pushes` (B,) counts an image's earlier ones. What cannot be read is not pushed.
+        """
+        over = self._steerable(excess, noise_level)
+        return {image: k for image, k in over.items() if pushes[image] < self.policies[k].most_pushes}
+
+    def insisting(self, excess: Tensor, pushes: Tensor, noise_level: float) -> list[int]:
+        """The images that would be pushed again, had they not had all their pushes."""
+        over = self._steerable(excess, noise_level)
+        return [image for image, k in over.items() if pushes[image] >= self.policies[k].most_pushes]
+
+    def _steerable(self, excess: Tensor, noise_level: float) -> dict[int, int]:
+        steers = [policy.steer and policy.looks_at(noise_level) for policy in self.policies]
+        return {
+            image: k
+            for image, k in enumerate(_furthest(excess, steers))
+            if excess[image].isfinite().all() and steers[k] and excess[image, k] > 0
+        }
+
+    def by_policy(self, to_push: Mapping[int, int]) -> dict[Policy, list[int]]:
+        """The images of `to_push`, together with those that are pushed alike."""
+        alike: dict[Policy, list[int]] = {}
+        for image, k in to_push.items():
+            alike.setdefault(self.policies[k], []).append(image)
+        return alike
+
+    def withholding(self, attempt: int | None) -> list[bool]:
+        """Which categories (K,) withhold an image: those that block, and those that run it again after this attempt.
+
+        `attempt` counts from 0; None: there are no restarts.
+        """
+        return [policy.block or (attempt is not None and attempt < policy.restarts) for policy in self.policies]
+
+    def abort_margins(self, attempt: int | None) -> list[float]:
+        """How far over its threshold each category (K,) is lost; infinite where no run is given up."""
+        return [
+            policy.abort_margin if withholds and policy.abort_margin is not None else math.inf
+            for policy, withholds in zip(self.policies, self.withholding(attempt), strict=True)
+        ]
+
+    def acting(self, excess: Tensor, withheld: Tensor, attempt: int | None) -> list[int]:
+        """The category (B,) that decides about each image: of a withheld one (B,), one that withholds."""
+        everywhere, withholding = _furthest(excess, [True] * len(self.policies)), self.withholding(attempt)
+        if not any(withholding):
+            return everywhere
+        among = _furthest(excess, withholding)
+        return [among[image] if withheld[image] else everywhere[image] for image in range(len(excess))]
+
+
+def _furthest(excess: Tensor, among: list[bool]) -> list[int]:
+    """The category (B,) furthest over its threshold, of those allowed (K,); what cannot be read counts as furthest."""
+    barred = ~torch.tensor(among, device=excess.device)
+    furthest: list[int] = excess.nan_to_num(nan=torch.inf).masked_fill(barred, -torch.inf).argmax(dim=1).tolist()
+    return furthest

@@ -1,0 +1,136 @@
+"""The audit log: what a line holds, and that many processes can share a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latent_guard.errors import GuardError, InputError, LatentGuardError
+from latent_guard.guidance.audit import AuditLog, bank_digest, read_audit
+from latent_guard.guidance.policy import BLOCK, FLAG, Policies
+from tests.guidance.doubles import BrokenCritic, generators, linear_bank, linear_guard, tiny_pipeline
+
+QUICK: dict[str, Any] = {"num_inference_steps": 2, "output_type": "latent"}
+ALWAYS, NEVER = -1e9, 1e9
+APPEND = """
+import sys
+from pathlib import Path
+from latent_guard.guidance.audit import AuditLog
+log, who = AuditLog(Path(sys.argv[1])), sys.argv[2]
+for number in range(200):
+    log.append(f"{who} {number} {'x' * 9000} end\\n".encode())
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "audit.jsonl"
+
+
+def entries(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_one_line_a_verdict_says_when_by_which_policy_bank_and_model_and_about_whom(path: Path) -> None:
+    guard = linear_guard(ALWAYS, BLOCK)
+    guard.audit = AuditLog(path)
+    output = guard.generate(tiny_pipeline(), ["a cat", "a dog"], seed=1, num_images_per_prompt=2, **QUICK)
+    lines = entries(path)
+    assert [line["verdict"] for line in lines] == [json.loads(v.to_json()) for v in output.verdicts]
+    hashes = [hashlib.sha256(prompt.encode()).hexdigest() for prompt in ("a cat", "a cat", "a dog", "a dog")]
+    assert [line["prompt_sha256"] for line in lines] == hashes
+    assert lines[0]["policy"] == {"name": "block", "hash": Policies.of(BLOCK).digest}
+    assert (lines[0]["latent_clip"], lines[0]["bank"]) == ("linear", bank_digest(linear_bank(ALWAYS)))
+    assert datetime.fromisoformat(lines[0]["time"]).tzinfo is not None
+    assert "a cat" not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_prompts_are_written_out_where_asked_for(path: Path) -> None:
+    guard = linear_guard(NEVER, FLAG)
+    guard.audit = AuditLog(path, prompts=True)
+    guard.generate(tiny_pipeline(), 'a "cat"\n', seed=1, **QUICK)
+    assert [(line["prompt"], "prompt_sha256" in line) for line in entries(path)] == [('a "cat"\n', False)]
+
+
+def test_an_attached_guard_writes_each_verdict_as_it_falls(path: Path) -> None:
+    guard, pipe = linear_guard(ALWAYS, BLOCK), tiny_pipeline()
+    guard.audit = AuditLog(path)
+    with guard.attach(pipe):
+        pipe(["a cat", "a dog"], generator=generators(1, 2), **QUICK)
+        assert [line["verdict"]["image"] for line in entries(path)] == [0, 1]
+        pipe("a bird", generator=generators(3), **QUICK)
+    assert [line["verdict"]["image"] for line in entries(path)] == [0, 1, 2]
+    assert not any("prompt" in key for line in entries(path) for key in line)
+
+
+def test_an_image_whose_verdict_cannot_be_written_down_is_not_handed_out(tmp_path: Path) -> None:
+    guard, pipe = linear_guard(NEVER), tiny_pipeline()
+    guard.audit = AuditLog(tmp_path / "no" / "folder.jsonl")
+    with pytest.raises(InputError, match=r"cannot write the audit log .*folder\.jsonl"):
+        guard.generate(pipe, "a cat", seed=1, **QUICK)
+    with pytest.raises(LatentGuardError, match="audit log"), guard.attach(pipe):
+        pipe("a cat", **QUICK)
+
+
+def test_processes_that_share_a_file_leave_every_line_whole(path: Path) -> None:
+    processes = [subprocess.Popen([sys.executable, "-c", APPEND, str(path), who]) for who in "abcd"]
+    assert [process.wait() for process in processes] == [0] * 4
+    lines = path.read_text().splitlines()
+    assert all(line.endswith(" end") and len(line) > 9000 for line in lines)
+    for who in "abcd":
+        assert [line.split()[1] for line in lines if line.startswith(who)] == [str(n) for n in range(200)]
+
+
+def test_a_write_that_the_disk_cuts_short_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:-1]))
+    with pytest.raises(InputError, match="cut off in mid-line; make room"):
+        AuditLog(path).append(b"line\n")
+
+
+def test_lines_that_are_not_verdicts_are_counted_not_believed(path: Path) -> None:
+    guard = linear_guard(ALWAYS, BLOCK)
+    guard.audit = AuditLog(path)
+    guard.generate(tiny_pipeline(), "a cat", seed=1, **QUICK)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[: len(whole) // 2] + b"\n[]\n\xff\xfe\n")
+    found, unreadable = read_audit(path)
+    assert ([(entry.decision, entry.category) for entry in found], unreadable) == ([("blocked", "violence")], 3)
+    path.write_text("hello\n")
+    with pytest.raises(InputError, match="holds no verdict"):
+        read_audit(path)
+
+
+def test_another_bank_has_another_digest() -> None:
+    assert bank_digest(linear_bank(1.0)) == bank_digest(linear_bank(1.0)) != bank_digest(linear_bank(2.0))
+
+
+def test_a_guard_error_leaves_no_line(path: Path) -> None:
+    guard, pipe = linear_guard(NEVER), tiny_pipeline()
+    guard.audit = AuditLog(path)
+
+    def interrupt(pipe: Any, step: int, _t: Any, values: dict[str, Any]) -> dict[str, Any]:
+        pipe._interrupt = True
+        return values
+
+    with pytest.raises(GuardError):
+        guard.generate(pipe, "a cat", seed=1, callback_on_step_end=interrupt, **QUICK)
+    assert not path.exists()
+
+
+def test_an_image_that_went_unchecked_on_request_is_written_down_too(path: Path) -> None:
+    guard, pipe = linear_guard(0.0, model=BrokenCritic(error=ValueError("out of order"))), tiny_pipeline()
+    guard.audit = AuditLog(path)
+    with guard.attach(pipe, on_error="open"):
+        pipe("a cat", generator=generators(1), **QUICK)
+    assert [line["verdict"]["decision"] for line in entries(path)] == ["unchecked"]

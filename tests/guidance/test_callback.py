@@ -1,0 +1,66 @@
+"""`LatentGuardCallback` only observes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from latent_guard.errors import GuardError, UnsupportedPipelineError
+from latent_guard.guidance.callback import LatentGuardCallback
+from latent_guard.guidance.verdict import Decision
+from tests.guidance.doubles import BrokenCritic, LinearCritic, linear_guard
+from tests.guidance.families.tiny import BY_NAME, raw
+
+NEVER, ALWAYS = 1e9, -1e9
+OBSERVED = [
+    "StableDiffusionPipeline",
+    "StableDiffusionXLInpaintPipeline",
+    "StableDiffusion3Pipeline",
+    "LatentConsistencyModelPipeline",
+]
+
+
+@pytest.mark.parametrize("name", OBSERVED)
+def test_it_judges_the_final_latents_and_touches_nothing(name: str) -> None:
+    family, critic = BY_NAME[name], LinearCritic()
+    pipe = family.pipeline()
+    plain = family.call(pipe)
+    for threshold, decision in ((NEVER, Decision.ALLOWED), (ALWAYS, Decision.FLAGGED)):
+        callback = LatentGuardCallback(linear_guard(threshold, model=critic))
+        assert torch.equal(family.call(pipe, callback_on_step_end=callback), plain)
+        assert [v.decision for v in callback.verdicts] == [decision] * 3
+        scores = torch.tensor([v.scores["violence"] for v in callback.verdicts])
+        torch.testing.assert_close(scores, critic.score(raw(pipe, plain)).detach())
+
+
+def test_it_counts_on_over_several_calls() -> None:
+    family = BY_NAME["StableDiffusionPipeline"]
+    pipe, callback = family.pipeline(), LatentGuardCallback(linear_guard(NEVER))
+    for _ in range(2):
+        family.call(pipe, callback_on_step_end=callback)
+    assert [v.image for v in callback.verdicts] == list(range(6))
+
+
+def test_a_score_that_is_not_finite_is_flagged_and_a_failure_ends_the_call() -> None:
+    family = BY_NAME["StableDiffusionPipeline"]
+    pipe, callback = family.pipeline(), LatentGuardCallback(linear_guard(NEVER, model=BrokenCritic()))
+    family.call(pipe, callback_on_step_end=callback)
+    assert [v.decision for v in callback.verdicts] == [Decision.FLAGGED] * 3
+    broken = LatentGuardCallback(linear_guard(NEVER, model=BrokenCritic(error=ValueError("out of order"))))
+    with pytest.raises(GuardError, match="out of order"):
+        family.call(pipe, callback_on_step_end=broken)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "error", "named"),
+    [
+        ("FluxPipeline", {}, UnsupportedPipelineError, "packed"),
+        ("StableDiffusionXLPipeline", {"denoising_end": 0.5}, GuardError, "refiner"),
+    ],
+)
+def test_what_it_cannot_read_is_refused(name: str, changes: dict[str, Any], error: Any, named: str) -> None:
+    family = BY_NAME[name]
+    with pytest.raises(error, match=named):
+        family.call(family.pipeline(), callback_on_step_end=LatentGuardCallback(linear_guard(NEVER)), **changes)

@@ -1,0 +1,157 @@
+"""Policy files: what they mean, and how a mistake in one is named."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from latent_guard.errors import InputError
+from latent_guard.guidance.looking import EVERY_STEP, Looking
+from latent_guard.guidance.policy import BLOCK, FLAG, PRESETS, SAFE, STEER, Policies
+from latent_guard.guidance.policy_file import policy_named, read_policies
+
+SHIPPED = ("lenient", "standard", "strict")
+WHOLE = """
+description: all keys at once
+looking: {every: 3, clear: 6.5}
+prompt: {trigger: 2}
+defaults:
+  measures: [flag, steer, resample, block]
+  trigger: -1
+  abort: 4
+  strength: 2.5
+  window: [0.9, 0.5]
+  restarts: 3
+  budget: 1.5
+categories:
+  sexual: {measures: [flag, block], abort: null}
+  violence: {strength: 1}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "own.yaml"
+
+
+def test_every_key_means_what_it_says(file: Path) -> None:
+    file.write_text(WHOLE)
+    policies = read_policies(file)
+    default = replace(
+        SAFE, trigger=-1.0, abort_margin=4.0, strength=2.5, window=(0.9, 0.5), restarts=3, budget=1.5
+    )  # fmt: skip
+    assert (policies.name, policies["nonesuch"]) == ("own", default)
+    assert policies["sexual"] == replace(default, steer=False, restarts=0, abort_margin=None)
+    assert policies["violence"] == replace(default, strength=1.0)
+    assert (policies.looking, policies.prompt_trigger) == (Looking(3, 6.5), 2.0)
+
+
+@pytest.mark.parametrize(
+    ("measures", "policy"),
+    [
+        ("[flag, steer, resample, block]", SAFE),
+        ("[flag, steer]", STEER),
+        ("[flag, block], abort: 2.5", BLOCK),
+        ("[block], abort: 2.5", BLOCK),
+        ("[flag]", FLAG),
+    ],
+)
+def test_measures_are_those_of_the_named_policies(file: Path, measures: str, policy: object) -> None:
+    file.write_text(f"defaults: {{measures: {measures}}}")
+    assert read_policies(file)["any"] == policy
+
+
+def test_a_file_that_says_nothing_else_is_the_safe_policy(file: Path) -> None:
+    file.write_text("description: as ever")
+    policies = read_policies(file)
+    assert replace(policies, name="safe") == Policies.of(SAFE)
+    assert (policies.digest, policies.looking, policies.prompt_trigger) == (PRESETS["safe"].digest, EVERY_STEP, None)
+
+
+def test_the_hash_names_what_a_policy_does(file: Path) -> None:
+    digests = []
+    for trigger in (0, 1):
+        file.write_text(f"defaults: {{trigger: {trigger}}}")
+        digests.append(read_policies(file).digest)
+    assert digests[0] == PRESETS["safe"].digest != digests[1]
+    assert len({preset.digest for preset in PRESETS.values()}) == len(PRESETS)
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("", "must be a mapping"),
+        ("- flag", "must be a mapping"),
+        ("defaults: [", "not valid YAML"),
+        ("default: {}", "unknown key 'default'; the keys are description"),
+        ("description: 3", "description"),
+        ("defaults: {measure: [flag]}", "defaults: unknown key 'measure'"),
+        ("defaults: {measures: [hope]}", "defaults.measures must be a list of flag, steer"),
+        ("defaults: {measures: []}", "defaults.measures"),
+        ("defaults: {measures: [block, flag]}", "defaults.measures must be in the order"),
+        ("defaults: {measures: [flag, flag]}", "each once"),
+        ("defaults: {trigger: high}", "defaults.trigger must be a number"),
+        ("defaults: {trigger: .nan}", "defaults.trigger"),
+        ("defaults: {trigger: true}", "defaults.trigger"),
+        ("defaults: {abort: -1}", "defaults.abort must be a number from 0"),
+        ("defaults: {strength: .inf}", "defaults.strength"),
+        ("defaults: {window: [0.4, 0.9]}", "defaults.window must be [high, low]"),
+        ("defaults: {window: 0.4}", "defaults.window must be two noise levels"),
+        ("defaults: {restarts: 0}", "defaults.restarts"),
+        ("defaults: {measures: [flag], restarts: 2}", "add resample"),
+        ("{defaults: {measures: [flag]}, categories: {a: {restarts: 2}}}", "categories.a.restarts"),
+        ("defaults: {budget: 1e99}", "defaults.budget"),
+        ("categories: [violence]", "categories must be a mapping"),
+        ("categories: {1: {}}", "unknown key 1; quote it"),
+        ("categories: {violence: block}", "categories.violence must be a mapping"),
+        ("categories: {violence: {}, violence: {}}", "'violence' is there twice"),
+        ("looking: {every: 0}", "looking.every must be a whole number of at least 1"),
+        ("looking: {clear: near}", "looking.clear"),
+        ("looking: {steps: 3}", "looking: unknown key 'steps'"),
+        ("prompt: {threshold: 3}", "prompt: unknown key 'threshold'"),
+        ("? [a, b]\n: c", "not valid YAML"),
+    ],
+)
+def test_a_mistake_is_named_by_file_key_and_mend(file: Path, content: str, named: str) -> None:
+    file.write_text(content)
+    with pytest.raises(InputError) as raised:
+        read_policies(file)
+    assert str(raised.value).startswith(str(file))
+    assert named in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@given(content=st.text(max_size=60) | st.binary(max_size=60))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_file_whatever_raises_anything_else(file: Path, content: str | bytes) -> None:
+    file.write_bytes(content.encode("utf-8", "replace") if isinstance(content, str) else content)
+    with contextlib.suppress(InputError):
+        assert isinstance(read_policies(file), Policies)
+
+
+def test_names_and_files_are_told_apart(file: Path) -> None:
+    file.write_text("defaults: {measures: [flag]}")
+    assert policy_named(str(file)).name == "own"
+    assert policy_named("steer") == PRESETS["steer"]
+    with pytest.raises(InputError, match=r"unknown policy 'hope'; choose one of safe, .*strict, or name a policy file"):
+        policy_named("hope")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_policy_serves_every_bank(name: str) -> None:
+    policies = policy_named(name)
+    assert policies.name == name
+    policies.require_known(())
+
+
+def test_the_shipped_policies_differ_in_what_they_withhold() -> None:
+    lenient, standard, strict = (policy_named(name) for name in SHIPPED)
+    assert not lenient.default.block
+    assert standard.default.block
+    assert strict.default.block
+    assert lenient.default.trigger > standard.default.trigger > strict.default.trigger

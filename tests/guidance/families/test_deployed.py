@@ -64,7 +64,8 @@ def models(pipe: Any) -> list[Any]:
 @deployed_families
 @pytest.mark.parametrize("offload", [offload_models, offload_layers])
 def test_an_offloaded_pipeline_is_guarded_alike(family: Family, offload: Callable[[Any], None]) -> None:
-    check_offloaded(family, offload)
+    pipe = check_offloaded(family, offload)
+    assert all(hasattr(model, "_hf_hook") for model in models(pipe) if list(model.parameters()))
 
 
 @pytest.mark.gpu

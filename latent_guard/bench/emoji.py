@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from latent_guard.bench.attacks import attack_success
+from latent_guard.bench.calibration_rows import calibrated_rates
 from latent_guard.bench.cost_rows import COST_TABLE, command_in_a_new_process, one_look, published_architectures
 from latent_guard.bench.curve import TRAINING_CURVE
 from latent_guard.bench.generation_rows import explicit_one, explicit_two
@@ -20,6 +21,7 @@ from latent_guard.bench.guard_rows import (
     steer_alone,
 )
 from latent_guard.bench.judge_rows import judge_by_eye, judge_on_renders
+from latent_guard.bench.left_out_rows import LEFT_OUT_TABLE, concept_left_out
 from latent_guard.bench.look_rows import AUROC_TABLE, auroc_in_mid_denoising
 from latent_guard.bench.looking_rows import evaluations_of_refused, looks_on_benign
 from latent_guard.bench.provenance import provenance
@@ -53,6 +55,8 @@ ROWS: tuple[RowFunction, ...] = (
     score_against_judge,
     looks_on_benign,
     evaluations_of_refused,
+    calibrated_rates,
+    concept_left_out,
     attack_success,
     one_look,
     command_in_a_new_process,
@@ -96,6 +100,8 @@ def write_results(path: Path, bench: Workbench, store: RowStore) -> None:
         "AUROC of unsafe against safe at each step, with and without training on clean estimates": bench.folder
         / AUROC_TABLE,
         "Precision and recall of the trigger at each step": bench.folder / TRIGGER_TABLE,
+        "Recall of an unsafe object's scenes, with the object left out of the bank, and added by its name": bench.folder
+        / LEFT_OUT_TABLE,
         "Explicit-prompt success against training steps": TRAINING_CURVE,
         "Cost in the published architectures, random weights; GFLOP are counted, not timed": COST_TABLE,
     }

@@ -152,5 +152,5 @@ def _excess(bench: Workbench, arm: Graded) -> np.ndarray:
     scorer = Scorer(bench.guard.model, bench.guard.bank)
     with torch.no_grad():
         batches = torch.from_numpy(arm.records.latents).split(128)
-        worst = [(scorer.scores(raw, 0.0) - scorer.thresholds(0.0)).amax(dim=1).cpu() for raw in batches]
+        worst = [(scorer.scores(raw, 0.0).cpu() - scorer.thresholds(0.0)).amax(dim=1) for raw in batches]
     return torch.cat(worst).numpy()

@@ -5,7 +5,7 @@ On rendered scenes as the world's VAE encodes them, so that nothing but the bank
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_guard.bench import metrics
-from latent_guard.bench.metrics import Estimate
+from latent_guard.bench.judge import Bools
 from latent_guard.bench.renders import pictures_of
 from latent_guard.bench.workbench import RENDER_SEED
 from latent_guard.concepts.bank import ConceptBank
@@ -28,45 +27,55 @@ from latent_guard.worlds.emoji.scenes import FULL, Scene, place
 if TYPE_CHECKING:
     from latent_guard.latent_clip.model import LatentCLIP
 
-RATE = 0.05
+RATE = 0.02
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LeftOut:
-    """Recall of scenes that show an object, by what the bank knows of it: all prompts, nothing, its bare name."""
+    """Which scenes that show an object are found, (N,) each, by what the bank knows: all prompts, none, its name."""
 
     name: str
-    complete: Estimate
-    without: Estimate
-    added: Estimate
+    complete: Bools
+    without: Bools
+    added: Bools
 
 
 def leave_out(
-    model: LatentCLIP, vae: Any, prompt_sets: Sequence[PromptSet], name: str, scenes: int, rate: float = RATE
-) -> LeftOut:
-    """Recall of one unsafe object in ``scenes`` scenes, under three banks.
+    model: LatentCLIP, vae: Any, prompt_sets: Sequence[PromptSet], names: Sequence[str], scenes: int
+) -> Iterator[LeftOut]:
+    """What is found of each unsafe object in ``scenes`` scenes, under three banks.
 
-    Each bank has thresholds of its own, at which a share ``rate`` of twice as many safe scenes is over one; the scenes
+    Each bank has thresholds of its own, at which a share ``RATE`` of some thousand safe scenes is over one; the scenes
     are the same for all.
     """
-    safe = _features(model, vae, _scenes((), 2 * scenes, 1))
-    shown = _features(model, vae, _scenes((name,), scenes, 2))
-    without = [_without(prompt_set, name) for prompt_set in prompt_sets]
-    phrase, category = BY_NAME[name].phrase, BY_NAME[name].category
-    added = [replace(s, prompts=(*s.prompts, phrase)) if s.category == category else s for s in without]
-    recalls = (_recall(model, sets, safe, shown, rate) for sets in (prompt_sets, without, added))
-    return LeftOut(name, *recalls)
+    safe = _features(model, vae, _scenes((), max(1000, scenes), 1))
+    complete = ConceptBank.build(model, prompt_sets)
+    for name in names:
+        shown = _features(model, vae, _scenes((name,), scenes, 2))
+        without = _rows(complete, [name not in concept.prompt for concept in complete.concepts])
+        banks = complete, without, _with_name(without, model, prompt_sets, name)
+        yield LeftOut(name, *(_found(bank, safe, shown) for bank in banks))
 
 
-def _without(prompt_set: PromptSet, name: str) -> PromptSet:
-    """The prompt set without every prompt that names an object."""
-    return replace(prompt_set, prompts=tuple(prompt for prompt in prompt_set.prompts if name not in prompt))
+def _with_name(bank: ConceptBank, model: LatentCLIP, prompt_sets: Sequence[PromptSet], name: str) -> ConceptBank:
+    """The bank with one prompt more: the object's name, in its category's templates."""
+    thing = BY_NAME[name]
+    own = next(prompt_set for prompt_set in prompt_sets if prompt_set.category == thing.category)
+    alone = ConceptBank.build(model, [replace(own, prompts=(thing.phrase,), benign_prompts=own.benign_prompts[:1])])
+    return replace(
+        bank, concepts=bank.concepts + alone.concepts, embeddings=torch.cat([bank.embeddings, alone.embeddings])
+    )
 
 
-def _recall(model: LatentCLIP, prompt_sets: Sequence[PromptSet], safe: Tensor, shown: Tensor, rate: float) -> Estimate:
-    bank = ConceptBank.build(model, prompt_sets)
-    calibrated = calibrate(bank, _seen(safe, bank), rate).bank
-    return metrics.proportion((_seen(shown, bank).margins(calibrated) > 0).numpy())
+def _rows(bank: ConceptBank, kept: Sequence[bool]) -> ConceptBank:
+    concepts = tuple(concept for concept, keep in zip(bank.concepts, kept, strict=True) if keep)
+    return replace(bank, concepts=concepts, embeddings=bank.embeddings[torch.tensor(kept)])
+
+
+def _found(bank: ConceptBank, safe: Tensor, shown: Tensor) -> Bools:
+    calibrated = calibrate(bank, _seen(safe, bank), RATE).bank
+    over: Bools = (_seen(shown, bank).margins(calibrated) > 0).numpy()
+    return over
 
 
 def _seen(features: Tensor, bank: ConceptBank) -> Generations:

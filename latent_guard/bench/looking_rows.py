@@ -98,7 +98,7 @@ def replayed(bench: Workbench, policies: Policies, seen: Recording) -> Replayed:
     final = len(seen.noise_levels) - 1
     thresholds = torch.stack(
         [
-            rules.thresholds(scorer.thresholds(level).cpu(), untouched, final=step == final)
+            rules.thresholds(scorer.thresholds(level), untouched, final=step == final)
             for step, level in enumerate(seen.noise_levels)
         ],
         dim=1,

@@ -99,11 +99,11 @@ def _outcome(
 ) -> tuple[Tensor, Tensor]:
     """How far the image stays under the guard's thresholds at each look (L, B), and over the labeller's (B,)."""
     looks, final = _unrolled(bench, prompts, noise, rules.looks_at)
-    untouched = torch.zeros(len(noise), dtype=torch.bool, device=noise.device)
+    untouched = torch.zeros(len(noise), dtype=torch.bool)
     hidden = []
     for level, raw in [*looks, (0.0, final)]:
         thresholds = rules.thresholds(scorer.thresholds(level), untouched, final=level == 0.0)
-        hidden.append((thresholds - scorer.scores(raw, level)).amin(dim=1))
+        hidden.append((thresholds.to(noise.device) - scorer.scores(raw, level)).amin(dim=1))
     return torch.stack(hidden), unsafe_margin(labeller, bench.pipe.vae.decode(final).sample.clamp(-1, 1))
 
 

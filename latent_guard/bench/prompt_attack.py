@@ -84,7 +84,7 @@ def world_words() -> tuple[str, ...]:
 
 def _findings(ask: Ask, eye: Eye, prompts: Sequence[str], seeds: Sequence[int]) -> list[Finding]:
     answers = ask(prompts, seeds)
-    withheld = -np.abs(np.nan_to_num(answers.excess, nan=np.inf))
+    withheld = -np.abs(answers.excess)
     rewards = np.where(answers.blocked, withheld, eye(answers.pictures))
     parts = zip(prompts, answers.pictures, answers.decisions, rewards.tolist(), strict=True)
     return [Finding(prompt, picture, decision, reward, 1) for prompt, picture, decision, reward in parts]

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from latent_guard.bench.generate import jobs_for
 from latent_guard.bench.judge import Bools, sees_unsafe
 from latent_guard.bench.prompts import read_prompts
-from latent_guard.worlds.emoji.calibrate import look_scores
-from latent_guard.worlds.emoji.estimates import record
+from latent_guard.guidance.scoring import Scorer
+from latent_guard.worlds.emoji.estimates import Trajectories, record
 from latent_guard.worlds.emoji.prompts import GUIDANCE, PROMPTS
 
 if TYPE_CHECKING:
@@ -44,8 +45,18 @@ def recording_of(bench: Workbench, kind: str) -> Recording:
     prompts, seeds = [job.row.prompt for job in jobs], [job.seed for job in jobs]
     seen = record(bench.pipe, prompts, seeds, num_inference_steps=bench.settings.steps, guidance_scale=GUIDANCE)
     return Recording(
-        scores=look_scores(bench.guard.model, bench.guard.bank, seen).cpu(),
+        scores=_look_scores(Scorer(bench.guard.model, bench.guard.bank), seen),
         noise_levels=tuple(seen.noise_levels.tolist()),
         unsafe=sees_unsafe(bench.judge, bench.judge.present(seen.pictures.numpy())),
         groups=np.array([job.index for job in jobs], dtype=np.int64),
     )
+
+
+@torch.no_grad()
+def _look_scores(scorer: Scorer, seen: Trajectories, batch: int = 256) -> Tensor:
+    """Category scores (N, S, K) of every estimate."""
+    looks = []
+    for step, level in enumerate(seen.noise_levels.tolist()):
+        parts = seen.estimates[:, step].float().split(batch)
+        looks.append(torch.cat([scorer.scores(part, level).cpu() for part in parts]))
+    return torch.stack(looks, 1)

@@ -14,7 +14,7 @@ from torch import Tensor
 from latent_guard.bench.generate import decode
 from latent_guard.bench.judge import Bools, Pictures
 from latent_guard.bench.workbench import Workbench
-from latent_guard.guidance.verdict import Decision, Verdict
+from latent_guard.guidance.verdict import Decision
 from latent_guard.worlds.emoji.prompts import GUIDANCE
 
 if TYPE_CHECKING:
@@ -88,9 +88,5 @@ class Target:
         output = self.bench.guard.generate(pipe, list(prompts), policy=self.policies, **arguments)
         pictures = decode(pipe, output.images)[1]
         return Answers(
-            pictures, tuple(v.decision.value for v in output.verdicts), np.array([_excess(v) for v in output.verdicts])
+            pictures, tuple(v.decision.value for v in output.verdicts), np.array([v.margin for v in output.verdicts])
         )
-
-
-def _excess(verdict: Verdict) -> float:
-    return max(score - verdict.thresholds[name] for name, score in verdict.scores.items())

@@ -59,7 +59,7 @@ def trigger_at_each_step(bench: Workbench) -> list[Row]:
 def triggers(bench: Workbench, seen: Recording) -> Bools:
     """(N, S): some category's score is over the bank's threshold at that look, or cannot be read."""
     scorer = Scorer(bench.guard.model, bench.guard.bank)
-    columns = [unsafe(seen.scores[:, s], scorer.thresholds(level).cpu()) for s, level in enumerate(seen.noise_levels)]
+    columns = [unsafe(seen.scores[:, s], scorer.thresholds(level)) for s, level in enumerate(seen.noise_levels)]
     fired: Bools = torch.stack(columns, dim=1).numpy()
     return fired
 

@@ -32,16 +32,20 @@ RENDER_SEED = 20_262_026  # of every rendered test scene; no training stage uses
 
 @dataclass(frozen=True)
 class Settings:
-    """``images`` a generated arm, ``renders`` a rendered one; ``split`` is ``dev`` for tuning, ``test`` once frozen."""
+    """``images`` a generated arm, ``renders`` a rendered one, ``drawn`` benign prompts to calibrate or test a bank on.
+
+    ``split`` is ``dev`` for tuning, ``test`` once frozen.
+    """
 
     images: int = 600
     renders: int = 2000
+    drawn: int = 2000
     steps: int = STEPS
     batch_size: int = BATCH
     split: str = "test"
 
 
-FULL, QUICK = Settings(), Settings(images=100, renders=500)
+FULL, QUICK = Settings(), Settings(images=100, renders=500, drawn=1000)
 
 
 @dataclass(frozen=True, eq=False)

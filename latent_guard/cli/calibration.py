@@ -49,7 +49,7 @@ def calibrate(
 
     for folder in (out or bank, plots or bank):
         check_writable(folder)
-    seen = _seen("dev", bank, images, steps, policy, model, guard, benign, unsafe, record)
+    seen = _seen("calibration", bank, images, steps, policy, model, guard, benign, unsafe, record)
     done = run(ConceptBank.load(bank), seen, rate, confidence)
     done.bank.save(out or bank)
     report = done.bank.calibration
@@ -118,7 +118,7 @@ def _figures(figures: Figures) -> list[str]:
 
 
 def _seen(
-    split: str,
+    stream: str,
     bank: Path,
     images: int,
     steps: int,
@@ -130,7 +130,7 @@ def _seen(
     record: Path | None,
 ) -> Generations:
     from latent_guard.cli.loading import load_guard
-    from latent_guard.cli.recorded import Schedule, asked_of_prompts, asked_of_world, generate_recorded
+    from latent_guard.cli.recorded import Schedule, asked_of_prompts, asked_of_shipped_world, generate_recorded
     from latent_guard.concepts.generations import Generations
     from latent_guard.guidance.policy_file import policy_named
 
@@ -143,7 +143,7 @@ def _seen(
             "a model or unsafe prompts of your own need benign prompts too; give them with --benign FILE.csv"
         )
     schedule = Schedule(steps, policy_named(policy))
-    asked = asked_of_world(split, images) if benign is None else asked_of_prompts(benign, unsafe, images)
+    asked = asked_of_shipped_world(stream, images) if benign is None else asked_of_prompts(benign, unsafe, images)
     seen = generate_recorded(model, load_guard(model, guard, bank), asked, schedule)
     if record is not None:
         seen.save(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    from latent_guard.guidance.guard import LatentGuard
+    from latent_guard.guidance.policy import Policies
     from latent_guard.guidance.verdict import Verdict
 
 _MAX_SEED = 2**63 - 1
@@ -35,7 +38,7 @@ _AuditPrompts = Annotated[bool, typer.Option("--audit-prompts", help="Write prom
 
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to draw.")],
-    safe: Annotated[bool, typer.Option("--safe", help="Guard: steer, then restart at most twice, then block.")] = False,
+    safe: Annotated[bool, typer.Option("--safe", help="Guard: steer, restart at most four times, then block.")] = False,
     num_images: Annotated[int, typer.Option(help="How many images.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first image; each further one adds 1.")] = 0,
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 20,
@@ -60,9 +63,8 @@ def generate(
     from rich.console import Console
 
     from latent_guard.cli.loading import load_guard, load_pipeline, usual_arguments
-    from latent_guard.cli.outputs import check_writable, write_comparison, write_images, write_run, write_verdicts
+    from latent_guard.cli.outputs import check_writable
     from latent_guard.guidance.policy_file import policy_named
-    from latent_guard.guidance.prompts import words_dropped
 
     policies = policy_named(policy or "safe") if guarded else None
     check_writable(out)
@@ -71,25 +73,54 @@ def generate(
         pipe = load_pipeline(model)
         watcher = load_guard(model, guard, bank) if guarded else None
     arguments = {**usual_arguments(model), "num_images_per_prompt": num_images, "num_inference_steps": steps}
-    run = {"prompt": prompt, "seed": seed, "model": model or "shipped", **arguments}
-    if watcher is None:
-        words_dropped(getattr(pipe, "tokenizer", None), [prompt])  # warns
-        for path in write_images(out, _plain(pipe, prompt, seed, arguments)):
-            typer.echo(str(path))
-        write_run(out, run, None, None)
+    request = _Request(prompt, seed, model or "shipped", out, arguments)
+    if watcher is None or policies is None:
+        _unguarded(pipe, request)
         log.print("[yellow]unguarded; add --safe to have the latents watched")
         return
-
     if audit is not None:
         from latent_guard.guidance.audit import AuditLog
 
         watcher.audit = AuditLog(audit, prompts=audit_prompts)
         watcher.audit.append(b"")  # a log that cannot be written is found out now
-    output = watcher.generate(pipe, prompt, policies, seed=seed, **arguments)
-    plain = _plain(pipe, prompt, seed, arguments) if compare else []
+    _guarded(pipe, watcher, policies, request, compare=compare, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What to draw, from which seed and model, into which folder, with which of the pipeline's arguments."""
+
+    prompt: str
+    seed: int
+    model: str
+    out: Path
+    arguments: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"prompt": self.prompt, "seed": self.seed, "model": self.model, **self.arguments}
+
+
+def _unguarded(pipe: Any, request: _Request) -> None:
+    from latent_guard.cli.outputs import write_images, write_run
+    from latent_guard.guidance.prompts import words_dropped
+
+    words_dropped(getattr(pipe, "tokenizer", None), [request.prompt])  # warns
+    for path in write_images(request.out, _plain(pipe, request)):
+        typer.echo(str(path))
+    write_run(request.out, request.to_dict(), None, None)
+
+
+def _guarded(
+    pipe: Any, watcher: LatentGuard, policies: Policies, request: _Request, *, compare: bool, as_json: bool
+) -> None:
+    from latent_guard.cli.outputs import write_comparison, write_images, write_run, write_verdicts
+
+    out = request.out
+    output = watcher.generate(pipe, request.prompt, policies, seed=request.seed, **request.arguments)
+    plain = _plain(pipe, request) if compare else []
     paths = write_images(out, output.images)
     write_verdicts(out, output.verdicts)
-    write_run(out, run, policies, watcher.model.fingerprint())
+    write_run(out, request.to_dict(), policies, watcher.model.fingerprint())
     if compare:
         write_images(out, plain, suffix="-unguarded")
         write_comparison(out / "compare.png", plain, output.images, [v.decision.value for v in output.verdicts])
@@ -107,12 +138,12 @@ def _check(prompt: str, num_images: int, seed: int, steps: int) -> None:
         raise InputError(f"--seed is {seed}; choose a whole number from 0 up, below 2**63")
 
 
-def _plain(pipe: Any, prompt: str, seed: int, arguments: dict[str, Any]) -> Sequence[Image]:
+def _plain(pipe: Any, request: _Request) -> Sequence[Image]:
     """The images of the pipeline alone, from the same noise as the guarded ones."""
     from latent_guard.guidance.restarts import generators_from_seed
 
-    generators = generators_from_seed(seed, arguments["num_images_per_prompt"])
-    images: Sequence[Image] = pipe(prompt, generator=generators, **arguments).images
+    generators = generators_from_seed(request.seed, request.arguments["num_images_per_prompt"])
+    images: Sequence[Image] = pipe(request.prompt, generator=generators, **request.arguments).images
     return images
 
 

@@ -1,35 +1,18 @@
-"""Generating what ``concepts calibrate`` and ``concepts test`` look at: the world's lists, or prompts of one's own."""
+"""Generating what ``concepts calibrate`` and ``test`` look at: the world's prompts, or prompts of one's own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from latent_guard.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from latent_guard.concepts.generations import Generations
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.guidance.policy import Policies
-
-    Labels = Callable[[Sequence[Any], Sequence[int]], Tensor]  # images, their numbers -> (B, K) bool
-
-BATCH = 16
-UNSAFE_SHARE = 4  # one unsafe prompt to so many benign ones
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What to generate: prompts with seeds, and how the outcome is labelled."""
-
-    jobs: list[tuple[str, int]]
-    categories: tuple[str, ...]
-    labels: Labels
-    in_words: str
+    from latent_guard.guidance.recording import Asked
 
 
 @dataclass(frozen=True)
@@ -40,24 +23,24 @@ class Schedule:
     policies: Policies
 
 
-def asked_of_world(split: str, images: int) -> Asked:
-    """The world's prompts of a split; the labeller, not the judge, says what the images show."""
-    import numpy as np
-    import torch
+def generate_recorded(model: str | None, guard: LatentGuard, asked: Asked, schedule: Schedule) -> Generations:
+    """Generate everything asked for with a pipeline (None: the shipped one), unguarded, under a progress bar."""
+    from latent_guard.cli.loading import load_pipeline, usual_arguments
+    from latent_guard.guidance.recording import record_asked
 
+    pipe = load_pipeline(model)
+    pipe.set_progress_bar_config(disable=True)
+    arguments = {**usual_arguments(model), "num_inference_steps": schedule.steps}
+    return record_asked(guard, pipe, asked, schedule.policies, model or "the shipped model", **arguments)
+
+
+def asked_of_shipped_world(stream: str, images: int) -> Asked:
+    """So many of the shipped world's benign prompts, and some unsafe ones, labelled by its labeller."""
     from latent_guard.worlds.emoji.bundle import bundle_folder
-    from latent_guard.worlds.emoji.catalogue import CATEGORIES
     from latent_guard.worlds.emoji.classifiers import EmojiClassifier
-    from latent_guard.worlds.emoji.graded import categories_shown, graded_jobs
+    from latent_guard.worlds.emoji.graded import asked_of_world
 
-    labeller = EmojiClassifier.load(bundle_folder() / "labeller")
-
-    def labels(pictures: Sequence[Any], numbers: Sequence[int]) -> Tensor:
-        pixels = np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
-        return categories_shown(labeller, torch.from_numpy(pixels).permute(0, 3, 1, 2))
-
-    words = f"Emoji World's {split} prompts, labelled by the labeller"
-    return Asked(graded_jobs(split, images, images // UNSAFE_SHARE), CATEGORIES, labels, words)
+    return asked_of_world(EmojiClassifier.load(bundle_folder() / "labeller"), stream, images)
 
 
 def asked_of_prompts(benign: Path, unsafe: Path | None, images: int) -> Asked:
@@ -69,6 +52,8 @@ def asked_of_prompts(benign: Path, unsafe: Path | None, images: int) -> Asked:
     import torch
 
     from latent_guard.bench.prompts import read_prompts
+    from latent_guard.guidance.recording import Asked
+    from latent_guard.worlds.emoji.graded import UNSAFE_SHARE
 
     harmless = [row for row in read_prompts(benign) if row.prompt.strip()]
     if named := next((row for row in harmless if row.categories), None):
@@ -84,30 +69,3 @@ def asked_of_prompts(benign: Path, unsafe: Path | None, images: int) -> Asked:
     jobs = [(row.prompt, row.seed + turn) for row, turn in chosen]
     words = f"prompts of {benign.name}{f' and {unsafe.name}' if unsafe else ''}, taken to show what they ask for"
     return Asked(jobs, categories, lambda pictures, numbers: table[list(numbers)], words)
-
-
-def generate_recorded(model: str | None, guard: LatentGuard, asked: Asked, schedule: Schedule) -> Generations:
-    """Generate everything asked for, unguarded, under a progress bar."""
-    from rich.console import Console
-    from rich.progress import track
-
-    from latent_guard.cli.loading import load_pipeline, usual_arguments
-    from latent_guard.concepts.generations import Generations, joined
-    from latent_guard.guidance.recording import record
-
-    pipe = load_pipeline(model)
-    pipe.set_progress_bar_config(disable=True)
-    arguments = {**usual_arguments(model), "num_inference_steps": schedule.steps}
-    words = (
-        f"{model or 'the shipped model'}, {schedule.steps} steps, looks of {schedule.policies.name}: {asked.in_words}"
-    )
-    console = Console(stderr=True)
-    parts = []
-    starts = range(0, len(asked.jobs), BATCH)
-    for start in track(starts, "generating", console=console, transient=True, disable=not console.is_terminal):
-        jobs = asked.jobs[start : start + BATCH]
-        seen = record(guard, pipe, [p for p, _ in jobs], [s for _, s in jobs], schedule.policies, **arguments)
-        shows = asked.labels(seen.images, range(start, start + len(jobs)))
-        fingerprint = guard.model.fingerprint()
-        parts.append(Generations(seen.features, seen.noise_levels, shows, asked.categories, fingerprint, words))
-    return joined(parts)

@@ -25,9 +25,8 @@ from latent_guard.concepts.report import CalibrationReport, Figures, ScoringFigu
 from latent_guard.concepts.scoring import METHODS
 from latent_guard.errors import InputError
 
-TEMPERATURES = (0.125, 0.25, 0.5, 1.0, 2.0)  # times the model's own factor on a cosine
-UPPER = 0.95  # the quantile whose distance from the median is a look's unit
-LEAST_SPREAD = 1e-3
+MOST_OCTAVES = 4.0  # by which a fitted factor on a cosine may differ from the model's own
+UPPER = 0.95  # the quantile of harmless images that is a look's height
 FITTED_SHARE = 0.5
 SEED = 0
 
@@ -66,20 +65,33 @@ def calibrate(bank: ConceptBank, seen: Generations, rate: float, confidence: flo
 
 
 def compare_scorings(bank: ConceptBank, seen: Generations) -> tuple[ScoringFigure, ...]:
-    """Each way of scoring at its best temperature, the best one first; nothing where no unsafe image was seen.
-
-    The mean text vector's order of images does not depend on the temperature, so it keeps the model's own.
-    """
+    """Each way of scoring at its fitted temperature, the best one first; nothing where no unsafe image was seen."""
     labels = seen.labels_for(bank)
     if not labels.any() or seen.unsafe.all():
         return ()
-    best = []
-    for method in METHODS:
-        factors = TEMPERATURES if method == "log-sum-exp" else (1.0,)
-        candidates = [replace(bank, scoring=method, logit_scale=bank.logit_scale * factor) for factor in factors]
-        figures = [ScoringFigure(method, c.logit_scale, _auroc(c, seen, labels)) for c in candidates]
-        best.append(max(figures, key=lambda figure: figure.auroc))
-    return tuple(sorted(best, key=lambda figure: -figure.auroc))
+    candidates = [_at_fitted_temperature(replace(bank, scoring=method), seen) for method in METHODS]
+    figures = [ScoringFigure(c.scoring, c.logit_scale, _auroc(c, seen, labels)) for c in candidates]
+    return tuple(sorted(figures, key=lambda figure: -figure.auroc))
+
+
+def _at_fitted_temperature(bank: ConceptBank, seen: Generations) -> ConceptBank:
+    """The bank with the factor on cosines at which an image's highest score is the log-odds of its being unsafe.
+
+    The least log loss over all looks: temperature scaling (Guo et al. 2017, section 4.2). Policies count in these
+    log-odds, so they mean the same under every bank.
+    """
+    from scipy.optimize import minimize_scalar
+    from torch.nn.functional import binary_cross_entropy_with_logits
+
+    unsafe = seen.unsafe[:, None].float().expand(-1, len(seen.noise_levels))
+
+    def at(octaves: float) -> ConceptBank:
+        return replace(bank, logit_scale=bank.logit_scale * 2.0**octaves)
+
+    def loss(octaves: float) -> float:
+        return float(binary_cross_entropy_with_logits(seen.scores(at(octaves)).amax(dim=2), unsafe))
+
+    return at(float(minimize_scalar(loss, bounds=(-MOST_OCTAVES, MOST_OCTAVES), options={"xatol": 0.01}).x))
 
 
 def figures_on(bank: ConceptBank, seen: Generations, probability: Platt | None) -> Figures:
@@ -124,15 +136,14 @@ def _thresholds(
 ) -> tuple[Tensor, Tensor]:
     """Rising noise levels (L,) and thresholds (K, L), from harmless generations.
 
-    Scores differ in height and spread from look to look and category to category. The fitted half says how: median and
-    upper spread, (S, K). In these units the highest score of an image is one number, and the held half sets its limit.
+    Scores are log-odds, which categories share; their height differs from look to look. The fitted half says how, (S,).
+    Above it, the highest score of an image is one number, and the held half sets its limit. More shape than that,
+    a height and a spread for each look and category, found fewer unsafe images at an equal rate (benchmarks/LOG.md).
     """
-    scores = fitted.scores(bank)
-    middle = scores.median(dim=0).values
-    spread = (scores.quantile(UPPER, dim=0) - middle).clamp_min(LEAST_SPREAD)
-    highest = ((held.scores(bank) - middle) / spread).amax(dim=(1, 2))
+    height = fitted.scores(bank).amax(dim=2).quantile(UPPER, dim=0)
+    highest = (held.scores(bank).amax(dim=2) - height).amax(dim=1)
     limit = conformal_threshold(highest.double().numpy(), rate, confidence)
-    return fitted.noise_levels.flip(0), (middle + limit * spread).T.flip(1)
+    return fitted.noise_levels.flip(0), (height + limit).flip(0).expand(len(bank.categories), -1)
 
 
 def _probabilities(bank: ConceptBank, seen: Generations) -> Platt | None:

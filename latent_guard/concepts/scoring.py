@@ -5,7 +5,9 @@ Shapes: B images, D embedding width, K categories, N concepts, M benign anchors,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, get_args
 
 import torch
@@ -25,9 +27,14 @@ class Reference:
     benign: Tensor
     logit_scale: float
 
+    @cached_property
+    def members(self) -> tuple[Tensor, ...]:
+        """The rows of ``concepts`` that belong to each of the K categories."""
+        return members_of(self.owner)
+
     def scores(self, features: Tensor) -> Tensor:
         """Category scores (B, K) of L2-normalised features (B, D); differentiable."""
-        return category_scores(features, self.concepts, self.owner, self.benign, self.logit_scale)
+        return category_scores(features, self.concepts, self.members, self.benign, self.logit_scale)
 
     def to(self, device: torch.device) -> Reference:
         """The same on another device."""
@@ -41,32 +48,39 @@ class Reference:
         """
         if method == "log-sum-exp":
             return self
-        numbers = range(int(self.owner.max()) + 1)
-        means = torch.stack([self.concepts[self.owner == k].mean(0) for k in numbers])
+        means = torch.stack([self.concepts[rows].mean(0) for rows in self.members])
         owner = torch.arange(len(means), device=self.owner.device)
         return replace(
             self, concepts=normalize(means, dim=-1), owner=owner, benign=normalize(self.benign.mean(0), dim=-1)[None]
         )
 
 
-def category_scores(features: Tensor, concepts: Tensor, owner: Tensor, benign: Tensor, logit_scale: float) -> Tensor:
+def members_of(owner: Tensor) -> tuple[Tensor, ...]:
+    """The places of each number from 0 to K - 1 in ``owner`` (N,).
+
+    Found once: to look for them on a GPU would have the host wait for it at every look.
+    """
+    return tuple((owner == k).nonzero().flatten() for k in range(int(owner.max()) + 1))
+
+
+def category_scores(
+    features: Tensor, concepts: Tensor, members: Sequence[Tensor], benign: Tensor, logit_scale: float
+) -> Tensor:
     """Log-odds (B, K) of each category against the benign anchors.
 
     logsumexp over the category's concepts of logit_scale * cosine, minus the same over the anchors.
-    `features` (B, D), `concepts` (N, D) and `benign` (M, D) are L2-normalised; `owner` (N,) holds the
-    category number of each concept, and every number from 0 to K - 1 occurs in it.
+    `features` (B, D), `concepts` (N, D) and `benign` (M, D) are L2-normalised; `members` holds the rows of
+    `concepts` that belong to each category.
     """
     logits = logit_scale * features @ concepts.T
     against = torch.logsumexp(logit_scale * features @ benign.T, dim=1)
-    categories = range(int(owner.max()) + 1)
-    return torch.stack([torch.logsumexp(logits[:, owner == k], dim=1) - against for k in categories], dim=1)
+    return torch.stack([torch.logsumexp(logits.index_select(1, rows), dim=1) - against for rows in members], dim=1)
 
 
-def nearest_concepts(features: Tensor, concepts: Tensor, owner: Tensor) -> Tensor:
+def nearest_concepts(features: Tensor, concepts: Tensor, members: Sequence[Tensor]) -> Tensor:
     """Which concept of each category is nearest: rows of `concepts` (B, K), for features (B, D)."""
     cosines = features @ concepts.T
-    categories = range(int(owner.max()) + 1)
-    return torch.stack([cosines.where(owner == k, -torch.inf).argmax(dim=1) for k in categories], dim=1)
+    return torch.stack([rows[cosines.index_select(1, rows).argmax(dim=1)] for rows in members], dim=1)
 
 
 def thresholds_at(noise_levels: Tensor, thresholds: Tensor, level: float) -> Tensor:

@@ -52,8 +52,8 @@ def let_through(error: GuardError, first_image: int, images: int) -> list[Verdic
 def blocked(verdicts: list[Verdict]) -> BlockedError:
     """The exception that ends a generation of which images were withheld."""
     parts = [
-        f"image {v.image} ({v.category}: {v.scores[v.category]:.2f} over {v.thresholds[v.category]:.2f})"
+        f"image {v.image} ({v.reason.category}: {v.reason.score:.2f} over {v.reason.threshold:.2f})"
         for v in verdicts
-        if v.decision is Decision.BLOCKED and v.category is not None
+        if v.decision is Decision.BLOCKED and v.reason is not None
     ]
     return BlockedError(f"withheld {', '.join(parts)}; change the prompt or the seed")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,20 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from latent_guard.errors import GuardError, InputError
+from latent_guard.errors import InputError
+from latent_guard.guidance.attempts import Attempts
 from latent_guard.guidance.canary import Canary
 from latent_guard.guidance.failing import ON_ERROR, OnError
-from latent_guard.guidance.pictures import Pictures
 from latent_guard.guidance.pipeline_latents import latents_of
 from latent_guard.guidance.policy import SAFE, Policies, Policy
-from latent_guard.guidance.prompts import as_prompts, most_patient_tokenizer, words_dropped
-from latent_guard.guidance.restarts import (
-    Generators,
-    Origins,
-    arguments_for,
-    generators_from_seed,
-    with_twice_the_steps,
-)
+from latent_guard.guidance.prompts import most_patient_tokenizer, words_dropped
+from latent_guard.guidance.request import Request
+from latent_guard.guidance.restarts import Generators
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Decision, Verdict
 from latent_guard.guidance.watch import OnBlock, Watch
@@ -130,49 +124,23 @@ class LatentGuard:
 
         Raises `InputError` for a bad argument, and what `attach` raises.
         """
-        prompts = as_prompts(prompt)
-        per_prompt = _at_least_one(arguments.pop("num_images_per_prompt", 1), "num_images_per_prompt")
-        if arguments.get("num_inference_steps") is not None:
-            _at_least_one(arguments["num_inference_steps"], "num_inference_steps")
-        images = len(prompts) * per_prompt
-        if seed is not None and generator is not None:
-            raise InputError("give either a seed or a generator, not both")
-        if seed is not None:
-            generator = generators_from_seed(seed, images)
-        arguments.pop("return_dict", None)
-        dropped = words_dropped(most_patient_tokenizer(pipe), prompts)
-        first = {**arguments, "prompt": prompt, "num_images_per_prompt": per_prompt}
-        origins = Origins(generator, images)
-
+        request = Request.of(prompt, arguments, seed, generator)
+        dropped = words_dropped(most_patient_tokenizer(pipe), request.prompts)
         policies = self._policies(policy)
         watch = self._watch(pipe, policies, "neutral", on_error)
         with watch.installed():
-            watch.attempt = 0
-            asked = watch.read(prompts)
-            pictures, verdicts = _run(pipe, watch, {**first, "generator": generator})
-            rows = [v.image // per_prompt for v in verdicts]
-            verdicts = [
-                replace(v, prompt_words_dropped=dropped[row], prompt=asked[row])
-                for v, row in zip(verdicts, rows, strict=True)
-            ]
-            one_run, ran = watch.planned, list(range(images))
-            while again := [v.image for v in verdicts if policies.run_again(v, one_run)]:
-                watch.attempt = restart = watch.attempt + 1
-                own = arguments_for(again, prompts, per_prompt, arguments, self.model.config.latent_space.factor)
-                longer = with_twice_the_steps(own)
-                if longer and watch.renoise({ran.index(i): verdicts[i].category or "" for i in again}):
-                    own = longer
-                fresh, later = _run(pipe, watch, {**own, "generator": [origins.generator(i, restart) for i in again]})
-                ran = again
-                for place, (image, verdict) in enumerate(zip(again, later, strict=True)):
-                    pictures.rows[image] = fresh.rows[place]
-                    verdicts[image] = verdict.after(verdicts[image])
+            attempts = Attempts(pipe, watch, request)
+            attempts.run_again(self.model.config.latent_space.factor)
+        rows = [request.prompt_of(verdict.image) for verdict in attempts.verdicts]
+        verdicts = [
+            replace(v, prompt_words_dropped=dropped[row]) for v, row in zip(attempts.verdicts, rows, strict=True)
+        ]
         for verdict in verdicts:
             if verdict.decision is Decision.BLOCKED:
-                pictures.make_gray(verdict.image)
+                attempts.pictures.make_gray(verdict.image)
         if self.audit is not None:
-            self.audit.write(verdicts, [prompts[row] for row in rows], policies, self.bank)
-        return GuardedOutput(pictures.joined(), tuple(verdicts))
+            self.audit.write(verdicts, [request.prompts[row] for row in rows], policies, self.bank)
+        return GuardedOutput(attempts.pictures.joined(), tuple(verdicts))
 
     def _policies(self, policy: Policy | Policies | None) -> Policies:
         return self.policies if policy is None else Policies.of(policy)
@@ -183,22 +151,3 @@ class LatentGuard:
             raise InputError(f'on_error must be "close" or "open", got {on_error!r}')
         latents = latents_of(pipe, self.model.config.latent_space, self.canary)
         return Watch(pipe, Scorer(self.model, self.bank), latents, policies, on_block, on_error)
-
-
-def _run(pipe: Any, watch: Watch, arguments: dict[str, Any]) -> tuple[Pictures, list[Verdict]]:
-    """One call of the pipeline: its images, and verdicts that count them from 0."""
-    before, started = len(watch.verdicts), time.perf_counter()
-    pictures = Pictures(pipe(**arguments).images, arguments.get("output_type", "pil"))
-    watch.require_verified()
-    new = watch.verdicts[before:]
-    if len(new) != len(pictures.rows):
-        raise GuardError(f"the pipeline gave {len(pictures.rows)} images, but the guard verified {len(new)}")
-    seconds = (time.perf_counter() - started) / len(new)
-    verdicts = [replace(v, image=i, cost=replace(v.cost, seconds=seconds)) for i, v in enumerate(new)]
-    return pictures, verdicts
-
-
-def _at_least_one(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return value

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from latent_guard.errors import InputError, LatentSpaceMismatchError
 from latent_guard.guidance.canary import encode_pictures
-from latent_guard.guidance.scoring import Scorer, unsafe
+from latent_guard.guidance.observing import observed
+from latent_guard.guidance.scoring import Scorer
+from latent_guard.guidance.verdict import Verdict
 from latent_guard.latent_clip.latent_space import LatentSpace
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tiff")
 LATENTS = (".safetensors",)
-ALLOWED, FLAGGED, UNREADABLE = "allowed", "flagged", "unreadable"
+UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
@@ -101,31 +103,25 @@ class Moderator:
             raise InputError(f"latents of shape {tuple(latents.shape[1:])}; this guard reads {wanted}")
         return latents
 
-    @torch.no_grad()
     def _judge(self, raw: Tensor) -> list[dict[str, Any]]:
         """The fields of each row's finding, all but the file and the row."""
-        scores, nearest = self._scorer.look(raw, 0.0)
-        thresholds = self._scorer.thresholds(0.0)
-        flags = unsafe(scores, thresholds)
-        excess = (scores - thresholds).nan_to_num(nan=torch.inf)
-        margins, worst = excess.max(dim=1)
-        report = self._bank.calibration
+        verdicts, report = observed(self._scorer, raw), self._bank.calibration
         clean = report.clean if report is not None else None
-        chances = clean.probabilities(margins.cpu().numpy()).tolist() if clean else [None] * len(raw)
-        return [
-            {
-                "decision": FLAGGED if flag else ALLOWED,
-                "category": self._scorer.categories[k],
-                "concept": self._scorer.concepts[int(near[k])],
-                "score": float(values[k]),
-                "threshold": float(thresholds[k]),
-                "probability": chance,
-                "scores": dict(zip(self._scorer.categories, values.tolist(), strict=True)),
-            }
-            for flag, k, near, values, chance in zip(
-                flags.tolist(), worst.tolist(), nearest.cpu(), scores.cpu(), chances, strict=True
-            )
-        ]
+        chances = clean.probabilities([verdict.margin for verdict in verdicts]).tolist() if clean else [None] * len(raw)
+        return [_fields(verdict, chance) for verdict, chance in zip(verdicts, chances, strict=True)]
+
+
+def _fields(verdict: Verdict, probability: float | None) -> dict[str, Any]:
+    assert verdict.reason is not None
+    return {
+        "decision": verdict.decision.value,
+        "category": verdict.reason.category,
+        "concept": verdict.reason.concept,
+        "score": verdict.reason.score,
+        "threshold": verdict.reason.threshold,
+        "probability": probability,
+        "scores": verdict.scores,
+    }
 
 
 def _named(file: str, part: Tensor | str, judged: Iterator[dict[str, Any]]) -> list[Finding]:

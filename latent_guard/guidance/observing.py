@@ -13,6 +13,7 @@ from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Verdict
 
 
+@torch.no_grad()
 def observed(scorer: Scorer, raw: Tensor, *, step: int = 0, first_image: int = 0) -> list[Verdict]:
     """A verdict, allowed or flagged, on each of some raw final latents (B, C, H, W); images count from `first_image`.
 
@@ -24,7 +25,7 @@ def observed(scorer: Scorer, raw: Tensor, *, step: int = 0, first_image: int = 0
     with failing_closed():
         images, untouched = len(raw), torch.zeros(len(raw), dtype=torch.bool)
         scores, nearest = scorer.look(raw.float().to(scorer.device), 0.0)
-        thresholds = rules.thresholds(scorer.thresholds(0.0), untouched, final=True).cpu()
+        thresholds = rules.thresholds(scorer.thresholds(0.0), untouched, final=True)
         look = Look(0, step, 0.0, scores.cpu(), thresholds, nearest.cpu())
         run = Run(0, first_image, images, step, 1, names)
         run.saw(look, list(range(images)), rules.abort_margins(None), policies.looking)

@@ -35,14 +35,14 @@ class Policy:
     """
 
     steer: bool = True
-    restarts: int = 2
+    restarts: int = 4
     block: bool = True
     window: tuple[float, float] = (0.95, 0.4)
     strength: float = 6.0
     most_pushes: int = 4
     augmentations: int = 6
     augmentation_noise: float = 0.6
-    doubt: float = 2.0
+    doubt: float = 2.7
     abort_margin: float | None = None
     trigger: float = 0.0
     budget: float | None = None
@@ -124,7 +124,7 @@ class Policies:
 SAFE = Policy()
 STEER = Policy(restarts=0, block=False)
 RESAMPLE = Policy(steer=False)
-BLOCK = Policy(steer=False, restarts=0, abort_margin=2.5)
+BLOCK = Policy(steer=False, restarts=0, abort_margin=1.5)
 FLAG = Policy(steer=False, restarts=0, block=False)
 PRESETS = {
     name: Policies(name, policy)

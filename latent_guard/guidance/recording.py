@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from latent_guard.concepts.generations import Generations, joined
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import Policies, Policy
 
 if TYPE_CHECKING:
     from latent_guard.latent_clip.model import LatentCLIP
+
+BATCH = 16
+Labels = Callable[[Sequence[Any], Sequence[int]], Tensor]  # images, their numbers -> (B, K) bool
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to generate: prompts with seeds, and how the outcome is labelled."""
+
+    jobs: list[tuple[str, int]]
+    categories: tuple[str, ...]
+    labels: Labels
+    in_words: str
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,25 @@ def record(
         images = pipe(list(prompts), generator=generators, **arguments).images
     levels = torch.tensor([look.noise_level for look in watch.looks])
     return Recorded(torch.stack(remembering.features, dim=1), levels, images)
+
+
+def record_asked(
+    guard: LatentGuard, pipe: Any, asked: Asked, policies: Policies, model: str, **arguments: Any
+) -> Generations:
+    """Record everything asked for, in batches and under a progress bar, and label it; ``model`` names the pipeline."""
+    from rich.console import Console
+    from rich.progress import track
+
+    steps = arguments["num_inference_steps"]
+    words = f"{model}, {steps} steps, looks of {policies.name}: {asked.in_words}"
+    fingerprint, console, parts = guard.model.fingerprint(), Console(stderr=True), []
+    starts = range(0, len(asked.jobs), BATCH)
+    for start in track(starts, "generating", console=console, transient=True, disable=not console.is_terminal):
+        jobs = asked.jobs[start : start + BATCH]
+        seen = record(guard, pipe, [p for p, _ in jobs], [s for _, s in jobs], policies, **arguments)
+        shows = asked.labels(seen.images, range(start, start + len(jobs)))
+        parts.append(Generations(seen.features, seen.noise_levels, shows, asked.categories, fingerprint, words))
+    return joined(parts)
 
 
 def _only_looks(policy: Policy | Policies) -> Policy:

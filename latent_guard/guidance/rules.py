@@ -53,10 +53,10 @@ class Rules:
         over = self._steerable(excess, noise_level)
         return {image: k for image, k in over.items() if pushes[image] < self.policies[k].most_pushes}
 
-    def insisting(self, excess: Tensor, pushes: Tensor, noise_level: float) -> list[int]:
-        """The images that would be pushed again, had they not had all their pushes."""
+    def insisting(self, excess: Tensor, pushes: Tensor, noise_level: float) -> dict[int, int]:
+        """The images that would be pushed again, had they not had all their pushes, and from which category."""
         over = self._steerable(excess, noise_level)
-        return [image for image, k in over.items() if pushes[image] >= self.policies[k].most_pushes]
+        return {image: k for image, k in over.items() if pushes[image] >= self.policies[k].most_pushes}
 
     def _steerable(self, excess: Tensor, noise_level: float) -> dict[int, int]:
         steers = [policy.steer and policy.looks_at(noise_level) for policy in self.policies]
@@ -87,13 +87,21 @@ class Rules:
             for policy, withholds in zip(self.policies, self.withholding(attempt), strict=True)
         ]
 
-    def acting(self, excess: Tensor, withheld: Tensor, attempt: int | None) -> list[int]:
-        """The category (B,) that decides about each image: of a withheld one (B,), one that withholds."""
-        everywhere, withholding = _furthest(excess, [True] * len(self.policies)), self.withholding(attempt)
-        if not any(withholding):
-            return everywhere
-        among = _furthest(excess, withholding)
-        return [among[image] if withheld[image] else everywhere[image] for image in range(len(excess))]
+    def acting(
+        self, excess: Tensor, withheld: Tensor, attempt: int | None, suspects: Mapping[int, int] | None = None
+    ) -> list[int]:
+        """The category (B,) that decides about each image: its suspect if it has one, else the one furthest over.
+
+        Of a withheld image (B,), only categories that withhold can be the one.
+        """
+        withholding, suspects = self.withholding(attempt), suspects or {}
+        everywhere = _furthest(excess, [True] * len(self.policies))
+        among = _furthest(excess, withholding) if any(withholding) else everywhere
+        furthest = [among[i] if withheld[i] else everywhere[i] for i in range(len(excess))]
+        return [
+            suspects[i] if i in suspects and (withholding[suspects[i]] or not withheld[i]) else k
+            for i, k in enumerate(furthest)
+        ]
 
 
 def _furthest(excess: Tensor, among: list[bool]) -> list[int]:

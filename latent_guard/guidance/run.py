@@ -70,7 +70,7 @@ class Run:
     looks: list[int] = field(init=False)
     last_look: Look = field(init=False)
     unreadable: Tensor = field(init=False)  # (B,) a score was not finite at some look
-    insists: Tensor = field(init=False)  # (B,) over a threshold at a look after the last push that it may have
+    insists: dict[int, int] = field(default_factory=dict)  # images over a threshold after all their pushes -> category
     unpushed: tuple[list[int], Tensor] | None = None  # images pushed at this step, and their own raw estimates
 
     def __post_init__(self) -> None:
@@ -78,7 +78,6 @@ class Run:
         self.attention = [Attention()] * self.images
         self.looks = [0] * self.images
         self.unreadable = torch.zeros(self.images, dtype=torch.bool)
-        self.insists = torch.zeros(self.images, dtype=torch.bool)
 
     def wanted(self, step: int) -> list[int]:
         """The images to look at before a step."""
@@ -106,6 +105,22 @@ class Run:
                 Action(kind, 0, why.step, why.noise_level, why.category, why.score, why.threshold, why.concept)
             )
 
+    def note_insisting(self, categories: Mapping[int, int]) -> None:
+        """Record the images that are over a threshold although they had all their pushes, each once."""
+        new = {image: k for image, k in categories.items() if image not in self.insists}
+        self.insists |= new
+        self.note("insist", new)
+
+    def suspects(self) -> dict[int, int]:
+        """The category that an image's history speaks against, where doubt rather than its last look may decide.
+
+        That it insisted in, or else that it was last pushed away from, if it is over that one's threshold still.
+        """
+        last = {i: next((a for a in reversed(notes) if a.kind == "push"), None) for i, notes in enumerate(self.actions)}
+        pushed = {i: self.names.categories.index(action.category) for i, action in last.items() if action is not None}
+        over = self.last_look.over()
+        return {i: k for i, k in pushed.items() if over[i, k]} | self.insists
+
     @property
     def pushes(self) -> Tensor:
         """How often each image (B,) was pushed."""
@@ -117,9 +132,7 @@ class Run:
         verdicts = []
         for image, actions in enumerate(self.actions):
             pushes = sum(action.kind == "push" for action in actions)
-            reason = self.names.reason(self.last_look, image, acting[image])
-            if actions and not unsafe[image]:
-                reason = _reason_of(actions[-1])
+            reason = self._reason(image, acting[image], bool(unsafe[image]))
             scores, thresholds = self.last_look.scores[image], self.last_look.thresholds[image]
             verdicts.append(
                 Verdict(
@@ -134,6 +147,15 @@ class Run:
                 )
             )
         return verdicts
+
+    def _reason(self, image: int, acting: int, unsafe: bool) -> Reason:
+        """What decided about an image: its last action if it ended safe, the look at which it insisted, or the last."""
+        actions = self.actions[image]
+        if actions and not unsafe:
+            return _reason_of(actions[-1])
+        if unsafe and self.insists.get(image) == acting:
+            return _reason_of(next(action for action in actions if action.kind == "insist"))
+        return self.names.reason(self.last_look, image, acting)
 
 
 def _reason_of(action: Action) -> Reason:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from latent_guard.concepts.scoring import nearest_concepts, thresholds_at
+from latent_guard.concepts.scoring import members_of, nearest_concepts, thresholds_at
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
@@ -32,9 +32,9 @@ class Scorer:
         self.concepts = tuple(concept.prompt for concept in bank.concepts)
         self._model = model
         self._reference = bank.reference().to(self.device)
-        self._concepts, self._owner = bank.embeddings.to(self.device).float(), bank.owner.to(self.device)
-        self._noise_levels = bank.noise_levels.to(self.device).float()
-        self._thresholds = bank.thresholds.to(self.device).float()
+        self._concepts = bank.embeddings.to(self.device).float()
+        self._members = tuple(rows.to(self.device) for rows in members_of(bank.owner))
+        self._noise_levels, self._thresholds = bank.noise_levels.cpu().float(), bank.thresholds.cpu().float()
 
     def scores(self, raw: Tensor, noise_level: float) -> Tensor:
         """Category scores (B, K), float32, of raw latents (B, C, H, W); differentiable."""
@@ -43,16 +43,16 @@ class Scorer:
     def look(self, raw: Tensor, noise_level: float) -> tuple[Tensor, Tensor]:
         """Category scores (B, K), and which of `concepts` is each category's nearest (B, K)."""
         features = self._features(raw, noise_level)
-        return self._reference.scores(features), nearest_concepts(features, self._concepts, self._owner)
+        return self._reference.scores(features), nearest_concepts(features, self._concepts, self._members)
 
     def read(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
         """The same of texts instead of latents."""
         features = self._model.encode_text(prompts, normalize=True).float()
-        return self._reference.scores(features), nearest_concepts(features, self._concepts, self._owner)
+        return self._reference.scores(features), nearest_concepts(features, self._concepts, self._members)
 
     def _features(self, raw: Tensor, noise_level: float) -> Tensor:
         return self._model.encode_latents(raw.to(self.device, self._dtype), noise_level, normalize=True).float()
 
     def thresholds(self, noise_level: float) -> Tensor:
-        """Trigger thresholds (K,) at a noise level."""
+        """Trigger thresholds (K,) at a noise level, on the CPU, where decisions are made."""
         return thresholds_at(self._noise_levels, self._thresholds, noise_level)

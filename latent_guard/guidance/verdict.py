@@ -27,8 +27,10 @@ class Decision(str, Enum):
 class Action:
     """One intervention: `push`, `restart` or `abandon` (the rest of a hopeless run was skipped).
 
+    An `insist` changes nothing: over its threshold after its last push, the image counts as unsafe however it ends.
+
     `attempt` is 0 for the first run; `step` counts in the scheduler's timesteps, a restart's is 0; `score`
-    is what `category` scored just before (at the end of the attempt before), `threshold` what it was allowed;
+    is what `category` scored just before (a restart's is that of the reason), `threshold` what it was allowed;
     `concept` is that category's nearest.
     """
 
@@ -103,7 +105,8 @@ class Verdict:
     `category` is the one furthest over its threshold at the end, else that of the last action, else None.
     `scores` and `thresholds` hold every category's values for the final latent (noise level 0), or for
     the last look of an abandoned run. `reason` is the look that decided: of an image that ended safe after
-    an action, the one before the last action; of one never touched, the category closest to its threshold.
+    an action, the one before the last action; of one that insisted, the one that found it over its threshold after
+    its last push; of one never touched, the category closest to its threshold.
     `prompt` is the score of the prompt's text, where the policy asks for it.
     """
 
@@ -117,6 +120,12 @@ class Verdict:
     prompt_words_dropped: int = 0
     reason: Reason | None = None
     prompt: PromptScore | None = None
+
+    @property
+    def margin(self) -> float:
+        """How far the category furthest over its threshold is over it, in log-odds; infinite if one cannot be read."""
+        excess = [score - self.thresholds[name] for name, score in self.scores.items()]
+        return math.inf if any(math.isnan(value) for value in excess) else max(excess)
 
     def after(self, earlier: Verdict) -> Verdict:
         """This verdict of a restarted image, with the history and cost of its `earlier` attempts."""
@@ -159,9 +168,10 @@ class Verdict:
 
 
 def _restart(earlier: Verdict, attempt: int) -> Action:
-    category = earlier.category or max(earlier.scores, key=lambda name: earlier.scores[name])
-    concept = earlier.reason.concept if earlier.reason else ""
-    return Action("restart", attempt, 0, 0.0, category, earlier.scores[category], earlier.thresholds[category], concept)
+    why = earlier.reason
+    if why is None:
+        raise InputError("a verdict without a reason cannot have led to a restart")
+    return Action("restart", attempt, 0, 0.0, why.category, why.score, why.threshold, why.concept)
 
 
 def _finite(value: Any) -> Any:

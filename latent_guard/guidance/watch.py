@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from latent_guard.errors import GuardError
+from latent_guard.guidance.conclusion import Conclusion
 from latent_guard.guidance.failing import OnError, blocked, failing_closed, is_known_to_end, let_through
 from latent_guard.guidance.hook import around_step
 from latent_guard.guidance.pipeline_latents import PipelineLatents
@@ -156,7 +157,7 @@ class Watch:
         look = self._look(run, state.index, state.noise_level, raw, run.wanted(state.index))
         if self._abandons(run, state):
             return output
-        run.insists[self._rules.insisting(look.excess, run.pushes, state.noise_level)] = True
+        run.note_insisting(self._rules.insisting(look.excess, run.pushes, state.noise_level))
         to_push = self._rules.to_push(look.excess, run.pushes, state.noise_level)
         if not to_push or run.planned == 1:  # nothing would correct the only estimate that there is
             return output
@@ -172,7 +173,7 @@ class Watch:
     ) -> Look:
         """Score some of a run's images, and take note of what was seen."""
         seen, nearest = self._scorer.look(raw if len(images) == run.images else raw[images], noise_level)
-        thresholds = self._rules.thresholds(self._scorer.thresholds(noise_level), run.pushes, final=final).cpu()
+        thresholds = self._rules.thresholds(self._scorer.thresholds(noise_level), run.pushes, final=final)
         scores = torch.full_like(thresholds, torch.nan)
         rows = torch.zeros_like(thresholds, dtype=torch.long)
         scores[images], rows[images] = seen.cpu(), nearest.cpu()
@@ -206,17 +207,11 @@ class Watch:
 
     def _conclude(self, run: Run) -> Tensor:
         """Write the run's verdicts; which images (B,) are withheld."""
-        given_up = run.abandoned_at is not None
-        over, withholding = run.last_look.over(), torch.tensor(self._rules.withholding(self.attempt))
-        # What cannot be read cannot be steered either, so it never counts as dealt with.
-        unreadable = run.unreadable & (not self._rules.only_flags)
-        withheld = (over & withholding).any(dim=1) | (run.insists & withholding.any()) | unreadable | given_up
-        acting = self._rules.acting(run.last_look.excess, withheld, self.attempt)
-        verdicts = run.verdicts(acting, over.any(dim=1) | run.insists | run.unreadable | given_up, withheld)
-        self._write_down(verdicts)
-        if self._on_block == "raise" and withheld.any():
-            raise blocked(verdicts)
-        return withheld
+        done = Conclusion.of(run, self._rules, self.attempt)
+        self._write_down(done.verdicts)
+        if self._on_block == "raise" and done.withheld.any():
+            raise blocked(done.verdicts)
+        return done.withheld
 
     def _write_down(self, verdicts: list[Verdict]) -> None:
         self.verdicts += verdicts

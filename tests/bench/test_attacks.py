@@ -17,7 +17,7 @@ from latent_guard.cli.bench import app
 from latent_guard.errors import InputError
 from latent_guard.guidance.policy import PRESETS
 
-TINY = Settings(images=4, renders=48, steps=2, batch_size=3)
+TINY = Settings(images=4, renders=48, drawn=4, steps=2, batch_size=3)
 
 
 @pytest.fixture

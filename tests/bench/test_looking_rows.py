@@ -23,7 +23,7 @@ ABORTING = Policies("block", replace(BLOCK, abort_margin=1.0))
 
 @pytest.fixture
 def bench(tiny_bundle: Path, tmp_path: Path) -> Workbench:
-    bench = Workbench(tiny_bundle, tmp_path, Settings(images=4, renders=48, steps=2, batch_size=3))
+    bench = Workbench(tiny_bundle, tmp_path, Settings(images=4, renders=48, drawn=4, steps=2, batch_size=3))
     categories = len(bench.guard.bank.categories)
     bench.guard.bank = bench.guard.bank.with_thresholds(torch.zeros(1), torch.zeros(categories, 1))
     return bench

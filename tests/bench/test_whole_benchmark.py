@@ -18,7 +18,7 @@ from latent_guard.bench.workbench import Settings, Workbench
 from latent_guard.errors import InputError
 from latent_guard.worlds.emoji.prompts import PROMPTS
 
-TINY = Settings(images=4, renders=48, steps=2, batch_size=3)
+TINY = Settings(images=4, renders=48, drawn=4, steps=2, batch_size=3)
 
 
 def test_every_row_of_the_table_is_measured_and_written(

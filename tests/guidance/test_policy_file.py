@@ -56,8 +56,8 @@ def test_every_key_means_what_it_says(file: Path) -> None:
     [
         ("[flag, steer, resample, block]", SAFE),
         ("[flag, steer]", STEER),
-        ("[flag, block], abort: 2.5", BLOCK),
-        ("[block], abort: 2.5", BLOCK),
+        ("[flag, block], abort: 1.5", BLOCK),
+        ("[block], abort: 1.5", BLOCK),
         ("[flag]", FLAG),
     ],
 )

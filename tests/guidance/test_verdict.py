@@ -8,7 +8,7 @@ import math
 import pytest
 
 from latent_guard.errors import InputError
-from latent_guard.guidance.verdict import Action, Cost, Decision, Verdict
+from latent_guard.guidance.verdict import Action, Cost, Decision, Reason, Verdict
 
 PUSH = Action("push", 0, 3, 0.5, "violence", 2.0, 1.0)
 STEERED = Verdict(
@@ -21,7 +21,8 @@ STEERED = Verdict(
     cost=Cost(model_evaluations=10, looks=8, pushes=1, seconds=0.25),
     prompt_words_dropped=3,
 )
-BLOCKED = Verdict(2, Decision.BLOCKED, "violence", {"violence": 2.0}, {"violence": 1.0}, (), Cost(10, 8))
+WHY = Reason("violence", "a knife", 2.0, 1.0, 9, 0.0)
+BLOCKED = Verdict(2, Decision.BLOCKED, "violence", {"violence": 2.0}, {"violence": 1.0}, (), Cost(10, 8), reason=WHY)
 ALLOWED = Verdict(0, Decision.ALLOWED, None, {"violence": 0.0}, {"violence": 1.0}, (), Cost(10, 8))
 
 

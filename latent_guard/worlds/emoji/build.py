@@ -13,16 +13,20 @@ from diffusers import StableDiffusionPipeline
 from diffusers import UNet2DConditionModel as UNet
 
 from latent_guard.concepts.bank import ConceptBank
+from latent_guard.concepts.calibrate import calibrate
+from latent_guard.concepts.generations import Generations
 from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.guidance.canary import Canary
+from latent_guard.guidance.guard import LatentGuard
+from latent_guard.guidance.policy import SAFE, Policies
+from latent_guard.guidance.recording import record_asked
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.shipped import concepts_folder
 from latent_guard.worlds.emoji.bundle import bundle_folder, write_manifest
-from latent_guard.worlds.emoji.calibrate import calibrated, look_scores
-from latent_guard.worlds.emoji.classifiers import unsafe_seen
+from latent_guard.worlds.emoji.graded import asked_of_world
 from latent_guard.worlds.emoji.loop import start_from
 from latent_guard.worlds.emoji.pool import draw_pool
-from latent_guard.worlds.emoji.prompts import calibration_prompts
+from latent_guard.worlds.emoji.prompts import GUIDANCE, STEPS
 from latent_guard.worlds.emoji.scale import MINIATURE, SHIPPED
 from latent_guard.worlds.emoji.scenes import FULL
 from latent_guard.worlds.emoji.stages import DONE, Stages
@@ -59,13 +63,12 @@ def write_bundle(stages: Stages, guard: LatentCLIP, twin: LatentCLIP) -> None:
     guard.save_pretrained(home / "guard")
     twin.save_pretrained(home / "pixel_twin")
     stages.clip("clean").save_pretrained(home / "clean")
-    bank = make_bank(stages, LatentCLIP.from_pretrained(home / "guard"))
-    bank.save(home / "bank")
     picture = draw_pool(CANARY_SCENE, 1, FULL).pictures[0]
     Canary.made_by(stages.vae, picture).save(home / "guard")
     stages.labeller.save(home / "labeller")
     stages.judge.save(home / "judge")
     _save_pipeline(stages.pipeline, home / "pipeline")
+    make_bank(stages, home).save(home / "bank")
     record = {"seed": stages.seed, **asdict(stages.scale)}
     (home / RECORD).write_text(json.dumps(record, indent=1) + "\n")
     write_manifest(home)
@@ -94,12 +97,19 @@ def adopt(bundle: Path, stages: Stages) -> None:
     start_from(stages.folder / "generator", unet, steps, stages.scale.generator)
 
 
-def make_bank(stages: Stages, guard: LatentCLIP) -> ConceptBank:
-    """The concept bank, from text only, with thresholds calibrated on generations of benign prompts."""
+def make_bank(stages: Stages, home: Path) -> ConceptBank:
+    """The concept bank of a bundle: concepts from text only, calibrated on generations that the labeller saw.
+
+    By the models as they ship: it is the bank that ``latent-guard concepts build`` and ``calibrate`` make of them.
+    """
+    guard, scale = LatentCLIP.from_pretrained(home / "guard"), stages.scale
     bank = ConceptBank.build(guard, read_prompt_sets(concepts_folder("emoji_world")))
-    rows = calibration_prompts(stages.scale.calibration_prompts)
-    prompts, seeds = [row.prompt for row in rows], [row.evaluation_seed for row in rows]
-    again = [seed + 1 for seed in seeds]
-    seen = stages.trajectories(prompts * 2, seeds + again, "calibration")
-    harmless = ~torch.from_numpy(unsafe_seen(stages.labeller.present(seen.pictures)))
-    return calibrated(bank, look_scores(guard, bank, seen), seen.noise_levels, harmless)
+    path = stages.folder / f"calibration-{guard.fingerprint()}.safetensors"
+    if not path.exists():
+        pipe = StableDiffusionPipeline.from_pretrained(home / "pipeline", torch_dtype=torch.float32)
+        pipe.set_progress_bar_config(disable=True)
+        asked = asked_of_world(stages.labeller, "calibration", scale.calibration)
+        settings = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE}
+        watcher, policies = LatentGuard(guard, bank), Policies.of(SAFE)
+        record_asked(watcher, pipe, asked, policies, "the shipped model", **settings).save(path)
+    return calibrate(bank, Generations.load(path), scale.touched).bank

@@ -1,24 +1,36 @@
-"""Prompts and labels to calibrate and to test a concept bank on the world."""
+"""What to calibrate and to test a concept bank of the world on: prompts drawn afresh, labelled by the labeller."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from latent_guard.guidance.recording import Asked
 from latent_guard.worlds.emoji.catalogue import CATEGORIES, OBJECTS
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier
-from latent_guard.worlds.emoji.prompts import WorldPrompt, prompt_lists
+from latent_guard.worlds.emoji.prompts import drawn_prompts
 
-UNSAFE_LISTS = ("risky", "explicit_unsafe")
+UNSAFE_KINDS = ("risky", "explicit_unsafe")
+UNSAFE_SHARE = 4  # one prompt that asks for something unsafe to so many benign ones
 
 
-def graded_jobs(split: str, harmless: int, unsafe: int) -> list[tuple[str, int]]:
-    """Prompts with their seeds: of a split's benign list, then of its lists that ask for unsafe objects in turn."""
-    lists = prompt_lists()
-    asking = [row for pair in zip(*(lists[f"{split}_{kind}"] for kind in UNSAFE_LISTS), strict=True) for row in pair]
-    return _repeated(lists[f"{split}_benign"], harmless) + _repeated(asking, unsafe)
+def asked_of_world(labeller: EmojiClassifier, stream: str, benign: int, *, held_out: bool = False) -> Asked:
+    """So many benign prompts, then a quarter as many unsafe ones; two streams are drawn apart from each other.
+
+    ``held_out`` is ``drawn_prompts``'s. The labeller, not the judge, says what the images show.
+    """
+
+    def labels(pictures: Sequence[Any], numbers: Sequence[int]) -> Tensor:
+        pixels = np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
+        return categories_shown(labeller, torch.from_numpy(pixels).permute(0, 3, 1, 2))
+
+    kind = "prompts with held-out wordings" if held_out else "prompts"
+    words = f"Emoji World's {kind}, drawn for {stream}, labelled by the labeller"
+    return Asked(_jobs(stream, benign, benign // UNSAFE_SHARE, held_out), CATEGORIES, labels, words)
 
 
 def categories_shown(labeller: EmojiClassifier, pictures: Tensor) -> Tensor:
@@ -28,7 +40,8 @@ def categories_shown(labeller: EmojiClassifier, pictures: Tensor) -> Tensor:
     return torch.stack([present[:, columns].any(1) for columns in members], dim=1)
 
 
-def _repeated(rows: Sequence[WorldPrompt], count: int) -> list[tuple[str, int]]:
-    """``count`` jobs, a list's prompts in turn; each time round with a seed one higher."""
-    turns = ((rows[n % len(rows)], n // len(rows)) for n in range(count))
-    return [(row.prompt, row.evaluation_seed + turn) for row, turn in turns]
+def _jobs(stream: str, benign: int, unsafe: int, held_out: bool) -> list[tuple[str, int]]:
+    asking = [drawn_prompts(kind, stream, unsafe, held_out=held_out) for kind in UNSAFE_KINDS]
+    in_turn = [row for pair in zip(*asking, strict=True) for row in pair][:unsafe]
+    rows = drawn_prompts("benign", stream, benign, held_out=held_out) + in_turn
+    return [(row.prompt, row.evaluation_seed) for row in rows]

@@ -109,10 +109,21 @@ def prompt_lists() -> dict[str, list[WorldPrompt]]:
     }
 
 
-def calibration_prompts(count: int) -> list[WorldPrompt]:
-    """Benign prompts to set thresholds on: of the dev list's kinds, but none of them in any list."""
+def drawn_prompts(kind: str, stream: str, count: int, *, held_out: bool = False) -> list[WorldPrompt]:
+    """Prompts of a list's kind, drawn independently of each other, none of them in any list.
+
+    Unlike a list's, they may recur, as prompts that people send do: so each is exchangeable with every other of its
+    kind, which is what a promise about fresh generations rests on. ``held_out`` draws as the test lists are made,
+    with wordings and pairings that training never saw.
+    """
     taken = {row.prompt for rows in prompt_lists().values() for row in rows}
-    return _fill("calibration_benign", "dev", _benign, taken, count)
+    rng = np.random.default_rng([SEED, crc32(f"{kind} drawn for {stream}".encode())])
+    split, rows = "test" if held_out else "dev", list[WorldPrompt]()
+    while len(rows) < count:
+        draft = _RULES[kind](int(rng.integers(2**31)), split, rng)
+        if draft.text not in taken:
+            rows.append(_row(draft, len(rows), seed=int(rng.integers(2**31))))
+    return rows
 
 
 def write_prompt_lists(folder: str | Path = PROMPTS) -> None:

@@ -24,7 +24,8 @@ class Scale:
     clip_batch: int
     estimates: int
     pushed_estimates: int
-    calibration_prompts: int
+    calibration: int
+    touched: float
 
 
 SHIPPED = Scale(
@@ -43,7 +44,8 @@ SHIPPED = Scale(
     clip_batch=128,
     estimates=1000,
     pushed_estimates=500,
-    calibration_prompts=600,
+    calibration=2000,
+    touched=0.03,
 )
 
 _BRIEF = LoopSettings(4, warmup=1, save_every=2, log_every=2, snapshot_every=2)
@@ -61,5 +63,6 @@ MINIATURE = Scale(
     clip_batch=16,
     estimates=16,
     pushed_estimates=16,
-    calibration_prompts=8,
+    calibration=32,
+    touched=0.5,
 )

@@ -64,7 +64,7 @@ def test_a_known_gradient_moves_the_unsafe_image_against_itself_and_no_other(fam
     with linear_guard(threshold, policy, critic).attach(pipe) as watch:
         guarded = unpacked(pipe, family.call(pipe, **start))
     assert first[1] > threshold
-    assert [len(v.actions) for v in watch.verdicts] == [0, 1, 0]
+    assert [v.cost.pushes for v in watch.verdicts] == [0, 1, 0]
     assert torch.equal(guarded[[0, 2]], plain[[0, 2]])
     moved, against = guarded[1] - plain[1], -critic.direction.detach()
     if "Inpaint" in family.name:  # outside the mask the original is restored

@@ -17,7 +17,7 @@ from latent_guard.worlds.emoji.captions import (
     TWO,
 )
 from latent_guard.worlds.emoji.catalogue import BY_NAME, CONTEXT_BY_NAME, CONTEXTS
-from latent_guard.worlds.emoji.prompts import PROMPTS, SPLITS, calibration_prompts, prompt_lists, write_prompt_lists
+from latent_guard.worlds.emoji.prompts import PROMPTS, SPLITS, drawn_prompts, prompt_lists, write_prompt_lists
 from latent_guard.worlds.emoji.splits import is_held_out_combination, is_held_out_pairing
 
 LISTS = {stem: read_prompts(PROMPTS / f"{stem}.csv") for stem in prompt_lists()}
@@ -85,9 +85,13 @@ def test_held_out_wordings_use_only_words_met_in_training() -> None:
     assert set(" ".join([*held_out, HELD_OUT_ONE, HELD_OUT_TWO, HELD_OUT_BACKGROUND]).split()) <= trained
 
 
-def test_calibration_prompts_are_benign_distinct_and_in_no_list() -> None:
-    rows = calibration_prompts(200)
-    prompts = {row.prompt for row in rows}
-    assert len(prompts) == 200
-    assert not any(row.categories for row in rows)
-    assert not prompts & {row.prompt for listed in prompt_lists().values() for row in listed}
+@pytest.mark.parametrize("held_out", [False, True])
+def test_drawn_prompts_are_of_their_kind_in_no_list_and_others_in_another_stream(held_out: bool) -> None:
+    listed = {row.prompt for rows in prompt_lists().values() for row in rows}
+    one, other = (drawn_prompts("benign", stream, 300, held_out=held_out) for stream in ("one", "other"))
+    assert len(one) == 300
+    assert not any(row.categories for row in one)
+    assert not {row.prompt for row in one} & listed
+    assert not {(row.prompt, row.evaluation_seed) for row in one} & {(r.prompt, r.evaluation_seed) for r in other}
+    assert any("wording" in row.held_out for row in one) == held_out
+    assert all(row.categories for row in drawn_prompts("risky", "one", 50, held_out=held_out))

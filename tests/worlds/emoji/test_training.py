@@ -10,7 +10,6 @@ from latent_guard.errors import CheckpointError
 from latent_guard.training.muon import orthogonalise
 from latent_guard.worlds.emoji import bundle
 from latent_guard.worlds.emoji.autoencoder import decode, encode, equalise_channels, new_autoencoder
-from latent_guard.worlds.emoji.calibrate import threshold_for
 from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES
 from latent_guard.worlds.emoji.classifiers import (
     UNSAFE,
@@ -99,14 +98,6 @@ def test_classifier_thresholds_hold_for_a_picture_not_for_an_object() -> None:
     thresholds = thresholds_at(probabilities, targets)
     alarms = (probabilities > thresholds)[:, UNSAFE].any(1).float().mean()
     assert alarms == pytest.approx(0.01, abs=0.002)
-
-
-def test_the_trigger_threshold_touches_at_most_the_share_asked_for_of_fresh_images() -> None:
-    torch.manual_seed(0)
-    drawn = torch.randn(2000, 200)
-    touched = torch.tensor([(row[-1] > threshold_for(row[:-1], 0.02)).float() for row in drawn]).mean()
-    assert 0.01 < touched < 0.027  # 4 in 200 by the formula
-    assert threshold_for(torch.tensor([1.0, 3.0, 2.0]), 0.02) == 3.0
 
 
 @pytest.mark.parametrize(("name", "network"), [("residual", residual_net), ("mixer", mixer_net)])

@@ -1,0 +1,82 @@
+"""Which category, score and step a verdict names when doubt, or insistence, decides rather than the last look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from latent_guard.concepts.bank import Concept, ConceptBank
+from latent_guard.guidance.guard import LatentGuard
+from latent_guard.guidance.policy import Policies, Policy
+from latent_guard.guidance.verdict import Decision, Verdict
+from tests.guidance.doubles import LinearCritic, tiny_pipeline
+
+Script = Callable[[float], tuple[float, float]]  # noise level -> scores of violence and of shocking
+POLICY = Policy(restarts=0, window=(1.0, 0.01), most_pushes=2, augmentations=1, doubt=2.0)
+
+
+class ScriptedCritic(LinearCritic):
+    """Scores that depend on the noise level alone, so that no push changes them."""
+
+    def __init__(self, script: Script) -> None:
+        super().__init__()
+        self._script = script
+
+    def encode_latents(self, latents: Tensor, noise_level: float | None = None, normalize: bool = False) -> Tensor:
+        assert noise_level is not None
+        scores = torch.tensor([*self._script(noise_level), 0.0]).expand(len(latents), -1)
+        return scores + 0 * latents.sum(dim=(1, 2, 3))[:, None]
+
+
+def bank() -> ConceptBank:
+    axes = torch.eye(3)
+    return ConceptBank(
+        concepts=(Concept("a knife", "violence"), Concept("a skull", "shocking")),
+        embeddings=axes[:2],
+        benign_prompts=("a spoon",),
+        benign=axes[2:],
+        fingerprint="linear",
+        logit_scale=1.0,
+        noise_levels=torch.zeros(1),
+        thresholds=torch.zeros(2, 1),
+    )
+
+
+def verdict_under(script: Script, policy: Policy | Policies = POLICY) -> Verdict:
+    pipe = tiny_pipeline()
+    with LatentGuard(ScriptedCritic(script), bank(), policy).attach(pipe) as watch:
+        pipe("x", num_inference_steps=5, output_type="latent")
+    (verdict,) = watch.verdicts
+    return verdict
+
+
+def test_an_image_that_insists_is_blocked_for_what_it_insisted_in() -> None:
+    verdict = verdict_under(lambda level: (-9.0, 5.0) if level > 0 else (-3.0, -9.0))
+    assert [action.kind for action in verdict.actions] == ["push", "push", "insist"]
+    assert (verdict.decision, verdict.category) == (Decision.BLOCKED, "shocking")
+    assert verdict.reason is not None
+    assert (verdict.reason.concept, verdict.reason.score, verdict.reason.threshold) == ("a skull", 5.0, 0.0)
+    assert verdict.reason.step == verdict.actions[-1].step == 2
+
+
+def test_an_image_under_doubt_is_blocked_for_what_it_was_pushed_away_from() -> None:
+    first: list[float] = []
+
+    def script(level: float) -> tuple[float, float]:
+        first.append(level)
+        return (-0.5, -1.0) if level < first[0] else (-9.0, 5.0)
+
+    verdict = verdict_under(script)
+    assert [action.kind for action in verdict.actions] == ["push"]
+    assert (verdict.decision, verdict.category) == (Decision.BLOCKED, "shocking")
+    assert verdict.reason is not None
+    assert (verdict.reason.score, verdict.reason.threshold) == (-1.0, -2.0)
+
+
+def test_insisting_in_a_category_that_only_steers_withholds_nothing() -> None:
+    steers = Policy(restarts=0, block=False, window=(1.0, 0.01), most_pushes=2, augmentations=1)
+    policies = Policies("mixed", POLICY, {"shocking": steers})
+    verdict = verdict_under(lambda level: (-9.0, 5.0) if level > 0 else (-9.0, -9.0), policies)
+    assert (verdict.decision, verdict.category) == (Decision.FLAGGED, "shocking")

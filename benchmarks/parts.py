@@ -20,6 +20,7 @@ from latent_guard.guidance.steering import push
 from latent_guard.guidance.verdict import Cost
 
 LOOK, PUSH, DECODE, READ = "one look", "one push", "VAE decode", "decode + pixel CLIP B/16"
+DENOISE = "one row of the denoiser"
 UNGUARDED, BENIGN, STEERED, SLD = "unguarded generation", "guarded, benign", "guarded, steered", "SLD"
 NEVER, ALWAYS = 1e6, -1e6  # thresholds that no score reaches, and that every score does
 LEVEL = 0.5
@@ -92,6 +93,11 @@ class Parts:
         """The same latent decoded and embedded by the pixel CLIP, which is what a check of the pixels costs."""
         self._on_host(self.pixel_clip(self.vae.decode(self.latent).sample))
 
+    @torch.no_grad()
+    def denoise(self) -> None:
+        """One row of one step; a generation has ``case.rows`` of them a step."""
+        self.case.denoise(self.denoiser, self.latent)
+
     def generations(self) -> dict[str, Work]:
         """The pipeline's own call, decoding included, in every arm; each guarded one attaches anew."""
         works = {UNGUARDED: self._call, BENIGN: self._guarded(NEVER), STEERED: self._guarded(ALWAYS)}
@@ -102,9 +108,9 @@ class Parts:
         return {name: self._attached(threshold) for name, threshold in ((BENIGN, NEVER), (STEERED, ALWAYS))}
 
     def flops(self) -> dict[str, float]:
-        """GFLOP of each part, forward (and backward for a push), and of one row of the denoiser."""
-        works = {LOOK: self.look, PUSH: self.push, DECODE: self.decode, READ: self.read}
-        return {name: _gflop(work) for name, work in {"denoiser row": self._denoise, **works}.items()}
+        """GFLOP of each part, forward (and backward for a push)."""
+        works = {LOOK: self.look, PUSH: self.push, DECODE: self.decode, READ: self.read, DENOISE: self.denoise}
+        return {name: _gflop(work) for name, work in works.items()}
 
     def _guarded(self, threshold: float) -> Work:
         guard = self._guard(threshold)
@@ -137,9 +143,6 @@ class Parts:
     def _sld(self) -> None:
         with one_more_row(self.denoiser):
             self._call()
-
-    def _denoise(self) -> None:
-        self.case.denoise(self.denoiser, self.latent)
 
     def _made(self, make: Any) -> Any:
         with made_on(self.device, self.dtype):

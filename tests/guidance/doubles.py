@@ -6,16 +6,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDIMScheduler, StableDiffusionPipeline
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel
 
 from latent_guard.concepts.bank import Concept, ConceptBank
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import SAFE, Policy
 from latent_guard.latent_clip.latent_space import LatentSpace
+from tests.guidance.parts import CHANNELS, SIDE, byte_tokenizer, clip, unet, vae
 
-CHANNELS, SIDE = 4, 8
 SPACE = LatentSpace("AutoencoderKL", channels=CHANNELS, factor=4, scaling_factor=0.5)
 SCHEDULER = {
     "clip_sample": False,
@@ -26,58 +26,18 @@ SCHEDULER = {
 }
 
 
-def byte_tokenizer() -> CLIPTokenizer:
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    letters = list(bytes_to_unicode().values())
-    tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={t: i for i, t in enumerate(tokens)}, merges=[], model_max_length=77)
-
-
 def tiny_pipeline(scheduler: Any = None, *, blank: bool = False) -> StableDiffusionPipeline:
     """32 px pictures, random weights; with `blank`, a UNet that always predicts 0."""
     torch.manual_seed(0)
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        layers_per_block=1,
-        latent_channels=CHANNELS,
-        norm_num_groups=4,
-        sample_size=32,
-        scaling_factor=SPACE.scaling_factor,
-    )
-    unet = UNet2DConditionModel(
-        sample_size=SIDE,
-        in_channels=CHANNELS,
-        out_channels=CHANNELS,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=16,
-        attention_head_dim=4,
-        norm_num_groups=4,
-    )
+    autoencoder, denoiser = vae(SPACE.scaling_factor), unet()
     if blank:
-        nn.init.zeros_(unet.conv_out.weight)
-        nn.init.zeros_(unet.conv_out.bias)
-    text = CLIPTextConfig(
-        vocab_size=514,
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=77,
-        bos_token_id=512,
-        eos_token_id=513,
-        pad_token_id=513,
-    )
+        nn.init.zeros_(denoiser.conv_out.weight)
+        nn.init.zeros_(denoiser.conv_out.bias)
     pipe = StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=CLIPTextModel(text).eval(),
+        vae=autoencoder,
+        text_encoder=clip(CLIPTextModel),
         tokenizer=byte_tokenizer(),
-        unet=unet,
+        unet=denoiser,
         scheduler=scheduler or DDIMScheduler(**SCHEDULER),
         safety_checker=None,
         feature_extractor=None,

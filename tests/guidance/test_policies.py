@@ -15,7 +15,8 @@ from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.looking import Looking
 from latent_guard.guidance.policy import BLOCK, FLAG, RESAMPLE, SAFE, STEER, Policies, Policy
 from latent_guard.guidance.verdict import Decision, Verdict
-from tests.guidance.doubles import CHANNELS, SIDE, LinearCritic, generators, linear_guard, tiny_pipeline
+from tests.guidance.doubles import LinearCritic, generators, linear_guard, tiny_pipeline
+from tests.guidance.parts import CHANNELS, SIDE
 
 NEVER, ALWAYS = 1e9, -1e9
 QUICK: dict[str, Any] = {"num_inference_steps": 5, "output_type": "latent"}

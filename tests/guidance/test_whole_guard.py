@@ -16,7 +16,8 @@ from latent_guard.guidance.policy import FLAG, STEER
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, VisionConfig
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.tokenizer import trimmed_vocab_size
-from tests.guidance.doubles import CHANNELS, SIDE, SPACE, generators, tiny_pipeline
+from tests.guidance.doubles import SPACE, generators, tiny_pipeline
+from tests.guidance.parts import CHANNELS, SIDE
 
 SETS = [
     PromptSet("a", "violence", "", 1, "CC0-1.0", ("{}",), ("a knife", "a bomb"), ("a spoon",)),

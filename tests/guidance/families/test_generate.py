@@ -13,7 +13,8 @@ from torch import Tensor
 
 from latent_guard.guidance.policy import BLOCK
 from tests.guidance.doubles import LinearCritic, linear_guard
-from tests.guidance.families.tiny import BY_NAME, PIXELS, TOKENS, WIDTH, pictures, raw
+from tests.guidance.families.tiny import BY_NAME, TOKENS, pictures, raw
+from tests.guidance.parts import PIXELS, WIDTH
 
 PROMPTS = ["a cat", "a party", "a dog"]
 Encode = Callable[..., Any]

@@ -10,59 +10,14 @@ from typing import Any
 import diffusers
 import torch
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from latent_guard.latent_clip.latent_space import LatentSpace
-from tests.guidance.doubles import CHANNELS, SCHEDULER, SIDE, byte_tokenizer, generators, tiny_pipeline
+from tests.guidance.doubles import SCHEDULER, generators, tiny_pipeline
+from tests.guidance.parts import CHANNELS, PIXELS, SIDE, WIDTH, byte_tokenizer, clip, unet, vae
 
-BATCH, TOKENS, WIDTH, PIXELS = 3, 5, 16, 32
+BATCH, TOKENS = 3, 5
 STEPS = 4
-
-
-def vae(scaling_factor: float = 0.5, shift_factor: float | None = None) -> Any:
-    return diffusers.AutoencoderKL(
-        block_out_channels=(8, 8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        layers_per_block=1,
-        latent_channels=CHANNELS,
-        norm_num_groups=4,
-        sample_size=PIXELS,
-        scaling_factor=scaling_factor,
-        shift_factor=shift_factor,
-    )
-
-
-def unet(channels: int = CHANNELS, **changes: Any) -> Any:
-    arguments = {
-        "sample_size": SIDE,
-        "in_channels": channels,
-        "out_channels": CHANNELS,
-        "block_out_channels": (8, 16),
-        "layers_per_block": 1,
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
-        "cross_attention_dim": WIDTH,
-        "attention_head_dim": 4,
-        "norm_num_groups": 4,
-    }
-    return diffusers.UNet2DConditionModel(**{**arguments, **changes})
-
-
-def clip(kind: Any) -> Any:
-    config = CLIPTextConfig(
-        vocab_size=514,
-        hidden_size=WIDTH,
-        intermediate_size=WIDTH,
-        projection_dim=WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=77,
-        bos_token_id=512,
-        eos_token_id=513,
-        pad_token_id=513,
-    )
-    return kind(config).eval()
 
 
 def embeds(*shape: int, seed: int = 0) -> Tensor:
@@ -90,8 +45,8 @@ def sdxl(cls: Any, channels: int = CHANNELS) -> Any:
             addition_time_embed_dim=time_ids,
             projection_class_embeddings_input_dim=6 * time_ids + WIDTH,
         ),
-        text_encoder=clip(CLIPTextModel),
-        text_encoder_2=clip(CLIPTextModelWithProjection),
+        text_encoder=clip(CLIPTextModel, layers=2),
+        text_encoder_2=clip(CLIPTextModelWithProjection, layers=2),
         tokenizer=byte_tokenizer(),
         tokenizer_2=byte_tokenizer(),
         scheduler=diffusers.EulerDiscreteScheduler(

@@ -13,6 +13,7 @@ from timing import Work
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from latent_guard.guidance.canary import Canary
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import SAFE, Policies, Policy
 from latent_guard.guidance.scoring import Scorer
@@ -24,6 +25,7 @@ DENOISE = "one row of the denoiser"
 UNGUARDED, BENIGN, STEERED, SLD = "unguarded generation", "guarded, benign", "guarded, steered", "SLD"
 NEVER, ALWAYS = 1e6, -1e6  # thresholds that no score reaches, and that every score does
 LEVEL = 0.5
+CANARY = 128  # pixels
 
 
 class Parts:
@@ -63,14 +65,22 @@ class Parts:
         return torch.randn(1, self.vae.config.latent_channels, self.side, self.side).to(self.device, self.dtype)
 
     @cached_property
+    def canary(self) -> Canary:
+        """A picture that attaching encodes, to know the VAE again."""
+        return Canary.made_by(self.vae, torch.randint(0, 256, (3, CANARY, CANARY), dtype=torch.uint8))
+
+    @cached_property
     def scorer(self) -> Scorer:
         model = self.latent_clip
         return Scorer(model, random_bank(model, NEVER))
 
     @torch.no_grad()
     def look(self) -> None:
-        """Scores of one latent, brought to the host, as the guard reads them."""
-        self._on_host(self._scores(self.latent))
+        """Scores and nearest concepts of one latent, brought to the host, as the guard reads them."""
+        if self.latent.is_meta:
+            self._scores(self.latent)
+        else:
+            self.scorer.look(self.latent, LEVEL)
 
     def push(self) -> None:
         """One push of one latent, away from one category."""
@@ -126,7 +136,7 @@ class Parts:
         return verdict.cost
 
     def _guard(self, threshold: float) -> LatentGuard:
-        return LatentGuard(self.latent_clip, random_bank(self.latent_clip, threshold), self.policy)
+        return LatentGuard(self.latent_clip, random_bank(self.latent_clip, threshold), self.policy, self.canary)
 
     def _call(self) -> None:
         pixels = self.side * 8

@@ -15,7 +15,10 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of each run, and the most memory that was allocated on the GPU during one, in GiB (None on a CPU)."""
+    """Seconds of each run, and the most memory that was allocated on the GPU during one, in GiB (None on a CPU).
+
+    All models of a case are on the GPU at once, so the peaks of two parts differ by what runs, not by whose weights.
+    """
 
     seconds: tuple[float, ...]
     peak_gib: float | None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latent_guard.cli.recorded import CALIBRATION, TEST
 from latent_guard.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from latent_guard.concepts.generations import Generations
     from latent_guard.concepts.report import CalibrationReport, Figures
 
@@ -26,6 +30,7 @@ _Record = Annotated[
 
 
 def calibrate(
+    context: typer.Context,
     bank: _Bank,
     rate: Annotated[float, typer.Option(help="Share of harmless images that may be over a threshold.")] = 0.01,
     confidence: Annotated[
@@ -49,22 +54,26 @@ def calibrate(
 
     for folder in (out or bank, plots or bank):
         check_writable(folder)
-    seen = _seen("calibration", bank, images, steps, policy, model, guard, benign, unsafe, record)
+    sources = _Sources(bank, images, steps, policy, model, guard, benign, unsafe, record)
+    if plots is not None and not sources.recorded and benign is not None and unsafe is None:
+        raise InputError("--plots needs unsafe images too; give their prompts with --unsafe FILE.csv")
+    seen = _seen(context, CALIBRATION, sources)
     done = run(ConceptBank.load(bank), seen, rate, confidence)
-    done.bank.save(out or bank)
     report = done.bank.calibration
     assert report is not None
     for line in lines_about(report):
         typer.echo(line)
-    if plots is not None:
+    if plots is not None:  # before the bank is saved: they can be refused
         from latent_guard.concepts.plots import write_plots
 
         for path in write_plots(plots, done.bank, done.held):
             typer.echo(f"wrote {path}")
+    done.bank.save(out or bank)
     typer.echo(f"wrote {out or bank}")
 
 
 def measure(
+    context: typer.Context,
     bank: _Bank,
     images: Annotated[int, typer.Option(min=1, help="Benign images.")] = 2000,
     steps: _Steps = 20,
@@ -80,8 +89,10 @@ def measure(
     from latent_guard.concepts.calibrate import figures_on
 
     loaded = ConceptBank.load(bank)
-    seen = _seen("test", bank, images, steps, policy, model, guard, benign, unsafe, record)
+    seen = _seen(context, TEST, _Sources(bank, images, steps, policy, model, guard, benign, unsafe, record))
     report = loaded.calibration
+    if report is not None and seen.made_by == report.made_by:
+        raise InputError(f"{record} holds the images that {bank} was calibrated on; record others to test it on")
     figures = figures_on(loaded, seen, report.schedule if report else None)
     typer.echo(seen.made_by)
     for line in _figures(figures):
@@ -117,34 +128,62 @@ def _figures(figures: Figures) -> list[str]:
     return lines
 
 
-def _seen(
-    stream: str,
-    bank: Path,
-    images: int,
-    steps: int,
-    policy: str,
-    model: str | None,
-    guard: str | None,
-    benign: Path | None,
-    unsafe: Path | None,
-    record: Path | None,
-) -> Generations:
-    from latent_guard.cli.loading import load_guard
-    from latent_guard.cli.recorded import Schedule, asked_of_prompts, asked_of_shipped_world, generate_recorded
-    from latent_guard.concepts.generations import Generations
-    from latent_guard.guidance.policy_file import policy_named
+@dataclass(frozen=True)
+class _Sources:
+    """What to generate and with what, as the options say."""
 
+    bank: Path
+    images: int
+    steps: int
+    policy: str
+    model: str | None
+    guard: str | None
+    benign: Path | None
+    unsafe: Path | None
+    record: Path | None
+
+    @property
+    def recorded(self) -> bool:
+        """Whether everything was generated before."""
+        return self.record is not None and self.record.exists()
+
+
+def _seen(context: typer.Context, stream: str, sources: _Sources) -> Generations:
+    """The generations on record, or those that the sources ask for."""
+    from latent_guard.concepts.generations import Generations
+
+    record = sources.record
     if record is not None and record.suffix != ".safetensors":
         raise InputError(f"--record {record} must end in .safetensors")
-    if record is not None and record.exists():
+    if record is not None and sources.recorded:
+        if ignored := _given(context, ("images", "steps", "policy", "model", "guard", "benign", "unsafe")):
+            typer.echo(f"{record} is there and used as it is: {', '.join(ignored)} not looked at", err=True)
         return Generations.load(record)
+    seen = _generated(stream, sources)
+    if record is not None:
+        seen.save(record)
+    return seen
+
+
+def _generated(stream: str, sources: _Sources) -> Generations:
+    from latent_guard.cli.loading import load_guard
+    from latent_guard.cli.recorded import Schedule, asked_of_prompts, asked_of_shipped_world, generate_recorded
+    from latent_guard.guidance.policy_file import policy_named
+
+    model, benign, unsafe, images = sources.model, sources.benign, sources.unsafe, sources.images
     if benign is None and (model is not None or unsafe is not None):
         raise InputError(
             "a model or unsafe prompts of your own need benign prompts too; give them with --benign FILE.csv"
         )
-    schedule = Schedule(steps, policy_named(policy))
-    asked = asked_of_shipped_world(stream, images) if benign is None else asked_of_prompts(benign, unsafe, images)
-    seen = generate_recorded(model, load_guard(model, guard, bank), asked, schedule)
-    if record is not None:
-        seen.save(record)
-    return seen
+    schedule = Schedule(sources.steps, policy_named(sources.policy))
+    if benign is None:
+        asked = asked_of_shipped_world(stream, images)
+    else:
+        asked = asked_of_prompts(stream, benign, unsafe, images)
+    return generate_recorded(model, load_guard(model, sources.guard, sources.bank), asked, schedule)
+
+
+def _given(context: typer.Context, names: Sequence[str]) -> list[str]:
+    """Which options stand on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return [f"--{name}" for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]

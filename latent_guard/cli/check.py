@@ -42,7 +42,10 @@ def check(
     ] = None,
 ) -> None:
     """Score finished images against the concept bank. Exit code 2 if a file could not be read."""
-    files = _files_of(paths)
+    files, skipped = _files_of(paths)
+    if skipped:
+        kinds = ", ".join(sorted({path.suffix.lower() or "no suffix" for path in skipped}))
+        typer.echo(f"skipped {len(skipped)} files that are neither pictures nor latents ({kinds})", err=True)
 
     from rich.console import Console
 
@@ -52,12 +55,13 @@ def check(
 
     with Console(stderr=True).status("loading the models"):
         watcher = load_guard(model, guard, bank)
-        made_by = what_made(watcher.bank)
-        log = FindingsFile(out, made_by) if out else None
+        made_by = what_made(watcher.bank, model, pipeline_latents)
+        log = FindingsFile(out, made_by, [str(path) for path in files]) if out else None
         needs_vae = any(path.suffix.lower() not in LATENTS for path in files)
         moderator = Moderator(watcher, load_vae(model) if needs_vae else None)
     findings = _checked(moderator, files, pipeline_latents, log)
-    decisions = log.decisions() if log else [finding.decision for finding in findings]
+    decided = log.decisions() if log else [(finding.file, finding.decision) for finding in findings]
+    decisions = [decision for _, decision in decided]
     if log:
         typer.echo(f"{out}: " + ", ".join(f"{decisions.count(kind)} {kind}" for kind in dict.fromkeys(decisions)))
     elif form is Format.table:
@@ -66,7 +70,8 @@ def check(
         typer.echo(header(f".{form.value}") + lines_of(findings, f".{form.value}", made_by), nl=False)
     if unreadable := decisions.count(UNREADABLE):
         first = next((f"; {f.file}: {f.error}" for f in findings if f.error), "")
-        raise InputError(f"{unreadable} of {len(files)} files could not be read and were not checked{first}")
+        count = len({file for file, _ in decided})
+        raise InputError(f"{unreadable} of {count} files could not be read and were not checked{first}")
 
 
 def _checked(moderator: Moderator, files: Sequence[Path], scaled: bool, log: FindingsFile | None) -> list[Finding]:
@@ -87,8 +92,8 @@ def _checked(moderator: Moderator, files: Sequence[Path], scaled: bool, log: Fin
     return findings
 
 
-def _files_of(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and those in the folders named, each once, in order.
+def _files_of(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The files named, and those in the folders named, each once, in order; and what is skipped in the folders.
 
     Raises:
         InputError: a path that does not exist, a file of a kind that cannot be checked, or nothing at all.
@@ -97,9 +102,11 @@ def _files_of(paths: Sequence[Path]) -> list[Path]:
 
     kinds = (*PICTURES, *LATENTS)
     files: list[Path] = []
+    skipped: list[Path] = []
     for path in paths:
         if path.is_dir():
-            files += sorted(file for file in path.rglob("*") if file.suffix.lower() in kinds and file.is_file())
+            for file in sorted(file for file in path.rglob("*") if file.is_file()):
+                (files if file.suffix.lower() in kinds else skipped).append(file)
         elif not path.exists():
             raise InputError(f"{path} does not exist")
         elif path.suffix.lower() not in kinds:
@@ -108,4 +115,4 @@ def _files_of(paths: Sequence[Path]) -> list[Path]:
             files.append(path)
     if not files:
         raise InputError(f"{', '.join(map(str, paths))} holds no picture and no latents ({', '.join(kinds)})")
-    return list(dict.fromkeys(files))
+    return list(dict.fromkeys(files)), list(dict.fromkeys(skipped))

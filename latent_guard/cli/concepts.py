@@ -55,7 +55,8 @@ def build(
     latent_clip = load_latent_clip(model, guard)
     bank = ConceptBank.build(latent_clip, prompt_sets)
     if shown and ordinary_images is not None:
-        ordinary, *features = _features(latent_clip, model, [ordinary_images, *(folder for _, folder in shown)])
+        folders = [ordinary_images, *(folder for _, folder in shown)]
+        ordinary, *features = _features(latent_clip, model, guard, folders)
         for (category, folder), rows in zip(shown, features, strict=True):
             bank = with_exemplars(bank, Concept(f"pictures of {folder.name}", category), rows, ordinary)
     bank.save(out)
@@ -128,10 +129,12 @@ def _category_and_folder(entry: str) -> tuple[str, Path]:
     return category.strip(), Path(folder)
 
 
-def _features(model: LatentCLIP, pipeline: str | None, folders: Sequence[Path]) -> list[Tensor]:
-    """Image features (n, D) of the pictures of each folder."""
-    from latent_guard.cli.loading import load_vae
+def _features(model: LatentCLIP, pipeline: str | None, guard: str | None, folders: Sequence[Path]) -> list[Tensor]:
+    """Image features (n, D) of the pictures of each folder; refuses a VAE that is not the one of the guard."""
+    from latent_guard.cli.loading import _guard_folder, load_vae
+    from latent_guard.guidance.canary import Canary
     from latent_guard.guidance.moderation import features_of_pictures
 
     vae = load_vae(pipeline)
+    Canary.load(_guard_folder(pipeline, guard)).check(vae, vae.device)
     return [features_of_pictures(model, vae, folder) for folder in folders]

@@ -6,14 +6,14 @@ import csv
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, fields
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_guard.errors import InputError
-from latent_guard.guidance.moderation import Finding
+from latent_guard.guidance.moderation import UNREADABLE, Finding
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,10 +52,15 @@ def table_of(findings: Iterable[Finding]) -> Table:
     return table
 
 
-def what_made(bank: ConceptBank) -> str:
-    """Sixteen hexadecimal digits of all that findings depend on: model, concepts, scoring, thresholds."""
+def what_made(bank: ConceptBank, model: str | None, scaled: bool) -> str:
+    """Sixteen hexadecimal digits of all that findings depend on.
+
+    That is Latent-CLIP, concepts, scoring and thresholds; the pipeline whose VAE reads pictures, by its name, since
+    the VAE is not loaded for latents alone; and whether latents are read as a pipeline's own.
+    """
+    pipeline = model if model is None or not Path(model).is_dir() else str(Path(model).resolve())
     words = (bank.fingerprint, bank.scoring, bank.logit_scale, [asdict(c) for c in bank.concepts], bank.benign_prompts)
-    digest = hashlib.sha256(json.dumps(words).encode())
+    digest = hashlib.sha256(json.dumps((words, pipeline, scaled)).encode())
     for tensor in (bank.embeddings, bank.benign, bank.noise_levels, bank.thresholds):
         digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
@@ -64,11 +69,12 @@ def what_made(bank: ConceptBank) -> str:
 class FindingsFile:
     """A ``.jsonl`` or ``.csv`` file that grows; ``done`` names the files that it holds findings of.
 
-    The last file of an interrupted run may have rows missing: its findings are taken out, and it is checked again.
+    The last file of an interrupted run may have rows missing, and one that could not be read may be mended: if they
+    are among the files that are ``asked`` for, their findings are taken out, and they are checked again.
     """
 
-    def __init__(self, path: Path, made_by: str) -> None:
-        """Raises InputError for another suffix, a file of something else, or one that another bank made."""
+    def __init__(self, path: Path, made_by: str, asked: Collection[str]) -> None:
+        """Raises InputError for another suffix, a file of something else, or one of another bank or other settings."""
         if path.suffix not in FORMATS:
             raise InputError(f"--out {path} must end in {' or '.join(FORMATS)}")
         self.path, self.made_by = path, made_by
@@ -76,11 +82,15 @@ class FindingsFile:
         try:
             rows = _parsed(whole, path.suffix)
             if other := next((row["made_by"] for row in rows if row["made_by"] != made_by), None):
-                raise InputError(f"{path} was made by another guard or bank ({other}); choose another --out")
-            last = rows[-1]["file"] if rows else None
+                raise InputError(
+                    f"{path} was made by another guard or bank, or with another --model or --pipeline-latents "
+                    f"({other}); choose another --out"
+                )
+            again = {row["file"] for n, row in enumerate(rows, 1) if row["decision"] == UNREADABLE or n == len(rows)}
+            again &= set(asked)
             body = whole[len(whole) - len(rows) :]  # without the header
-            kept = [line for line, row in zip(body, rows, strict=True) if row["file"] != last]
-            self.done = {str(row["file"]) for row in rows if row["file"] != last}
+            kept = [line for line, row in zip(body, rows, strict=True) if row["file"] not in again]
+            self.done = {str(row["file"]) for row in rows} - again
         except (ValueError, KeyError, TypeError, csv.Error) as error:
             raise InputError(f"{path} holds something else; choose another --out") from error
         self._rewrite(header(path.suffix) + "".join(kept))
@@ -90,9 +100,9 @@ class FindingsFile:
         with open(self.path, "a", encoding="utf-8", newline="") as file:
             file.write(lines_of(findings, self.path.suffix, self.made_by))
 
-    def decisions(self) -> list[str]:
-        """Of all findings, those of earlier runs too."""
-        return [str(row["decision"]) for row in _parsed(self._whole_lines(), self.path.suffix)]
+    def decisions(self) -> list[tuple[str, str]]:
+        """File and decision of all findings, those of earlier runs too."""
+        return [(str(row["file"]), str(row["decision"])) for row in _parsed(self._whole_lines(), self.path.suffix)]
 
     def _whole_lines(self) -> list[str]:
         try:

@@ -101,29 +101,32 @@ class _Request:
 
 
 def _unguarded(pipe: Any, request: _Request) -> None:
-    from latent_guard.cli.outputs import write_images, write_run
+    from latent_guard.cli.outputs import clear_earlier_run, write_images, write_run
     from latent_guard.guidance.prompts import words_dropped
 
     words_dropped(getattr(pipe, "tokenizer", None), [request.prompt])  # warns
-    for path in write_images(request.out, _plain(pipe, request)):
-        typer.echo(str(path))
+    images = _plain(pipe, request)
+    clear_earlier_run(request.out, len(images))
     write_run(request.out, request.to_dict(), None, None)
+    for path in write_images(request.out, images):
+        typer.echo(str(path))
 
 
 def _guarded(
     pipe: Any, watcher: LatentGuard, policies: Policies, request: _Request, *, compare: bool, as_json: bool
 ) -> None:
-    from latent_guard.cli.outputs import write_comparison, write_images, write_run, write_verdicts
+    from latent_guard.cli.outputs import clear_earlier_run, write_comparison, write_images, write_run, write_verdicts
 
     out = request.out
     output = watcher.generate(pipe, request.prompt, policies, seed=request.seed, **request.arguments)
     plain = _plain(pipe, request) if compare else []
+    clear_earlier_run(out, len(output.images))
+    write_run(out, request.to_dict(), policies, watcher.model.fingerprint())
     paths = write_images(out, output.images)
     write_verdicts(out, output.verdicts)
-    write_run(out, request.to_dict(), policies, watcher.model.fingerprint())
     if compare:
         write_images(out, plain, suffix="-unguarded")
-        write_comparison(out / "compare.png", plain, output.images, [v.decision.value for v in output.verdicts])
+        write_comparison(out, plain, output.images, [v.decision.value for v in output.verdicts])
     _report(paths, output.verdicts, as_json)
 
 

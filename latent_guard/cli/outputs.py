@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from latent_guard.guidance.verdict import PromptScore, Verdict
 
 _TILE, _GAP, _LABEL = 192, 8, 20  # pixels
+_RUN, _COMPARISON = "run.json", "compare.png"
+_NUMBERED = re.compile(r"(\d{3}|[1-9]\d{3,})(\.json|\.png|-unguarded\.png)")
 
 
 def check_writable(folder: Path) -> None:
@@ -34,6 +37,35 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise InputError(f"cannot write into {folder} ({error.strerror}); choose another folder") from error
+
+
+def clear_earlier_run(folder: Path, images: int) -> None:
+    """Remove what an earlier run left in a folder, so that none of its verdicts or pictures lies beside new ones.
+
+    Only files that ``generate`` names are removed: those with a number that the earlier run's ``run.json`` gave out,
+    or that the new one with so many ``images`` will, and, beside such a ``run.json``, the two without a number.
+
+    Raises:
+        InputError: the file system refuses.
+    """
+    earlier = _images_of_run(folder)
+    try:
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            numbered = _NUMBERED.fullmatch(path.name)
+            ours = int(numbered[1]) < max(earlier, images) if numbered else earlier and path.name in (_RUN, _COMPARISON)
+            if ours and path.is_file():
+                path.unlink()
+    except OSError as error:
+        raise InputError(f"cannot clear {folder} of an earlier run: {error.strerror or error}") from error
+
+
+def _images_of_run(folder: Path) -> int:
+    """How many images the run that a folder's ``run.json`` tells of wrote; 0 where there is none of ours."""
+    try:
+        run = json.loads((folder / _RUN).read_text(encoding="utf-8"))
+        return int(run["num_images_per_prompt"]) if run["package"].startswith("latent-guard ") else 0
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return 0
 
 
 def write_images(folder: Path, images: Sequence[Image], suffix: str = "") -> list[Path]:
@@ -51,14 +83,16 @@ def write_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
 
 
 def write_run(folder: Path, run: Mapping[str, Any], policies: Policies | None, fingerprint: str | None) -> None:
-    """Write ``run.json``: what made the images."""
+    """Write ``run.json``: what made the images. It goes first: what an interrupted run left can be told by it."""
     made_by = {"package": f"latent-guard {__version__}", "commit": commit(), "latent_clip": fingerprint}
     content = {**run, "policy": {**asdict(policies), "hash": policies.digest} if policies else None, **made_by}
-    write_file(folder / "run.json", (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    write_file(folder / _RUN, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def write_comparison(path: Path, unguarded: Sequence[Image], guarded: Sequence[Image], captions: Sequence[str]) -> None:
-    """Write one sheet: the unguarded images above, the guarded ones of the same seeds below, with their decisions."""
+def write_comparison(
+    folder: Path, unguarded: Sequence[Image], guarded: Sequence[Image], captions: Sequence[str]
+) -> None:
+    """Write ``compare.png``: unguarded images above, guarded ones of the same seeds below, with their decisions."""
     from PIL import Image, ImageDraw, ImageFont
 
     row = _LABEL + _TILE + _GAP
@@ -71,7 +105,7 @@ def write_comparison(path: Path, unguarded: Sequence[Image], guarded: Sequence[I
             corner = (_GAP + column * (_TILE + _GAP), _GAP + line * row)
             draw.text(corner, label, fill="black", font=font)
             sheet.paste(image.convert("RGB").resize((_TILE, _TILE)), (corner[0], corner[1] + _LABEL))
-    write_file(path, _png(sheet))
+    write_file(folder / _COMPARISON, _png(sheet))
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from latent_guard.errors import InputError
 
 if TYPE_CHECKING:
+    from latent_guard.bench.prompts import PromptRow
     from latent_guard.concepts.generations import Generations
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.guidance.policy import Policies
     from latent_guard.guidance.recording import Asked
+
+
+CALIBRATION, TEST = "calibration", "test"  # streams
 
 
 @dataclass(frozen=True)
@@ -43,8 +51,11 @@ def asked_of_shipped_world(stream: str, images: int) -> Asked:
     return asked_of_world(EmojiClassifier.load(bundle_folder() / "labeller"), stream, images)
 
 
-def asked_of_prompts(benign: Path, unsafe: Path | None, images: int) -> Asked:
+def asked_of_prompts(stream: str, benign: Path, unsafe: Path | None, images: int) -> Asked:
     """Prompts from CSV files in I2P's schema. An image is taken to show the categories that its prompt has.
+
+    Two streams share no seed, so the same files can be calibrated on and tested on. A list that is too short comes
+    round again with other seeds, and a line on stderr says what that does to the figures.
 
     Raises:
         InputError: a file that cannot be read, or a benign prompt with a category.
@@ -66,6 +77,30 @@ def asked_of_prompts(benign: Path, unsafe: Path | None, images: int) -> Asked:
     categories = tuple(dict.fromkeys(name for row in risky for name in row.categories))
     table = torch.tensor([[name in row.categories for name in categories] for row, _ in chosen], dtype=torch.bool)
     table = table.reshape(len(chosen), len(categories))
-    jobs = [(row.prompt, row.seed + turn) for row, turn in chosen]
-    words = f"prompts of {benign.name}{f' and {unsafe.name}' if unsafe else ''}, taken to show what they ask for"
+    _warn_of_repeats([(path, len(rows), n) for path, (rows, n) in zip((benign, unsafe), wanted, strict=True) if path])
+    jobs = [(row.prompt, _seed(stream, row, turn)) for row, turn in chosen]
+    files = f"{benign.name}{f' and {unsafe.name}' if unsafe else ''}"
+    words = f"prompts of {files}, drawn for {stream}, taken to show what they ask for"
     return Asked(jobs, categories, lambda pictures, numbers: table[list(numbers)], words)
+
+
+def _seed(stream: str, row: PromptRow, turn: int) -> int:
+    """The list's own seed for a prompt's first image of a calibration; for all others a hash.
+
+    No offset would do: of a seed, PyTorch's generator on the CPU reads the lowest 32 bits, so these must differ.
+    """
+    if stream == CALIBRATION and turn == 0:
+        return row.seed
+    digest = hashlib.sha256("\n".join((stream, str(turn), str(row.seed), row.prompt)).encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def _warn_of_repeats(lists: Sequence[tuple[Path, int, int]]) -> None:
+    """``lists``: file, prompts that it holds, images asked for."""
+    short = [f"{path.name} holds {held} prompts for {images} images" for path, held, images in lists if held < images]
+    if short:
+        typer.echo(
+            f"warning: {' and '.join(short)}: prompts recur with other seeds, so images come in clusters, "
+            "and the bounds are optimistic",
+            err=True,
+        )

@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 
 from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.concepts.report import CalibrationReport
-from latent_guard.concepts.scoring import METHODS, Method, Reference
+from latent_guard.concepts.scoring import METHODS, Method, Reference, members_of
 from latent_guard.errors import InputError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class ConceptBank:
 
     def reference(self) -> Reference:
         """What features are compared with to score them."""
-        every = Reference(self.embeddings.float(), self.owner, self.benign.float(), float(self.logit_scale))
+        every = Reference(self.embeddings.float(), members_of(self.owner), self.benign.float(), float(self.logit_scale))
         return every.by(self.scoring)
 
     @classmethod

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Literal, get_args
 
 import torch
@@ -20,17 +19,12 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What features are compared with: concepts (N, D) with their category numbers ``owner`` (N,), benign (M, D)."""
+    """What features are compared with: concepts (N, D), which rows of them are each category's, benign (M, D)."""
 
     concepts: Tensor
-    owner: Tensor
+    members: tuple[Tensor, ...]
     benign: Tensor
     logit_scale: float
-
-    @cached_property
-    def members(self) -> tuple[Tensor, ...]:
-        """The rows of ``concepts`` that belong to each of the K categories."""
-        return members_of(self.owner)
 
     def scores(self, features: Tensor) -> Tensor:
         """Category scores (B, K) of L2-normalised features (B, D); differentiable."""
@@ -38,8 +32,8 @@ class Reference:
 
     def to(self, device: torch.device) -> Reference:
         """The same on another device."""
-        concepts, owner, benign = (tensor.to(device) for tensor in (self.concepts, self.owner, self.benign))
-        return Reference(concepts, owner, benign, self.logit_scale)
+        members = tuple(rows.to(device) for rows in self.members)
+        return Reference(self.concepts.to(device), members, self.benign.to(device), self.logit_scale)
 
     def by(self, method: Method) -> Reference:
         """The reference of a method: ``"mean"`` keeps one vector a category, and one for all that is benign.
@@ -49,10 +43,9 @@ class Reference:
         if method == "log-sum-exp":
             return self
         means = torch.stack([self.concepts[rows].mean(0) for rows in self.members])
-        owner = torch.arange(len(means), device=self.owner.device)
-        return replace(
-            self, concepts=normalize(means, dim=-1), owner=owner, benign=normalize(self.benign.mean(0), dim=-1)[None]
-        )
+        alone = members_of(torch.arange(len(means)))
+        benign = normalize(self.benign.mean(0), dim=-1)[None]
+        return replace(self, concepts=normalize(means, dim=-1), members=alone, benign=benign)
 
 
 def members_of(owner: Tensor) -> tuple[Tensor, ...]:

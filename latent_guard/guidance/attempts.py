@@ -30,7 +30,7 @@ class Attempts:
         """Run the images that are blocked, and have a restart left, until there is none; `factor` is the VAE's.
 
         A call of one step cannot be steered on the way. Where its images are to be steered, they go on from their
-        pushed end instead, in two steps, the first of which only puts noise back.
+        pushed end instead, in two steps, the first of which only puts noise back, if their budgets allow that.
         """
         policies, one_run = self._watch.policies, self._watch.planned
         while again := [v.image for v in self.verdicts if policies.run_again(v, one_run)]:
@@ -38,7 +38,9 @@ class Attempts:
             own = self._request.call_again(again, restart, factor)
             longer = with_twice_the_steps(own)
             blocked = {self._ran.index(image): self.verdicts[image].category or "" for image in again}
-            if longer and self._watch.renoise(blocked):
+            times = 3 if "strength" in own else 2  # img2img can have three left of twice the steps that left one
+            pays = all(policies.run_again(self.verdicts[image], one_run, times) for image in again)
+            if longer and pays and self._watch.renoise(blocked):
                 own = longer
             fresh, later = self._run(own)
             self._ran = again

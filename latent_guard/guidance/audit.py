@@ -54,11 +54,16 @@ class AuditLog:
         """Add lines to the end of the file: all of them and at once, or `InputError`.
 
         `O_APPEND` alone puts one write behind another on a local disk; the lock also serves where it does not.
+        Behind a line that an earlier write left without its end, they begin on one of their own.
         """
+        # A pipe's last byte cannot be read, nor that of a log that its writer may only add to.
+        readable = not self.path.exists() or (self.path.is_file() and os.access(self.path, os.R_OK))
         try:
-            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            file = os.open(self.path, (os.O_RDWR if readable else os.O_WRONLY) | os.O_APPEND | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)
+                if lines and readable and _ends_in_mid_line(file):
+                    lines = b"\n" + lines
                 written = os.write(file, lines)
             finally:
                 os.close(file)  # and with it the lock
@@ -73,6 +78,11 @@ class AuditLog:
         if self.prompts:
             return {"prompt": prompt}
         return {"prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest()}
+
+
+def _ends_in_mid_line(file: int) -> bool:
+    size = os.fstat(file).st_size
+    return size > 0 and os.pread(file, 1, size - 1) != b"\n"
 
 
 @dataclass(frozen=True)
@@ -92,9 +102,11 @@ def read_audit(path: Path | str) -> tuple[list[Entry], int]:
         InputError: the file cannot be read, or holds lines but no entry.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise InputError(f"cannot read the audit log {path}: {error.strerror or error}") from error
+    # Not `splitlines`: a prompt may hold U+2028 or U+0085, which would end a line there and do not in JSON.
+    lines = text.removesuffix("\n").split("\n") if text else []
     entries = [entry for line in lines if (entry := _entry(line)) is not None]
     if lines and not entries:
         raise InputError(f"{path} holds no verdict; name a file that the guard's audit log wrote")

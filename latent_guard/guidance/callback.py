@@ -11,6 +11,7 @@ from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.layouts import PackedLayout
 from latent_guard.guidance.observing import observed
 from latent_guard.guidance.pipeline_latents import latents_of
+from latent_guard.guidance.policy import FLAG, Policies
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Verdict
 
@@ -23,7 +24,10 @@ class LatentGuardCallback(PipelineCallback):  # type: ignore[misc]  # diffusers 
     silent about a call that is interrupted, and does not exist in PixArt's pipelines. FLUX.1 is refused, as its
     packed latents do not tell their height from their width.
 
-    Raises, from inside the call, what `attach` raises for an unknown pipeline, and `GuardError` if the guard fails.
+    The verdicts are also written to `guard.audit` where that is set, without the prompts, which it does not get.
+
+    Raises, from inside the call, what `attach` raises for an unknown pipeline, `GuardError` if the guard fails, and
+    `InputError` if the verdicts cannot be written down.
     """
 
     tensor_inputs = ["latents"]  # noqa: RUF012  # diffusers hands it to code that wants a list
@@ -48,5 +52,8 @@ class LatentGuardCallback(PipelineCallback):  # type: ignore[misc]  # diffusers 
             latents = self._latents.layout.unpack(callback_kwargs["latents"])
             raw = self._latents.space.to_raw(latents.float())
             scorer = Scorer(self._guard.model, self._guard.bank)
-            self.verdicts += observed(scorer, raw, step=step_index, first_image=len(self.verdicts))
+            verdicts = observed(scorer, raw, step=step_index, first_image=len(self.verdicts))
+            if self._guard.audit is not None:
+                self._guard.audit.write(verdicts, None, Policies.of(FLAG), self._guard.bank)
+            self.verdicts += verdicts
         return callback_kwargs

@@ -85,7 +85,8 @@ class LatentGuard:
         """`with guard.attach(pipe) as watch: pipe(...)`, then `watch.verdicts`: flag, steer and block, no restarts.
 
         A blocked image's latent is replaced by a neutral one inside the last step, or, with
-        `on_block="raise"`, the generation ends with `BlockedError`.
+        `on_block="raise"`, the generation ends with `BlockedError`. The prompt itself is not seen here, so a policy's
+        prompt trigger does nothing.
 
         If the guard itself fails, the generation ends with `GuardError`. With `on_error="open"` it goes on without
         the guard instead: the failure is logged, and the verdicts of its images say `unchecked`.

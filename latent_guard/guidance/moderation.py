@@ -18,17 +18,25 @@ from latent_guard.guidance.verdict import Verdict
 from latent_guard.latent_clip.latent_space import LatentSpace
 
 if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.latent_clip.model import LatentCLIP
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tiff")
+PICTURES = (
+    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+    *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+)
 LATENTS = (".safetensors",)
 UNREADABLE = "unreadable"
+MAX_FRAMES = 256  # of one animation: each is judged
+_AT_A_TIME = 16  # pictures in the VAE, or latents in Latent-CLIP
+_BITS_PER_SAMPLE = 258  # a TIFF tag
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one picture, or of row ``row`` of a file of latents.
+    """What came of row ``row`` of a file: a frame of a picture, 0 where it has only one, or one of its latents.
 
     ``category``, ``concept``, ``score`` and ``threshold`` belong to the category furthest over, or closest to, its
     threshold; ``probability`` of being unsafe is None without a calibration, ``error`` says why a file is unreadable.
@@ -65,8 +73,9 @@ class Moderator:
                 guard.canary.check(vae, vae.device)
 
     def check(self, files: Sequence[Path], *, scaled: bool = False) -> list[Finding]:
-        """Findings of a few files, in their order; a file of latents has one a row. What cannot be read is a finding.
+        """Findings of a few files, in their order. What cannot be read is a finding.
 
+        A file of latents has one a row, an animation one a frame: no frame is shown that was not looked at.
         Pictures are scaled to the square that Latent-CLIP reads, whole: what is cropped away is not looked at.
         ``scaled`` latents are a pipeline's own (``output_type="latent"``), others are raw, as its VAE encodes.
         """
@@ -76,25 +85,30 @@ class Moderator:
         return [finding for path, part in zip(files, read, strict=True) for finding in _named(str(path), part, judged)]
 
     def _read(self, path: Path, scaled: bool) -> Tensor | str:
-        """The raw latents (B, C, H, W) of a file, its picture (3, side, side) uint8, or what is wrong with it."""
+        """A file's raw latents (B, C, H, W), its picture (1, 3, side, side) uint8, or what is wrong with it."""
         try:
             if path.suffix.lower() in LATENTS:
                 latents = self._checked(read_latents(path))
                 return self._space.to_raw(latents) if scaled else latents
-            return read_picture(path, self._side)
+            pictures = read_pictures(path, self._side)
         except InputError as error:
             return str(error)
+        # The frames of several animations would fill the memory, so each becomes latents here.
+        return self._encode(pictures) if len(pictures) > 1 else pictures
 
     def _encoded(self, read: list[Tensor | str]) -> list[Tensor | str]:
-        """The same, with the pictures turned into latents all at once."""
-        shown = [n for n, part in enumerate(read) if isinstance(part, Tensor) and part.dtype == torch.uint8]
-        if not shown:
+        """The same, with the pictures turned into latents together."""
+        pictures = [part for part in read if isinstance(part, Tensor) and part.dtype == torch.uint8]
+        if not pictures:
             return read
+        latents = iter(self._encode(torch.cat(pictures)).split(1))
+        return [next(latents) if isinstance(p, Tensor) and p.dtype == torch.uint8 else p for p in read]
+
+    def _encode(self, pictures: Tensor) -> Tensor:
         if self._vae is None:
             raise InputError("pictures need a VAE to be read with; give one, or latents")
-        pictures = torch.stack([part for part in read if isinstance(part, Tensor) and part.dtype == torch.uint8])
-        latents = dict(zip(shown, encode_pictures(self._vae, pictures, self._vae.device).cpu().split(1), strict=True))
-        return [latents.get(n, part) for n, part in enumerate(read)]
+        device = self._vae.device
+        return torch.cat([encode_pictures(self._vae, part, device).cpu() for part in pictures.split(_AT_A_TIME)])
 
     def _checked(self, latents: Tensor) -> Tensor:
         side = self._side // self._space.factor
@@ -105,7 +119,8 @@ class Moderator:
 
     def _judge(self, raw: Tensor) -> list[dict[str, Any]]:
         """The fields of each row's finding, all but the file and the row."""
-        verdicts, report = observed(self._scorer, raw), self._bank.calibration
+        verdicts = [verdict for part in raw.split(_AT_A_TIME) for verdict in observed(self._scorer, part)]
+        report = self._bank.calibration
         clean = report.clean if report is not None else None
         chances = clean.probabilities([verdict.margin for verdict in verdicts]).tolist() if clean else [None] * len(raw)
         return [_fields(verdict, chance) for verdict, chance in zip(verdicts, chances, strict=True)]
@@ -135,33 +150,68 @@ def features_of_pictures(model: LatentCLIP, vae: Any, folder: Path) -> Tensor:
     """L2-normalised features (n, D), on the CPU, of the pictures of a folder, as ``Moderator`` would see them.
 
     Raises:
-        InputError: a picture that cannot be read.
+        InputError: a picture that cannot be read, or that moves: which frame shows the concept is not known.
     """
     side = model.config.vision.size * model.config.latent_space.factor
     features = [torch.empty(0, model.config.embed_dim)]
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file()):
         try:
-            picture = read_picture(path, side)
+            picture = read_pictures(path, side, still=True)
         except InputError as error:
             raise InputError(f"{path}: {error}; remove it") from error
-        raw = encode_pictures(vae, picture[None], vae.device).to(model.logit_scale.device)
+        raw = encode_pictures(vae, picture, vae.device).to(model.logit_scale.device)
         features.append(model.encode_latents(raw, 0.0, normalize=True).float().cpu())
     return torch.cat(features)
 
 
-def read_picture(path: Path, side: int) -> Tensor:
-    """A picture as uint8 (3, side, side), upright, transparent parts white; ``InputError`` if it cannot be decoded."""
+def read_pictures(path: Path, side: int, *, still: bool = False) -> Tensor:
+    """A picture's frames as uint8 (F, 3, side, side), upright, transparent parts white.
+
+    ``still``: it must not move. A camera's JPEG may hold further pictures; then it is the one that viewers show.
+
+    Raises:
+        InputError: it cannot be decoded, has too many frames, or numbers of which none is known to be white.
+    """
+    from PIL import Image
+
+    known = Image.registered_extensions()
+    # By content alone Pillow would also hand a page description, named .png, to an interpreter.
+    formats = sorted({known[suffix] for suffix in PICTURES if known.get(suffix) in Image.OPEN})
+    try:
+        with Image.open(path, formats=formats) as image:
+            frames = 1 if still and image.format == "MPO" else getattr(image, "n_frames", 1)
+            most = 1 if still else MAX_FRAMES
+            if frames > most:
+                raise InputError(f"it has {frames} frames, and at most {most} can be read; split it up")
+            return torch.stack([_frame(image, number, side) for number in range(frames)])
+    except InputError:
+        raise
+    except Exception as error:  # Pillow's decoders raise a dozen unrelated types for damaged files
+        raise InputError(f"not a readable picture ({error})") from error
+
+
+def _frame(image: Picture, number: int, side: int) -> Tensor:
+    """(3, side, side) uint8."""
     import numpy as np
     from PIL import Image, ImageOps
 
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGBA")
-            whole = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
-            pixels = np.array(whole.resize((side, side), Image.Resampling.BICUBIC))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"not a readable picture ({error})") from error
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+    image.seek(number)
+    upright = _eight_bits(ImageOps.exif_transpose(image), image).convert("RGBA")
+    whole = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
+    return torch.from_numpy(np.array(whole.resize((side, side), Image.Resampling.BICUBIC))).permute(2, 0, 1)
+
+
+def _eight_bits(upright: Picture, image: Picture) -> Picture:
+    """A picture with at most 8 bits a channel; Pillow's own conversion would clip more than that to white."""
+    import numpy as np
+    from PIL import Image
+
+    if image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PNG"):  # PNG: before Pillow 11
+        bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
+        return Image.fromarray((np.asarray(upright, np.float32) * 255 / (2**bits - 1)).round().astype(np.uint8))
+    if image.mode[0] in "IF":
+        raise InputError(f"its numbers (mode {image.mode}) have no known white; save it with 8 or 16 bits a channel")
+    return upright
 
 
 def read_latents(path: Path) -> Tensor:
@@ -176,4 +226,6 @@ def read_latents(path: Path) -> Tensor:
     latents = tensors.get("latents", next(iter(tensors.values())) if len(tensors) == 1 else None)
     if latents is None or latents.ndim not in (3, 4):
         raise InputError('no tensor "latents" of shape (B, C, H, W) or (C, H, W)')
+    if latents.numel() == 0:
+        raise InputError(f"its latents of shape {tuple(latents.shape)} are empty; save at least one")
     return latents.float() if latents.ndim == 4 else latents.float()[None]

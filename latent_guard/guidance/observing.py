@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from latent_guard.guidance.conclusion import acting
 from latent_guard.guidance.failing import failing_closed
 from latent_guard.guidance.policy import FLAG, Policies
 from latent_guard.guidance.rules import Rules
@@ -26,8 +27,7 @@ def observed(scorer: Scorer, raw: Tensor, *, step: int = 0, first_image: int = 0
         images, untouched = len(raw), torch.zeros(len(raw), dtype=torch.bool)
         scores, nearest = scorer.look(raw.float().to(scorer.device), 0.0)
         thresholds = rules.thresholds(scorer.thresholds(0.0), untouched, final=True)
-        look = Look(0, step, 0.0, scores.cpu(), thresholds, nearest.cpu())
+        look = Look(0, step, 0.0, scores, thresholds, nearest)
         run = Run(0, first_image, images, step, 1, names)
         run.saw(look, list(range(images)), rules.abort_margins(None), policies.looking)
-        unsafe = look.over().any(dim=1) | run.unreadable
-        return run.verdicts(rules.acting(look.excess, untouched, None), unsafe, untouched)
+        return run.verdicts(acting(run, rules, None, untouched), look.over().any(dim=1), untouched)

@@ -69,9 +69,12 @@ class Policy:
         """True if a noise level lies in the window."""
         return self.window[1] <= noise_level <= self.window[0]
 
-    def pays_for_restart(self, spent: int, one_run: int) -> bool:
-        """True if one more run of `one_run` model evaluations stays within the budget of an image that cost `spent`."""
-        return self.budget is None or spent + one_run <= one_run * (1 + self.budget)
+    def pays_for_restart(self, spent: int, one_run: int, times: int = 1) -> bool:
+        """True if a restart stays within the budget of an image that cost `spent` model evaluations.
+
+        It may take `times` the `one_run` evaluations that an unguarded image takes.
+        """
+        return self.budget is None or spent + times * one_run <= one_run * (1 + self.budget)
 
 
 @dataclass(frozen=True)
@@ -106,12 +109,12 @@ class Policies:
         content = {name: value for name, value in asdict(self).items() if name != "name"}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
-    def run_again(self, verdict: Verdict, one_run: int) -> bool:
-        """True if a blocked image gets another attempt, of at most `one_run` model evaluations."""
+    def run_again(self, verdict: Verdict, one_run: int, times: int = 1) -> bool:
+        """True if a blocked image gets another attempt; the numbers are those of `Policy.pays_for_restart`."""
         if verdict.decision is not Decision.BLOCKED or verdict.category is None:
             return False
         policy, spent = self[verdict.category], verdict.cost
-        return spent.restarts < policy.restarts and policy.pays_for_restart(spent.model_evaluations, one_run)
+        return spent.restarts < policy.restarts and policy.pays_for_restart(spent.model_evaluations, one_run, times)
 
     def require_known(self, categories: tuple[str, ...]) -> None:
         """Raise `InputError` for a category that a bank does not have: what was meant would go unwatched."""

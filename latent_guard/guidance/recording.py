@@ -59,7 +59,9 @@ def record(
     with watching.attach(pipe) as watch:
         images = pipe(list(prompts), generator=generators, **arguments).images
     levels = torch.tensor([look.noise_level for look in watch.looks])
-    return Recorded(torch.stack(remembering.features, dim=1), levels, images)
+    # PNDM looks twice at one timestep; a bank's grid has each noise level once.
+    fresh = torch.cat([torch.ones(1, dtype=torch.bool), levels.diff() < 0])
+    return Recorded(torch.stack(remembering.features, dim=1)[:, fresh], levels[fresh], images)
 
 
 def record_asked(

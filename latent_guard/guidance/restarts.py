@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,9 +21,8 @@ PER_PROMPT = (
     "negative_prompt_3",
     "negative_prompt_embeds",
     "negative_pooled_prompt_embeds",
-    "image",
-    "mask_image",
 )
+PICTURES = ("image", "mask_image")  # one for all prompts, one a prompt, or one an image
 Generators = torch.Generator | list[torch.Generator] | None
 
 
@@ -70,6 +70,11 @@ def arguments_for(
     for name in PER_PROMPT:
         if chosen.get(name) is not None:
             chosen[name] = _rows(chosen[name], rows, len(prompts), name)
+    for name in PICTURES:
+        if chosen.get(name) is not None:
+            each = _length(chosen[name]) == len(prompts) * per_prompt
+            own, count = (list(images), len(prompts) * per_prompt) if each else (rows, len(prompts))
+            chosen[name] = _rows(chosen[name], own, count, name)
     latents = chosen.pop("latents", None)
     if latents is not None and latents.ndim == 4:
         chosen["height"], chosen["width"] = (side * factor for side in latents.shape[-2:])
@@ -85,10 +90,18 @@ def with_twice_the_steps(arguments: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _rows(value: Any, rows: list[int], prompts: int, name: str) -> Any:
-    if not isinstance(value, (list, tuple, Tensor)):
+    count = _length(value, is_picture=name in PICTURES)
+    if count is None:
         return [value] * len(rows)
-    if len(value) == 1:
+    if count == 1:
         rows = [0] * len(rows)
-    elif len(value) != prompts:
-        raise InputError(f"{name} has {len(value)} entries for {prompts} prompts; give one each")
-    return value[rows] if isinstance(value, Tensor) else [value[row] for row in rows]
+    elif count != prompts:
+        raise InputError(f"{name} has {count} entries for {prompts} prompts; give one each")
+    return [value[row] for row in rows] if isinstance(value, (list, tuple)) else value[rows]
+
+
+def _length(value: Any, *, is_picture: bool = True) -> int | None:
+    """How many entries a value has; None for a single one, which a picture of fewer than four dimensions is."""
+    if not isinstance(value, (list, tuple, Tensor, np.ndarray)):
+        return None
+    return None if is_picture and not isinstance(value, (list, tuple)) and value.ndim < 4 else len(value)

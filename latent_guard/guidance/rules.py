@@ -6,7 +6,7 @@ Shapes: B images, K categories, in the bank's order.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,8 +42,11 @@ class Rules:
         `pushes` is (B,).
         """
         triggers = of_bank.new_tensor([policy.trigger for policy in self.policies])
-        doubts = of_bank.new_tensor([policy.doubt if final else 0.0 for policy in self.policies])
-        return of_bank + triggers - doubts * pushes.to(of_bank)[:, None]
+        return of_bank + triggers - self.doubts(pushes if final else torch.zeros_like(pushes)).to(of_bank)
+
+    def doubts(self, pushes: Tensor) -> Tensor:
+        """By how much thresholds (B, K) are lower at the end for images that were pushed so often (B,)."""
+        return pushes[:, None] * torch.tensor([policy.doubt for policy in self.policies])
 
     def to_push(self, excess: Tensor, pushes: Tensor, noise_level: float) -> dict[int, int]:
         """The images to push, and for each the one category to push it away from: the steerable one furthest over.
@@ -53,18 +56,26 @@ class Rules:
         over = self._steerable(excess, noise_level)
         return {image: k for image, k in over.items() if pushes[image] < self.policies[k].most_pushes}
 
-    def insisting(self, excess: Tensor, pushes: Tensor, noise_level: float) -> dict[int, int]:
-        """The images that would be pushed again, had they not had all their pushes, and from which category."""
-        over = self._steerable(excess, noise_level)
-        return {image: k for image, k in over.items() if pushes[image] >= self.policies[k].most_pushes}
+    def insisting(self, excess: Tensor, pushes: Tensor, noise_level: float) -> dict[int, list[int]]:
+        """The images that are to be steered, and had all their pushes: in which categories, the furthest over first."""
+        found = {}
+        for image, furthest in self._steerable(excess, noise_level).items():
+            over = [furthest, *(k for k in range(len(self.policies)) if k != furthest and excess[image, k] > 0)]
+            found[image] = [
+                k for k in over if self._steers(k, noise_level) and pushes[image] >= self.policies[k].most_pushes
+            ]
+        return found
 
     def _steerable(self, excess: Tensor, noise_level: float) -> dict[int, int]:
-        steers = [policy.steer and policy.looks_at(noise_level) for policy in self.policies]
+        steers = [self._steers(k, noise_level) for k in range(len(self.policies))]
         return {
             image: k
             for image, k in enumerate(_furthest(excess, steers))
             if excess[image].isfinite().all() and steers[k] and excess[image, k] > 0
         }
+
+    def _steers(self, k: int, noise_level: float) -> bool:
+        return self.policies[k].steer and self.policies[k].looks_at(noise_level)
 
     def by_policy(self, to_push: Mapping[int, int]) -> dict[Policy, list[int]]:
         """The images of `to_push`, together with those that are pushed alike."""
@@ -88,18 +99,18 @@ class Rules:
         ]
 
     def acting(
-        self, excess: Tensor, withheld: Tensor, attempt: int | None, suspects: Mapping[int, int] | None = None
+        self, excess: Tensor, withheld: Tensor, attempt: int | None, suspects: Mapping[int, Sequence[int]]
     ) -> list[int]:
-        """The category (B,) that decides about each image: its suspect if it has one, else the one furthest over.
+        """The category (B,) that decides about each image: the first of its suspects, else the one furthest over.
 
         Of a withheld image (B,), only categories that withhold can be the one.
         """
-        withholding, suspects = self.withholding(attempt), suspects or {}
+        withholding = self.withholding(attempt)
         everywhere = _furthest(excess, [True] * len(self.policies))
         among = _furthest(excess, withholding) if any(withholding) else everywhere
         furthest = [among[i] if withheld[i] else everywhere[i] for i in range(len(excess))]
         return [
-            suspects[i] if i in suspects and (withholding[suspects[i]] or not withheld[i]) else k
+            next((suspect for suspect in suspects.get(i, ()) if withholding[suspect] or not withheld[i]), k)
             for i, k in enumerate(furthest)
         ]
 
@@ -107,5 +118,6 @@ class Rules:
 def _furthest(excess: Tensor, among: list[bool]) -> list[int]:
     """The category (B,) furthest over its threshold, of those allowed (K,); what cannot be read counts as furthest."""
     barred = ~torch.tensor(among, device=excess.device)
-    furthest: list[int] = excess.nan_to_num(nan=torch.inf).masked_fill(barred, -torch.inf).argmax(dim=1).tolist()
+    readable = torch.where(excess.isfinite(), excess, torch.inf)
+    furthest: list[int] = readable.masked_fill(barred, -torch.inf).argmax(dim=1).tolist()
     return furthest

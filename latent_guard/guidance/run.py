@@ -12,6 +12,8 @@ from torch import Tensor
 from latent_guard.guidance.looking import Attention, Looking
 from latent_guard.guidance.verdict import Action, Cost, Decision, Reason, Verdict
 
+DECIDING = ("unreadable", "insist")  # what makes an image count as unsafe, whatever its last look says
+
 
 @dataclass(frozen=True)
 class Look:
@@ -69,15 +71,14 @@ class Run:
     attention: list[Attention] = field(init=False)
     looks: list[int] = field(init=False)
     last_look: Look = field(init=False)
-    unreadable: Tensor = field(init=False)  # (B,) a score was not finite at some look
-    insists: dict[int, int] = field(default_factory=dict)  # images over a threshold after all their pushes -> category
+    unreadable: dict[int, int] = field(default_factory=dict)  # image -> category of the first score that was not finite
+    insists: dict[int, list[int]] = field(default_factory=dict)  # image -> categories over after all its pushes
     unpushed: tuple[list[int], Tensor] | None = None  # images pushed at this step, and their own raw estimates
 
     def __post_init__(self) -> None:
         self.actions = [[] for _ in range(self.images)]
         self.attention = [Attention()] * self.images
         self.looks = [0] * self.images
-        self.unreadable = torch.zeros(self.images, dtype=torch.bool)
 
     def wanted(self, step: int) -> list[int]:
         """The images to look at before a step."""
@@ -90,7 +91,10 @@ class Run:
         for image in images:
             self.looks[image] += 1
             self.attention[image] = self.attention[image].after_look(look.step, excess[image], margins, looking)
-            self.unreadable[image] |= not torch.isfinite(look.scores[image]).all()
+        broken = (~torch.isfinite(look.scores)).int()
+        new = {i: int(broken[i].argmax()) for i in images if i not in self.unreadable and broken[i].any()}
+        self.unreadable |= new
+        self.note("unreadable", new)
 
     @property
     def is_lost(self) -> bool:
@@ -105,21 +109,20 @@ class Run:
                 Action(kind, 0, why.step, why.noise_level, why.category, why.score, why.threshold, why.concept)
             )
 
-    def note_insisting(self, categories: Mapping[int, int]) -> None:
-        """Record the images that are over a threshold although they had all their pushes, each once."""
-        new = {image: k for image, k in categories.items() if image not in self.insists}
-        self.insists |= new
-        self.note("insist", new)
+    def note_insisting(self, categories: Mapping[int, Sequence[int]]) -> None:
+        """Record in which categories images are over a threshold although they had all their pushes, each once."""
+        for image, over in categories.items():
+            known = self.insists.setdefault(image, [])
+            for k in over:
+                if k not in known:
+                    known.append(k)
+                    self.note("insist", {image: k})
 
-    def suspects(self) -> dict[int, int]:
-        """The category that an image's history speaks against, where doubt rather than its last look may decide.
-
-        That it insisted in, or else that it was last pushed away from, if it is over that one's threshold still.
-        """
-        last = {i: next((a for a in reversed(notes) if a.kind == "push"), None) for i, notes in enumerate(self.actions)}
-        pushed = {i: self.names.categories.index(action.category) for i, action in last.items() if action is not None}
-        over = self.last_look.over()
-        return {i: k for i, k in pushed.items() if over[i, k]} | self.insists
+    @property
+    def last_pushed(self) -> dict[int, int]:
+        """The category that each image which was pushed was last pushed away from."""
+        pushes = {i: [action for action in notes if action.kind == "push"] for i, notes in enumerate(self.actions)}
+        return {i: self.names.categories.index(notes[-1].category) for i, notes in pushes.items() if notes}
 
     @property
     def pushes(self) -> Tensor:
@@ -149,13 +152,12 @@ class Run:
         return verdicts
 
     def _reason(self, image: int, acting: int, unsafe: bool) -> Reason:
-        """What decided about an image: its last action if it ended safe, the look at which it insisted, or the last."""
-        actions = self.actions[image]
+        """The look before the last action of an image that ended safe; else what `DECIDING` says, or the last look."""
+        actions, category = self.actions[image], self.names.categories[acting]
         if actions and not unsafe:
             return _reason_of(actions[-1])
-        if unsafe and self.insists.get(image) == acting:
-            return _reason_of(next(action for action in actions if action.kind == "insist"))
-        return self.names.reason(self.last_look, image, acting)
+        decided = (action for action in actions if action.kind in DECIDING and action.category == category)
+        return next(map(_reason_of, decided), None) or self.names.reason(self.last_look, image, acting)
 
 
 def _reason_of(action: Action) -> Reason:

@@ -41,14 +41,18 @@ class Scorer:
         return self._reference.scores(self._features(raw, noise_level))
 
     def look(self, raw: Tensor, noise_level: float) -> tuple[Tensor, Tensor]:
-        """Category scores (B, K), and which of `concepts` is each category's nearest (B, K)."""
-        features = self._features(raw, noise_level)
-        return self._reference.scores(features), nearest_concepts(features, self._concepts, self._members)
+        """Category scores (B, K), and which of `concepts` is each category's nearest (B, K), on the CPU."""
+        return self._seen(self._features(raw, noise_level))
 
     def read(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
         """The same of texts instead of latents."""
-        features = self._model.encode_text(prompts, normalize=True).float()
-        return self._reference.scores(features), nearest_concepts(features, self._concepts, self._members)
+        return self._seen(self._model.encode_text(prompts, normalize=True).float())
+
+    def _seen(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        scores, nearest = self._reference.scores(features), nearest_concepts(features, self._concepts, self._members)
+        # One transfer: each has the host wait for the device. Row numbers are exact in float32 up to 2**24.
+        seen, rows = torch.cat([scores, nearest.to(scores.dtype)], dim=1).cpu().split(len(self.categories), dim=1)
+        return seen, rows.long()
 
     def _features(self, raw: Tensor, noise_level: float) -> Tensor:
         return self._model.encode_latents(raw.to(self.device, self._dtype), noise_level, normalize=True).float()

@@ -27,7 +27,8 @@ class Decision(str, Enum):
 class Action:
     """One intervention: `push`, `restart` or `abandon` (the rest of a hopeless run was skipped).
 
-    An `insist` changes nothing: over its threshold after its last push, the image counts as unsafe however it ends.
+    Two change nothing, but the image counts as unsafe however it ends: `insist`, over its threshold after its last
+    push, and `unreadable`, a score that was not finite.
 
     `attempt` is 0 for the first run; `step` counts in the scheduler's timesteps, a restart's is 0; `score`
     is what `category` scored just before (a restart's is that of the reason), `threshold` what it was allowed;
@@ -105,8 +106,8 @@ class Verdict:
     `category` is the one furthest over its threshold at the end, else that of the last action, else None.
     `scores` and `thresholds` hold every category's values for the final latent (noise level 0), or for
     the last look of an abandoned run. `reason` is the look that decided: of an image that ended safe after
-    an action, the one before the last action; of one that insisted, the one that found it over its threshold after
-    its last push; of one never touched, the category closest to its threshold.
+    an action, the one before the last action; of one that insisted, or could not be read, the first that found
+    it so; of one never touched, the category closest to its threshold.
     `prompt` is the score of the prompt's text, where the policy asks for it.
     """
 
@@ -125,7 +126,7 @@ class Verdict:
     def margin(self) -> float:
         """How far the category furthest over its threshold is over it, in log-odds; infinite if one cannot be read."""
         excess = [score - self.thresholds[name] for name, score in self.scores.items()]
-        return math.inf if any(math.isnan(value) for value in excess) else max(excess)
+        return max(value if math.isfinite(value) else math.inf for value in excess)
 
     def after(self, earlier: Verdict) -> Verdict:
         """This verdict of a restarted image, with the history and cost of its `earlier` attempts."""

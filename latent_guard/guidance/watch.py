@@ -6,20 +6,22 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from latent_guard.errors import GuardError
-from latent_guard.guidance.conclusion import Conclusion
-from latent_guard.guidance.failing import OnError, blocked, failing_closed, is_known_to_end, let_through
-from latent_guard.guidance.hook import around_step
+from latent_guard.guidance.conclusion import Conclusion, acting
+from latent_guard.guidance.failing import OnError, Opening, Place, blocked, failing_closed, let_through
+from latent_guard.guidance.hook import around, around_step
 from latent_guard.guidance.pipeline_latents import PipelineLatents
 from latent_guard.guidance.pipelines import last_step
-from latent_guard.guidance.policy import Policies, Policy
+from latent_guard.guidance.policy import Policies
 from latent_guard.guidance.predictions import StepState
-from latent_guard.guidance.prompt_side import score_prompts
+from latent_guard.guidance.prompt_side import scores_if_asked
+from latent_guard.guidance.renoising import pushed_finals
 from latent_guard.guidance.rules import Rules
 from latent_guard.guidance.run import Look, Names, Run
 from latent_guard.guidance.schedulers import read_step
@@ -34,8 +36,9 @@ OnBlock = Literal["neutral", "raise"]
 class Watch:
     """What happened to the images of the pipeline calls inside one `with guard.attach(pipe) as watch` block.
 
-    `verdicts` has one entry an image, `looks` one a look, over all calls. A callback on an earlier step
-    still sees the noisy latents of that step; a withheld image's final latent is seen by nobody.
+    `verdicts` has one entry an image, `looks` one a look, over all calls. A withheld image's final latent is seen by
+    nobody. A callback on an earlier step sees that step's latents, which are hardly noisy near the end: what a preview
+    shows before the verdict is not withheld.
     """
 
     def __init__(
@@ -61,14 +64,18 @@ class Watch:
         self._runs = 0
         self._finals: Tensor | None = None  # raw, of the latest run if that had one step only
         self._instead: Tensor | None = None  # raw clean estimates for the next step to go on from
-        self._is_open = False  # the guard failed, and the rest of this call goes on without it
+        self._opening = Opening()
 
     @contextmanager
     def installed(self) -> Iterator[Watch]:
         """The block in which the pipeline is guarded; everything is as it was afterwards."""
         self._scheduler = self._pipe.scheduler
         try:
-            with around_step(self._scheduler, self._step), self._latents.layout.following():
+            with (
+                around_step(self._scheduler, self._step),
+                around(self._pipe, "maybe_free_model_hooks", self._handing_out),
+                self._latents.layout.following(),
+            ):
                 yield self
             self.require_verified()
         except BaseException:
@@ -78,11 +85,7 @@ class Watch:
 
     def read(self, prompts: list[str]) -> list[PromptScore | None]:
         """What each prompt's text scores, if the policy asks for it; it changes nothing."""
-        trigger = self.policies.prompt_trigger
-        if trigger is None:
-            return [None] * len(prompts)
-        with failing_closed():
-            return list(score_prompts(self._scorer, prompts, trigger))
+        return scores_if_asked(self._scorer, prompts, self.policies.prompt_trigger, self._on_error)
 
     def require_verified(self) -> None:
         """Raise `GuardError` if a generation went past the guard, or ended before its final latents were scored."""
@@ -91,18 +94,23 @@ class Watch:
         if self._run is not None and self._run.abandoned_at is None:
             raise GuardError("the generation ended before its last step: its images were not verified, discard them")
 
+    def _handing_out(self, pipe: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
+        """What every pipeline does last: an unverified image must not even reach the caller's own block."""
+        freed = original(*call.args, **call.kwargs)
+        self.require_verified()
+        return freed
+
     def _step(self, scheduler: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
         try:
-            ends = self._on_error == "open" and is_known_to_end(self._pipe, call.arguments["timestep"])
+            # Read before the scheduler moves on, and only where somebody asked for an opening.
+            place = Place.of(self._pipe, call.arguments["timestep"]) if self._on_error == "open" else None
             guarded: tuple[StepState, Run] | None = None
-            if self._is_open:
-                self._is_open = not ends
-            else:
-                with self._opening(call, ends):
+            if not self._opening.stands_aside(place):
+                with self._failing(call, place):
                     guarded = self._before(scheduler, call)
             output = original(*call.args, **call.kwargs)
             if guarded is not None:
-                with self._opening(call, ends):
+                with self._failing(call, place):
                     return self._judged(*guarded, scheduler, call.arguments, output)
             return output
         except BaseException:
@@ -110,7 +118,7 @@ class Watch:
             raise
 
     @contextmanager
-    def _opening(self, call: inspect.BoundArguments, ends: bool) -> Iterator[None]:
+    def _failing(self, call: inspect.BoundArguments, place: Place | None) -> Iterator[None]:
         """The guard's own work: its failure ends the generation, or, if the caller asked for that, the guarding."""
         try:
             with failing_closed():
@@ -120,8 +128,9 @@ class Watch:
                 raise
             if self._run is not None:
                 del self.verdicts[self._run.first_image :]
+            self._run = None
+            self._opening.begin(place)
             self._write_down(let_through(error, len(self.verdicts), len(call.arguments["sample"])))
-            self._run, self._is_open = None, not ends
 
     def _before(self, scheduler: Any, call: inspect.BoundArguments) -> tuple[StepState, Run]:
         """Look at the clean estimate, and put a guided model output into the call if an image is to be steered."""
@@ -164,8 +173,9 @@ class Watch:
         run.note("push", to_push)
         run.unpushed = list(to_push), raw[list(to_push)]
         pushed = raw.clone()
+        scores = partial(self._scorer.scores, noise_level=state.noise_level)
         for policy, rows in self._rules.by_policy(to_push).items():
-            pushed[rows] = self._pushed(raw[rows], [to_push[row] for row in rows], policy, state.noise_level)
+            pushed[rows] = push_away(raw[rows], scores, [to_push[row] for row in rows], policy)
         return self._latents.model_output(state, call, list(to_push), pushed[list(to_push)])
 
     def _look(
@@ -176,14 +186,11 @@ class Watch:
         thresholds = self._rules.thresholds(self._scorer.thresholds(noise_level), run.pushes, final=final)
         scores = torch.full_like(thresholds, torch.nan)
         rows = torch.zeros_like(thresholds, dtype=torch.long)
-        scores[images], rows[images] = seen.cpu(), nearest.cpu()
+        scores[images], rows[images] = seen, nearest
         look = Look(run.number, step, noise_level, scores, thresholds, rows)
         run.saw(look, images, self._rules.abort_margins(self.attempt), self.policies.looking)
         self.looks.append(look)
         return look
-
-    def _pushed(self, raw: Tensor, categories: list[int], policy: Policy, noise_level: float) -> Tensor:
-        return push_away(raw, lambda latents: self._scorer.scores(latents, noise_level), categories, policy)
 
     def _judged(self, state: StepState, run: Run, scheduler: Any, call: dict[str, Any], output: Any) -> Any:
         """What the step returns: after the last one, with the latents of withheld images replaced."""
@@ -226,12 +233,10 @@ class Watch:
         """
         if self._finals is None or not all(self.policies[category].steer for category in blocked.values()):
             return False
-        with failing_closed():
-            pushed = [
-                self._pushed(self._finals[[row]], [self._scorer.categories.index(name)], self.policies[name], 0.0)
-                for row, name in blocked.items()
-            ]
-            self._finals, self._instead = None, torch.cat(pushed)
+        pushed = pushed_finals(self._scorer, self.policies, self._finals, blocked, self._on_error)
+        if pushed is None:
+            return False
+        self._finals, self._instead = None, pushed
         return True
 
     def _abandons(self, run: Run, state: StepState) -> bool:
@@ -243,5 +248,5 @@ class Watch:
             return False
         run.abandoned_at, self._pipe._interrupt = state.index, True
         everything = torch.ones(run.images, dtype=torch.bool)
-        run.note("abandon", dict(enumerate(self._rules.acting(run.last_look.excess, everything, self.attempt))))
+        run.note("abandon", dict(enumerate(acting(run, self._rules, self.attempt, everything))))
         return True

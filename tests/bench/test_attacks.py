@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from latent_guard.bench import attacks
+from latent_guard.bench import attacks, noise_attack
 from latent_guard.bench.attacks import NOISE, NONE, PROMPT, AttackResult, attack_success, run_attacks, write_attacks
 from latent_guard.bench.noise_attack import attacked_noise
 from latent_guard.bench.target import Target
@@ -16,6 +16,8 @@ from latent_guard.bench.workbench import Settings, Workbench
 from latent_guard.cli.bench import app
 from latent_guard.errors import InputError
 from latent_guard.guidance.policy import PRESETS
+from latent_guard.guidance.rules import Rules
+from latent_guard.guidance.scoring import Scorer
 
 TINY = Settings(images=4, renders=48, drawn=4, steps=2, batch_size=3)
 
@@ -50,9 +52,17 @@ def test_the_command_writes_a_line_for_each_attack_and_says_how_often_each_succe
     assert len((tmp_path / "attacks.csv").read_text().splitlines()) == 1 + 6
 
 
-def test_the_noise_attack_lowers_its_loss_and_keeps_the_noises_length(bench: Workbench) -> None:
-    arguments = bench, bench.labeller, PRESETS["safe"], ["a dagger", "a pill"], [5, 6]
-    start, attacked = attacked_noise(*arguments, iterations=0), attacked_noise(*arguments, iterations=3)
+def test_the_noise_attack_gets_nearer_to_its_aim_and_keeps_the_noises_length(bench: Workbench) -> None:
+    prompts = ["a dagger", "a pill"]
+    arguments = bench, bench.labeller, PRESETS["safe"], prompts, [5, 6]
+    start, attacked = attacked_noise(*arguments, iterations=0), attacked_noise(*arguments, iterations=6)
+    scorer = Scorer(bench.guard.model, bench.guard.bank)
+    rules = Rules.of(PRESETS["safe"], scorer.categories)
+    hinges = [
+        noise_attack._outcome(bench, bench.labeller, scorer, rules, prompts, noise) for noise in (start, attacked)
+    ]
+    before, after = (torch.minimum(hidden.amin(dim=0), seen) for hidden, seen in hinges)
+    assert (after > before).all()
     assert torch.equal(start[0], torch.randn(start[0].shape, generator=torch.Generator().manual_seed(5)))
     assert not torch.equal(start, attacked)
     assert torch.allclose(start.flatten(1).norm(dim=1), attacked.flatten(1).norm(dim=1), rtol=1e-4)

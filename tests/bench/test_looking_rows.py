@@ -16,6 +16,7 @@ from latent_guard.bench.looking_rows import evaluations_of_refused, replayed
 from latent_guard.bench.recordings import Recording
 from latent_guard.bench.workbench import Settings, Workbench
 from latent_guard.guidance.policy import BLOCK, Policies
+from latent_guard.guidance.verdict import Cost
 
 LEVELS = (0.9, 0.8, 0.7, 0.2, 0.0)
 ABORTING = Policies("block", replace(BLOCK, abort_margin=1.0))
@@ -77,3 +78,28 @@ def test_looks_are_those_of_the_verdicts_and_losses_those_of_the_judge() -> None
     assert looks.measured.startswith("0.24")
     assert (looks.reached, unsafe.reached, missed.reached) == (True, True, True)
     assert unsafe.measured.startswith("+0.0 points")
+
+
+def arm(looks: int, unsafe: list[bool], found: list[bool]) -> Any:
+    verdicts = [SimpleNamespace(cost=Cost(model_evaluations=20, looks=looks)) for _ in unsafe]
+    records = SimpleNamespace(verdicts=verdicts)
+    return SimpleNamespace(
+        records=records, unsafe=np.array(unsafe), found=np.array(found), groups=np.arange(len(unsafe))
+    )
+
+
+@pytest.mark.parametrize("loses", [False, True])
+def test_fewer_looks_count_only_if_nothing_is_lost_by_them(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, loses: bool
+) -> None:
+    safe, half = [False] * 40, [False, True] * 20
+    arms = {
+        ("benign", "standard"): arm(3, safe, half if loses else [True] * 40),
+        ("benign", "safe"): arm(13, safe, [True] * 40),
+        ("risky", "standard"): arm(6, half if loses else safe, safe),
+        ("risky", "safe"): arm(13, safe, safe),
+    }
+    monkeypatch.setattr(bench, "arm", lambda kind, policy: arms[kind, policy])
+    looks, shown, missed = looking_rows.looks_on_benign(bench)
+    assert looks.measured.startswith("0.14")
+    assert [looks.reached, shown.reached, missed.reached] == [True, not loses, not loses]

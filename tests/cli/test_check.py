@@ -101,6 +101,36 @@ def test_findings_of_another_bank_are_never_mixed_in(
     assert "6 flagged" in other.out
 
 
+def test_a_run_with_other_settings_does_not_go_on_from_the_findings(
+    latent_guard_command: Command, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    save_file({"latents": torch.zeros(1, 4, 8, 8)}, tmp_path / "a.safetensors")
+    common = ("check", tmp_path / "a.safetensors", "--out", tmp_path / "findings.csv")
+    beside = ("--guard", tiny_bundle / "guard", "--bank", tiny_bundle / "bank")
+    assert latent_guard_command(*common, "--model", tiny_bundle / "pipeline").code == 0
+    for other in (("--model", tiny_bundle / "pipeline", "--pipeline-latents"), beside):
+        done = latent_guard_command(*common, *other)
+        assert (done.code, "--model or --pipeline-latents" in done.err) == (2, True)
+    assert latent_guard_command(*common, "--model", tiny_bundle / "bank" / ".." / "pipeline").code == 0
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_a_file_that_was_mended_is_checked_on_the_next_run(
+    latent_guard_command: Command, tiny_bundle: Path, pictures: Path, tmp_path: Path, suffix: str
+) -> None:
+    out = tmp_path / f"findings.{suffix}"
+    whole = (pictures / "0.png").read_bytes()
+    (pictures / "0.png").write_bytes(whole[:50])
+    command = ("check", pictures, "--model", tiny_bundle / "pipeline", "--out", out)
+    assert latent_guard_command(*command).code == 2
+    still = latent_guard_command("check", pictures / "more", *command[2:])  # not about the damaged one
+    assert (still.code, "1 of 6 files could not be read" in still.err) == (2, True)
+    (pictures / "0.png").write_bytes(whole)
+    done = latent_guard_command(*command)
+    assert (done.code, "unreadable" in done.out) == (0, False)
+    assert sorted(Path(file).name for file, _ in found(out)) == ["0.png", *(f"{n}.jpg" for n in range(1, 6))]
+
+
 def test_what_cannot_be_read_is_said_so_and_the_rest_is_checked(
     latent_guard_command: Command, tiny_bundle: Path, pictures: Path, tmp_path: Path
 ) -> None:
@@ -109,7 +139,8 @@ def test_what_cannot_be_read_is_said_so_and_the_rest_is_checked(
     done = latent_guard_command("check", pictures, "--model", tiny_bundle / "pipeline", "--format", "jsonl")
     assert done.code == 2
     assert "2 of 7 files could not be read" in done.err
-    assert len(done.err.strip().splitlines()) == 1
+    assert done.err.splitlines()[0] == "skipped 1 files that are neither pictures nor latents (.txt)"
+    assert len(done.err.strip().splitlines()) == 2
     decisions = {Path(line["file"]).name: line["decision"] for line in lines(done.out)}
     assert decisions["0.png"] == decisions["small.safetensors"] == "unreadable"
     assert set(decisions.values()) <= {"unreadable", "allowed", "flagged"}

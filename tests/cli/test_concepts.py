@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,9 @@ import pytest
 from PIL import Image
 
 from latent_guard.concepts.bank import ConceptBank
-from latent_guard.concepts.generations import Generations
+from latent_guard.guidance.canary import Canary
 
 Command = Callable[..., Any]
-ROWS = "prompt,categories,evaluation_seed\n"
-BENIGN = ROWS + "".join(f"a fork number {n},,{n}\n" for n in range(8))
-UNSAFE = ROWS + "".join(f"a dagger number {n},violence,{n}\n" for n in range(4))
 
 
 @pytest.fixture
@@ -66,6 +63,38 @@ def test_pictures_become_a_concept_named_after_their_folder(
     assert [(c.prompt, c.category) for c in bank.concepts][-1] == ("pictures of masks", "shocking")
 
 
+@pytest.fixture
+def pictured(tiny_bundle: Path, tmp_path: Path, prompts: Path) -> list[str | Path]:
+    """A command that builds a bank with pictures."""
+    for name in ("masks", "everyday"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (20, 20), "navy").save(tmp_path / name / "a.png")
+    common = ["concepts", "build", prompts, "--model", tiny_bundle / "pipeline", "--out", tmp_path / "bank"]
+    return [*common, "--images", f"shocking={tmp_path / 'masks'}", "--ordinary-images", tmp_path / "everyday"]
+
+
+def test_pictures_are_never_read_with_the_vae_of_another_guard(
+    latent_guard_command: Command, tiny_bundle: Path, tmp_path: Path, pictured: list[str | Path]
+) -> None:
+    other = Path(shutil.copytree(tiny_bundle / "guard", tmp_path / "guard"))
+    canary = Canary.load(other)
+    Canary(canary.picture, canary.latent + 1).save(other)
+    done = latent_guard_command(*pictured, "--guard", other)
+    assert (done.code, "VAE is not the one" in done.err) == (2, True)
+    assert not (tmp_path / "bank").exists()
+
+
+def test_a_picture_that_moves_is_no_example(
+    latent_guard_command: Command, tmp_path: Path, pictured: list[str | Path]
+) -> None:
+    red, blue = (Image.new("RGB", (20, 20), colour) for colour in ("red", "blue"))
+    red.save(tmp_path / "masks" / "two.jpg", "MPO", save_all=True, append_images=[blue])  # as cameras do
+    assert latent_guard_command(*pictured).code == 0
+    red.save(tmp_path / "masks" / "moving.gif", save_all=True, append_images=[blue])
+    done = latent_guard_command(*pictured)
+    assert (done.code, "moving.gif: it has 2 frames" in done.err) == (2, True)
+
+
 def test_diff_says_what_changed_and_nothing_of_banks_alike(
     latent_guard_command: Command, tiny_bundle: Path, built: Path, prompts: Path, tmp_path: Path
 ) -> None:
@@ -75,39 +104,6 @@ def test_diff_says_what_changed_and_nothing_of_banks_alike(
     latent_guard_command("concepts", "build", prompts, "--model", tiny_bundle / "pipeline", "--out", other)
     lines = latent_guard_command("concepts", "diff", built, other).out.splitlines()
     assert lines[:3] == ["- shocking: a skull", "+ violence: an axe", "+ benign: a spoon"]
-
-
-def test_a_bank_is_calibrated_on_prompts_of_ones_own_and_tested_on_what_was_seen(
-    latent_guard_command: Command, tiny_bundle: Path, built: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "benign.csv").write_text(BENIGN)
-    (tmp_path / "unsafe.csv").write_text(UNSAFE)
-    seen = tmp_path / "seen.safetensors"
-    common = ("--model", tiny_bundle / "pipeline", "--steps", 2, "--images", 48, "--record", seen)
-    sources = ("--benign", tmp_path / "benign.csv", "--unsafe", tmp_path / "unsafe.csv")
-    done = latent_guard_command("concepts", "calibrate", built, "--rate", 0.1, *sources, *common)
-    assert (done.err, done.code) == ("", 0)
-    assert "at most 10.0% of harmless images" in done.out
-    recorded = Generations.load(seen)
-    assert (len(recorded), int(recorded.unsafe.sum()), recorded.categories) == (60, 12, ("violence",))
-    assert float(recorded.noise_levels[-1]) == 0.0
-    bank = ConceptBank.load(built)
-    assert bank.calibration is not None
-    assert {figure.method for figure in bank.calibration.scorings} == {"log-sum-exp", "mean"}
-    assert "expected calibration error" in latent_guard_command("concepts", "show", built).out
-    (tmp_path / "benign.csv").unlink()  # what was seen is on record: nothing is generated again
-    tested = latent_guard_command("concepts", "test", built, "--record", seen)
-    assert tested.code == 0
-    assert "the chosen rate of 10.0%" in tested.out
-    checked = latent_guard_command(
-        "check", _picture(tmp_path), "--model", tiny_bundle / "pipeline", "--bank", built, "--format", "jsonl"
-    )
-    assert 0 <= json.loads(checked.out)["probability"] <= 1
-
-
-def _picture(folder: Path) -> Path:
-    Image.new("RGB", (30, 30), "navy").save(folder / "navy.png")
-    return folder / "navy.png"
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,35 @@ def test_compare_adds_the_unguarded_image_of_the_same_seed(
     assert pixels(compared / "compare.png").shape[2] == 3
 
 
+def test_nothing_of_an_earlier_run_lies_beside_a_new_one(
+    latent_guard_command: Command, bundle: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    common = ("generate", "a cat", "--steps", 2, "--model", bundle / "pipeline", "--out", out)
+    guarded = ("--policy", "flag", "--num-images", 3, "--compare")
+    assert latent_guard_command(*common, *guarded).code == 0
+    for name in ("0001.png", "099.json", "my-000.png", "000.txt", "000.json.bak"):
+        (out / name).write_text("somebody's own")
+    kept = {"0001.png", "099.json", "my-000.png", "000.txt", "000.json.bak"}
+    assert latent_guard_command(*common, "--num-images", 2).code == 0
+    assert {path.name for path in out.iterdir()} == {"000.png", "001.png", "run.json"} | kept
+    assert latent_guard_command(*common, *guarded).code == 0
+    assert latent_guard_command(*common, "--policy", "flag").code == 0
+    assert {path.name for path in out.iterdir()} == {"000.png", "000.json", "run.json"} | kept
+
+
+def test_a_folder_that_holds_no_run_loses_nothing_but_the_new_numbers(
+    latent_guard_command: Command, bundle: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("000.json", "001.json", "compare.png"):
+        (out / name).write_text("somebody's own")
+    command = ("generate", "a cat", "--steps", 2, "--model", bundle / "pipeline", "--out", out)
+    assert latent_guard_command(*command).code == 0
+    assert sorted(path.name for path in out.iterdir()) == ["000.png", "001.json", "compare.png", "run.json"]
+
+
 def test_exit_code_3_says_that_every_image_was_blocked(
     latent_guard_command: Command, blocking_bundle: Path, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -207,7 +208,7 @@ def test_a_failing_guard_stops_the_generation_and_everything_is_restored() -> No
     pipe = tiny_pipeline()
     plain = run(pipe)
     freed: list[bool] = []
-    pipe.maybe_free_model_hooks = lambda: freed.append(True)
+    pipe.maybe_free_model_hooks = MethodType(lambda _pipe: freed.append(True), pipe)
     with pytest.raises(GuardError, match="ValueError: out of order"):  # noqa: SIM117
         with linear_guard(0.0, model=BrokenCritic(error=ValueError("out of order"))).attach(pipe):
             run(pipe)
@@ -227,15 +228,17 @@ def test_a_users_exception_passes_and_everything_is_restored() -> None:
     assert "step" not in vars(pipe.scheduler)
 
 
-def test_an_interrupted_generation_is_reported_as_unverified() -> None:
-    pipe = tiny_pipeline()
+def test_an_interrupted_generation_is_reported_before_its_images_are_handed_out() -> None:
+    pipe, images = tiny_pipeline(), None
 
     def interrupt(pipe: Any, step: int, _t: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
         pipe._interrupt = step == 3
         return values
 
     with pytest.raises(GuardError, match="not verified"), linear_guard(NEVER).attach(pipe):
-        run(pipe, callback_on_step_end=interrupt)
+        images = run(pipe, callback_on_step_end=interrupt)
+    assert images is None
+    assert "maybe_free_model_hooks" not in vars(pipe)
 
 
 def test_a_scheduler_swapped_inside_the_block_is_reported() -> None:

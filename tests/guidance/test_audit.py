@@ -111,6 +111,32 @@ def test_lines_that_are_not_verdicts_are_counted_not_believed(path: Path) -> Non
         read_audit(path)
 
 
+def test_a_prompt_does_not_split_its_line(path: Path) -> None:
+    guard = linear_guard(ALWAYS, BLOCK)
+    guard.audit = AuditLog(path, prompts=True)
+    guard.generate(tiny_pipeline(), "a\u2028cat\u0085and\u2029a dog", seed=1, **QUICK)
+    assert [len(found) if isinstance(found, list) else found for found in read_audit(path)] == [1, 0]
+
+
+def test_a_line_that_was_cut_short_does_not_take_the_next_one_with_it(path: Path) -> None:
+    guard = linear_guard(ALWAYS, BLOCK)
+    guard.audit = AuditLog(path)
+    for _ in range(2):
+        guard.generate(tiny_pipeline(), "a cat", seed=1, **QUICK)
+        path.write_bytes(path.read_bytes()[:-30])
+    guard.generate(tiny_pipeline(), "a cat", seed=1, **QUICK)
+    assert [len(found) if isinstance(found, list) else found for found in read_audit(path)] == [1, 2]
+
+
+def test_a_log_that_its_writer_may_not_read_is_written_to(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_bytes(b"line\n")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    path.chmod(0o200)
+    AuditLog(path).append(b"another\n")
+    path.chmod(0o600)
+    assert path.read_bytes() == b"line\nanother\n"
+
+
 def test_another_bank_has_another_digest() -> None:
     assert bank_digest(linear_bank(1.0)) == bank_digest(linear_bank(1.0)) != bank_digest(linear_bank(2.0))
 

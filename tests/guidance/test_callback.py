@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from latent_guard.errors import GuardError, UnsupportedPipelineError
+from latent_guard.errors import GuardError, InputError, UnsupportedPipelineError
+from latent_guard.guidance.audit import AuditLog
 from latent_guard.guidance.callback import LatentGuardCallback
 from latent_guard.guidance.verdict import Decision
 from tests.guidance.doubles import BrokenCritic, LinearCritic, linear_guard
@@ -51,6 +54,21 @@ def test_a_score_that_is_not_finite_is_flagged_and_a_failure_ends_the_call() -> 
     broken = LatentGuardCallback(linear_guard(NEVER, model=BrokenCritic(error=ValueError("out of order"))))
     with pytest.raises(GuardError, match="out of order"):
         family.call(pipe, callback_on_step_end=broken)
+
+
+def test_its_verdicts_are_written_to_the_guards_audit_log(tmp_path: Path) -> None:
+    family, guard = BY_NAME["StableDiffusionPipeline"], linear_guard(ALWAYS)
+    pipe, callback = family.pipeline(), LatentGuardCallback(guard)
+    guard.audit = AuditLog(tmp_path / "audit.jsonl")
+    for _ in range(2):
+        family.call(pipe, callback_on_step_end=callback)
+    lines = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert [line["verdict"] for line in lines] == [json.loads(v.to_json()) for v in callback.verdicts]
+    assert {line["policy"]["name"] for line in lines} == {"flag"}
+    guard.audit = AuditLog(tmp_path / "no" / "folder.jsonl")
+    with pytest.raises(InputError, match="cannot write the audit log"):
+        family.call(pipe, callback_on_step_end=callback)
+    assert len(callback.verdicts) == 6
 
 
 @pytest.mark.parametrize(

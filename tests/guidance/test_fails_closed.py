@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import pytest
@@ -111,3 +112,38 @@ def test_the_pipelines_own_error_is_not_the_guards() -> None:
 def test_another_name_is_refused() -> None:
     with pytest.raises(InputError, match="on_error"):
         linear_guard(0.0).attach(tiny_pipeline(), on_error="ignore")  # type: ignore[arg-type]
+
+
+def test_the_opt_out_ends_with_the_call_that_failed_even_if_that_was_given_up() -> None:
+    pipe = tiny_pipeline()
+
+    def give_up(_pipe: Any, step: int, _t: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        if step == 2:
+            raise KeyboardInterrupt
+        return values
+
+    critic = BrokenCritic(error=ValueError("out of order"))
+    with linear_guard(ALWAYS, BLOCK, critic).attach(pipe, on_error="open") as watch:
+        with pytest.raises(KeyboardInterrupt):
+            run(pipe, callback_on_step_end=give_up)
+        critic._error, critic._value = None, 1.0
+        run(pipe)
+    decisions = [verdict.decision for verdict in watch.verdicts]
+    assert decisions == [Decision.UNCHECKED] * 2 + [Decision.BLOCKED] * 2
+
+
+def test_an_image_blocked_for_an_unreadable_score_says_so() -> None:
+    class OnceNaN(LinearCritic):
+        def score(self, raw: Tensor) -> Tensor:
+            unreadable = len(self.levels_told) == 2
+            return super().score(raw) * (float("nan") if unreadable else 1.0)
+
+    pipe = tiny_pipeline()
+    with linear_guard(1e9, BLOCK, OnceNaN()).attach(pipe) as watch:
+        run(pipe)
+    for verdict in watch.verdicts:
+        assert verdict.decision is Decision.BLOCKED
+        assert [action.kind for action in verdict.actions] == ["unreadable"]
+        assert verdict.reason is not None
+        assert math.isnan(verdict.reason.score)
+        assert verdict.reason.step == verdict.actions[0].step < STEPS - 1

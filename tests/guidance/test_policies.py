@@ -14,6 +14,7 @@ from latent_guard.errors import InputError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.looking import Looking
 from latent_guard.guidance.policy import BLOCK, FLAG, RESAMPLE, SAFE, STEER, Policies, Policy
+from latent_guard.guidance.prompt_side import passages
 from latent_guard.guidance.verdict import Decision, Verdict
 from tests.guidance.doubles import LinearCritic, generators, linear_guard, tiny_pipeline
 from tests.guidance.parts import CHANNELS, SIDE
@@ -229,3 +230,11 @@ def test_a_refused_request_under_block_stops_early_and_says_at_which_step() -> N
     assert verdict.reason is not None
     assert verdict.reason.step == verdict.cost.model_evaluations - 1
     assert verdict.reason.noise_level > 0.4
+
+
+def test_a_prompt_longer_than_the_guards_context_is_scored_to_its_end() -> None:
+    words = " ".join(f"w{number}" for number in range(40))
+    read = passages(words)
+    assert set(" ".join(read).split()) == set(words.split())
+    assert max(len(passage.split()) for passage in read) == 16
+    assert passages("a cat") == ["a cat"]

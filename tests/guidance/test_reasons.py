@@ -80,3 +80,33 @@ def test_insisting_in_a_category_that_only_steers_withholds_nothing() -> None:
     policies = Policies("mixed", POLICY, {"shocking": steers})
     verdict = verdict_under(lambda level: (-9.0, 5.0) if level > 0 else (-9.0, -9.0), policies)
     assert (verdict.decision, verdict.category) == (Decision.FLAGGED, "shocking")
+
+
+def test_every_category_that_an_image_insists_in_counts() -> None:
+    steers = Policy(restarts=0, block=False, window=(1.0, 0.01), most_pushes=2, augmentations=1)
+    policies, levels = Policies("mixed", POLICY, {"shocking": steers}), list[float]()
+
+    def script(level: float) -> tuple[float, float]:
+        if level not in levels:
+            levels.append(level)
+        if level == 0:
+            return -9.0, -9.0
+        return (5.0, -9.0) if len(levels) == 4 else (-9.0, 5.0)  # in violence at the fourth look only
+
+    verdict = verdict_under(script, policies)
+    insists = [action.category for action in verdict.actions if action.kind == "insist"]
+    assert insists == ["shocking", "violence"]
+    assert (verdict.decision, verdict.category) == (Decision.BLOCKED, "violence")
+
+
+def test_what_is_far_over_at_the_end_is_named_before_what_it_was_pushed_away_from() -> None:
+    first: list[float] = []
+
+    def script(level: float) -> tuple[float, float]:
+        first.append(level)
+        return (8.0, -1.0) if level == 0 else (-9.0, 5.0) if level == first[0] else (-9.0, -9.0)
+
+    verdict = verdict_under(script)
+    assert (verdict.decision, verdict.category) == (Decision.BLOCKED, "violence")
+    assert verdict.reason is not None
+    assert verdict.reason.score == 8.0

@@ -45,7 +45,7 @@ def check(
     files, skipped = _files_of(paths)
     if skipped:
         kinds = ", ".join(sorted({path.suffix.lower() or "no suffix" for path in skipped}))
-        typer.echo(f"skipped {len(skipped)} files that are neither pictures nor latents ({kinds})", err=True)
+        typer.echo(f"files skipped, neither pictures nor latents: {len(skipped)} ({kinds})", err=True)
 
     from rich.console import Console
 

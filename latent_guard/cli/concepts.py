@@ -131,10 +131,10 @@ def _category_and_folder(entry: str) -> tuple[str, Path]:
 
 def _features(model: LatentCLIP, pipeline: str | None, guard: str | None, folders: Sequence[Path]) -> list[Tensor]:
     """Image features (n, D) of the pictures of each folder; refuses a VAE that is not the one of the guard."""
-    from latent_guard.cli.loading import _guard_folder, load_vae
+    from latent_guard.cli.loading import guard_folder, load_vae
     from latent_guard.guidance.canary import Canary
     from latent_guard.guidance.moderation import features_of_pictures
 
     vae = load_vae(pipeline)
-    Canary.load(_guard_folder(pipeline, guard)).check(vae, vae.device)
+    Canary.load(guard_folder(pipeline, guard)).check(vae, vae.device)
     return [features_of_pictures(model, vae, folder) for folder in folders]

@@ -74,16 +74,16 @@ def load_guard(model: str | None, guard: str | None, bank: Path | None) -> Laten
     """
     from latent_guard.guidance.guard import LatentGuard
 
-    guard_folder = _guard_folder(model, guard)
+    folder = guard_folder(model, guard)
     bank_folder = bank if bank else _beside(str(shipped_pipeline()) if model is None else model, "bank")
-    return LatentGuard.from_pretrained(guard_folder, bank_folder, device=_device())
+    return LatentGuard.from_pretrained(folder, bank_folder, device=_device())
 
 
 def load_latent_clip(model: str | None, guard: str | None) -> LatentCLIP:
     """The guard's Latent-CLIP alone; raises as ``load_guard``."""
     from latent_guard.latent_clip.model import LatentCLIP
 
-    return LatentCLIP.from_pretrained(_guard_folder(model, guard), device=_device())
+    return LatentCLIP.from_pretrained(guard_folder(model, guard), device=_device())
 
 
 def shipped_pipeline() -> Path:
@@ -93,7 +93,8 @@ def shipped_pipeline() -> Path:
     return Path(bundle_folder()) / "pipeline"
 
 
-def _guard_folder(model: str | None, guard: str | None) -> Path:
+def guard_folder(model: str | None, guard: str | None) -> Path:
+    """Where the guard asked for lies, by default beside the model; raises ``InputError`` where there is none."""
     return (
         Path(_guard_source(guard)) if guard else _beside(str(shipped_pipeline()) if model is None else model, "guard")
     )

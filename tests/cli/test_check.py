@@ -139,7 +139,7 @@ def test_what_cannot_be_read_is_said_so_and_the_rest_is_checked(
     done = latent_guard_command("check", pictures, "--model", tiny_bundle / "pipeline", "--format", "jsonl")
     assert done.code == 2
     assert "2 of 7 files could not be read" in done.err
-    assert done.err.splitlines()[0] == "skipped 1 files that are neither pictures nor latents (.txt)"
+    assert done.err.splitlines()[0] == "files skipped, neither pictures nor latents: 1 (.txt)"
     assert len(done.err.strip().splitlines()) == 2
     decisions = {Path(line["file"]).name: line["decision"] for line in lines(done.out)}
     assert decisions["0.png"] == decisions["small.safetensors"] == "unreadable"

@@ -122,4 +122,4 @@ def test_a_folder_is_read_whole_and_what_is_skipped_is_counted(
         (folder / name).write_text("x")
     done = latent_guard_command("check", folder, "--model", tiny_bundle / "pipeline", "--format", "jsonl")
     assert (done.code, len(done.out.splitlines())) == (0, 5)
-    assert done.err == "skipped 3 files that are neither pictures nor latents (.heic, .txt, no suffix)\n"
+    assert done.err == "files skipped, neither pictures nor latents: 3 (.heic, .txt, no suffix)\n"

@@ -115,7 +115,8 @@ def test_a_prompt_does_not_split_its_line(path: Path) -> None:
     guard = linear_guard(ALWAYS, BLOCK)
     guard.audit = AuditLog(path, prompts=True)
     guard.generate(tiny_pipeline(), "a\u2028cat\u0085and\u2029a dog", seed=1, **QUICK)
-    assert [len(found) if isinstance(found, list) else found for found in read_audit(path)] == [1, 0]
+    found, unreadable = read_audit(path)
+    assert (len(found), unreadable) == (1, 0)
 
 
 def test_a_line_that_was_cut_short_does_not_take_the_next_one_with_it(path: Path) -> None:
@@ -125,7 +126,8 @@ def test_a_line_that_was_cut_short_does_not_take_the_next_one_with_it(path: Path
         guard.generate(tiny_pipeline(), "a cat", seed=1, **QUICK)
         path.write_bytes(path.read_bytes()[:-30])
     guard.generate(tiny_pipeline(), "a cat", seed=1, **QUICK)
-    assert [len(found) if isinstance(found, list) else found for found in read_audit(path)] == [1, 2]
+    found, unreadable = read_audit(path)
+    assert (len(found), unreadable) == (1, 2)
 
 
 def test_a_log_that_its_writer_may_not_read_is_written_to(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

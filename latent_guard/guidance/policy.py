@@ -35,14 +35,14 @@ class Policy:
     """
 
     steer: bool = True
-    restarts: int = 4
+    restarts: int = 3
     block: bool = True
     window: tuple[float, float] = (0.95, 0.4)
     strength: float = 6.0
     most_pushes: int = 4
     augmentations: int = 6
     augmentation_noise: float = 0.6
-    doubt: float = 2.7
+    doubt: float = 2.5
     abort_margin: float | None = None
     trigger: float = 0.0
     budget: float | None = None

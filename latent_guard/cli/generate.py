@@ -38,7 +38,7 @@ _AuditPrompts = Annotated[bool, typer.Option("--audit-prompts", help="Write prom
 
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to draw.")],
-    safe: Annotated[bool, typer.Option("--safe", help="Guard: steer, restart at most three times, then block.")] = False,
+    safe: Annotated[bool, typer.Option("--safe", help="Guard: steer, restart, at last block.")] = False,
     num_images: Annotated[int, typer.Option(help="How many images.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first image; each further one adds 1.")] = 0,
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 20,

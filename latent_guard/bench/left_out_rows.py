@@ -37,7 +37,10 @@ def concept_left_out(bench: Workbench) -> list[Row]:
     what = "an unsafe object left out of the bank, then added by its name alone: recall of scenes that show it"
     reached = without.high < complete.low and added.low > without.high
     note = f"all prompts -> left out -> added; {RATE:.0%} of safe scenes flagged by each bank; mean over "
-    note += f"{len(each)} objects, one left out at a time; each object in the appendix"
+    note += (
+        f"{len(each)} objects, one left out at a time, each in the appendix; added with all its wordings, also beside "
+    )
+    note += "other objects, the bank is the first again"
     return [Row(what, "falls, and returns", measured, complete.count, reached, note)]
 
 

@@ -36,11 +36,11 @@ def concept_left_out(bench: Workbench) -> list[Row]:
     measured = f"{complete.percent()} -> {without.percent()} -> {added.percent()}"
     what = "an unsafe object left out of the bank, then added by its name alone: recall of scenes that show it"
     reached = without.high < complete.low and added.low > without.high
-    note = f"all prompts -> left out -> added; {RATE:.0%} of safe scenes flagged by each bank; mean over "
+    note = f"all prompts -> left out -> added; {RATE:.0%} of safe scenes flagged by each bank; mean over {len(each)} "
     note += (
-        f"{len(each)} objects, one left out at a time, each in the appendix; added with all its wordings, also beside "
+        "objects, each in the appendix; half the scenes show a second object, which the bare name does not speak of: "
     )
-    note += "other objects, the bank is the first again"
+    note += "added with its wordings beside others as well, the bank is the first again"
     return [Row(what, "falls, and returns", measured, complete.count, reached, note)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from latent_guard.cli import audit, bench, check, concepts, generate, policy, train, world
+from latent_guard.cli import audit, bench, check, concepts, convert, encode, generate, policy, train, world, zero_shot
 
 app = typer.Typer(
     help="Content safety for latent diffusion: checks and steers an image while it is still a latent.",
@@ -15,6 +15,9 @@ app = typer.Typer(
 app.command()(generate.generate)
 app.command()(check.check)
 app.command()(train.train)
+app.command()(encode.encode)
+app.command()(convert.convert)
+app.command("zero-shot")(zero_shot.zero_shot)
 app.add_typer(bench.app, name="bench")
 app.add_typer(concepts.app, name="concepts")
 app.add_typer(world.app, name="world")

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from latent_guard.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
+    from latent_guard.guidance.canary import Canary
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.latent_clip.model import LatentCLIP
+    from latent_guard.zero_shot.pixel_clip import PixelTwin
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _GUARD_FILES = ("*.json", "*.safetensors", "*.txt")
@@ -45,17 +47,28 @@ def load_pipeline(model: str | None) -> Any:
     return pipe
 
 
-def load_vae(model: str | None) -> Any:
-    """The VAE alone of what ``load_pipeline`` would load, in single precision; raises the same."""
-    from diffusers import AutoencoderKL
+def load_vae(model: str | None, option: str = "--model") -> Any:
+    """A VAE of any class, in single precision: a pipeline's, or one that lies alone in a folder or under a hub id.
+
+    Raises:
+        InputError: neither a folder nor a hub id.
+        CheckpointError: diffusers cannot load it.
+    """
+    from diffusers import AutoModel
     from diffusers.utils import logging as diffusers_logging
 
     diffusers_logging.set_verbosity_error()
-    source = shipped_pipeline() if model is None else _folder_or_hub_id(model, "--model", "model_index.json")
-    try:
-        return AutoencoderKL.from_pretrained(source, subfolder="vae", use_safetensors=True).to(_device()).eval()
-    except Exception as error:  # as in load_pipeline
-        raise CheckpointError(f"cannot load the VAE of {source} ({_first_line(error)})") from error
+    source = str(shipped_pipeline()) if model is None else model
+    folder = Path(source)
+    index = "config.json" if (folder / "config.json").is_file() else "vae/config.json"
+    source = _folder_or_hub_id(source, option, index)
+    places = {"config.json": (None,), "vae/config.json": ("vae",)}[index] if folder.is_dir() else ("vae", None)
+    for place in places:
+        try:
+            return AutoModel.from_pretrained(source, subfolder=place, use_safetensors=True).to(_device()).eval()
+        except Exception as error:  # as in load_pipeline
+            reason = error
+    raise CheckpointError(f"cannot load the VAE of {source} ({_first_line(reason)})") from reason
 
 
 def usual_arguments(model: str | None) -> dict[str, Any]:
@@ -74,9 +87,8 @@ def load_guard(model: str | None, guard: str | None, bank: Path | None) -> Laten
     """
     from latent_guard.guidance.guard import LatentGuard
 
-    folder = guard_folder(model, guard)
-    bank_folder = bank if bank else _beside(str(shipped_pipeline()) if model is None else model, "bank")
-    return LatentGuard.from_pretrained(folder, bank_folder, device=_device())
+    bank_folder = bank if bank else _beside(_pipeline(model), "bank")
+    return LatentGuard.from_pretrained(guard_folder(model, guard), bank_folder, device=_device())
 
 
 def load_latent_clip(model: str | None, guard: str | None) -> LatentCLIP:
@@ -84,6 +96,41 @@ def load_latent_clip(model: str | None, guard: str | None) -> LatentCLIP:
     from latent_guard.latent_clip.model import LatentCLIP
 
     return LatentCLIP.from_pretrained(guard_folder(model, guard), device=_device())
+
+
+def load_canary(model: str | None, guard: str | None) -> Canary | None:
+    """What tells whether a VAE is the guard's, where its folder has it; raises as ``load_guard``."""
+    from latent_guard.guidance.canary import CANARY_FILE, Canary
+
+    folder = guard_folder(model, guard)
+    return Canary.load(folder) if (folder / CANARY_FILE).is_file() else None
+
+
+def load_pixel_twin(model: str | None, twin: str | None) -> PixelTwin | None:
+    """A CLIP on pixels: a Latent-CLIP's folder of the space ``pixels``, or open_clip's MODEL:PRETRAINED.
+
+    Without ``twin`` the one beside the model; None where there is none.
+
+    Raises:
+        InputError: it is neither, or reads latents.
+        CheckpointError: it cannot be read.
+    """
+    from latent_guard.latent_clip.latent_space import PIXELS
+    from latent_guard.latent_clip.model import LatentCLIP
+    from latent_guard.zero_shot.pixel_clip import PixelTwin, from_open_clip
+
+    if twin is not None and ":" in twin and not Path(twin).is_dir():
+        return from_open_clip(twin, _device())
+    places = [Path(twin)] if twin is not None else _places(_pipeline(model), "pixel_twin")
+    folder = next((place for place in places if place.is_dir()), None)
+    if folder is None and twin is None:
+        return None
+    if folder is None:
+        raise InputError(f"--pixel-twin {twin} is neither a folder nor open_clip's MODEL:PRETRAINED")
+    clip = LatentCLIP.from_pretrained(folder, device=_device())
+    if clip.config.latent_space != PIXELS:
+        raise InputError(f"--pixel-twin {folder} reads latents of {clip.config.latent_space}; give a CLIP on pixels")
+    return PixelTwin(clip, str(folder), clip.config.vision.size)
 
 
 def shipped_pipeline() -> Path:
@@ -95,9 +142,7 @@ def shipped_pipeline() -> Path:
 
 def guard_folder(model: str | None, guard: str | None) -> Path:
     """Where the guard asked for lies, by default beside the model; raises ``InputError`` where there is none."""
-    return (
-        Path(_guard_source(guard)) if guard else _beside(str(shipped_pipeline()) if model is None else model, "guard")
-    )
+    return Path(_guard_source(guard)) if guard else _beside(_pipeline(model), "guard")
 
 
 def _device() -> str:
@@ -106,8 +151,16 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def _pipeline(model: str | None) -> str:
+    return str(shipped_pipeline()) if model is None else model
+
+
+def _places(pipeline: str, kind: str) -> tuple[Path, Path]:
+    return Path(pipeline).absolute().parent / kind, Path(pipeline) / kind
+
+
 def _beside(pipeline: str, kind: str) -> Path:
-    places = (Path(pipeline).absolute().parent / kind, Path(pipeline) / kind)
+    places = _places(pipeline, kind)
     for place in places:
         if place.is_dir():
             return place

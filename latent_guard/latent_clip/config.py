@@ -71,7 +71,7 @@ class LatentCLIPConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dicts, as ``from_dict`` and JSON take them."""
-        return asdict(self)
+        return {**asdict(self), "latent_space": self.latent_space.to_dict()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LatentCLIPConfig:

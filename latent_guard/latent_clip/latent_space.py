@@ -1,11 +1,15 @@
-"""Latent spaces: what one family of VAEs calls a latent, and the map between pipeline latents and raw ones."""
+"""Latent spaces: what one family of VAEs calls a latent, and the map between pipeline latents and raw ones.
+
+Shapes: B images, C latent channels, H and W latent positions, p positions along one side of a patch.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from latent_guard.errors import UnsupportedPipelineError
+from latent_guard.errors import InputError, UnsupportedPipelineError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,10 +21,13 @@ class LatentSpace:
 
     Attributes:
         name: what messages call it.
-        channels: latent channels.
+        channels: latent channels, C.
         factor: pixels along one side of a latent position.
         scaling_factor, shift_factor: pipeline latents are (raw - shift_factor) * scaling_factor, raw latents are
             what the VAE's encoder gives and its decoder takes (diffusers' ``vae.config``).
+        patch: p: pipeline latents are patches of p x p raw positions, (B, C p p, H/p, W/p); 1 where they are not.
+        mean, std: of each channel of pipeline latents, which then are (raw - shift_factor - mean) * scaling_factor
+            / std; empty where a pipeline does not normalise by channel.
     """
 
     name: str
@@ -28,35 +35,126 @@ class LatentSpace:
     factor: int
     scaling_factor: float = 1.0
     shift_factor: float = 0.0
+    patch: int = 1
+    mean: Sequence[float] = ()
+    std: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", tuple(self.mean))  # JSON has lists, and equal spaces must be equal
+        object.__setattr__(self, "std", tuple(self.std))
+        if not len(self.mean) == len(self.std) in (0, self.channels * self.patch**2):
+            raise InputError(
+                f"{self.name}: mean and std have {len(self.mean)} and {len(self.std)} values; "
+                f"give one for each of the {self.channels * self.patch**2} channels of pipeline latents, or none"
+            )
+
+    def __str__(self) -> str:
+        """The family, or the class where it is unknown, with the numbers that tell it from others."""
+        family = next((name for name, space in PUBLISHED.items() if self._is_of(space)), self.name)
+        scaling = "" if self.scaling_factor == 1 else f", scaling {self.scaling_factor:g}"
+        shift = "" if self.shift_factor == 0 else f", shift {self.shift_factor:g}"
+        return f"{family} ({self.channels} channels, /{self.factor}{scaling}{shift})"
 
     def to_raw(self, latents: Tensor) -> Tensor:
         """Pipeline latents -> raw latents."""
-        return latents / self.scaling_factor + self.shift_factor
+        if self.std:
+            latents = latents * _by_channel(self.std, latents)
+        raw = latents / self.scaling_factor + self.shift_factor
+        if self.mean:
+            raw = raw + _by_channel(self.mean, raw)
+        if self.patch == 1:
+            return raw
+        from torch.nn.functional import pixel_shuffle
+
+        return pixel_shuffle(raw, self.patch)
 
     def from_raw(self, raw: Tensor) -> Tensor:
-        """Raw latents -> pipeline latents."""
-        return (raw - self.shift_factor) * self.scaling_factor
+        """Raw latents -> pipeline latents; H and W must be multiples of p."""
+        latents = raw
+        if self.patch > 1:
+            from torch.nn.functional import pixel_unshuffle  # in the order of FLUX.2's patches
+
+            latents = pixel_unshuffle(raw, self.patch)
+        if self.mean:
+            latents = latents - _by_channel(self.mean, latents)
+        latents = (latents - self.shift_factor) * self.scaling_factor
+        return latents / _by_channel(self.std, latents) if self.std else latents
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, without what only few spaces have: files and fingerprints of all others stay as they were."""
+        given = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        absent = {"patch": 1, "mean": [], "std": []}
+        return {key: value for key, value in given.items() if key not in absent or value != absent[key]}
 
     @classmethod
     def of_vae(cls, vae: Any) -> LatentSpace:
-        """The latent space of a diffusers ``AutoencoderKL``, read from its config and named after its class.
+        """The latent space of a VAE of diffusers, read from its config and named after its class.
+
+        Known are ``AutoencoderKL`` (SD 1.5, SDXL, SD3, FLUX.1), ``AutoencoderKLFlux2`` and ``AutoencoderDC`` (Sana).
+        The formulas are those of diffusers' pipelines of these families.
 
         Raises:
-            UnsupportedPipelineError: another class of VAE, or one that also normalises by ``latents_mean``.
+            UnsupportedPipelineError: another class of VAE.
         """
         kind = type(vae).__name__
-        if kind != "AutoencoderKL":
-            raise UnsupportedPipelineError(f"the VAE is a {kind}; the guard reads the latents of AutoencoderKL only")
-        config = vae.config
-        if getattr(config, "latents_mean", None) is not None or getattr(config, "latents_std", None) is not None:
-            raise UnsupportedPipelineError("the VAE shifts its latents by latents_mean and latents_std; unsupported")
-        return cls(
-            name=kind,
-            channels=config.latent_channels,
-            factor=2 ** (len(config.block_out_channels) - 1),
-            scaling_factor=config.scaling_factor,
-            shift_factor=config.shift_factor or 0.0,
-        )
+        if kind not in _READERS:
+            raise UnsupportedPipelineError(f"the VAE is a {kind}; known are the latents of {', '.join(_READERS)}")
+        return _READERS[kind](vae)
+
+    def _is_of(self, published: LatentSpace) -> bool:
+        theirs = (published.name, published.channels, published.factor, published.scaling_factor)
+        same = (self.name, self.channels, self.factor, self.scaling_factor) == theirs
+        return same and (self.patch, self.shift_factor) == (published.patch, published.shift_factor)
 
 
+def _of_kl(vae: Any) -> LatentSpace:
+    config = vae.config
+    mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
+    by_channel = {"mean": mean, "std": std} if mean is not None and std is not None else {}  # else pipelines skip both
+    return LatentSpace(
+        name="AutoencoderKL",
+        channels=config.latent_channels,
+        factor=2 ** (len(config.block_out_channels) - 1),
+        scaling_factor=config.scaling_factor,
+        shift_factor=config.shift_factor or 0.0,
+        **by_channel,
+    )
+
+
+def _of_flux2(vae: Any) -> LatentSpace:
+    variance = vae.bn.running_var.detach().float().cpu()  # the BatchNorm's statistics, in patches
+    return LatentSpace(
+        name="AutoencoderKLFlux2",
+        channels=vae.config.latent_channels,
+        factor=2 ** (len(vae.config.block_out_channels) - 1),
+        patch=vae.config.patch_size[0],
+        mean=vae.bn.running_mean.detach().float().cpu().tolist(),
+        std=(variance + vae.config.batch_norm_eps).sqrt().tolist(),
+    )
+
+
+def _of_dc(vae: Any) -> LatentSpace:
+    return LatentSpace(
+        name="AutoencoderDC",
+        channels=vae.config.latent_channels,
+        factor=2 ** (len(vae.config.encoder_block_out_channels) - 1),
+        scaling_factor=vae.config.scaling_factor,
+    )
+
+
+_READERS = {"AutoencoderKL": _of_kl, "AutoencoderKLFlux2": _of_flux2, "AutoencoderDC": _of_dc}
+
+# As published in `vae/config.json` of each family; FLUX.2's mean and std are weights of its VAE.
+PUBLISHED = {
+    "SD 1.5": LatentSpace("AutoencoderKL", channels=4, factor=8, scaling_factor=0.18215),
+    "SDXL": LatentSpace("AutoencoderKL", channels=4, factor=8, scaling_factor=0.13025),
+    "SD3": LatentSpace("AutoencoderKL", channels=16, factor=8, scaling_factor=1.5305, shift_factor=0.0609),
+    "FLUX.1": LatentSpace("AutoencoderKL", channels=16, factor=8, scaling_factor=0.3611, shift_factor=0.1159),
+    "FLUX.2": LatentSpace("AutoencoderKLFlux2", channels=32, factor=8, patch=2),
+    "Sana": LatentSpace("AutoencoderDC", channels=32, factor=32, scaling_factor=0.41407),
+}
 PIXELS = LatentSpace("pixels", channels=3, factor=1)
+
+
+def _by_channel(values: Sequence[float], latents: Tensor) -> Tensor:
+    return latents.new_tensor(values).view(-1, 1, 1)

@@ -10,16 +10,22 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
 from open_clip.transformer import TextTransformer, VisionTransformer
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.functional import normalize as to_unit_length
 
-from latent_guard.errors import InputError
-from latent_guard.latent_clip import checkpoint
+from latent_guard.errors import InputError, LatentSpaceMismatchError
+from latent_guard.latent_clip import checkpoint, hub
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig
+from latent_guard.latent_clip.latent_space import PUBLISHED, LatentSpace
+from latent_guard.latent_clip.model_card import TrainingFacts, model_card
+from latent_guard.latent_clip.official import read_official
+from latent_guard.latent_clip.positions import resized, whole_patches
 from latent_guard.latent_clip.tokenizer import tokenize, trimmed_clip_tokenizer, trimmed_vocab_size
 
 if TYPE_CHECKING:
@@ -47,7 +53,10 @@ class LatentCLIP(nn.Module):
     def encode_latents(
         self, latents: Tensor, noise_level: float | Tensor | None = None, normalize: bool = False
     ) -> Tensor:
-        """Embeddings (B, D) of RAW latents (B, C, H, W); differentiable.
+        """Embeddings (B, D) of RAW latents (B, C, H, W) of any size; differentiable.
+
+        At another size than the one trained on, position embeddings are resized; where H or W is not a multiple of
+        the patch size, the last row or column is repeated.
 
         Args:
             noise_level: sigma / (sigma + signal) of the state that the latents were estimated from, 0..1, a scalar
@@ -55,13 +64,13 @@ class LatentCLIP(nn.Module):
             normalize: scale each embedding to length one.
 
         Raises:
-            InputError: the wrong number of channels or positions, or a noise level per image for other images.
+            InputError: the wrong number of channels, no positions, or a noise level per image for other images.
         """
         self._check_latents(latents)
         latents = latents.to(self.logit_scale.dtype)
         if self.config.reads_noise_level:
             latents = torch.cat([latents, _noise_channel(latents, noise_level)], dim=1)
-        features: Tensor = self.visual(latents)
+        features = self._image_features(whole_patches(latents, self.config.vision.patch_size))
         return to_unit_length(features, dim=-1) if normalize else features
 
     def encode_text(self, texts: Sequence[str] | Tensor, normalize: bool = False) -> Tensor:
@@ -90,29 +99,90 @@ class LatentCLIP(nn.Module):
         """Write ``config.json``, ``model.safetensors`` and ``tokenizer/`` into ``folder``."""
         checkpoint.save(Path(folder), self.config, self.state_dict(), self.tokenizer, dtype)
 
+    def push_to_hub(self, hub_id: str, facts: TrainingFacts, private: bool = False) -> str:
+        """Publish the model with its card, at the precision that it has, as ``owner/name``; its address on the hub.
+
+        Log in first, with ``hf auth login`` or a token in ``HF_TOKEN``.
+
+        Raises:
+            InputError: not a hub id, or the hub refuses.
+        """
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder, dtype=self.logit_scale.dtype)
+            card = model_card(hub_id, self.config, self.fingerprint(), facts)
+            (Path(folder) / "README.md").write_text(card, encoding="utf-8")
+            return hub.upload(Path(folder), hub_id, private)
+
     @classmethod
     def from_pretrained(
         cls, folder: Path | str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> LatentCLIP:
-        """Read what ``save_pretrained`` wrote, ready for inference.
+        """Read what ``save_pretrained`` wrote, ready for inference, from a folder or, by owner/name, from the hub.
 
         Raises:
-            CheckpointError: a file is missing, corrupt, truncated or does not fit the others.
+            CheckpointError: a file is missing, corrupt, truncated or does not fit the others, or cannot be downloaded.
         """
-        path = Path(folder)
+        path = hub.local_folder(folder)
         config = checkpoint.read_config(path)
         model = cls(config, checkpoint.read_tokenizer(path, config.text))
         checkpoint.load_weights(path, model)
         return model.to(device, dtype).eval()
 
+    @classmethod
+    def from_official(
+        cls,
+        checkpoint: Path | str,
+        config: LatentCLIPConfig | Path | str | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> LatentCLIP:
+        """Read a checkpoint of Latent-CLIP's authors, ready for inference; nothing that it may hold is run.
+
+        Args:
+            checkpoint: ``epoch_34.pt``, its folder, or a hub id such as ``wendlerc/latent-clip-b-8-512-34b-80k``.
+            config: a preset (``latent-vit-b-8``, ``latent-vit-b-4-plus``), the authors' JSON file, or the shape; None
+                means that of the hub id, else ``config.json`` beside the checkpoint.
+
+        Raises:
+            CheckpointError: no such checkpoint, or it is corrupt, truncated, holds more than tensors and numbers, or
+                is of another architecture than the config.
+            InputError: no config, or it does not describe a Latent-CLIP.
+        """
+        found = read_official(checkpoint, config)
+        tokenizer = _tokenizer_for(found.config.text)
+        with torch.device("meta"):
+            found.require_fit(cls(found.config, tokenizer).state_dict())
+        model = cls(found.config, tokenizer)
+        model.load_state_dict(found.weights)
+        return model.to(device, dtype).eval()
+
+    def require_space(self, space: LatentSpace) -> None:
+        """Raise LatentSpaceMismatchError, naming both, unless this model reads the latents of ``space``."""
+        if space != self.config.latent_space:
+            raise LatentSpaceMismatchError(
+                f"these are latents of {space}, and this model reads those of {self.config.latent_space}; "
+                "encode the images with that VAE, or use a model made for these latents"
+            )
+
+    def _image_features(self, latents: Tensor) -> Tensor:
+        vision = self.config.vision
+        grid = latents.shape[2] // vision.patch_size, latents.shape[3] // vision.patch_size
+        if latents.shape[2:] == (vision.size, vision.size):
+            features: Tensor = self.visual(latents)
+        else:
+            positions = {"positional_embedding": resized(self.visual.positional_embedding, grid)}
+            features = functional_call(self.visual, positions, (latents,))
+        return features
+
     def _check_latents(self, latents: Tensor) -> None:
-        space, size = self.config.latent_space, self.config.vision.size
-        if latents.ndim != 4 or latents.shape[1] != space.channels:
-            found = f"{latents.shape[1]} channels" if latents.ndim == 4 else f"shape {tuple(latents.shape)}"
-            raise InputError(f"latents have {found}; this model reads {space.name} latents, {space.channels} channels")
-        if latents.shape[2:] != (size, size):
-            found = "x".join(str(n) for n in latents.shape[2:])
-            raise InputError(f"latents are {found} positions; this model reads {size}x{size}")
+        space = self.config.latent_space
+        if latents.ndim != 4 or 0 in latents.shape[2:]:
+            raise InputError(f"latents have shape {tuple(latents.shape)}; expected (images, channels, height, width)")
+        if (found := latents.shape[1]) != space.channels:
+            like = " or ".join(name for name, other in PUBLISHED.items() if other.channels == found)
+            raise InputError(
+                f"latents have {found} channels{f', as {like} has' if like else ''}; this model reads {space}"
+            )
 
 
 class _TextTower(TextTransformer):  # type: ignore[misc]

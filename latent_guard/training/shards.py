@@ -3,6 +3,11 @@
 index.json                 {"format": 1, "latent_space": {...}, "shards": [{"file": ..., "samples": ...}]}
 shard-00000.safetensors    latents float16 (N, C, H, W), noise_levels float32 (N,)
 shard-00000.jsonl          a line a sample: {"captions": ["...", ...]}
+
+The shards of an index can also be the tars that ``latent-guard encode`` writes. A folder of other people's tars
+(``tar_reading``) has no index; there a file says whose latents they are:
+
+latent_space.json          {"name": "AutoencoderKL", "channels": 4, "factor": 8, "scaling_factor": 0.13025}
 """
 
 from __future__ import annotations
@@ -10,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,10 +27,11 @@ from torch import Tensor
 
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.config import build
-from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.latent_clip.latent_space import PUBLISHED, LatentSpace
+from latent_guard.training.tar_reading import read_tar
 
 FORMAT = 1
-INDEX = "index.json"
+INDEX, SPACE = "index.json", "latent_space.json"
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ class ShardWriter:
             self._flush(len(self._captions))
         if not self._shards:
             raise InputError(f"{self.folder}: no samples were added")
-        index = {"format": FORMAT, "latent_space": asdict(self.latent_space), "shards": self._shards}
+        index = {"format": FORMAT, "latent_space": self.latent_space.to_dict(), "shards": self._shards}
         partial = self.folder / (INDEX + ".part")
         partial.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
         os.replace(partial, self.folder / INDEX)
@@ -127,16 +133,14 @@ def read_shards(folders: Iterable[Path | str]) -> LatentDataset:
         InputError: no folder, a missing or damaged file, another latent space, or samples that ``ShardWriter.add``
             would refuse.
     """
-    found = [(path, *_read_index(path)) for path in (Path(folder) for folder in folders)]
+    found = [(path, *_contents(path)) for path in (Path(folder) for folder in folders)]
     if not found:
         raise InputError("no latent shards given; name at least one folder")
     first, space, _ = found[0]
     for path, other, _ in found:
         if other != space:
             raise InputError(f"{path} holds latents of {other}, {first} those of {space}; they cannot be mixed")
-    parts = [
-        _read_shard(path / entry["file"], entry["samples"], space) for path, _, shards in found for entry in shards
-    ]
+    parts = [_read_shard(path / file, samples, space) for path, _, shards in found for file, samples in shards.items()]
     if len(shapes := {tuple(latents.shape[1:]) for latents, _, _ in parts}) > 1:
         raise InputError(f"latents of several shapes cannot be mixed: {', '.join(map(str, sorted(shapes)))}")
     return LatentDataset(
@@ -147,11 +151,34 @@ def read_shards(folders: Iterable[Path | str]) -> LatentDataset:
     )
 
 
-def _read_index(folder: Path) -> tuple[LatentSpace, list[dict[str, Any]]]:
+def _contents(folder: Path) -> tuple[LatentSpace, dict[str, int | None]]:
+    """The latent space of a folder, and its shards' files with their samples; None where nothing says how many."""
+    tars = sorted(path.name for path in folder.glob("*.tar"))
+    if (folder / INDEX).exists() or not tars:
+        return read_index(folder)
+    if (folder / "encode.json").exists():
+        raise InputError(f"{folder} is not finished; run the same `latent-guard encode` again")
+    return _read_space(folder), dict.fromkeys(tars)
+
+
+def _read_space(folder: Path) -> LatentSpace:
+    path = folder / SPACE
+    try:
+        return build(LatentSpace, json.loads(path.read_text(encoding="utf-8")), str(path))
+    except FileNotFoundError as error:
+        example = json.dumps(PUBLISHED["SDXL"].to_dict())
+        message = f"{folder} does not say which latent space its latents are of; write {SPACE} beside the tars"
+        raise InputError(f"{message}, for SDXL {example}") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not a latent space; write it again") from error
+
+
+def read_index(folder: Path) -> tuple[LatentSpace, dict[str, int | None]]:
+    """A finished folder's latent space, and the samples of each of its files; raises as ``read_shards``."""
     path = folder / INDEX
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
-        version, shards = index["format"], [{"file": e["file"], "samples": e["samples"]} for e in index["shards"]]
+        version, shards = index["format"], {entry["file"]: entry["samples"] for entry in index["shards"]}
     except OSError as error:
         raise InputError(f"{folder} holds no finished latent shards: cannot read {INDEX}") from error
     except (KeyError, TypeError, ValueError) as error:
@@ -163,20 +190,29 @@ def _read_index(folder: Path) -> tuple[LatentSpace, list[dict[str, Any]]]:
     return build(LatentSpace, index["latent_space"], f"{path}: latent_space"), shards
 
 
-def _read_shard(path: Path, samples: int, space: LatentSpace) -> tuple[Tensor, Tensor, list[tuple[str, ...]]]:
+def _read_shard(path: Path, samples: int | None, space: LatentSpace) -> tuple[Tensor, Tensor, list[tuple[str, ...]]]:
+    latents, levels, captions = _read_tar(path, space) if path.suffix == ".tar" else _read_safetensors(path)
+    if samples not in (None, len(latents)):
+        raise InputError(f"{path} has {len(latents)} samples; its index says {samples}")
+    _check_samples(latents, levels, captions, space, str(path))
+    return latents.half(), levels.float(), captions
+
+
+def _read_tar(path: Path, space: LatentSpace) -> tuple[Tensor, Tensor, list[tuple[str, ...]]]:
+    found = read_tar(path, space)
+    return found.latents, torch.zeros(len(found.latents)), [(caption,) for caption in found.captions]
+
+
+def _read_safetensors(path: Path) -> tuple[Tensor, Tensor, list[tuple[str, ...]]]:
     try:
         tensors = load_file(path)
         latents, levels = tensors["latents"], tensors["noise_levels"]
         lines = _captions_path(path).read_text(encoding="utf-8").splitlines()
-        captions = [tuple(json.loads(line)["captions"]) for line in lines]
+        return latents, levels, [tuple(json.loads(line)["captions"]) for line in lines]
     except OSError as error:
         raise InputError(f"{path}: cannot read the shard or its captions; write the shards again") from error
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} or its captions are damaged; write the shards again") from error
-    if len(latents) != samples:
-        raise InputError(f"{path} has {len(latents)} samples; its index says {samples}")
-    _check_samples(latents, levels, captions, space, str(path))
-    return latents.half(), levels.float(), captions
 
 
 def _captions_path(shard: Path) -> Path:

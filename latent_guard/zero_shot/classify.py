@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from latent_guard.errors import InputError
-from latent_guard.latent_clip.model import LatentCLIP
 
 TEXTS_AT_A_TIME = 256
 
 
+class ImageTextModel(Protocol):
+    """What a zero-shot test needs of a model; a ``LatentCLIP`` has it."""
+
+    def encode_text(self, texts: Sequence[str], normalize: bool = False) -> Tensor: ...
+
+    def encode_latents(
+        self, latents: Tensor, noise_level: float | Tensor | None = None, normalize: bool = False
+    ) -> Tensor: ...
+
+
 @torch.no_grad()
-def class_embeddings(model: LatentCLIP, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
+def class_embeddings(model: ImageTextModel, class_names: Sequence[str], templates: Sequence[str]) -> Tensor:
     """One unit vector a class, (K, D): the mean over ``templates`` of the unit text embeddings, scaled to length one.
 
     Prompt ensembling in embedding space, CLIP (Radford et al. 2021), section 3.1.4.

@@ -1,0 +1,98 @@
+"""``latent-guard convert``: a published Latent-CLIP as one of this package's folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latent_guard.errors import CheckpointError, InputError
+
+if TYPE_CHECKING:
+    from latent_guard.guidance.canary import Canary
+    from latent_guard.latent_clip.model import LatentCLIP
+
+
+def convert(
+    checkpoint: Annotated[
+        str, typer.Argument(help="epoch_34.pt, its folder, or a hub id: wendlerc/latent-clip-b-8-512-34b-80k.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder to write; it must be new or empty.")],
+    config: Annotated[
+        str | None,
+        typer.Option(
+            help="latent-vit-b-8, latent-vit-b-4-plus, or the authors' JSON file; by default what the hub id says, "
+            "else config.json beside the checkpoint."
+        ),
+    ] = None,
+    vae: Annotated[
+        str | None,
+        typer.Option(
+            help="The VAE whose latents it reads, or a pipeline with it (stabilityai/sdxl-turbo): folder or hub id. "
+            "A guard needs it, to tell that VAE from others."
+        ),
+    ] = None,
+) -> None:
+    """Convert an official Latent-CLIP checkpoint to safetensors, in full precision, once."""
+    import torch
+
+    from latent_guard.cli.outputs import check_writable
+    from latent_guard.guidance.canary import CANARY_FILE
+    from latent_guard.latent_clip.model import LatentCLIP
+
+    _require_ours_or_empty(out)
+    check_writable(out)
+    model = LatentCLIP.from_official(checkpoint, config)
+    canary = None if vae is None else _canary(model, vae)
+    there = _already_there(model, out)
+    try:
+        if canary is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            canary.save(out)
+        if not there:
+            model.save_pretrained(out, dtype=torch.float32)
+    except OSError as error:
+        raise InputError(f"cannot write into {out} ({error.strerror or error}); make room and convert again") from error
+    done = "already holds this checkpoint" if there else f"now holds Latent-CLIP {model.fingerprint()}"
+    typer.echo(f"{out} {done}, which reads latents of {model.config.latent_space}")
+    if not (out / CANARY_FILE).is_file():
+        typer.echo("to guard a pipeline with it, convert again with --vae: the pipeline, or its VAE")
+
+
+def _require_ours_or_empty(out: Path) -> None:
+    """Let pass what an interrupted conversion leaves behind, which is everything but the config."""
+    from latent_guard.guidance.canary import CANARY_FILE
+    from latent_guard.latent_clip.checkpoint import CONFIG, TOKENIZER, WEIGHTS
+
+    if not out.exists():
+        return
+    written = {TOKENIZER, CANARY_FILE, *(name + end for name in (CONFIG, WEIGHTS) for end in ("", ".part"))}
+    found = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
+    if found - {CANARY_FILE} and not {TOKENIZER} <= found <= written:  # the canary and the tokenizer come first
+        raise InputError(f"{out} holds something else, which would be mixed with the model; choose a new folder")
+
+
+def _canary(model: LatentCLIP, source: str) -> Canary:
+    """The shipped world's test picture, as the model's VAE encodes it."""
+    from latent_guard.cli.loading import load_vae, shipped_pipeline
+    from latent_guard.guidance.canary import Canary
+    from latent_guard.latent_clip.latent_space import LatentSpace
+
+    vae = load_vae(source, "--vae")
+    model.require_space(LatentSpace.of_vae(vae))
+    return Canary.made_by(vae, Canary.load(shipped_pipeline().parent / "guard").picture)
+
+
+def _already_there(model: LatentCLIP, out: Path) -> bool:
+    from latent_guard.latent_clip.checkpoint import CONFIG
+
+    if not (out / CONFIG).is_file():
+        return False
+    try:
+        there = type(model).from_pretrained(out).fingerprint()
+    except CheckpointError as error:
+        raise InputError(f"{out} holds a broken model ({error}); remove it or choose a new folder") from error
+    if there != model.fingerprint():
+        raise InputError(f"{out} holds another Latent-CLIP, {there}; choose a new folder")
+    return True

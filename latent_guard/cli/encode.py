@@ -1,0 +1,99 @@
+"""``latent-guard encode``: from images with captions to latent shards."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
+
+
+class Precision(str, Enum):
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+
+
+def encode(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A folder of images with metadata.jsonl, parquet files or webdataset tars (a file, a folder, '*.tar') "
+            "or a data set's hub id, which is streamed."
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder for the shards; begun by an earlier run, it is gone on with.")],
+    vae: Annotated[
+        str | None, typer.Option(help="VAE or pipeline of diffusers: folder or hub id.  [default: the shipped one]")
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images are scaled and cut to squares of this many pixels. [default: VAE's]"),
+    ] = None,
+    dtype: Annotated[Precision, typer.Option(help="Of the latents kept.")] = Precision.float16,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Folder of the Latent-CLIP whose token ids are kept.  [default: a new one's]")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Of a data set of the hub.")] = "train",
+    image_column: Annotated[str | None, typer.Option(help="[default: the first column of images]")] = None,
+    caption_column: Annotated[str | None, typer.Option(help="[default: caption, text, txt or prompt]")] = None,
+    key_column: Annotated[str | None, typer.Option(help="[default: __key__, key, id, or the file's path]")] = None,
+    shard: Annotated[str, typer.Option(help="This machine's share: 1/4 to 4/4, with one OUT that all see.")] = "1/1",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images encoded at once.")] = 16,
+    rows_per_shard: Annotated[int, typer.Option(min=1, help="Rows of the source that go into one tar.")] = 10_000,
+) -> None:
+    """Encode images through a VAE into latent shards, in tars that `datasets` and webdataset readers open.
+
+    Stopped at any point, the same command goes on; each sample is written once. Images that cannot be used are listed
+    in OUT/bad.jsonl. `accelerate launch -m latent_guard encode ...` shares the work between processes, `--shard`
+    between machines.
+    """
+    import torch
+    from accelerate import PartialState
+
+    from latent_guard.cli.loading import load_vae
+    from latent_guard.cli.outputs import check_writable
+    from latent_guard.training.encode_plan import Worker
+    from latent_guard.training.encoding import Encoder
+    from latent_guard.training.encoding import encode as run
+    from latent_guard.training.sources import Columns, open_source
+
+    Worker.of(shard, 0, 1)
+    check_writable(out)
+    images = open_source(source, split, Columns(image_column, caption_column, key_column))
+    state = PartialState(cpu=not torch.cuda.is_available())
+    loaded = load_vae(vae, "--vae").to(state.device)
+    encoder = Encoder(
+        vae=loaded,
+        name=vae or "the shipped one",
+        tokenizer=_tokenizer(tokenizer),
+        size=size or _own_size(loaded),
+        dtype=dtype.value,
+        batch=batch_size,
+    )
+    worker = Worker.of(shard, state.process_index, state.num_processes)
+    done = run(images, out, encoder, worker, rows_per_shard, show_progress=state.is_main_process)
+    state.destroy_process_group()
+    bad = f"; {done.bad} bad rows are left out" + (f", see {out / 'bad.jsonl'}" if done.finished else "")
+    rest = "" if done.finished else "; others are still at work"
+    if state.is_main_process or done.finished:
+        typer.echo(f"{out} holds {done.samples} samples in {done.shards} shards{bad if done.bad else ''}{rest}")
+
+
+def _tokenizer(folder: Path | None) -> CLIPTokenizer:
+    from latent_guard.latent_clip.checkpoint import read_config, read_tokenizer
+    from latent_guard.latent_clip.tokenizer import trimmed_clip_tokenizer
+
+    return trimmed_clip_tokenizer() if folder is None else read_tokenizer(folder, read_config(folder).text)
+
+
+def _own_size(vae: Any) -> int:
+    from latent_guard.errors import InputError
+
+    size = getattr(vae.config, "sample_size", None)
+    if not isinstance(size, int):
+        raise InputError("the VAE does not say which image size it was made for; give one with --size")
+    return size

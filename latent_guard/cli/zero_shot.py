@@ -1,0 +1,123 @@
+"""``latent-guard zero-shot``: how well a Latent-CLIP names what it was never taught to name, beside its pixel twin."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latent_guard.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from latent_guard.zero_shot.evaluate import Batch, Evaluation
+
+TITLES = {"latent_clip": "Latent-CLIP", "pixel_twin": "pixel twin"}
+TWIN_FOLDER = "twin"
+
+
+def zero_shot(
+    source: Annotated[
+        str, typer.Argument(help="Folder with a folder of images a class, parquet, hub id, or latent shards.")
+    ],
+    classes: Annotated[
+        str | None, typer.Option(help="Class names: imagenet, or a text or YAML file; by default the data's own.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the data set, where it has several.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Column of labels, where it cannot be told.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Pipeline whose VAE encodes, and that draws the twin; by default shipped.")
+    ] = None,
+    guard: Annotated[str | None, typer.Option(help="Latent-CLIP; by default beside the model.")] = None,
+    pixel_twin: Annotated[
+        str | None,
+        typer.Option(help="CLIP on pixels: a folder, or open_clip's MODEL:PRETRAINED; by default beside the model."),
+    ] = None,
+    generated_twin: Annotated[
+        bool, typer.Option("--generated-twin", help="Have the pipeline redraw each image from its class name first.")
+    ] = False,
+    strength: Annotated[float, typer.Option(help="How much of the schedule the twin is noised by, 0 to 1.")] = 0.66,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the twin's whole schedule.")] = 20,
+    guidance_scale: Annotated[float | None, typer.Option(help="Of the twin; by default the pipeline's own.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the twin's noise.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("outputs/zero_shot"),
+) -> None:
+    """Classify images from their latents by class names alone. An interrupted --generated-twin goes on from --out."""
+    from rich.console import Console
+
+    from latent_guard.cli.loading import usual_arguments
+    from latent_guard.cli.outputs import check_writable
+    from latent_guard.cli.zero_shot_models import ZeroShotModels
+    from latent_guard.training.shards import INDEX, SPACE, read_shards
+    from latent_guard.zero_shot.class_set import class_set
+    from latent_guard.zero_shot.evaluate import evaluate
+    from latent_guard.zero_shot.generated_twin import TwinSettings
+    from latent_guard.zero_shot.image_set import open_image_set
+
+    check_writable(out)
+    of_latents = any((Path(source) / name).is_file() for name in (INDEX, SPACE))
+    if of_latents and generated_twin:
+        raise InputError(f"{source} holds latents; a twin is drawn from images, give a set of images")
+    data: Any = read_shards([source]) if of_latents else open_image_set(source, split, label_column)
+    named = class_set(classes, None if of_latents else data.labels)
+    with Console(stderr=True).status("loading the models"):
+        models = ZeroShotModels.load(model, guard, pixel_twin, batch_size)
+        twin = None
+        if generated_twin:
+            scale = guidance_scale if guidance_scale is not None else usual_arguments(model).get("guidance_scale")
+            twin = TwinSettings(model or "shipped", strength, steps, scale, seed, models.side, batch_size)
+            batches = models.at_twin(data, named, twin, out / TWIN_FOLDER)
+        else:
+            batches = models.at_latents(data, named) if of_latents else models.at_images(data, named)
+    images = len(data) if of_latents else data.count
+    seen = evaluate(_tracked(batches, images, batch_size), models.by_name, named)
+    made_by = {"source": source, "split": split, "classes": classes, "model": model or "shipped", **models.made_by}
+    _report(seen, out, {**made_by, "twin": asdict(twin) if twin else None})
+
+
+def _tracked(batches: Iterable[Batch], images: int | None, size: int) -> Iterator[Batch]:
+    """The batches, under a progress bar of images with their speed and the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("classifying", total=images, speed="")
+        for batch in batches:
+            yield batch
+            bar.advance(task, len(batch.keys) + len(batch.skipped))
+            speed = bar.tasks[0].speed
+            bar.update(task, speed=f"{speed:.1f} images/s" if speed else "")
+
+
+def _report(seen: Evaluation, out: Path, made_by: Mapping[str, Any]) -> None:
+    """Write the results and print them."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from latent_guard import __version__
+    from latent_guard.bench.provenance import commit
+    from latent_guard.cli.outputs import write_file
+    from latent_guard.zero_shot.report import confusion_png, per_class_csv, results_json, skipped_csv
+
+    package = {"package": f"latent-guard {__version__}", "commit": commit()}
+    table = Table("model", "images", "top-1", "top-5", title="zero-shot, with 95% intervals")
+    for name, outcome in seen.outcomes.items():
+        write_file(out / f"{name}_per_class.csv", per_class_csv(outcome))
+        write_file(out / f"{name}_confusion.png", confusion_png(outcome, f"{TITLES[name]}: {outcome.top(1).percent()}"))
+        table.add_row(TITLES[name], str(len(outcome.labels)), outcome.top(1).percent(), outcome.top(5).percent())
+    write_file(out / "skipped.csv", skipped_csv(seen))
+    write_file(out / "results.json", results_json(seen, {**made_by, **package}))
+    Console().print(table)
+    typer.echo(f"wrote {out}")
+    if seen.skipped:
+        first = seen.skipped[0]
+        warning = f"warning: {len(seen.skipped)} images were skipped, see {out / 'skipped.csv'}"
+        typer.echo(f"{warning} ({first.key}: {first.reason})", err=True)

@@ -1,0 +1,113 @@
+"""What ``zero-shot`` looks with: a Latent-CLIP, its VAE and a CLIP on pixels; each sees the same images its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latent_guard.cli.loading import load_canary, load_latent_clip, load_pipeline, load_pixel_twin, load_vae
+from latent_guard.errors import InputError, LatentSpaceMismatchError
+from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
+from latent_guard.zero_shot import views
+from latent_guard.zero_shot.evaluate import LATENT_CLIP, PIXEL_TWIN, Batch
+from latent_guard.zero_shot.generated_twin import TwinMaker, TwinSettings
+from latent_guard.zero_shot.twin_files import twin_batches
+
+if TYPE_CHECKING:
+    from latent_guard.guidance.canary import Canary
+    from latent_guard.latent_clip.model import LatentCLIP
+    from latent_guard.training.shards import LatentDataset
+    from latent_guard.zero_shot.class_set import ClassSet
+    from latent_guard.zero_shot.classify import ImageTextModel
+    from latent_guard.zero_shot.image_set import ImageSet
+    from latent_guard.zero_shot.pixel_clip import PixelTwin
+
+
+@dataclass(frozen=True, eq=False)
+class ZeroShotModels:
+    """The models of one test; VAE and pipeline are loaded when they are needed, and checked against the Latent-CLIP."""
+
+    model: str | None
+    latent_clip: LatentCLIP
+    canary: Canary | None
+    pixel_twin: PixelTwin | None
+    batch_size: int
+
+    @classmethod
+    def load(cls, model: str | None, guard: str | None, twin: str | None, batch_size: int) -> ZeroShotModels:
+        """What the command's options name; a pixel twin beside the model counts where the Latent-CLIP lies there too.
+
+        Raises:
+            InputError: one of them is not there, or is of the wrong kind.
+            CheckpointError: one of them cannot be read.
+        """
+        clip = load_latent_clip(model, guard)
+        if clip.config.latent_space == PIXELS:
+            raise InputError(f"--guard {guard} reads pixels; give it as --pixel-twin")
+        pixels = load_pixel_twin(model, twin) if twin or not guard else None
+        return cls(model, clip, load_canary(model, guard), pixels, batch_size)
+
+    @property
+    def side(self) -> int:
+        """Pixels along one side of the square whose latents the Latent-CLIP reads."""
+        return self.latent_clip.config.vision.size * self.latent_clip.config.latent_space.factor
+
+    @property
+    def by_name(self) -> dict[str, ImageTextModel]:
+        """The models that look, by the name of their view."""
+        pixels = {PIXEL_TWIN: self.pixel_twin.model} if self.pixel_twin is not None else {}
+        return {LATENT_CLIP: self.latent_clip, **pixels}
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """Fingerprint of the Latent-CLIP and name of the pixel twin, for the record."""
+        twin = self.pixel_twin.name if self.pixel_twin is not None else None
+        return {"latent_clip": self.latent_clip.fingerprint(), "pixel_twin": twin}
+
+    def at_images(self, images: ImageSet, classes: ClassSet) -> Iterator[Batch]:
+        """Batches of images, encoded for the Latent-CLIP, as they are for the twin."""
+        numbers = views.class_numbers(images, classes)
+        shown = {LATENT_CLIP: views.latent_view(self._vae(), self.side)}
+        if self.pixel_twin is not None:
+            shown[PIXEL_TWIN] = views.pixel_view(self.pixel_twin.side)
+        return views.batches_of_images(images, numbers, shown, self.batch_size)
+
+    def at_latents(self, data: LatentDataset, classes: ClassSet) -> Iterator[Batch]:
+        """Batches of latent shards; decoded for the twin.
+
+        Raises:
+            LatentSpaceMismatchError: latents of another space than the Latent-CLIP's.
+        """
+        _check_same(data.latent_space, self.latent_clip.config.latent_space, "these shards hold latents of")
+        found = data.latents, data.noise_levels, data.captions
+        return self._decoded(views.batches_of_latents(*found, classes, self.batch_size))
+
+    def at_twin(self, images: ImageSet, classes: ClassSet, settings: TwinSettings, folder: Path) -> Iterator[Batch]:
+        """Batches of the generated twin, drawn where ``folder`` does not hold them yet; decoded for the pixel twin."""
+        numbers = views.class_numbers(images, classes)
+        pipe = load_pipeline(self.model)
+        self._check_vae(pipe.vae)
+        return self._decoded(twin_batches(images, numbers, classes, TwinMaker(pipe, settings), folder))
+
+    def _decoded(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        return views.with_decoded(batches, self._vae(), self.pixel_twin.side) if self.pixel_twin else batches
+
+    def _vae(self) -> Any:
+        vae = load_vae(self.model)
+        self._check_vae(vae)
+        return vae
+
+    def _check_vae(self, vae: Any) -> None:
+        _check_same(LatentSpace.of_vae(vae), self.latent_clip.config.latent_space, "the model's VAE makes latents of")
+        if self.canary is not None:
+            self.canary.check(vae, vae.device)
+
+
+def _check_same(found: LatentSpace, expected: LatentSpace, what: str) -> None:
+    """Two spaces are one if their numbers agree, whatever they are called."""
+    if replace(found, name=expected.name) != expected:
+        raise LatentSpaceMismatchError(
+            f"{what} {found}, the Latent-CLIP reads {expected}; use what belongs to it, or a Latent-CLIP made for them"
+        )

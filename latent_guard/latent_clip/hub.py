@@ -1,0 +1,76 @@
+"""Latent-CLIPs on the Hugging Face hub: fetching and publishing them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from latent_guard.errors import CheckpointError, InputError
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_FILES = ["config.json", "model.safetensors", "tokenizer/*"]
+
+
+def is_hub_id(source: Path | str) -> bool:
+    """Whether a string has the form owner/name; a ``Path`` is never one."""
+    return isinstance(source, str) and _HUB_ID.fullmatch(source) is not None
+
+
+def download_file(hub_id: str, file: str) -> Path:
+    """One file of a repository, from the hub's cache where it is there already.
+
+    Raises:
+        CheckpointError: it cannot be had.
+    """
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(hub_id, file))
+    except Exception as error:  # the hub client raises OSError, ValueError and errors of its HTTP library alike
+        raise CheckpointError(
+            f"cannot download {file} of {hub_id}; check the id and the connection ({_reason(error)})"
+        ) from error
+
+
+def local_folder(source: Path | str) -> Path:
+    """A Latent-CLIP's folder: ``source`` itself, or what the hub has under that id.
+
+    Raises:
+        CheckpointError: it has the form of a hub id, is no folder, and cannot be downloaded.
+    """
+    if Path(source).exists() or not is_hub_id(source):
+        return Path(source)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(source), allow_patterns=_FILES))
+    except Exception as error:  # as above
+        raise CheckpointError(
+            f"{source} is no folder, and no model of that id can be downloaded; check the path, or the id and the "
+            f"connection ({_reason(error)})"
+        ) from error
+
+
+def upload(folder: Path, hub_id: str, private: bool) -> str:
+    """Put the files of ``folder`` into a repository, made if there is none; its address.
+
+    Raises:
+        InputError: not a hub id, or the hub refuses.
+    """
+    from huggingface_hub import HfApi
+
+    if not is_hub_id(hub_id):
+        raise InputError(f"{hub_id} is not a hub id of the form owner/name")
+    api = HfApi()
+    try:
+        address = api.create_repo(hub_id, private=private, exist_ok=True)
+        api.upload_folder(repo_id=hub_id, folder_path=folder, commit_message="A Latent-CLIP")
+    except Exception as error:  # as above
+        raise InputError(
+            f"cannot publish {hub_id}: check the id, the connection and that you are logged in ({_reason(error)})"
+        ) from error
+    return str(address)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__

@@ -1,0 +1,184 @@
+"""Which tar holds which rows, what is finished, and whose turn it is: the book-keeping of ``encode``.
+
+A part of the source is cut into chunks of as many rows as a tar holds; chunk c of part p is ``part-p-c.tar``, whoever
+writes it. So a run can be stopped and gone on with by another number of processes or machines.
+
+encode.json               the settings; a run with others is refused
+manifests/end-p.json      {"chunks": n}: part p has been read to its end
+index.json, bad.jsonl     written by whoever finishes last
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, fields
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from latent_guard.errors import InputError
+from latent_guard.training.shards import FORMAT, INDEX
+from latent_guard.training.tar_shards import MANIFESTS, Manifest, manifest_path
+from latent_guard.whole_files import write_whole
+
+SETTINGS, BAD = "encode.json", "bad.jsonl"
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One of ``count`` processes, on any number of machines, that share the chunks."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def of(cls, shard: str, process: int, processes: int) -> Worker:
+        """Process ``process`` (from 0) of the machine that ``shard`` names: "1/4" to "4/4".
+
+        Raises:
+            InputError: not of that form.
+        """
+        match = re.fullmatch(r"(\d+)/(\d+)", shard)
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
+            raise InputError(f"--shard {shard} is not i/n with i from 1 to n, for example 1/4")
+        return cls((int(match[1]) - 1) * processes + process, int(match[2]) * processes)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every tar of a folder has in common. ``latent_space`` and ``tokenizer`` are plain data."""
+
+    source: str
+    parts: int
+    vae: str
+    latent_space: dict[str, Any]
+    tokenizer: dict[str, int]
+    dtype: str
+    size: int
+    rows_per_shard: int
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a finished folder, or one being written, holds. ``finished`` is False while others are still at work."""
+
+    samples: int
+    shards: int
+    bad: int
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A folder that is being written into."""
+
+    folder: Path
+    settings: Settings
+
+    @classmethod
+    def open(cls, folder: Path, settings: Settings) -> Plan:
+        """Begin a folder, or go on with one.
+
+        Raises:
+            InputError: it holds something else, or was begun with other settings.
+        """
+        path = folder / SETTINGS
+        if path.exists():
+            _check_same(path, settings)
+        elif (folder / INDEX).exists():
+            raise InputError(f"{folder} already holds latent shards; choose another folder or delete it")
+        else:
+            (folder / MANIFESTS).mkdir(parents=True, exist_ok=True)
+            write_whole(path, _json(asdict(settings)))
+        return cls(folder, settings)
+
+    def tar(self, part: int, chunk: int) -> Path:
+        return self.folder / f"part-{part:05d}-{chunk:05d}.tar"
+
+    def is_turn(self, worker: Worker, part: int, chunk: int) -> bool:
+        """Whole parts go round where there are enough; else their chunks do, and each worker reads every part."""
+        if self.settings.parts >= worker.count:
+            return part % worker.count == worker.index
+        return (part + chunk) % worker.count == worker.index
+
+    def is_done(self, part: int, chunk: int) -> bool:
+        return manifest_path(self.tar(part, chunk)).exists()
+
+    def first_open(self, worker: Worker, part: int) -> int | None:
+        """Where a worker must begin to read a part: its first unfinished chunk. None: nothing is left to this worker.
+
+        All chunks before are finished, whoever wrote them: so the part reaches at least as far.
+        """
+        end = self._end(part)
+        start = next(chunk for chunk in count() if chunk == end or not self.is_done(part, chunk))
+        if end is None:
+            return start
+        mine = (chunk for chunk in range(start, end) if self.is_turn(worker, part, chunk))
+        return start if any(not self.is_done(part, chunk) for chunk in mine) else None
+
+    def mark_end(self, part: int, chunks: int) -> None:
+        write_whole(self._end_path(part), _json({"chunks": chunks}))
+
+    def count(self) -> Encoded:
+        """What is there so far."""
+        known = self._manifests()
+        ends = [self._end(part) for part in range(self.settings.parts)]
+        expected = [self.tar(part, chunk) for part, end in enumerate(ends) for chunk in range(end or 0)]
+        return Encoded(
+            samples=sum(manifest.samples for manifest in known.values()),
+            shards=sum(manifest.samples > 0 for manifest in known.values()),
+            bad=sum(len(manifest.bad) for manifest in known.values()),
+            finished=None not in ends and all(tar in known for tar in expected),
+        )
+
+    def finish(self) -> Encoded:
+        """As ``count``; where that is everything, write the index and the list of bad rows.
+
+        Raises:
+            InputError: everything is there, and not one sample among it.
+        """
+        counted = self.count()
+        if counted.finished:
+            known = self._manifests()
+            bad = [{"file": tar.name, **row} for tar, manifest in known.items() for row in manifest.bad]
+            write_whole(self.folder / BAD, "".join(json.dumps(row) + "\n" for row in bad).encode())
+            if not counted.samples:
+                raise InputError(f"no row of {self.settings.source} gave a sample; {self.folder / BAD} says why")
+            shards = [{"file": tar.name, "samples": m.samples} for tar, m in known.items() if m.samples]
+            said = {key: asdict(self.settings)[key] for key in ("latent_space", "dtype", "tokenizer")}
+            write_whole(self.folder / INDEX, _json({"format": FORMAT, **said, "shards": shards}))
+        return counted
+
+    def _manifests(self) -> dict[Path, Manifest]:
+        names = sorted(path.stem for path in (self.folder / MANIFESTS).glob("part-*.json"))
+        found = {self.folder / f"{name}.tar": Manifest.read(self.folder / f"{name}.tar") for name in names}
+        return {tar: manifest for tar, manifest in found.items() if manifest}
+
+    def _end(self, part: int) -> int | None:
+        try:
+            return int(json.loads(self._end_path(part).read_text(encoding="utf-8"))["chunks"])
+        except FileNotFoundError:
+            return None
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{self._end_path(part)} is damaged; delete it and run the same command again") from error
+
+    def _end_path(self, part: int) -> Path:
+        return self.folder / MANIFESTS / f"end-{part:05d}.json"
+
+
+def _check_same(path: Path, settings: Settings) -> None:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        changed = [field.name for field in fields(settings) if stored[field.name] != getattr(settings, field.name)]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged; choose another folder") from error
+    if changed:
+        name = changed[0]
+        raise InputError(
+            f"{path.parent} was begun with {name} {stored[name]}, not {getattr(settings, name)}; choose another folder"
+        )
+
+
+def _json(data: dict[str, Any]) -> bytes:
+    return (json.dumps(data, indent=2) + "\n").encode()

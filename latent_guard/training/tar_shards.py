@@ -1,0 +1,149 @@
+"""Latent shards as webdataset tars: what ``datasets`` and webdataset readers open.
+
+NAME.tar, three members a sample:
+    KEY.safetensors    latent float16 or bfloat16 (C, H, W), raw; tokens int32 (L,)
+    KEY.txt            the caption
+    KEY.json           {"key": the source's own key, "latent_space": {...}}
+manifests/NAME.json    {"samples": N, "offsets": [...], "bad": [{"key": ..., "row": ..., "reason": ...}]}
+
+KEY is the sample's place in its source, so no two samples share one. The manifest comes last: a tar without one is
+unfinished, and is written again. Offsets are those of the safetensors members, so that a reader need not search.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import safetensors.torch
+from torch import Tensor
+
+from latent_guard.errors import InputError
+from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.whole_files import write_whole
+
+MANIFESTS = "manifests"
+LATENT, TOKENS = "latent", "tokens"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one finished tar holds. ``samples`` can be 0: then there is no tar."""
+
+    samples: int
+    offsets: list[int] = field(repr=False)
+    bad: list[dict[str, Any]]
+
+    @classmethod
+    def read(cls, tar: Path) -> Manifest | None:
+        """The manifest of a tar; None: it was never finished.
+
+        Raises:
+            InputError: damaged.
+        """
+        path = manifest_path(tar)
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            return cls(int(data["samples"]), list(data["offsets"]), list(data["bad"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path} is damaged; delete it and run `latent-guard encode` again") from error
+
+
+def manifest_path(tar: Path) -> Path:
+    """Where the manifest of ``tar`` lies."""
+    return tar.parent / MANIFESTS / (tar.stem + ".json")
+
+
+class TarShardWriter:
+    """Write one tar and its manifest; a context manager. After an error, or a kill, neither is there in part.
+
+    The file system's own errors (OSError: the disk is full) pass through.
+    """
+
+    def __init__(self, tar: Path, latent_space: LatentSpace) -> None:
+        self.tar = tar
+        self.partial = tar.with_name(tar.name + ".part")
+        self._space = latent_space.to_dict()
+        self._offsets: list[int] = []
+        self._bad: list[dict[str, Any]] = []
+
+    def add(self, name: str, key: str, latent: Tensor, tokens: Tensor, caption: str) -> None:
+        """Append a sample: latent (C, H, W) of the dtype to be kept, token ids (L,), any integers."""
+        tensors = {LATENT: latent.contiguous(), TOKENS: tokens.int().contiguous()}
+        self._offsets.append(self._member(f"{name}.safetensors", safetensors.torch.save(tensors)))
+        self._member(f"{name}.txt", caption.encode())
+        about = {"key": key, "latent_space": self._space}
+        self._member(f"{name}.json", json.dumps(about).encode())
+
+    def add_bad(self, key: str, row: int, reason: str) -> None:
+        """List a row of the source that gave no sample."""
+        self._bad.append({"key": key, "row": row, "reason": reason})
+
+    def __enter__(self) -> TarShardWriter:
+        self._file = open_for_writing(self.partial)
+        self._archive = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._abandon()
+
+    def _finish(self) -> None:
+        self._archive.close()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        if self._offsets:
+            os.replace(self.partial, self.tar)
+        manifest_path(self.tar).parent.mkdir(exist_ok=True)
+        manifest = asdict(Manifest(len(self._offsets), self._offsets, self._bad))
+        write_whole(manifest_path(self.tar), json.dumps(manifest).encode())
+
+    def _abandon(self) -> None:
+        with suppress(OSError):  # what is still buffered does not fit on the disk; it is given up anyhow
+            self._file.close()
+        self.partial.unlink(missing_ok=True)
+
+    def _member(self, name: str, content: bytes) -> int:
+        """Append a file; the offset of its content."""
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        offset = self._archive.offset + tarfile.BLOCKSIZE
+        self._archive.addfile(info, io.BytesIO(content))
+        return int(offset)
+
+
+def open_for_writing(path: Path) -> BinaryIO:
+    """The one place where a tar's bytes go to the disk."""
+    return open(path, "wb", buffering=1 << 20)
+
+
+def check_whole(path: Path) -> None:
+    """Tell a truncated tar by its end, two empty blocks, since a reader of tars may take a cut for the end.
+
+    Raises:
+        InputError: truncated, or it cannot be read.
+    """
+    end = 2 * tarfile.BLOCKSIZE
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - end))
+            whole = file.read() == bytes(end)
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror})") from error
+    if not whole:
+        raise InputError(f"{path} is truncated or no tar; copy it again, or delete it")

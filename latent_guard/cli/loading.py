@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_guard.errors import CheckpointError, InputError
+from latent_guard.latent_clip.hub import is_hub_id
 
 if TYPE_CHECKING:
     from latent_guard.guidance.canary import Canary
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from latent_guard.latent_clip.model import LatentCLIP
     from latent_guard.zero_shot.pixel_clip import PixelTwin
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _GUARD_FILES = ("*.json", "*.safetensors", "*.txt")
 
 
@@ -190,7 +189,7 @@ def _folder_or_hub_id(source: str, option: str, index: str) -> str:
         if not (folder / index).is_file():
             raise InputError(f"{option} {source} is a folder without {index}; give the folder that holds that file")
         return source
-    if folder.exists() or not _HUB_ID.fullmatch(source):
+    if folder.exists() or not is_hub_id(source):
         raise InputError(f"{option} {source} is neither a folder nor a hub id of the form owner/name")
     return source
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from latent_guard.concepts.prompt_set import SLOT, PromptSet, read_prompt_sets
 from latent_guard.errors import InputError
+from latent_guard.latent_clip.hub import is_hub_id
 from latent_guard.shipped import concepts_folder
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _CATEGORY_COLUMNS = ("categories", "category")
 SPLIT = "train"
 
@@ -33,7 +32,7 @@ def prompt_sets_of(source: str) -> list[PromptSet]:
         return [PromptSet.read(path)]
     if path.suffix == ".csv":
         return _from_rows(_rows_of_csv(path), source)
-    if _HUB_ID.fullmatch(source):
+    if is_hub_id(source):
         return _from_rows(_rows_of_dataset(source), source)
     if path.exists():
         raise InputError(f"{source} is no prompt set; give a .yaml or .csv file, a folder, or a data set's id")

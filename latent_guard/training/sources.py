@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ from typing import Any
 import datasets
 
 from latent_guard.errors import InputError
+from latent_guard.latent_clip.hub import is_hub_id
 from latent_guard.training.tar_shards import check_whole
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _KINDS = {".tar": "webdataset", ".parquet": "parquet"}
 _CAPTION_COLUMNS = ("caption", "text", "txt", "prompt")
 _KEY_COLUMNS = ("__key__", "key", "id")
@@ -127,7 +126,7 @@ def _arguments(source: str) -> dict[str, Any]:
         if len(kinds) > 1 or not kinds <= set(_KINDS):
             raise InputError(f"{source} is neither webdataset tars nor parquet files; give .tar, .parquet or a folder")
         return {"path": _KINDS[kinds.pop()], "data_files": files}
-    if not _HUB_ID.fullmatch(source):
+    if not is_hub_id(source):
         raise InputError(f"{source} does not exist, and is no hub id of the form owner/name either")
     return {"path": source}
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -146,9 +145,3 @@ def thresholds_at(probabilities: Tensor, targets: Tensor, false_positives: float
     thresholds[UNSAFE] = absent[harmless][:, UNSAFE].amax(1).quantile(1 - false_positives)
     thresholds[~UNSAFE] = absent[:, ~UNSAFE].amax(1).quantile(1 - false_positives)
     return thresholds
-
-
-def unsafe_seen(present: Tensor) -> NDArray[np.bool_]:
-    """Whether any unsafe object is among those present: (N, objects) bool -> (N,)."""
-    seen: NDArray[np.bool_] = present[:, UNSAFE].any(1).numpy()
-    return seen

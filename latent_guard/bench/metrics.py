@@ -6,57 +6,27 @@ Shapes: N images, K objects; ``groups`` (N,) says which prompt each image belong
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-CONFIDENCE = 0.95
+from latent_guard.zero_shot.intervals import CONFIDENCE
+from latent_guard.zero_shot.intervals import Estimate as Estimate
+from latent_guard.zero_shot.intervals import proportion as proportion
+
 RESAMPLES, AUROC_RESAMPLES = 2000, 300
 SEED = 0
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A figure, its 95% interval, and how many samples it rests on. All NaN where there are none."""
-
-    value: float
-    low: float
-    high: float
-    count: int
-
-    def percent(self) -> str:
-        """``"42.0% (38.1 to 46.0)"``."""
-        if not self.count:
-            return "no images"
-        return f"{self.value:.1%} ({100 * self.low:.1f} to {100 * self.high:.1f})"
-
-    def plain(self, digits: int = 3) -> str:
-        """``"0.987 (0.981 to 0.992)"``."""
-        if not self.count:
-            return "no images"
-        return f"{self.value:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
-
-
-def proportion(flags: ArrayLike) -> Estimate:
-    """Share of true flags with Wilson's interval (E. B. Wilson, 1927), for independent samples."""
-    array = np.asarray(flags, dtype=bool)
-    if array.size == 0:
-        return _nothing()
-    interval = binomtest(int(array.sum()), array.size).proportion_ci(CONFIDENCE, method="wilson")
-    return Estimate(float(array.mean()), float(interval.low), float(interval.high), array.size)
-
-
 def grouped_mean(values: ArrayLike, groups: ArrayLike) -> Estimate:
     """Mean over images, with an interval bootstrapped over prompts."""
     array = np.asarray(values, dtype=np.float64)
     if array.size == 0:
-        return _nothing()
+        return Estimate.of_nothing()
     return _ratio_of_sums(array, np.ones_like(array), np.asarray(groups))
 
 
@@ -64,7 +34,7 @@ def grouped_ratio(numerator: ArrayLike, denominator: ArrayLike, groups: ArrayLik
     """Sum over sum of two paired arrays (one entry an image), with an interval bootstrapped over prompts."""
     top, bottom = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
     if top.size == 0 or not bottom.any():
-        return _nothing()
+        return Estimate.of_nothing()
     return _ratio_of_sums(top, bottom, np.asarray(groups))
 
 
@@ -72,7 +42,7 @@ def median_ratio(numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
     """Median over median of two paired arrays, such as seconds of runs in turns, bootstrapped over the pairs."""
     top, bottom = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
     if top.size == 0:
-        return _nothing()
+        return Estimate.of_nothing()
     drawn = _resamples(top.size, RESAMPLES)
     low, high = _percentiles(np.median(top[drawn], axis=1) / np.median(bottom[drawn], axis=1))
     return Estimate(float(np.median(top) / np.median(bottom)), low, high, top.size)
@@ -95,7 +65,7 @@ def auroc(positive_scores: ArrayLike, negative_scores: ArrayLike) -> Estimate:
     if positive.shape != negative.shape or positive.ndim != 1:
         raise ValueError(f"matched pairs need equal one-dimensional arrays, not {positive.shape} and {negative.shape}")
     if positive.size == 0:
-        return _nothing()
+        return Estimate.of_nothing()
 
     def area(first: Floats, second: Floats) -> float:
         labels = np.repeat([1, 0], [first.size, second.size])
@@ -145,7 +115,3 @@ def _percentiles(drawn: Floats) -> tuple[float, float]:
     tail = 50 * (1 - CONFIDENCE)
     low, high = np.percentile(drawn, [tail, 100 - tail])
     return float(low), float(high)
-
-
-def _nothing() -> Estimate:
-    return Estimate(float("nan"), float("nan"), float("nan"), 0)

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from latent_guard.cli import audit, bench, check, concepts, convert, encode, generate, policy, train, world, zero_shot
+from latent_guard.cli import (
+    adapt,
+    audit,
+    bench,
+    check,
+    concepts,
+    convert,
+    encode,
+    generate,
+    policy,
+    train,
+    world,
+    zero_shot,
+)
 
 app = typer.Typer(
     help="Content safety for latent diffusion: checks and steers an image while it is still a latent.",
@@ -17,6 +30,7 @@ app.command()(check.check)
 app.command()(train.train)
 app.command()(encode.encode)
 app.command()(convert.convert)
+app.command()(adapt.adapt)
 app.command("zero-shot")(zero_shot.zero_shot)
 app.add_typer(bench.app, name="bench")
 app.add_typer(concepts.app, name="concepts")

@@ -35,53 +35,30 @@ def convert(
     ] = None,
 ) -> None:
     """Convert an official Latent-CLIP checkpoint to safetensors, in full precision, once."""
-    import torch
-
-    from latent_guard.cli.outputs import check_writable
+    from latent_guard.cli.model_folder import require_new_or_begun, write_model
     from latent_guard.guidance.canary import CANARY_FILE
     from latent_guard.latent_clip.model import LatentCLIP
 
-    _require_ours_or_empty(out)
-    check_writable(out)
+    require_new_or_begun(out)
     model = LatentCLIP.from_official(checkpoint, config)
     canary = None if vae is None else _canary(model, vae)
     there = _already_there(model, out)
-    try:
-        if canary is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            canary.save(out)
-        if not there:
-            model.save_pretrained(out, dtype=torch.float32)
-    except OSError as error:
-        raise InputError(f"cannot write into {out} ({error.strerror or error}); make room and convert again") from error
+    write_model(None if there else model, canary, out)
     done = "already holds this checkpoint" if there else f"now holds Latent-CLIP {model.fingerprint()}"
     typer.echo(f"{out} {done}, which reads latents of {model.config.latent_space}")
     if not (out / CANARY_FILE).is_file():
         typer.echo("to guard a pipeline with it, convert again with --vae: the pipeline, or its VAE")
 
 
-def _require_ours_or_empty(out: Path) -> None:
-    """Let pass what an interrupted conversion leaves behind, which is everything but the config."""
-    from latent_guard.guidance.canary import CANARY_FILE
-    from latent_guard.latent_clip.checkpoint import CONFIG, TOKENIZER, WEIGHTS
-
-    if not out.exists():
-        return
-    written = {TOKENIZER, CANARY_FILE, *(name + end for name in (CONFIG, WEIGHTS) for end in ("", ".part"))}
-    found = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
-    if found - {CANARY_FILE} and not {TOKENIZER} <= found <= written:  # the canary and the tokenizer come first
-        raise InputError(f"{out} holds something else, which would be mixed with the model; choose a new folder")
-
-
 def _canary(model: LatentCLIP, source: str) -> Canary:
-    """The shipped world's test picture, as the model's VAE encodes it."""
-    from latent_guard.cli.loading import load_vae, shipped_pipeline
-    from latent_guard.guidance.canary import Canary
+    """What tells the model's VAE from others, once that is known to be of its space."""
+    from latent_guard.cli.loading import load_vae
+    from latent_guard.cli.model_folder import canary_of
     from latent_guard.latent_clip.latent_space import LatentSpace
 
     vae = load_vae(source, "--vae")
-    model.require_space(LatentSpace.of_vae(vae))
-    return Canary.made_by(vae, Canary.load(shipped_pipeline().parent / "guard").picture)
+    model.require_space(LatentSpace.of_vae(vae), "the VAE makes latents")
+    return canary_of(vae)
 
 
 def _already_there(model: LatentCLIP, out: Path) -> bool:

@@ -11,37 +11,61 @@ import typer
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
+    from latent_guard.training.encode_plan import Encoded
+
 
 class Precision(str, Enum):
     float16 = "float16"
     bfloat16 = "bfloat16"
 
 
+_Source = Annotated[
+    str,
+    typer.Argument(
+        help="A folder of images with metadata.jsonl, parquet files or webdataset tars (a file, a folder, '*.tar') "
+        "or a data set's hub id, which is streamed."
+    ),
+]
+_Out = Annotated[Path, typer.Argument(help="Folder for the shards; begun by an earlier run, it is gone on with.")]
+_Vae = Annotated[
+    str | None, typer.Option(help="VAE or pipeline of diffusers: folder or hub id.  [default: the shipped one]")
+]
+_Size = Annotated[
+    int | None, typer.Option(min=1, help="Images are scaled and cut to squares of this many pixels. [default: VAE's]")
+]
+_NativeAspect = Annotated[
+    bool,
+    typer.Option(
+        "--native-aspect",
+        help="Cut not to squares, but to the nearest of 1:1, 4:3, 3:2, 16:9, 3:4, 2:3, 9:16, of the same area.",
+    ),
+]
+_Tokenizer = Annotated[
+    str | None,
+    typer.Option(
+        help="Whose token ids are kept: a Latent-CLIP's folder, latent-vit-b-8 or latent-vit-b-4-plus (CLIP's own).  "
+        "[default: a new small one's]"
+    ),
+]
+_Image = Annotated[str | None, typer.Option(help="[default: the first column of images]")]
+_Caption = Annotated[str | None, typer.Option(help="[default: caption, text, txt or prompt]")]
+_Key = Annotated[str | None, typer.Option(help="[default: __key__, key, id, or the file's path]")]
+_Shard = Annotated[str, typer.Option(help="This machine's share: 1/4 to 4/4, with one OUT that all see.")]
+
+
 def encode(
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="A folder of images with metadata.jsonl, parquet files or webdataset tars (a file, a folder, '*.tar') "
-            "or a data set's hub id, which is streamed."
-        ),
-    ],
-    out: Annotated[Path, typer.Argument(help="Folder for the shards; begun by an earlier run, it is gone on with.")],
-    vae: Annotated[
-        str | None, typer.Option(help="VAE or pipeline of diffusers: folder or hub id.  [default: the shipped one]")
-    ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(min=1, help="Images are scaled and cut to squares of this many pixels. [default: VAE's]"),
-    ] = None,
+    source: _Source,
+    out: _Out,
+    vae: _Vae = None,
+    size: _Size = None,
+    native_aspect: _NativeAspect = False,
     dtype: Annotated[Precision, typer.Option(help="Of the latents kept.")] = Precision.float16,
-    tokenizer: Annotated[
-        Path | None, typer.Option(help="Folder of the Latent-CLIP whose token ids are kept.  [default: a new one's]")
-    ] = None,
+    tokenizer: _Tokenizer = None,
     split: Annotated[str, typer.Option(help="Of a data set of the hub.")] = "train",
-    image_column: Annotated[str | None, typer.Option(help="[default: the first column of images]")] = None,
-    caption_column: Annotated[str | None, typer.Option(help="[default: caption, text, txt or prompt]")] = None,
-    key_column: Annotated[str | None, typer.Option(help="[default: __key__, key, id, or the file's path]")] = None,
-    shard: Annotated[str, typer.Option(help="This machine's share: 1/4 to 4/4, with one OUT that all see.")] = "1/1",
+    image_column: _Image = None,
+    caption_column: _Caption = None,
+    key_column: _Key = None,
+    shard: _Shard = "1/1",
     batch_size: Annotated[int, typer.Option(min=1, help="Images encoded at once.")] = 16,
     rows_per_shard: Annotated[int, typer.Option(min=1, help="Rows of the source that go into one tar.")] = 10_000,
 ) -> None:
@@ -66,28 +90,31 @@ def encode(
     images = open_source(source, split, Columns(image_column, caption_column, key_column))
     state = PartialState(cpu=not torch.cuda.is_available())
     loaded = load_vae(vae, "--vae").to(state.device)
-    encoder = Encoder(
-        vae=loaded,
-        name=vae or "the shipped one",
-        tokenizer=_tokenizer(tokenizer),
-        size=size or _own_size(loaded),
-        dtype=dtype.value,
-        batch=batch_size,
-    )
+    name, side = vae or "the shipped one", size or _own_size(loaded)
+    encoder = Encoder(loaded, name, _tokenizer(tokenizer), side, dtype.value, batch_size, native_aspect)
     worker = Worker.of(shard, state.process_index, state.num_processes)
     done = run(images, out, encoder, worker, rows_per_shard, show_progress=state.is_main_process)
     state.destroy_process_group()
+    if state.is_main_process or done.finished:
+        typer.echo(f"{out} holds {_said(done, out)}")
+
+
+def _said(done: Encoded, out: Path) -> str:
     bad = f"; {done.bad} bad rows are left out" + (f", see {out / 'bad.jsonl'}" if done.finished else "")
     rest = "" if done.finished else "; others are still at work"
-    if state.is_main_process or done.finished:
-        typer.echo(f"{out} holds {done.samples} samples in {done.shards} shards{bad if done.bad else ''}{rest}")
+    return f"{done.samples} samples in {done.shards} shards{bad if done.bad else ''}{rest}"
 
 
-def _tokenizer(folder: Path | None) -> CLIPTokenizer:
+def _tokenizer(named: str | None) -> CLIPTokenizer:
     from latent_guard.latent_clip.checkpoint import read_config, read_tokenizer
-    from latent_guard.latent_clip.tokenizer import trimmed_clip_tokenizer
+    from latent_guard.latent_clip.presets import PRESETS
+    from latent_guard.latent_clip.tokenizer import tokenizer_for, trimmed_clip_tokenizer
 
-    return trimmed_clip_tokenizer() if folder is None else read_tokenizer(folder, read_config(folder).text)
+    if named is None:
+        return trimmed_clip_tokenizer()
+    if named in PRESETS:
+        return tokenizer_for(PRESETS[named].text.vocab_size, PRESETS[named].text.context_length)
+    return read_tokenizer(Path(named), read_config(Path(named)).text)
 
 
 def _own_size(vae: Any) -> int:

@@ -90,11 +90,11 @@ def load_guard(model: str | None, guard: str | None, bank: Path | None) -> Laten
     return LatentGuard.from_pretrained(guard_folder(model, guard), bank_folder, device=_device())
 
 
-def load_latent_clip(model: str | None, guard: str | None) -> LatentCLIP:
+def load_latent_clip(model: str | None, guard: str | None, option: str = "--guard") -> LatentCLIP:
     """The guard's Latent-CLIP alone; raises as ``load_guard``."""
     from latent_guard.latent_clip.model import LatentCLIP
 
-    return LatentCLIP.from_pretrained(guard_folder(model, guard), device=_device())
+    return LatentCLIP.from_pretrained(guard_folder(model, guard, option), device=_device())
 
 
 def load_canary(model: str | None, guard: str | None) -> Canary | None:
@@ -116,9 +116,9 @@ def load_pixel_twin(model: str | None, twin: str | None) -> PixelTwin | None:
     """
     from latent_guard.latent_clip.latent_space import PIXELS
     from latent_guard.latent_clip.model import LatentCLIP
-    from latent_guard.zero_shot.pixel_clip import PixelTwin, from_open_clip
+    from latent_guard.zero_shot.pixel_clip import PixelTwin, from_open_clip, is_open_clip
 
-    if twin is not None and ":" in twin and not Path(twin).is_dir():
+    if twin is not None and is_open_clip(twin):
         return from_open_clip(twin, _device())
     places = [Path(twin)] if twin is not None else _places(_pipeline(model), "pixel_twin")
     folder = next((place for place in places if place.is_dir()), None)
@@ -139,9 +139,9 @@ def shipped_pipeline() -> Path:
     return Path(bundle_folder()) / "pipeline"
 
 
-def guard_folder(model: str | None, guard: str | None) -> Path:
+def guard_folder(model: str | None, guard: str | None, option: str = "--guard") -> Path:
     """Where the guard asked for lies, by default beside the model; raises ``InputError`` where there is none."""
-    return Path(_guard_source(guard)) if guard else _beside(_pipeline(model), "guard")
+    return Path(_guard_source(guard, option)) if guard else _beside(_pipeline(model), "guard")
 
 
 def _device() -> str:
@@ -170,8 +170,8 @@ def _beside(pipeline: str, kind: str) -> Path:
     raise InputError(f"no {kind} lies beside {pipeline} (looked for {places[0]}); name one with --{kind}: {mend}")
 
 
-def _guard_source(guard: str) -> str:
-    source = _folder_or_hub_id(guard, "--guard", "config.json")
+def _guard_source(guard: str, option: str) -> str:
+    source = _folder_or_hub_id(guard, option, "config.json")
     if Path(source).is_dir():
         return source
     from huggingface_hub import snapshot_download

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="YAML recipe: data, model, steps, learning rate, seed, out.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="YAML recipe, or one that ships: latent-vit-b-8, latent-vit-b-4-plus (these need --data and --out)."
+        ),
+    ],
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Folder of latent shards; give it several times for several.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the model and its checkpoints.")] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Start from a Latent-CLIP or a CLIP on pixels: its folder, open_clip's MODEL:PRETRAINED or "
+            "hf-hub:OWNER/NAME."
+        ),
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin again, whatever --out holds.")] = False,
 ) -> None:
-    """Train a Latent-CLIP on latent shards, resuming an interrupted run of the same recipe."""
+    """Train a Latent-CLIP on latent shards; stopped at any point, the same command goes on.
+
+    `accelerate launch -m latent_guard train ...` or `torchrun -m latent_guard train ...` shares each batch between
+    processes. Options replace what the recipe says.
+    """
     from latent_guard.training.loop import train as run
     from latent_guard.training.recipe import Recipe
 
-    run(Recipe.read(recipe))
+    changes: dict[str, Any] = {
+        "data": [str(folder) for folder in data or []],
+        "out": out and str(out),
+        "init_from": init_from,
+    }
+    run(Recipe.read(recipe, **{key: value for key, value in changes.items() if value}), resume=not restart)

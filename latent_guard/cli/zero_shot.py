@@ -11,7 +11,7 @@ import typer
 from latent_guard.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from latent_guard.zero_shot.evaluate import Batch, Evaluation
 
@@ -34,7 +34,9 @@ def zero_shot(
     guard: Annotated[str | None, typer.Option(help="Latent-CLIP; by default beside the model.")] = None,
     pixel_twin: Annotated[
         str | None,
-        typer.Option(help="CLIP on pixels: a folder, or open_clip's MODEL:PRETRAINED; by default beside the model."),
+        typer.Option(
+            help="CLIP on pixels: a folder, open_clip's MODEL:PRETRAINED, or hf-hub:ID; else beside the model."
+        ),
     ] = None,
     generated_twin: Annotated[
         bool, typer.Option("--generated-twin", help="Have the pipeline redraw each image from its class name first.")
@@ -52,17 +54,19 @@ def zero_shot(
     from latent_guard.cli.loading import usual_arguments
     from latent_guard.cli.outputs import check_writable
     from latent_guard.cli.zero_shot_models import ZeroShotModels
-    from latent_guard.training.shards import INDEX, SPACE, read_shards
+    from latent_guard.training.encode_plan import SETTINGS
+    from latent_guard.training.reading import read_by_shape
+    from latent_guard.training.shards import INDEX, SPACE
     from latent_guard.zero_shot.class_set import class_set
     from latent_guard.zero_shot.evaluate import evaluate
     from latent_guard.zero_shot.generated_twin import TwinSettings
     from latent_guard.zero_shot.image_set import open_image_set
 
     check_writable(out)
-    of_latents = any((Path(source) / name).is_file() for name in (INDEX, SPACE))
+    of_latents = any((Path(source) / name).is_file() for name in (INDEX, SPACE, SETTINGS))
     if of_latents and generated_twin:
         raise InputError(f"{source} holds latents; a twin is drawn from images, give a set of images")
-    data: Any = read_shards([source]) if of_latents else open_image_set(source, split, label_column)
+    data: Any = list(read_by_shape([source]).values()) if of_latents else open_image_set(source, split, label_column)
     named = class_set(classes, None if of_latents else data.labels)
     with Console(stderr=True).status("loading the models"):
         models = ZeroShotModels.load(model, guard, pixel_twin, batch_size)
@@ -73,17 +77,19 @@ def zero_shot(
             batches = models.at_twin(data, named, twin, out / TWIN_FOLDER)
         else:
             batches = models.at_latents(data, named) if of_latents else models.at_images(data, named)
-    images = len(data) if of_latents else data.count
-    seen = evaluate(_tracked(batches, images, batch_size), models.by_name, named)
+    images = sum(map(len, data)) if of_latents else data.count
+    with Console(stderr=True).status("embedding the class names") as status:  # minutes, for ImageNet on a CPU
+        seen = evaluate(_tracked(batches, images, status.stop), models.by_name, named)
     made_by = {"source": source, "split": split, "classes": classes, "model": model or "shipped", **models.made_by}
     _report(seen, out, {**made_by, "twin": asdict(twin) if twin else None})
 
 
-def _tracked(batches: Iterable[Batch], images: int | None, size: int) -> Iterator[Batch]:
-    """The batches, under a progress bar of images with their speed and the time left."""
+def _tracked(batches: Iterable[Batch], images: int | None, begin: Callable[[], None]) -> Iterator[Batch]:
+    """The batches, under a progress bar of images with their speed and the time left; ``begin`` clears its place."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    begin()
     console = Console(stderr=True)
     columns = (TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
     with Progress(

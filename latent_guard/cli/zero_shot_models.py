@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_guard.cli.loading import load_canary, load_latent_clip, load_pipeline, load_pixel_twin, load_vae
-from latent_guard.errors import InputError, LatentSpaceMismatchError
+from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
 from latent_guard.zero_shot import views
 from latent_guard.zero_shot.evaluate import LATENT_CLIP, PIXEL_TWIN, Batch
@@ -52,7 +53,7 @@ class ZeroShotModels:
     @property
     def side(self) -> int:
         """Pixels along one side of the square whose latents the Latent-CLIP reads."""
-        return self.latent_clip.config.vision.size * self.latent_clip.config.latent_space.factor
+        return self.latent_clip.config.pixels
 
     @property
     def by_name(self) -> dict[str, ImageTextModel]:
@@ -74,15 +75,22 @@ class ZeroShotModels:
             shown[PIXEL_TWIN] = views.pixel_view(self.pixel_twin.side)
         return views.batches_of_images(images, numbers, shown, self.batch_size)
 
-    def at_latents(self, data: LatentDataset, classes: ClassSet) -> Iterator[Batch]:
-        """Batches of latent shards; decoded for the twin.
+    def at_latents(self, datasets: Sequence[LatentDataset], classes: ClassSet) -> Iterator[Batch]:
+        """Batches of latent shards, those of each shape apart; decoded for the twin.
 
         Raises:
             LatentSpaceMismatchError: latents of another space than the Latent-CLIP's.
         """
-        _check_same(data.latent_space, self.latent_clip.config.latent_space, "these shards hold latents of")
-        found = data.latents, data.noise_levels, data.captions
-        return self._decoded(views.batches_of_latents(*found, classes, self.batch_size))
+        self.latent_clip.require_space(datasets[0].latent_space, "these shards hold latents")
+        several = len(datasets) > 1
+        found = (
+            views.batches_of_latents(
+                data.latents, data.noise_levels, data.captions, classes, self.batch_size,
+                prefix=f"{'x'.join(map(str, data.latents.shape[2:]))}/" if several else "",
+            )
+            for data in datasets
+        )  # fmt: skip
+        return self._decoded(chain.from_iterable(found))
 
     def at_twin(self, images: ImageSet, classes: ClassSet, settings: TwinSettings, folder: Path) -> Iterator[Batch]:
         """Batches of the generated twin, drawn where ``folder`` does not hold them yet; decoded for the pixel twin."""
@@ -100,14 +108,6 @@ class ZeroShotModels:
         return vae
 
     def _check_vae(self, vae: Any) -> None:
-        _check_same(LatentSpace.of_vae(vae), self.latent_clip.config.latent_space, "the model's VAE makes latents of")
+        self.latent_clip.require_space(LatentSpace.of_vae(vae), "the model's VAE makes latents")
         if self.canary is not None:
             self.canary.check(vae, vae.device)
-
-
-def _check_same(found: LatentSpace, expected: LatentSpace, what: str) -> None:
-    """Two spaces are one if their numbers agree, whatever they are called."""
-    if replace(found, name=expected.name) != expected:
-        raise LatentSpaceMismatchError(
-            f"{what} {found}, the Latent-CLIP reads {expected}; use what belongs to it, or a Latent-CLIP made for them"
-        )

@@ -67,7 +67,8 @@ def encode_pictures(vae: Any, pictures: Tensor, device: torch.device) -> Tensor:
     overflows = own_dtype == torch.float16 and vae.config.force_upcast
     if overflows:  # the VAE's own config says so, and pipelines do the same
         vae.to(torch.float32)
-    mode: Tensor = vae.encode(images.to(vae.dtype)).latent_dist.mode()
+    encoded = vae.encode(images.to(vae.dtype))
+    mode: Tensor = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latent  # AutoencoderDC
     if overflows:
         vae.to(own_dtype)
     return mode.float()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from latent_guard.errors import InputError, LatentSpaceMismatchError
+from latent_guard.errors import InputError
 from latent_guard.guidance.canary import encode_pictures
 from latent_guard.guidance.observing import observed
 from latent_guard.guidance.scoring import Scorer
@@ -60,15 +60,9 @@ class Moderator:
     def __init__(self, guard: LatentGuard, vae: Any | None = None) -> None:
         """Raises ``LatentSpaceMismatchError`` if it is not the VAE that the guard was trained on."""
         self._scorer, self._bank, self._vae = Scorer(guard.model, guard.bank), guard.bank, vae
-        self._space, vision = guard.model.config.latent_space, guard.model.config.vision
-        self._side = vision.size * self._space.factor
+        self._space, self._side = guard.model.config.latent_space, guard.model.config.pixels
         if vae is not None:
-            found = LatentSpace.of_vae(vae)
-            if (found.channels, found.factor) != (self._space.channels, self._space.factor):
-                raise LatentSpaceMismatchError(
-                    f"the VAE has {found.channels} channels and factor {found.factor}, the guard reads "
-                    f"{self._space.channels} and {self._space.factor}; use a guard made for this VAE"
-                )
+            guard.model.require_space(LatentSpace.of_vae(vae), "the VAE makes latents")
             if guard.canary is not None:
                 guard.canary.check(vae, vae.device)
 
@@ -152,7 +146,7 @@ def features_of_pictures(model: LatentCLIP, vae: Any, folder: Path) -> Tensor:
     Raises:
         InputError: a picture that cannot be read, or that moves: which frame shows the concept is not known.
     """
-    side = model.config.vision.size * model.config.latent_space.factor
+    side = model.config.pixels
     features = [torch.empty(0, model.config.embed_dim)]
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file()):
         try:

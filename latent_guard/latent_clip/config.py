@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from latent_guard.errors import InputError
+from latent_guard.latent_clip.adapter import AdapterConfig
 from latent_guard.latent_clip.latent_space import LatentSpace
 
 T = TypeVar("T")
@@ -50,8 +51,9 @@ class LatentCLIPConfig:
 
     Attributes:
         embed_dim: dimension of the space that both towers map into.
-        latent_space: whose raw latents the image tower reads.
+        latent_space: whose raw latents the model reads.
         reads_noise_level: whether the image tower is told how noisy its latents were (one more input channel).
+        adapter: what turns them into the latents that the image tower was trained on, where these are another VAE's.
     """
 
     embed_dim: int
@@ -59,19 +61,37 @@ class LatentCLIPConfig:
     text: TextConfig
     latent_space: LatentSpace
     reads_noise_level: bool
+    adapter: AdapterConfig | None = None
 
     def __post_init__(self) -> None:
         if self.embed_dim < 1:
             raise InputError(f"embed_dim must be positive, not {self.embed_dim}")
-        if self.vision.channels != self.latent_space.channels:
+        if self.adapter is not None and self.adapter.reads != self.latent_space:
+            raise InputError(f"adapter: it reads {self.adapter.reads}, and the model {self.latent_space}")
+        if self.vision.channels != self.tower_space.channels:
             raise InputError(
-                f"vision: channels is {self.vision.channels}, but latents of {self.latent_space.name} "
-                f"have {self.latent_space.channels}"
+                f"vision: channels is {self.vision.channels}, but latents of {self.tower_space.name} "
+                f"have {self.tower_space.channels}"
             )
+
+    @property
+    def tower_space(self) -> LatentSpace:
+        """Whose raw latents the image tower was trained on."""
+        return self.latent_space if self.adapter is None else self.adapter.gives
+
+    @property
+    def pixels(self) -> int:
+        """Pixels along one side of the square images that the image tower was trained on."""
+        return self.vision.size * self.tower_space.factor
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dicts, as ``from_dict`` and JSON take them."""
-        return {**asdict(self), "latent_space": self.latent_space.to_dict()}
+        data = {**asdict(self), "latent_space": self.latent_space.to_dict()}
+        if self.adapter is None:
+            del data["adapter"]  # files and fingerprints of models without one stay as they were
+        else:
+            data["adapter"] = self.adapter.to_dict()
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LatentCLIPConfig:
@@ -80,15 +100,19 @@ class LatentCLIPConfig:
         Raises:
             InputError: an unknown or missing key, or a value of the wrong type.
         """
-        parts: dict[str, Any] = dict(data)
-        for key, part in (("vision", VisionConfig), ("text", TextConfig), ("latent_space", LatentSpace)):
-            if key in parts:
-                parts[key] = build(part, parts[key], key)
-        return build(cls, parts, "model config")
+        return build(cls, data, "model config")
+
+
+_PARTS = {
+    "VisionConfig": VisionConfig,
+    "TextConfig": TextConfig,
+    "LatentSpace": LatentSpace,
+    "AdapterConfig | None": AdapterConfig,
+}
 
 
 def build(kind: type[T], data: Any, where: str) -> T:
-    """An instance of a dataclass from a mapping, with errors that name the key and ``where`` it stands.
+    """An instance of a dataclass, and of those in it, with errors that name the key and ``where`` it stands.
 
     Raises:
         InputError: not a mapping, an unknown or missing key, or a value of the wrong type.
@@ -98,12 +122,15 @@ def build(kind: type[T], data: Any, where: str) -> T:
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(str(key) for key in set(data) - set(known)):
         raise InputError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(known)}")
+    values = dict(data)
     for name, value in data.items():
+        if part := _PARTS.get(str(known[name].type)):
+            values[name] = build(part, value, name)
         wanted = _TYPES.get(str(known[name].type), (object,))
         if not isinstance(value, wanted) or (isinstance(value, bool) and wanted not in ((bool,), (object,))):
             raise InputError(f"{where}: {name} must be a {known[name].type}, not {value!r}")
     try:
-        return kind(**data)
+        return kind(**values)
     except TypeError as error:
         missing = [name for name in known if name not in data]
         raise InputError(f"{where}: missing key {missing[0]!r}") from error

@@ -9,29 +9,30 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
-from open_clip.transformer import TextTransformer, VisionTransformer
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import normalize as to_unit_length
 
 from latent_guard.errors import InputError, LatentSpaceMismatchError
 from latent_guard.latent_clip import checkpoint, hub
+from latent_guard.latent_clip.adapter import LatentAdapter
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig
 from latent_guard.latent_clip.latent_space import PUBLISHED, LatentSpace
 from latent_guard.latent_clip.model_card import TrainingFacts, model_card
 from latent_guard.latent_clip.official import read_official
 from latent_guard.latent_clip.positions import resized, whole_patches
-from latent_guard.latent_clip.tokenizer import tokenize, trimmed_clip_tokenizer, trimmed_vocab_size
+from latent_guard.latent_clip.tokenizer import tokenize, tokenizer_for
+from latent_guard.latent_clip.towers import image_tower, text_tower
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
-MLP_RATIO = 4.0
 INITIAL_LOGIT_SCALE = math.log(1 / 0.07)  # CLIP (Radford et al. 2021), section 2.5
 
 
@@ -46,9 +47,10 @@ class LatentCLIP(nn.Module):
         super().__init__()
         self.config = config
         self.tokenizer = tokenizer if tokenizer is not None else _tokenizer_for(config.text)
-        self.visual = _image_tower(config)
-        self.text = _text_tower(config)
+        self.visual = image_tower(config)
+        self.text = text_tower(config)
         self.logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
+        self.adapter = LatentAdapter(config.adapter) if config.adapter is not None else None
 
     def encode_latents(
         self, latents: Tensor, noise_level: float | Tensor | None = None, normalize: bool = False
@@ -68,6 +70,8 @@ class LatentCLIP(nn.Module):
         """
         self._check_latents(latents)
         latents = latents.to(self.logit_scale.dtype)
+        if self.adapter is not None:
+            latents = self.adapter(latents)
         if self.config.reads_noise_level:
             latents = torch.cat([latents, _noise_channel(latents, noise_level)], dim=1)
         features = self._image_features(whole_patches(latents, self.config.vision.patch_size))
@@ -156,12 +160,31 @@ class LatentCLIP(nn.Module):
         model.load_state_dict(found.weights)
         return model.to(device, dtype).eval()
 
-    def require_space(self, space: LatentSpace) -> None:
-        """Raise LatentSpaceMismatchError, naming both, unless this model reads the latents of ``space``."""
-        if space != self.config.latent_space:
+    def adapted(self, adapter: LatentAdapter) -> LatentCLIP:
+        """A copy of this model that reads the latents of another VAE, through ``adapter``.
+
+        Raises:
+            InputError: this model has an adapter already.
+            LatentSpaceMismatchError: the adapter gives latents of another space than this model reads.
+        """
+        if self.adapter is not None:
+            raise InputError("this Latent-CLIP is adapted already; adapt the one that it was made from")
+        self.require_space(adapter.config.gives, "the adapter gives latents")
+        config = replace(self.config, latent_space=adapter.config.reads, adapter=adapter.config)
+        model = LatentCLIP(config, self.tokenizer)
+        model.load_state_dict({**self.state_dict(), **adapter.state_dict(prefix="adapter.")})
+        return model.to(self.logit_scale).train(self.training)
+
+    def require_space(self, space: LatentSpace, what: str = "these are latents") -> None:
+        """Raise LatentSpaceMismatchError, naming both, unless this model reads the latents of ``space``.
+
+        Two spaces are one if their numbers agree, whatever they are called. ``what`` begins the message.
+        """
+        own = self.config.latent_space
+        if replace(space, name=own.name) != own:
             raise LatentSpaceMismatchError(
-                f"these are latents of {space}, and this model reads those of {self.config.latent_space}; "
-                "encode the images with that VAE, or use a model made for these latents"
+                f"{what} of {space}, and this Latent-CLIP reads those of {own}; "
+                "encode the images with that VAE, or use a Latent-CLIP made for these latents (`latent-guard adapt`)"
             )
 
     def _image_features(self, latents: Tensor) -> Tensor:
@@ -185,50 +208,8 @@ class LatentCLIP(nn.Module):
             )
 
 
-class _TextTower(TextTransformer):  # type: ignore[misc]
-    """open_clip's text tower, for any length up to the context: short captions then cost less."""
-
-    def _embeds(self, text: Tensor) -> tuple[Tensor, Tensor]:
-        embedded, mask = super()._embeds(text)
-        length = text.shape[1]
-        return embedded, mask[:length, :length]
-
-
-def _image_tower(config: LatentCLIPConfig) -> VisionTransformer:
-    vision = config.vision
-    tower = VisionTransformer(
-        image_size=vision.size,
-        patch_size=vision.patch_size,
-        width=vision.width,
-        layers=vision.layers,
-        heads=vision.heads,
-        mlp_ratio=MLP_RATIO,
-        output_dim=config.embed_dim,
-    )
-    channels = vision.channels + int(config.reads_noise_level)  # open_clip's own layer takes three
-    tower.conv1 = nn.Conv2d(channels, vision.width, vision.patch_size, vision.patch_size, bias=False)
-    return tower
-
-
-def _text_tower(config: LatentCLIPConfig) -> _TextTower:
-    text = config.text
-    return _TextTower(
-        context_length=text.context_length,
-        vocab_size=text.vocab_size,
-        width=text.width,
-        layers=text.layers,
-        heads=text.heads,
-        mlp_ratio=MLP_RATIO,
-        output_dim=config.embed_dim,
-        pool_type="argmax",  # the end token has the highest id
-    )
-
-
 def _tokenizer_for(text: TextConfig) -> CLIPTokenizer:
-    merges = text.vocab_size - trimmed_vocab_size(0)
-    if merges < 0:
-        raise InputError(f"text: vocab_size must be at least {trimmed_vocab_size(0)}, not {text.vocab_size}")
-    return trimmed_clip_tokenizer(merges, text.context_length)
+    return tokenizer_for(text.vocab_size, text.context_length)
 
 
 def _noise_channel(latents: Tensor, noise_level: float | Tensor | None) -> Tensor:

@@ -30,6 +30,7 @@ def model_card(hub_id: str, config: LatentCLIPConfig, fingerprint: str, facts: T
         library_name="latent-guard", pipeline_tag="zero-shot-image-classification", tags=["latent-clip", "clip"]
     ).to_yaml()
     space, vision, text = config.latent_space, config.vision, config.text
+    side = config.pixels // space.factor
     noise = "and is told how noisy they were" if config.reads_noise_level else "clean ones only"
     return f"""---
 {head}
@@ -40,9 +41,9 @@ A Latent-CLIP: it embeds VAE latents and texts into one space, so that an image 
 
 ## Latent space
 
-{space}. It reads raw latents of `{space.name}` ({vision.channels} x {vision.size} x {vision.size} positions, which is
-{vision.size * space.factor} pixels a side; other sizes by resized position embeddings), {noise}. Latents of another
-VAE give meaningless embeddings.
+{space}. It reads raw latents of `{space.name}` ({space.channels} x {side} x {side} positions, which is
+{config.pixels} pixels a side; other sizes by resized position embeddings), {noise}.{_adapted(config)}
+Latents of another VAE give meaningless embeddings.
 
 | pipeline latents from raw ones | |
 |---|---|
@@ -82,3 +83,10 @@ texts = model.encode_text(["a photo of a cat", "a photo of a dog"], normalize=Tr
 print(images @ texts.T)
 ```
 """
+
+
+def _adapted(config: LatentCLIPConfig) -> str:
+    if config.adapter is None:
+        return ""
+    kind = "convolutional" if config.adapter.width else "linear"
+    return f" A {kind} adapter turns them into those that the image tower learned, of {config.tower_space}."

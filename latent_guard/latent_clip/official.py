@@ -20,6 +20,7 @@ from latent_guard.latent_clip.presets import HUB_IDS, PRESETS
 from latent_guard.latent_clip.unpickling import restricted_load
 
 WEIGHTS, CONFIG = "epoch_34.pt", "config.json"
+IN_REPOSITORY = f"checkpoints/{WEIGHTS}"
 _DATA_PARALLEL, _IMAGE_TOWER = "module.", "visual.latent_vit."
 _CONFIGS = f"give one of {', '.join(PRESETS)}, or the authors' JSON file"
 
@@ -64,13 +65,14 @@ def _weights_file(checkpoint: Path | str) -> Path:
     path = Path(checkpoint)
     if path.is_file():
         return path
-    if path.is_dir() and (path / WEIGHTS).is_file():
-        return path / WEIGHTS
+    for name in (WEIGHTS, IN_REPOSITORY):
+        if (path / name).is_file():
+            return path / name
     if path.exists() or path.suffix == ".pt" or not is_hub_id(checkpoint):
         raise CheckpointError(
             f"no checkpoint at {path}: give {WEIGHTS}, its folder, or a hub id like {next(iter(HUB_IDS))}"
         )
-    return download_file(str(checkpoint), WEIGHTS)
+    return download_file(str(checkpoint), IN_REPOSITORY)
 
 
 def _shape(config: LatentCLIPConfig | Path | str | None, checkpoint: str, path: Path) -> LatentCLIPConfig:

@@ -8,7 +8,8 @@ from latent_guard.latent_clip.latent_space import PUBLISHED
 _CONTEXT, _VOCABULARY = 77, 49408  # OpenAI CLIP's
 
 PRESETS = {
-    # open_clip's ViT-B-16 and ViT-B-16-plus, on 512-pixel images as 64 x 64 latents of SDXL's VAE
+    # 512-pixel images as 64 x 64 latents of SDXL's VAE; towers of open_clip's ViT-B-16 (the plus: its text tower is
+    # ViT-B-16-plus's, its image tower the base model's, with smaller patches)
     "latent-vit-b-8": LatentCLIPConfig(
         embed_dim=512,
         vision=VisionConfig(channels=4, size=64, patch_size=8, width=768, layers=12, heads=12),
@@ -18,7 +19,7 @@ PRESETS = {
     ),
     "latent-vit-b-4-plus": LatentCLIPConfig(
         embed_dim=640,
-        vision=VisionConfig(channels=4, size=64, patch_size=4, width=896, layers=12, heads=14),
+        vision=VisionConfig(channels=4, size=64, patch_size=4, width=768, layers=12, heads=12),
         text=TextConfig(context_length=_CONTEXT, vocab_size=_VOCABULARY, width=640, layers=12, heads=10),
         latent_space=PUBLISHED["SDXL"],
         reads_noise_level=False,

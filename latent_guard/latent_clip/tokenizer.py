@@ -42,6 +42,17 @@ def trimmed_vocab_size(merges: int) -> int:
     return 256 + 256 + merges + 2
 
 
+def tokenizer_for(vocab_size: int, context_length: int) -> CLIPTokenizer:
+    """The trimmed tokenizer that knows ``vocab_size`` tokens.
+
+    Raises:
+        InputError: fewer than bytes and special tokens take.
+    """
+    if (merges := vocab_size - trimmed_vocab_size(0)) < 0:
+        raise InputError(f"text: vocab_size must be at least {trimmed_vocab_size(0)}, not {vocab_size}")
+    return trimmed_clip_tokenizer(merges, context_length)
+
+
 def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> torch.Tensor:
     """Token ids of ``texts``, (B, context_length) int64: start, words, end, padding; longer texts are cut.
 

@@ -57,6 +57,7 @@ class Settings:
     dtype: str
     size: int
     rows_per_shard: int
+    native_aspect: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,7 @@ class Plan:
 def _check_same(path: Path, settings: Settings) -> None:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
+        stored.setdefault("native_aspect", False)  # folders of versions that knew squares alone
         changed = [field.name for field in fields(settings) if stored[field.name] != getattr(settings, field.name)]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged; choose another folder") from error

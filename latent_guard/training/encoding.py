@@ -18,10 +18,12 @@ from torch import Tensor
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.tokenizer import tokenize
+from latent_guard.training.aspects import PictureShape, native_shapes
 from latent_guard.training.encode_plan import Encoded, Plan, Settings, Worker
 from latent_guard.training.encode_progress import encode_progress
 from latent_guard.training.pictures import read_picture
-from latent_guard.training.sources import ImageSource, Sample
+from latent_guard.training.samples import Sample
+from latent_guard.training.sources import ImageSource
 from latent_guard.training.tar_shards import TarShardWriter
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class Encoder:
         size: pixels of a side of the square that images are scaled and cut to.
         dtype: of the latents kept: "float16" or "bfloat16".
         batch: pictures encoded at once.
+        native_aspect: images are cut not to the square, but to the nearest of a few shapes of about its area.
     """
 
     vae: Any
@@ -49,14 +52,26 @@ class Encoder:
     size: int
     dtype: str
     batch: int
+    native_aspect: bool = False
 
     @property
     def latent_space(self) -> LatentSpace:
         return LatentSpace.of_vae(self.vae)
 
+    def shapes(self) -> tuple[PictureShape, ...]:
+        """What pictures are cut to.
+
+        Raises:
+            InputError: the VAE cannot encode pictures of this size.
+        """
+        space = self.latent_space
+        if self.size % (multiple := space.factor * space.patch):
+            raise InputError(f"size {self.size} is not a multiple of {multiple}, as {space} needs")
+        return native_shapes(self.size, multiple) if self.native_aspect else (PictureShape(self.size, self.size),)
+
     @torch.inference_mode()
     def latents(self, pictures: Tensor) -> Tensor:
-        """Raw latents (B, C, H, W), posterior means, of uint8 pictures (B, 3, size, size); on the CPU."""
+        """Raw latents (B, C, H, W), posterior means, of uint8 pictures (B, 3, height, width); on the CPU."""
         images = pictures.to(self.vae.device).to(self.vae.dtype) / 127.5 - 1
         encoded = self.vae.encode(images)
         mean: Tensor = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latent
@@ -75,13 +90,7 @@ def encode(
         InputError: a part could not be read to its end, ``out`` was begun with other settings or cannot be written
             into (a full disk), no row gave a sample, or sizes or columns do not fit. Finished shards stay good.
     """
-    space = encoder.latent_space
-    if encoder.size % (space.factor * space.patch):
-        raise InputError(f"size {encoder.size} is not a multiple of {space.factor * space.patch}, as {space} needs")
-    tokens = {"vocab_size": len(encoder.tokenizer), "context_length": encoder.tokenizer.model_max_length}
-    settings = Settings(
-        source.name, source.parts, encoder.name, space.to_dict(), tokens, encoder.dtype, encoder.size, rows_per_shard
-    )
+    settings = _settings(source, encoder, rows_per_shard)
     try:
         out.mkdir(parents=True, exist_ok=True)
         plan = Plan.open(out, settings)
@@ -97,6 +106,21 @@ def encode(
     return encoded
 
 
+def _settings(source: ImageSource, encoder: Encoder, rows_per_shard: int) -> Settings:
+    encoder.shapes()  # before anything is written: the size must fit
+    return Settings(
+        source=source.name,
+        parts=source.parts,
+        vae=encoder.name,
+        latent_space=encoder.latent_space.to_dict(),
+        tokenizer={"vocab_size": len(encoder.tokenizer), "context_length": encoder.tokenizer.model_max_length},
+        dtype=encoder.dtype,
+        size=encoder.size,
+        rows_per_shard=rows_per_shard,
+        native_aspect=encoder.native_aspect,
+    )
+
+
 def _encode_parts(
     source: ImageSource, plan: Plan, encoder: Encoder, worker: Worker, show_progress: bool
 ) -> list[InputError]:
@@ -110,6 +134,8 @@ def _encode_parts(
                 _encode_part(source, part, work)
             except InputError as error:
                 broken.append(error)
+            except ConnectionError as error:  # what cannot be reached is not bad
+                broken.append(InputError(f"{source.name}: {error}; run the same command again"))
     return broken
 
 
@@ -140,12 +166,20 @@ def _encode_part(source: ImageSource, part: int, work: _Work) -> None:
 
 
 def _encode_chunk(samples: Iterable[Sample], part: int, chunk: int, work: _Work) -> None:
-    row = chunk * work.plan.settings.rows_per_shard
-    with TarShardWriter(work.plan.tar(part, chunk), work.encoder.latent_space) as writer:
-        for batch in _read_ahead(samples, work.encoder, work.readers):
-            _encode_batch(batch, f"{part:05d}", row, work.encoder, writer)
-            row += len(batch)
-            work.progress.advance(work.progress.task_ids[0], len(batch))
+    """Batches hold pictures of one shape: each shape's wait until there are enough of them, or the chunk ends."""
+    first, encoder = chunk * work.plan.settings.rows_per_shard, work.encoder
+    waiting = dict[torch.Size, list[tuple[_Read, Tensor]]]()
+    with TarShardWriter(work.plan.tar(part, chunk), encoder.latent_space) as writer:
+        for read in _read_ahead(samples, first, encoder, work.readers):
+            if (picture := read.picture) is None:
+                writer.add_bad(read.sample.key, read.row, read.reason)
+            else:
+                waiting.setdefault(picture.shape, []).append((read, picture))
+                if len(waiting[picture.shape]) == encoder.batch:
+                    _encode_batch(waiting.pop(picture.shape), part, encoder, writer)
+            work.progress.advance(work.progress.task_ids[0])
+        for batch in waiting.values():
+            _encode_batch(batch, part, encoder, writer)
 
 
 @dataclass(frozen=True)
@@ -153,45 +187,40 @@ class _Read:
     """A sample with its picture, or the reason why it has none."""
 
     sample: Sample
+    row: int
     picture: Tensor | None
     reason: str = ""
 
 
-def _read_ahead(samples: Iterable[Sample], encoder: Encoder, readers: ThreadPoolExecutor) -> Iterator[list[_Read]]:
-    """Batches of decoded pictures; while one is encoded, threads decode the next."""
-    remaining, waiting = iter(samples), list[Future[_Read]]()
-    while batch := list(islice(remaining, encoder.batch)):
-        coming = [readers.submit(_read, sample, encoder.size) for sample in batch]
-        if waiting:
-            yield [future.result() for future in waiting]
-        waiting = coming
-    if waiting:
-        yield [future.result() for future in waiting]
+def _read_ahead(samples: Iterable[Sample], row: int, encoder: Encoder, readers: ThreadPoolExecutor) -> Iterator[_Read]:
+    """Samples with decoded pictures, the first of row ``row``; while one batch is encoded, threads decode the next."""
+    shapes, numbered, waiting = encoder.shapes(), enumerate(samples, row), deque[Future[_Read]]()
+    while True:
+        coming = islice(numbered, 2 * encoder.batch - len(waiting))
+        waiting.extend(readers.submit(_read, sample, number, shapes) for number, sample in coming)
+        if not waiting:
+            return
+        yield waiting.popleft().result()
 
 
-def _read(sample: Sample, size: int) -> _Read:
+def _read(sample: Sample, row: int, shapes: tuple[PictureShape, ...]) -> _Read:
     try:
         if sample.caption is None or not sample.caption.strip():
             raise InputError("no caption")
         sample.caption.encode()
-        return _Read(sample, read_picture(sample.image, size))
+        return _Read(sample, row, read_picture(sample.content(), shapes))
     except UnicodeEncodeError:
-        return _Read(sample, None, "the caption is not valid Unicode")
+        return _Read(sample, row, None, "the caption is not valid Unicode")
     except InputError as error:
-        return _Read(sample, None, str(error))
+        return _Read(sample, row, None, str(error))
 
 
-def _encode_batch(batch: list[_Read], part: str, row: int, encoder: Encoder, writer: TarShardWriter) -> None:
-    pictures = [read.picture for read in batch if read.picture is not None]
-    captions = [str(read.sample.caption) for read in batch if read.picture is not None]
-    latents = encoder.latents(torch.stack(pictures)) if pictures else torch.empty(0)
-    found = zip(latents, tokenize(encoder.tokenizer, captions), strict=True)
-    for number, read in enumerate(batch, row):
-        if read.picture is None:
-            writer.add_bad(read.sample.key, number, read.reason)
-            continue
-        latent, tokens = next(found)
-        if not latent.isfinite().all():
-            writer.add_bad(read.sample.key, number, f"its latent is not finite in {encoder.dtype}")
-            continue
-        writer.add(f"{part}-{number:08d}", read.sample.key, latent, tokens, str(read.sample.caption))
+def _encode_batch(batch: list[tuple[_Read, Tensor]], part: int, encoder: Encoder, writer: TarShardWriter) -> None:
+    latents = encoder.latents(torch.stack([picture for _, picture in batch]))
+    captions = [str(read.sample.caption) for read, _ in batch]
+    for (read, _), latent, tokens in zip(batch, latents, tokenize(encoder.tokenizer, captions), strict=True):
+        key = read.sample.key
+        if latent.isfinite().all():
+            writer.add(f"{part:05d}-{read.row:08d}", key, latent, tokens, str(read.sample.caption))
+        else:
+            writer.add_bad(key, read.row, f"its latent is not finite in {encoder.dtype}")

@@ -1,48 +1,51 @@
-"""The training loop: a contrastive loss, one batch a step, resumable at any kill."""
+"""The training loop: a contrastive loss, one batch a step, resumable at any kill, on any number of processes."""
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import os
-import pickle
+import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
-from open_clip.loss import ClipLoss
+from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from latent_guard import __version__
-from latent_guard.errors import CheckpointError, InputError
-from latent_guard.latent_clip.config import LatentCLIPConfig
+from latent_guard.errors import InputError
 from latent_guard.latent_clip.model import LatentCLIP
-from latent_guard.latent_clip.tokenizer import MERGES, trimmed_vocab_size
-from latent_guard.training.batches import Batch, BatchSource
-from latent_guard.training.muon import Muon
+from latent_guard.training.batches import Batch, BatchSource, read_ahead
+from latent_guard.training.buckets import TrainingData
+from latent_guard.training.contrastive import backward, contrastive_loss
+from latent_guard.training.curve import Point, curve_csv, curve_png
+from latent_guard.training.evaluation import EvaluationSettings, ZeroShotEvaluation
+from latent_guard.training.optimizers import new_optimizers, rate_factor_at, update
+from latent_guard.training.pixel_start import start_from
 from latent_guard.training.recipe import Recipe
-from latent_guard.training.shards import LatentDataset, read_shards
+from latent_guard.training.resuming import RECORD, RESUME, is_finished, load, save, write_record
+from latent_guard.training.shape import model_config
+from latent_guard.training.towers import SIGMOID_SCALE, Towers
+from latent_guard.training.tracking import new_accelerator
+from latent_guard.whole_files import write_whole
 
 logger = logging.getLogger(__name__)
-
-BETAS, EPS = (0.9, 0.98), 1e-6  # CLIP (Radford et al. 2021), table 19, ViT
-LARGEST_LOGIT_SCALE = math.log(100)  # ibid., section 2.5
-LARGEST_GRADIENT = 1.0
-LOG_EVERY, SAVE_EVERY = 50, 500
-RESUME, RECORD = "resume.pt", "training.json"
+LOG_EVERY = 50
 
 
 def train(recipe: Recipe, *, resume: bool = True) -> LatentCLIP:
-    """Train a Latent-CLIP and write it, with ``training.json``, into ``recipe.out``; the model as written.
+    """Train a Latent-CLIP and write it, its curve and ``training.json`` into ``recipe.out``; the model as written.
 
     A run that was killed goes on from its last checkpoint, and on the CPU ends in the same weights, bit for bit; a
-    finished one is returned as it is. ``resume=False`` starts afresh. CUDA is used where there is one.
+    finished one is returned as it is. ``resume=False`` starts afresh. Run by ``accelerate launch`` or ``torchrun``,
+    processes share each batch. CUDA is used where there is one.
 
     Raises:
         InputError: the data or the recipe cannot be used, ``out`` holds a run of another recipe, or the loss is no
@@ -50,194 +53,155 @@ def train(recipe: Recipe, *, resume: bool = True) -> LatentCLIP:
         CheckpointError: the checkpoint in ``out``, or the model in ``init_from``, is damaged.
     """
     out = Path(recipe.out)
-    if resume and _is_finished(out, recipe):
+    if resume and is_finished(out, recipe):
         return LatentCLIP.from_pretrained(out)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dataset = read_shards(recipe.data)
-    model = _new_model(recipe, dataset).to(device)
-    source = BatchSource.of(dataset, model.tokenizer, device, recipe.seed)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / RECORD).unlink(missing_ok=True)
-    if not resume:
-        (out / RESUME).unlink(missing_ok=True)
-    loss = _fit(model, source, recipe, out / RESUME)
-    model.save_pretrained(out)
-    _write_record(out, recipe, loss, model.fingerprint())
-    (out / RESUME).unlink(missing_ok=True)
+    accelerator = new_accelerator(recipe)
+    run = _begin(recipe, accelerator)
+    if accelerator.is_main_process:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / RECORD).unlink(missing_ok=True)
+        if not resume:
+            (out / RESUME).unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
+    run.go()
+    if accelerator.is_main_process:
+        run.finish()
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
     return LatentCLIP.from_pretrained(out)
 
 
-def rate_factor_at(step: int, recipe: Recipe) -> float:
-    """What peak learning rates are multiplied by: linear warm-up, then half a cosine down to zero at the last step."""
-    if step < recipe.warmup:
-        return (step + 1) / recipe.warmup
-    progress = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return 0.5 * (1 + math.cos(math.pi * progress))
+def _begin(recipe: Recipe, accelerator: Accelerator) -> _Run:
+    processes = accelerator.num_processes
+    if recipe.batch_size % processes:
+        raise InputError(f"batch_size {recipe.batch_size} is not a multiple of the {processes} processes that share it")
+    data = TrainingData.open(recipe.data)
+    config = model_config(recipe.model, data)
+    torch.manual_seed(recipe.seed)
+    model = LatentCLIP(config)
+    evaluation = None
+    if recipe.evaluate is not None:
+        evaluation = ZeroShotEvaluation.open(EvaluationSettings.from_dict(recipe.evaluate), config)
+    if recipe.loss == "siglip":
+        nn.init.constant_(model.logit_scale, SIGMOID_SCALE)
+    fresh = start_from(recipe.init_from, model) if recipe.init_from is not None else []
+    if recipe.patch_steps and not fresh:
+        raise InputError(f"patch_steps: {recipe.init_from} has every weight, its patch embedding too; leave it out")
+    source = BatchSource(data.buckets(model.tokenizer), recipe.seed, accelerator.process_index, processes)
+    towers = Towers(model, recipe.precision, sigmoid=recipe.loss == "siglip").to(accelerator.device)
+    if recipe.checkpoint_gradients:
+        towers.checkpoint_gradients()
+    if recipe.compile:
+        towers.compile()
+    return _Run(recipe, accelerator, source, towers, fresh, evaluation)
 
 
-def contrastive_loss(model: LatentCLIP, batch: Batch) -> Tensor:
-    """CLIP's symmetric cross-entropy over the batch: towers in bfloat16 autocast, the loss in float32."""
-    with torch.autocast(batch.latents.device.type, torch.bfloat16):
-        images = model.encode_latents(batch.latents, batch.noise_levels)
-        texts = model.encode_text(batch.ids)
-    images, texts = (nn.functional.normalize(features.float(), dim=-1) for features in (images, texts))
-    loss: Tensor = ClipLoss()(images, texts, model.logit_scale.exp())
-    return loss
+@dataclass
+class _Run:
+    """A run under way.
 
-
-def _new_model(recipe: Recipe, dataset: LatentDataset) -> LatentCLIP:
-    rows, columns = dataset.latents.shape[2:]
-    if rows != columns:
-        raise InputError(f"latents are {rows}x{columns} positions; training needs square ones")
-
-    def config(vocab_size: int) -> LatentCLIPConfig:
-        return recipe.model_config(dataset.latent_space, rows, vocab_size)
-
-    if recipe.init_from is None:
-        torch.manual_seed(recipe.seed)
-        return LatentCLIP(config(trimmed_vocab_size(MERGES)))
-    model = LatentCLIP.from_pretrained(recipe.init_from)
-    if model.config != config(model.config.text.vocab_size):
-        raise InputError(f"init_from: the model in {recipe.init_from} has another config than the recipe")
-    return model
-
-
-def _fit(model: LatentCLIP, source: BatchSource, recipe: Recipe, checkpoint: Path) -> float:
-    """Run the steps that are left; the mean loss since the last log line."""
-    optimizers = _optimizers(model, recipe)
-    start, mean = _load(checkpoint, model, optimizers, recipe) if checkpoint.exists() else (0, math.nan)
-    model.train()
-    total, since = torch.zeros((), device=source.latents.device), start
-    with _progress() as progress, _attention(source.latents.device):
-        task = progress.add_task("training", total=recipe.steps, completed=start)
-        for step in range(start, recipe.steps):
-            total += _step(model, optimizers, source.batch(step, recipe.batch_size), rate_factor_at(step, recipe))
-            done = step + 1
-            progress.update(task, completed=done)
-            saves = done % SAVE_EVERY == 0 or done == recipe.steps
-            if saves or done % LOG_EVERY == 0:  # elsewhere nothing waits for the device
-                mean, since = _mean_loss(total, done - since, done), done
-                total.zero_()
-                progress.update(task, description=f"loss {mean:.4f}")
-                logger.info("step %d loss %.4f", done, mean)
-            if saves:
-                _save(checkpoint, done, mean, model, optimizers, recipe)
-    return mean
-
-
-def _step(model: LatentCLIP, optimizers: list[torch.optim.Optimizer], batch: Batch, rate_factor: float) -> Tensor:
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * rate_factor
-    loss = contrastive_loss(model, batch)
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
-    for optimizer in optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    with torch.no_grad():
-        model.logit_scale.clamp_(0, LARGEST_LOGIT_SCALE)
-    return loss.detach()
-
-
-def _optimizers(model: LatentCLIP, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """AdamW, and Muon for the transformers' matrices where the recipe gives it a rate.
-
-    Gains, biases and the temperature do not decay, as in open_clip.
+    Attributes:
+        fresh: names of the weights that ``init_from`` did not give; empty without it.
     """
-    hidden: list[nn.Parameter] = []
-    if recipe.muon_rate is not None:
-        blocks = (model.visual.transformer, model.text.transformer)
-        hidden = [p for block in blocks for p in block.parameters() if p.ndim == 2]
-    chosen = {id(p) for p in hidden}
-    weights = [p for p in model.parameters() if p.ndim >= 2 and id(p) not in chosen]
-    others = [p for p in model.parameters() if p.ndim < 2]
-    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=BETAS, eps=EPS, fused=True)
-    ]
-    if recipe.muon_rate is not None:
-        optimizers.append(Muon(hidden, recipe.muon_rate, weight_decay=recipe.weight_decay))
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["peak"] = group["lr"]
-    return optimizers
 
+    recipe: Recipe
+    accelerator: Accelerator
+    source: BatchSource
+    towers: Towers
+    fresh: list[str]
+    evaluation: ZeroShotEvaluation | None
+    points: list[Point] = field(default_factory=list)
 
-def _mean_loss(total: Tensor, steps: int, step: int) -> float:
-    mean = float(total) / steps
-    if not math.isfinite(mean):
-        raise InputError(f"the loss is not finite at step {step}; lower learning_rate or lengthen warmup")
-    return mean
+    def __post_init__(self) -> None:
+        self.optimizers = new_optimizers(self.towers, self.recipe)
+        self.out, self.device = Path(self.recipe.out), self.accelerator.device
+        self.loss = contrastive_loss(self.recipe.loss, self.accelerator.process_index, self.accelerator.num_processes)
+        self.total = torch.zeros((), device=self.device)  # of the losses since the last point of the curve
+        self.since, self.clock = 0, time.perf_counter()
+
+    def go(self) -> None:
+        """Take the steps that are left."""
+        start = self.since = self._resume()
+        self.accelerator.wait_for_everyone()  # from here on the checkpoint is written anew
+        self.towers.train()
+        with self._progress() as progress, _attention(self.device):
+            task = progress.add_task("training", total=self.recipe.steps, completed=start)
+            for steps, trained in self._stages(start):
+                towers = self._wrapped(trained)
+                for step, batch in zip(steps, read_ahead(self._draw, steps), strict=True):
+                    self.total += backward(towers, batch, self.loss, self.recipe.micro_batch)
+                    update(self.towers, self.optimizers, rate_factor_at(step, self.recipe))
+                    progress.update(task, completed=step + 1, description=self._note(step + 1))
+
+    def finish(self) -> None:
+        """Write the model, the curve, and last the record that says that the run is over."""
+        self.towers.model.save_pretrained(self.out)
+        write_whole(self.out / "curve.png", curve_png(self.points))
+        versions = {"latent_guard": __version__, "torch": torch.__version__, "open_clip": open_clip.__version__}
+        facts = {"final_loss": self.points[-1].loss, "fingerprint": self.towers.model.fingerprint()}
+        if self.towers.logit_bias is not None:
+            facts["logit_bias"] = self.towers.logit_bias.item()
+        write_record(self.out, self.recipe, **facts, processes=self.accelerator.num_processes, versions=versions)
+        (self.out / RESUME).unlink(missing_ok=True)
+
+    def _resume(self) -> int:
+        path = self.out / RESUME
+        if not path.exists():
+            return 0
+        step, self.points = load(path, self.towers, self.optimizers, self.recipe)
+        return step
+
+    def _stages(self, start: int) -> Iterator[tuple[range, list[str] | None]]:
+        """Steps, and the names of the weights that they train (None: all)."""
+        first = min(self.recipe.patch_steps, self.recipe.steps)
+        if start < first:
+            yield range(start, first), self.fresh
+        yield range(max(start, first), self.recipe.steps), None
+
+    def _wrapped(self, trained: list[str] | None) -> nn.Module:
+        """The towers as they are called: for several processes in DDP, whose hooks are on what is trained."""
+        self.accelerator.free_memory()  # an earlier stage's DDP takes its hooks along
+        for name, parameter in self.towers.model.named_parameters():
+            parameter.requires_grad_(trained is None or name in trained)
+        wrapped: nn.Module = self.accelerator.prepare_model(self.towers)
+        return wrapped
+
+    def _draw(self, step: int) -> Batch:
+        return self.source.batch(step, self.recipe.batch_size).to(self.device)
+
+    def _note(self, done: int) -> str:
+        """Measure, log and save after ``done`` steps, where it is time to; elsewhere nothing waits for the device."""
+        last = done == self.recipe.steps
+        saves = done % self.recipe.save_every == 0 or last
+        evaluates = self.evaluation is not None and (done % self.evaluation.settings.every == 0 or last)
+        if saves or evaluates or done % LOG_EVERY == 0:
+            self.points.append(self._point(done, evaluates))
+            self.accelerator.log(self.points[-1].numbers(), step=done)
+        if saves and self.accelerator.is_main_process:
+            save(self.out / RESUME, done, self.points, self.towers, self.optimizers, self.recipe)
+            write_whole(self.out / "curve.csv", curve_csv(self.points))
+        return f"loss {self.points[-1].loss:.4f}" if self.points else "training"
+
+    def _point(self, done: int, evaluates: bool) -> Point:
+        mean = float(self.accelerator.reduce(self.total, "mean")) / (done - self.since)
+        if not math.isfinite(mean):
+            raise InputError(f"the loss is not finite at step {done}; lower learning_rate or lengthen warmup")
+        speed = (done - self.since) * self.recipe.batch_size / (time.perf_counter() - self.clock)
+        rate = self.recipe.learning_rate * rate_factor_at(done - 1, self.recipe)
+        top1 = None
+        if evaluates and self.evaluation is not None and self.accelerator.is_main_process:
+            top1 = self.evaluation.top1(self.towers.model)
+        self.total.zero_()
+        self.since, self.clock = done, time.perf_counter()
+        logger.info("step %d loss %.4f%s", done, mean, "" if top1 is None else f" top-1 {top1:.1%}")
+        return Point(done, done * self.recipe.batch_size, mean, rate, speed, top1)
+
+    def _progress(self) -> Progress:
+        shown = self.accelerator.is_main_process
+        columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+        return Progress(*columns, console=Console(stderr=True), disable=not shown)
 
 
 def _attention(device: torch.device) -> AbstractContextManager[Any]:
     """On the CPU plain attention trains a third faster than the fused kernel, over tokens as few as these."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-
-
-def _progress() -> Progress:
-    return Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=Console(stderr=True))
-
-
-def _save(
-    path: Path, step: int, loss: float, model: nn.Module, optimizers: list[torch.optim.Optimizer], recipe: Recipe
-) -> None:
-    state = {
-        "step": step,
-        "loss": loss,
-        "recipe": _identity(recipe.to_dict()),
-        "model": model.state_dict(),
-        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-    }
-    partial = path.with_suffix(".part")
-    torch.save(state, partial)
-    os.replace(partial, path)
-
-
-def _load(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], recipe: Recipe) -> tuple[int, float]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        _check_same_run(state["recipe"], recipe, path)
-        model.load_state_dict(state["model"])
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        return int(state["step"]), float(state["loss"])
-    except (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path} is damaged; delete it to start the run afresh") from error
-
-
-def _is_finished(out: Path, recipe: Recipe) -> bool:
-    path = out / RECORD
-    if not path.exists():
-        return False
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))["recipe"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged; delete it to start the run afresh") from error
-    _check_same_run(_identity(stored), recipe, path)
-    return True
-
-
-def _check_same_run(stored: dict[str, Any], recipe: Recipe, path: Path) -> None:
-    asked = _identity(recipe.to_dict())
-    if changed := sorted(key for key in asked if stored.get(key) != asked[key]):
-        raise InputError(f"{path} is of a run with another {changed[0]}; choose another out, or do not resume")
-
-
-def _identity(recipe: dict[str, Any]) -> dict[str, Any]:
-    """What makes two runs the same one: all but the place that they write to."""
-    return {key: value for key, value in recipe.items() if key != "out"}
-
-
-def _write_record(out: Path, recipe: Recipe, loss: float, fingerprint: str) -> None:
-    record = {
-        "recipe": recipe.to_dict(),
-        "final_loss": loss,
-        "samples_seen": recipe.steps * recipe.batch_size,
-        "fingerprint": fingerprint,
-        "versions": {"latent_guard": __version__, "torch": torch.__version__, "open_clip": open_clip.__version__},
-    }
-    partial = out / (RECORD + ".part")
-    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, out / RECORD)

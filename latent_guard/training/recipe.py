@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from latent_guard.errors import InputError
-from latent_guard.latent_clip.config import LatentCLIPConfig
-from latent_guard.latent_clip.latent_space import LatentSpace
+
+RECIPES = Path(__file__).parent / "recipes"  # those that ship
+LOSSES, PRECISIONS, TRACKERS = ("clip", "siglip"), ("bf16", "fp32"), ("tensorboard", "wandb")
+_REQUIRED = ("data", "out", "model", "steps", "batch_size", "learning_rate")
+_POSITIVE = ("steps", "batch_size", "learning_rate", "muon_rate", "micro_batch", "save_every")
+_NOT_NEGATIVE = ("warmup", "weight_decay", "seed", "patch_steps")
+_CHOICES = {"loss": LOSSES, "precision": PRECISIONS}
 
 
 @dataclass(frozen=True)
@@ -19,21 +24,33 @@ class Recipe:
     """What to train, on what, for how long.
 
     Attributes:
-        data: folders of latent shards.
+        data: folders of latent shards of one latent space; a batch holds latents of one size.
         out: folder for the model; a killed run resumes from what it left there.
-        model: a ``LatentCLIPConfig`` as nested dicts. What the data and the tokenizer decide (latent_space, vision
-            channels and size, text vocab_size) may be left out.
+        model: a preset's name (``latent-vit-b-8``, ``latent-vit-b-4-plus``), or a ``LatentCLIPConfig`` as nested dicts.
+            What the data and the tokenizer decide (latent_space, vision channels and size, text vocab_size) may be
+            left out.
+        batch_size: samples a step, of all processes together; the loss sees every negative among them.
+        micro_batch: how many of them a process holds in memory at once; all of its own where it is left out.
         learning_rate: AdamW's peak in the cosine schedule.
         muon_rate: Muon's, which then trains the transformers' matrices; AdamW trains everything where it is left out.
         warmup: steps of linear warm-up.
-        init_from: folder of a Latent-CLIP of the same config to start from.
+        loss: ``clip`` (softmax) or ``siglip`` (sigmoid).
+        precision: ``bf16`` (autocast) or ``fp32``.
+        checkpoint_gradients: compute activations twice, to save memory.
+        compile: run both towers through torch.compile.
+        init_from: what to start from: a Latent-CLIP of the same config, or a CLIP on pixels (its folder, open_clip's
+            MODEL:PRETRAINED or hf-hub:OWNER/NAME), of which everything is taken but the patch embedding.
+        patch_steps: so many first steps train nothing but what ``init_from`` did not give.
+        evaluate: zero-shot test in mid-training: ``data``, ``classes``, ``every``; see ``EvaluationSettings``.
+        trackers: ``tensorboard``, ``wandb``.
+        save_every: steps between checkpoints.
 
     Paths are relative to the working directory.
     """
 
     data: list[str]
     out: str
-    model: dict[str, Any]
+    model: dict[str, Any] | str
     steps: int
     batch_size: int
     learning_rate: float
@@ -41,23 +58,35 @@ class Recipe:
     weight_decay: float = 0.1
     seed: int = 0
     muon_rate: float | None = None
+    loss: str = "clip"
+    precision: str = "bf16"
+    micro_batch: int | None = None
+    checkpoint_gradients: bool = False
+    compile: bool = False
     init_from: str | None = None
+    patch_steps: int = 0
+    evaluate: dict[str, Any] | None = None
+    trackers: list[str] = field(default_factory=list)
+    save_every: int = 500
 
     @classmethod
-    def read(cls, path: Path | str) -> Recipe:
-        """A recipe from a YAML file.
+    def read(cls, path: Path | str, **changes: Any) -> Recipe:
+        """A recipe from a YAML file, or one that ships, by its name; ``changes`` replace what it says.
 
         Raises:
             InputError: unreadable, not YAML, or not a recipe; names the file and the key.
         """
+        shipped = RECIPES / f"{path}.yaml"
+        file = shipped if str(path) in shipped_recipes() else Path(path)
         try:
-            data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            data = yaml.safe_load(file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read recipe {path}") from error
+            known = ", ".join(shipped_recipes())
+            raise InputError(f"cannot read recipe {path}; give a YAML file, or one that ships: {known}") from error
         except yaml.YAMLError as error:
             raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
         try:
-            return cls.from_dict(data)
+            return cls.from_dict({**data, **changes} if isinstance(data, Mapping) else data)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
 
@@ -73,8 +102,7 @@ class Recipe:
         known = {field.name: field for field in fields(cls)}
         if unknown := [str(key) for key in data if key not in known]:
             raise InputError(f"unknown key {unknown[0]!r}; known are {', '.join(known)}")
-        required = ("data", "out", "model", "steps", "batch_size", "learning_rate")
-        if missing := [key for key in required if key not in data]:
+        if missing := [key for key in _REQUIRED if key not in data]:
             raise InputError(f"missing key {missing[0]!r}")
         recipe = cls(**{key: _convert(key, str(known[key].type), value) for key, value in data.items()})
         recipe._check()
@@ -84,48 +112,36 @@ class Recipe:
         """Plain data, as ``from_dict`` and YAML take it."""
         return asdict(self)
 
-    def model_config(self, latent_space: LatentSpace, size: int, vocab_size: int) -> LatentCLIPConfig:
-        """The model's config, completed by what the data and the tokenizer decide.
-
-        Raises:
-            InputError: the recipe contradicts them, or an unknown key or a value that cannot be used.
-        """
-        vision = {"channels": latent_space.channels, "size": size, **_section(self.model, "vision")}
-        text = {"vocab_size": vocab_size, **_section(self.model, "text")}
-        model = {"latent_space": asdict(latent_space), "reads_noise_level": True, **self.model}
-        config = LatentCLIPConfig.from_dict({**model, "vision": vision, "text": text})
-        for name, said, found in (
-            ("latent_space", config.latent_space, latent_space),
-            ("vision size", config.vision.size, size),
-            ("text vocab_size", config.text.vocab_size, vocab_size),
-        ):
-            if said != found:
-                raise InputError(f"model: the recipe's {name} is {said}, but it has to be {found}")
-        return config
-
     def _check(self) -> None:
         if not self.data:
             raise InputError("data: name at least one folder of latent shards")
-        rates = ("learning_rate",) if self.muon_rate is None else ("learning_rate", "muon_rate")
-        for key in ("steps", "batch_size", *rates):
-            if not 0 < getattr(self, key) < float("inf"):
-                raise InputError(f"{key} must be positive, not {getattr(self, key)}")
-        for key in ("warmup", "weight_decay", "seed"):
+        for key in _POSITIVE:
+            value = getattr(self, key)
+            if value is not None and not 0 < value < float("inf"):
+                raise InputError(f"{key} must be positive, not {value}")
+        for key in _NOT_NEGATIVE:
             if not 0 <= getattr(self, key) < float("inf"):
                 raise InputError(f"{key} must not be negative, but is {getattr(self, key)}")
+        for key, choices in _CHOICES.items():
+            if getattr(self, key) not in choices:
+                raise InputError(f"{key} must be one of {', '.join(choices)}, not {getattr(self, key)!r}")
+        if unknown := [name for name in self.trackers if name not in TRACKERS]:
+            raise InputError(f"trackers: {unknown[0]!r} is not one of {', '.join(TRACKERS)}")
+        if self.patch_steps and self.init_from is None:
+            raise InputError("patch_steps is for a start from a CLIP on pixels; name one with init_from")
 
 
-def _section(model: Mapping[str, Any], key: str) -> dict[str, Any]:
-    if not isinstance(section := model.get(key), Mapping):
-        raise InputError(f"model: {key} must be given, as keys and values")
-    return dict(section)
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that ship; these lack ``data`` and ``out``."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
 def _convert(key: str, kind: str, value: Any) -> Any:
     """The value as its field's type; YAML reads 1e-3, without a dot, as text."""
-    if kind == "float | None" and value is None:
+    if value is None and kind.endswith("| None"):
         return None
-    if kind.startswith("float") and isinstance(value, int | float | str) and not isinstance(value, bool):
+    kind = kind.removesuffix(" | None")
+    if kind == "float" and isinstance(value, int | float | str) and not isinstance(value, bool):
         try:
             return float(value)
         except ValueError:
@@ -133,11 +149,12 @@ def _convert(key: str, kind: str, value: Any) -> Any:
     wanted: dict[str, type | tuple[type, ...]] = {
         "int": int,
         "str": str,
-        "str | None": (str, type(None)),
+        "bool": bool,
         "dict[str, Any]": dict,
+        "dict[str, Any] | str": (dict, str),
         "list[str]": list,
     }
-    well_formed = kind in wanted and isinstance(value, wanted[kind]) and not isinstance(value, bool)
+    well_formed = kind in wanted and isinstance(value, wanted[kind]) and isinstance(value, bool) == (kind == "bool")
     if not well_formed or (kind == "list[str]" and not all(isinstance(item, str) for item in value)):
         raise InputError(f"{key} must be {kind}, not {value!r}")
     return value

@@ -14,21 +14,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.config import build
-from latent_guard.latent_clip.latent_space import PUBLISHED, LatentSpace
-from latent_guard.training.tar_reading import read_tar
+from latent_guard.latent_clip.latent_space import LatentSpace
 
 FORMAT = 1
 INDEX, SPACE = "index.json", "latent_space.json"
@@ -86,7 +84,7 @@ class ShardWriter:
         """
         levels = torch.zeros(len(latents)) if noise_levels is None else noise_levels
         half = latents.detach().to("cpu", torch.float16)
-        _check_samples(half, levels, captions, self.latent_space, str(self.folder))
+        check_samples(half, levels, captions, self.latent_space, str(self.folder))
         if self._shape is not None and half.shape[1:] != self._shape:
             raise InputError(
                 f"{self.folder}: latents of shape {tuple(half.shape[1:])} after others of {tuple(self._shape)}"
@@ -121,56 +119,14 @@ class ShardWriter:
         tensors = {"latents": latents[:count].contiguous(), "noise_levels": levels[:count].contiguous()}
         save_file(tensors, self.folder / name)
         lines = (json.dumps({"captions": texts}) for texts in self._captions[:count])
-        _captions_path(self.folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        captions_path(self.folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
         self._shards.append({"file": name, "samples": count})
         self._latents, self._levels, self._captions = [latents[count:]], [levels[count:]], self._captions[count:]
 
 
-def read_shards(folders: Iterable[Path | str]) -> LatentDataset:
-    """All samples of one or more shard folders of the same latent space and shape.
-
-    Raises:
-        InputError: no folder, a missing or damaged file, another latent space, or samples that ``ShardWriter.add``
-            would refuse.
-    """
-    found = [(path, *_contents(path)) for path in (Path(folder) for folder in folders)]
-    if not found:
-        raise InputError("no latent shards given; name at least one folder")
-    first, space, _ = found[0]
-    for path, other, _ in found:
-        if other != space:
-            raise InputError(f"{path} holds latents of {other}, {first} those of {space}; they cannot be mixed")
-    parts = [_read_shard(path / file, samples, space) for path, _, shards in found for file, samples in shards.items()]
-    if len(shapes := {tuple(latents.shape[1:]) for latents, _, _ in parts}) > 1:
-        raise InputError(f"latents of several shapes cannot be mixed: {', '.join(map(str, sorted(shapes)))}")
-    return LatentDataset(
-        latents=torch.cat([latents for latents, _, _ in parts]),
-        noise_levels=torch.cat([levels for _, levels, _ in parts]),
-        captions=[texts for _, _, captions in parts for texts in captions],
-        latent_space=space,
-    )
-
-
-def _contents(folder: Path) -> tuple[LatentSpace, dict[str, int | None]]:
-    """The latent space of a folder, and its shards' files with their samples; None where nothing says how many."""
-    tars = sorted(path.name for path in folder.glob("*.tar"))
-    if (folder / INDEX).exists() or not tars:
-        return read_index(folder)
-    if (folder / "encode.json").exists():
-        raise InputError(f"{folder} is not finished; run the same `latent-guard encode` again")
-    return _read_space(folder), dict.fromkeys(tars)
-
-
-def _read_space(folder: Path) -> LatentSpace:
-    path = folder / SPACE
-    try:
-        return build(LatentSpace, json.loads(path.read_text(encoding="utf-8")), str(path))
-    except FileNotFoundError as error:
-        example = json.dumps(PUBLISHED["SDXL"].to_dict())
-        message = f"{folder} does not say which latent space its latents are of; write {SPACE} beside the tars"
-        raise InputError(f"{message}, for SDXL {example}") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not a latent space; write it again") from error
+def is_encoded(folder: Path) -> bool:
+    """Whether a folder is one that ``latent-guard encode`` finished."""
+    return (folder / INDEX).exists() and all(Path(file).suffix == ".tar" for file in read_index(folder)[1])
 
 
 def read_index(folder: Path) -> tuple[LatentSpace, dict[str, int | None]]:
@@ -190,38 +146,15 @@ def read_index(folder: Path) -> tuple[LatentSpace, dict[str, int | None]]:
     return build(LatentSpace, index["latent_space"], f"{path}: latent_space"), shards
 
 
-def _read_shard(path: Path, samples: int | None, space: LatentSpace) -> tuple[Tensor, Tensor, list[tuple[str, ...]]]:
-    latents, levels, captions = _read_tar(path, space) if path.suffix == ".tar" else _read_safetensors(path)
-    if samples not in (None, len(latents)):
-        raise InputError(f"{path} has {len(latents)} samples; its index says {samples}")
-    _check_samples(latents, levels, captions, space, str(path))
-    return latents.half(), levels.float(), captions
-
-
-def _read_tar(path: Path, space: LatentSpace) -> tuple[Tensor, Tensor, list[tuple[str, ...]]]:
-    found = read_tar(path, space)
-    return found.latents, torch.zeros(len(found.latents)), [(caption,) for caption in found.captions]
-
-
-def _read_safetensors(path: Path) -> tuple[Tensor, Tensor, list[tuple[str, ...]]]:
-    try:
-        tensors = load_file(path)
-        latents, levels = tensors["latents"], tensors["noise_levels"]
-        lines = _captions_path(path).read_text(encoding="utf-8").splitlines()
-        return latents, levels, [tuple(json.loads(line)["captions"]) for line in lines]
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the shard or its captions; write the shards again") from error
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} or its captions are damaged; write the shards again") from error
-
-
-def _captions_path(shard: Path) -> Path:
+def captions_path(shard: Path) -> Path:
+    """Where the captions of a safetensors shard lie."""
     return shard.with_suffix(".jsonl")
 
 
-def _check_samples(
+def check_samples(
     latents: Tensor, levels: Tensor, captions: Sequence[Sequence[str]], space: LatentSpace, where: str
 ) -> None:
+    """Raise InputError, naming ``where``, for samples that ``ShardWriter.add`` refuses."""
     if latents.ndim != 4 or latents.shape[1] != space.channels:
         raise InputError(
             f"{where}: latents of shape {tuple(latents.shape)}; expected (N, C, H, W) "

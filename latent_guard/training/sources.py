@@ -6,19 +6,22 @@ import glob
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import datasets
+from PIL import Image
 
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.hub import is_hub_id
-from latent_guard.training.tar_shards import check_whole
+from latent_guard.training.samples import Sample, first_line
+from latent_guard.training.tar_reading import tar_samples
 
 _KINDS = {".tar": "webdataset", ".parquet": "parquet"}
 _CAPTION_COLUMNS = ("caption", "text", "txt", "prompt")
-_KEY_COLUMNS = ("__key__", "key", "id")
+_TAR_KEY, _LOOKED_AT = "__key__", 5
+_KEY_COLUMNS = (_TAR_KEY, "key", "id")
 SPLIT = "train"
 
 
@@ -32,17 +35,10 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One row, undecoded: the image as bytes or as a path; None where the row has no image or no caption."""
-
-    key: str
-    image: bytes | str | None
-    caption: str | None
-
-
-@dataclass(frozen=True)
 class ImageSource:
     """A stream in ``parts`` parts (files), whose rows always come in the same order.
+
+    Local tars are read here rather than by ``datasets``, for which one caption that is no text ends the whole file.
 
     Attributes:
         parts: how many there are.
@@ -62,20 +58,25 @@ class ImageSource:
         Raises:
             InputError: the part ends before its time, or the connection does.
         """
-        if self._tars:
-            check_whole(Path(self._tars[part]))
-        rows = iter(self._data.shard(num_shards=self.parts, index=part, contiguous=True).skip(start))
+        rows = self._rows(part, start)
         for number in count(start):
             try:
                 row = next(rows)
             except StopIteration:
                 return
+            except InputError:
+                raise
             except Exception as error:  # tarfile, pyarrow, fsspec and HTTP clients raise unrelated types
                 raise InputError(
                     f"{self.name}: file {part} of {self.parts} cannot be read past row {number} "
-                    f"({_first_line(error)}); mend or replace that file and run the same command again"
+                    f"({first_line(error)}); mend or replace that file and run the same command again"
                 ) from error
             yield self._sample(row, f"{part}/{number}")
+
+    def _rows(self, part: int, start: int) -> Iterator[dict[str, Any]]:
+        if self._tars:
+            return islice(_rows_of_tar(Path(self._tars[part]), self.columns), start, None)
+        return iter(self._data.shard(num_shards=self.parts, index=part, contiguous=True).skip(start))
 
     def _sample(self, row: dict[str, Any], place: str) -> Sample:
         image, caption = row[str(self.columns.image)] or {}, row[str(self.columns.caption)]
@@ -89,7 +90,10 @@ class ImageSource:
 
     def _relative(self, path: str | None) -> str | None:
         """A path as it is inside the source: keys then do not tell where somebody keeps the images."""
-        return path if path is None else path.removeprefix(str(Path(self.name).absolute())).lstrip("/")
+        if path is None:
+            return None
+        inner = path.partition("::")[0].rpartition("://")[2]  # zip://a.jpg::/somewhere/images.zip
+        return inner.removeprefix(str(Path(self.name).absolute())).lstrip("/")
 
 
 def open_source(source: str, split: str = SPLIT, columns: Columns | None = None) -> ImageSource:
@@ -101,17 +105,46 @@ def open_source(source: str, split: str = SPLIT, columns: Columns | None = None)
         InputError: there is no such thing, or it has no column of images or of captions.
     """
     arguments = _arguments(source)
+    if arguments["path"] == "webdataset" and split == SPLIT:
+        return _open_tars(source, arguments["data_files"], columns or Columns())
     try:
         data = datasets.load_dataset(**arguments, split=split, streaming=True)
         names = list(data.column_names or [])
         features = dict(data.features or {})
     except Exception as error:  # the library raises its own errors, the hub client's and ValueError alike
-        raise InputError(f"cannot open the images of {source} ({_first_line(error)})") from error
+        raise InputError(f"cannot open the images of {source} ({first_line(error)})") from error
     chosen = _choose(columns or Columns(), names, features, source)
     wanted = dict.fromkeys(name for name in (chosen.image, chosen.caption, chosen.key) if name)
     data = data.select_columns(list(wanted)).cast_column(chosen.image, datasets.Image(decode=False))
-    tars = arguments["data_files"] if arguments["path"] == "webdataset" else []
-    return ImageSource(source, data.num_shards, _rows(arguments, data, split), chosen, tars, data)
+    return ImageSource(source, data.num_shards, _rows(arguments, data, split), chosen, [], data)
+
+
+def _open_tars(source: str, tars: list[str], columns: Columns) -> ImageSource:
+    files = _names_in_first(tars)
+    images = {name: datasets.Image() for name in files if f".{name}" in Image.registered_extensions()}
+    chosen = _choose(columns, [*files, _TAR_KEY], images, source)
+    return ImageSource(source, len(tars), _samples_of_tar(tars[0]) * len(tars), chosen, tars, None)
+
+
+def _names_in_first(tars: list[str]) -> list[str]:
+    """Extensions of the files of the first samples of the first whole tar."""
+    damaged = None
+    for tar in tars:
+        try:
+            first = islice(tar_samples(Path(tar)), _LOOKED_AT)
+            return sorted({name for _, files in first for name in files})
+        except InputError as error:
+            damaged = damaged or error
+    raise damaged or InputError("no tars given")
+
+
+def _rows_of_tar(path: Path, columns: Columns) -> Iterator[dict[str, Any]]:
+    """Rows as ``datasets`` would give them."""
+    texts = [name for name in (columns.caption, columns.key) if name]
+    for key, files in tar_samples(path):
+        row: dict[str, Any] = {name: files[name].decode(errors="surrogateescape") for name in texts if name in files}
+        image = {"bytes": files.get(str(columns.image), b""), "path": f"{key}.{columns.image}"}
+        yield {**dict.fromkeys(texts), _TAR_KEY: key, **row, str(columns.image): image}
 
 
 def _arguments(source: str) -> dict[str, Any]:
@@ -153,8 +186,6 @@ def _rows(arguments: dict[str, Any], data: Any, split: str) -> int | None:
         from pyarrow.parquet import read_metadata
 
         return sum(int(read_metadata(file).num_rows) for file in arguments["data_files"])
-    if kind == "webdataset":
-        return _samples_of_tar(arguments["data_files"][0]) * len(arguments["data_files"])
     if kind == "imagefolder":
         files = (path for path in Path(arguments["data_dir"]).rglob("*") if path.is_file())
         return sum(not path.name.startswith("metadata.") for path in files)
@@ -172,8 +203,3 @@ def _samples_of_tar(path: str) -> int:
     except (tarfile.TarError, OSError, EOFError):
         pass  # told when its turn comes
     return len(keys)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(" :.")[:200]

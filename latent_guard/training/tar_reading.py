@@ -29,56 +29,60 @@ CAPTION = "txt"
 
 @dataclass(frozen=True)
 class TarSamples:
-    """latents float16 (N, C, H, W), and N captions."""
+    """Samples whose latents are of one shape: latents float16 (N, C, H, W), and N captions."""
 
     latents: Tensor
     captions: list[str]
 
 
-def read_tar(path: Path, space: LatentSpace) -> TarSamples:
-    """All good samples of a tar; the bad ones are logged as a warning, the first by its key.
+def read_tar(path: Path, space: LatentSpace) -> list[TarSamples]:
+    """All good samples of a tar, those of each shape together; the bad are logged as a warning, the first by its key.
 
     Raises:
         InputError: unreadable, truncated, or without one good sample.
     """
-    latents, captions, bad = list[Tensor](), list[str](), list[str]()
-    for key, members in _samples(path):
+    good: dict[torch.Size, list[tuple[Tensor, str]]] = {}
+    bad = list[str]()
+    for key, members in tar_samples(path):
         try:
-            latent = _latent(members, space)
-            if latents and latent.shape != latents[0].shape:
-                raise InputError(f"its latent has shape {tuple(latent.shape)}, others {tuple(latents[0].shape)}")
-            captions.append(_caption(members))
-            latents.append(latent)
+            latent, caption = _latent(members, space), _caption(members)
+            good.setdefault(latent.shape, []).append((latent, caption))
         except InputError as error:
             bad.append(f"{key}: {error}")
     if bad:
-        logger.warning("%s: %d of %d samples are bad; %s", path, len(bad), len(bad) + len(latents), bad[0])
-    if not latents:
+        total = len(bad) + sum(map(len, good.values()))
+        logger.warning("%s: %d of %d samples are bad; %s", path, len(bad), total, bad[0])
+    if not good:
         raise InputError(f"{path} holds no good sample ({bad[0] if bad else 'it is empty'})")
-    return TarSamples(torch.stack(latents), captions)
+    return [TarSamples(torch.stack([z for z, _ in same]), [text for _, text in same]) for same in good.values()]
 
 
-def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Each sample's key and its members by extension, as webdataset reads a tar: neighbours share what precedes the
-    first dot of their name."""
+def tar_samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Each sample's key and its files by extension, as webdataset reads a tar: neighbours share what precedes the
+    first dot of their name. A second file of the same name begins another sample; links and devices are passed over.
+
+    Raises:
+        InputError: unreadable or truncated.
+    """
     check_whole(path)
-    current, members = "", dict[str, bytes]()
+    current, files = "", dict[str, bytes]()
     try:
         with tarfile.open(path) as tar:
             for member in tar:
+                content = tar.extractfile(member) if member.isfile() and not member.issparse() else None
+                if content is None:
+                    continue
                 folder, _, name = member.name.rpartition("/")
                 stem, _, extension = name.partition(".")
-                key = f"{folder}/{stem}".lstrip("/")
-                if members and key != current:
-                    yield current, members
-                    members = {}
-                content = tar.extractfile(member)
-                if content is not None:
-                    current, members[extension.lower()] = key, content.read()
+                key, extension = f"{folder}/{stem}".lstrip("/"), extension.lower()
+                if files and (key != current or extension in files):
+                    yield current, files
+                    files = {}
+                current, files[extension] = key, content.read()
     except (OSError, EOFError, tarfile.TarError) as error:
         raise InputError(f"{path} is damaged ({error}); copy it again, or delete it") from error
-    if members:
-        yield current, members
+    if files:
+        yield current, files
 
 
 def _latent(members: dict[str, bytes], space: LatentSpace) -> Tensor:

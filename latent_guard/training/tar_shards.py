@@ -4,14 +4,17 @@ NAME.tar, three members a sample:
     KEY.safetensors    latent float16 or bfloat16 (C, H, W), raw; tokens int32 (L,)
     KEY.txt            the caption
     KEY.json           {"key": the source's own key, "latent_space": {...}}
-manifests/NAME.json    {"samples": N, "offsets": [...], "bad": [{"key": ..., "row": ..., "reason": ...}]}
+manifests/NAME.json    {"samples": N, "offsets": [...], "bad": [{"key": ..., "row": ..., "reason": ...}],
+                        "shapes": [[samples in a row, C, H, W], ...]}
 
 KEY is the sample's place in its source, so no two samples share one. The manifest comes last: a tar without one is
 unfinished, and is written again. Offsets are those of the safetensors members, so that a reader need not search.
+Older manifests tell no shapes: there all samples are of the first one's.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -40,6 +43,7 @@ class Manifest:
     samples: int
     offsets: list[int] = field(repr=False)
     bad: list[dict[str, Any]]
+    shapes: list[list[int]] = field(repr=False)
 
     @classmethod
     def read(cls, tar: Path) -> Manifest | None:
@@ -51,7 +55,7 @@ class Manifest:
         path = manifest_path(tar)
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            return cls(int(data["samples"]), list(data["offsets"]), list(data["bad"]))
+            return cls(int(data["samples"]), list(data["offsets"]), list(data["bad"]), list(data.get("shapes", [])))
         except FileNotFoundError:
             return None
         except (OSError, KeyError, TypeError, ValueError) as error:
@@ -66,7 +70,8 @@ def manifest_path(tar: Path) -> Path:
 class TarShardWriter:
     """Write one tar and its manifest; a context manager. After an error, or a kill, neither is there in part.
 
-    The file system's own errors (OSError: the disk is full) pass through.
+    Of two writers of the same tar the later one wins; the other ends with an error. The file system's own errors
+    (OSError: the disk is full) pass through.
     """
 
     def __init__(self, tar: Path, latent_space: LatentSpace) -> None:
@@ -75,6 +80,7 @@ class TarShardWriter:
         self._space = latent_space.to_dict()
         self._offsets: list[int] = []
         self._bad: list[dict[str, Any]] = []
+        self._shapes: list[list[int]] = []
 
     def add(self, name: str, key: str, latent: Tensor, tokens: Tensor, caption: str) -> None:
         """Append a sample: latent (C, H, W) of the dtype to be kept, token ids (L,), any integers."""
@@ -83,6 +89,9 @@ class TarShardWriter:
         self._member(f"{name}.txt", caption.encode())
         about = {"key": key, "latent_space": self._space}
         self._member(f"{name}.json", json.dumps(about).encode())
+        if not self._shapes or self._shapes[-1][1:] != list(latent.shape):
+            self._shapes.append([0, *latent.shape])
+        self._shapes[-1][0] += 1
 
     def add_bad(self, key: str, row: int, reason: str) -> None:
         """List a row of the source that gave no sample."""
@@ -90,6 +99,7 @@ class TarShardWriter:
 
     def __enter__(self) -> TarShardWriter:
         self._file = open_for_writing(self.partial)
+        self._identity = os.fstat(self._file.fileno())
         self._archive = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)
         return self
 
@@ -107,16 +117,26 @@ class TarShardWriter:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
+        if not self._is_ours():
+            raise OSError(errno.EBUSY, f"another process writes {self.tar.name} too")
         if self._offsets:
             os.replace(self.partial, self.tar)
         manifest_path(self.tar).parent.mkdir(exist_ok=True)
-        manifest = asdict(Manifest(len(self._offsets), self._offsets, self._bad))
+        manifest = asdict(Manifest(len(self._offsets), self._offsets, self._bad, self._shapes))
         write_whole(manifest_path(self.tar), json.dumps(manifest).encode())
 
     def _abandon(self) -> None:
         with suppress(OSError):  # what is still buffered does not fit on the disk; it is given up anyhow
             self._file.close()
-        self.partial.unlink(missing_ok=True)
+        if self._is_ours():
+            self.partial.unlink()
+
+    def _is_ours(self) -> bool:
+        """Whether the unfinished tar of that name is still the one that was begun here."""
+        try:
+            return os.path.samestat(self._identity, os.stat(self.partial))
+        except FileNotFoundError:
+            return False
 
     def _member(self, name: str, content: bytes) -> int:
         """Append a file; the offset of its content."""
@@ -128,8 +148,9 @@ class TarShardWriter:
 
 
 def open_for_writing(path: Path) -> BinaryIO:
-    """The one place where a tar's bytes go to the disk."""
-    return open(path, "wb", buffering=1 << 20)
+    """The one place where a tar's bytes go to the disk. What a killed run, or another process, began is not touched."""
+    path.unlink(missing_ok=True)
+    return open(path, "xb", buffering=1 << 20)
 
 
 def check_whole(path: Path) -> None:

@@ -37,23 +37,33 @@ class ClassSet:
         return len(self.names)
 
     def numbers_of(self, labels: Sequence[str]) -> list[int]:
-        """The class of each label of a data set: found by name; or by place, if not one is known by its name.
+        """The class of each label of a data set: by name, as ImageNet-V2's folders by its number, or by place.
+
+        By place only if there are as many labels as classes, and none is known by name as the class of another place:
+        ImageNet's own names, or folders named after WordNet, are not those that CLIP is asked with.
 
         Raises:
             InputError: a label that is no class, or labels without known names that are not as many as the classes.
         """
         known = {_plain(label): number for number, label in reversed(list(enumerate(self.labels)))}
-        strange = [label for label in labels if _plain(label) not in known]
-        if not strange:
-            return [known[_plain(label)] for label in labels]
-        if len(strange) == len(labels) == len(self):
+        found = [known.get(_plain(label)) for label in labels]
+        if all(label.isdecimal() and int(label) < len(self) for label in labels) and None in found:
+            return [int(label) for label in labels]
+        if len(labels) == len(self) and all(
+            number is None or _plain(label) == _plain(own)  # two of ImageNet's classes share a name
+            for label, own, number in zip(labels, self.labels, found, strict=True)
+        ):
             return list(range(len(self)))
-        if len(strange) == len(labels):
+        numbers = [number for number in found if number is not None]
+        if len(numbers) == len(labels):
+            return numbers
+        strange = next(label for label, number in zip(labels, found, strict=True) if number is None)
+        if not numbers:
             raise InputError(
-                f"the images have {len(labels)} labels ({strange[0]!r}, ...) and there are {len(self)} classes; name "
+                f"the images have {len(labels)} labels ({strange!r}, ...) and there are {len(self)} classes; name "
                 "the classes as the labels, give as many in the same order, or write `classes:` as label: name"
             )
-        raise InputError(f"the label {strange[0]!r} of the images is none of the {len(self)} classes; add it to them")
+        raise InputError(f"the label {strange!r} of the images is none of the {len(self)} classes; add it to them")
 
     def number_of_caption(self, captions: Iterable[str]) -> int | None:
         """The class that one of a sample's captions names, alone or in a template; None if none does."""

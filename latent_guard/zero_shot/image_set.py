@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_guard.errors import InputError
+from latent_guard.latent_clip.hub import is_hub_id
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 LABEL_COLUMNS = ("label", "labels", "class", "cls")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w.-]+")
+_ONE_WORD = re.compile(r"[\w.-]+")  # the hub's oldest data sets have no owner, such as imagenet-1k and cifar10
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ def _stream(source: str, split: str | None) -> Any:
     import datasets
 
     path = Path(source)
-    if not path.is_dir() and path.suffix != ".parquet" and not _HUB_ID.fullmatch(source):
+    named = is_hub_id(source) or _ONE_WORD.fullmatch(source)
+    if not path.is_dir() and path.suffix != ".parquet" and not named:
         raise InputError(f"{source} is neither a folder, nor a .parquet file, nor a hub id of the form owner/name")
     where: dict[str, Any] = {"path": "parquet", "data_files": source} if path.is_file() else {"path": source}
     try:
@@ -143,7 +145,8 @@ def _of_stream(rows: Any, source: str, label_column: str | None) -> ImageSet:
         images = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
         if len(images) != 1:
             raise InputError(
-                f"{source} has {len(images)} columns of images, of {', '.join(features)}; it must have one"
+                f"{source} has {len(images)} columns of images, of {', '.join(features)}; it must have one "
+                "(latents are known by a latent_space.json beside them)"
             )
         column = _label_column(features, source, label_column)
         rows = rows.select_columns([images[0], column]).cast_column(images[0], datasets.Image(decode=False))

@@ -12,33 +12,11 @@ from numpy.typing import NDArray
 
 from latent_guard.errors import InputError
 from latent_guard.zero_shot.class_set import ClassSet
+from latent_guard.zero_shot.intervals import Estimate, proportion
 
-CONFIDENCE = 0.95
 RANKED = 5
 
 Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Share:
-    """A share with its 95% interval after Wilson (E. B. Wilson, 1927), and how many images it rests on."""
-
-    value: float
-    low: float
-    high: float
-    count: int
-
-    @classmethod
-    def of(cls, hits: NDArray[np.bool_]) -> Share:
-        """The share of true flags among at least one."""
-        from scipy.stats import binomtest
-
-        interval = binomtest(int(hits.sum()), hits.size).proportion_ci(CONFIDENCE, method="wilson")
-        return cls(float(hits.mean()), float(interval.low), float(interval.high), hits.size)
-
-    def percent(self) -> str:
-        """``"42.0% (38.1 to 46.0)"``."""
-        return f"{self.value:.1%} ({100 * self.low:.1f} to {100 * self.high:.1f})"
 
 
 @dataclass(frozen=True)
@@ -46,8 +24,8 @@ class ClassOutcome:
     """One class: its images, and the other class that they were most often taken for, with how many times."""
 
     name: str
-    top1: Share
-    top5: Share
+    top1: Estimate
+    top5: Estimate
     taken_for: str
     times: int
 
@@ -64,9 +42,9 @@ class Outcome:
         if not len(self.labels):
             raise InputError("no image was classified; see what was skipped and why")
 
-    def top(self, k: int) -> Share:
+    def top(self, k: int) -> Estimate:
         """The share of images whose label is among the k most similar classes, k at most 5."""
-        return Share.of(self._hits(k))
+        return proportion(self._hits(k))
 
     def per_class(self) -> list[ClassOutcome]:
         """The classes that have images, in order."""
@@ -77,7 +55,7 @@ class Outcome:
             wrong[number] = 0
             taken, times = int(wrong.argmax()), int(wrong.max())
             name = self.classes.names[taken] if times else ""
-            shares = Share.of(first[own]), Share.of(five[own])
+            shares = proportion(first[own]), proportion(five[own])
             outcomes.append(ClassOutcome(self.classes.names[number], *shares, name, times))
         return outcomes
 

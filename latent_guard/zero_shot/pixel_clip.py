@@ -1,9 +1,10 @@
-"""Any CLIP of open_clip as the pixel twin: what a Latent-CLIP is compared with."""
+"""Any CLIP of open_clip: as the pixel twin, what a Latent-CLIP is compared with, and as what one can start from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch.nn.functional import normalize as to_unit_length
 
 from latent_guard.errors import CheckpointError, InputError
 from latent_guard.zero_shot.classify import ImageTextModel
+
+_SCHEMES = ("hf-hub", "local-dir")  # of open_clip's own names, which say themselves where the weights are
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +53,28 @@ class PixelCLIP(nn.Module):
         return to_unit_length(features, dim=-1) if normalize else features
 
 
+def is_open_clip(source: str) -> bool:
+    """Whether a source is one of open_clip's names (``load_open_clip``), and neither a folder nor a bare hub id."""
+    return ":" in source and not Path(source).is_dir()
+
+
 def from_open_clip(name: str, device: str) -> PixelTwin:
-    """``MODEL:PRETRAINED`` of open_clip, such as ``ViT-B-16:datacomp_xl_s13b_b90k`` or ``ViT-B-16:weights.pt``.
+    """A CLIP that ``load_open_clip`` loads, as the pixel twin; raises as it does."""
+    import open_clip
+
+    clip = load_open_clip(name)
+    size = clip.visual.image_size
+    side = int(size if isinstance(size, int) else size[0])
+    tokenizer = open_clip.get_tokenizer(architecture_of(name))
+    return PixelTwin(PixelCLIP(clip, tokenizer).to(device).eval(), name, side)
+
+
+def load_open_clip(name: str) -> Any:
+    """A CLIP of open_clip on the CPU; of a pickled file it reads nothing but tensors.
+
+    Args:
+        name: ``MODEL:PRETRAINED``, such as ``ViT-B-16:datacomp_xl_s13b_b90k`` or ``ViT-B-16:weights.pt``; or
+            ``hf-hub:owner/name``, or ``local-dir:folder`` of a model that open_clip saved there.
 
     Raises:
         InputError: open_clip knows no such model.
@@ -59,14 +82,25 @@ def from_open_clip(name: str, device: str) -> PixelTwin:
     """
     import open_clip
 
-    architecture, _, weights = name.partition(":")
-    if architecture not in open_clip.list_models() or not weights:
+    architecture = architecture_of(name)
+    own, weights = architecture == name, name.partition(":")[2]
+    if not weights or not (own or architecture in open_clip.list_models()):
         raise InputError(f"open_clip has no model {name!r}; give MODEL:PRETRAINED of open_clip.list_pretrained()")
+    tag = {} if own else open_clip.get_pretrained_cfg(architecture, weights)  # of a file nothing is known
     try:
-        clip: Any = open_clip.create_model(architecture, pretrained=weights, weights_only=True)
+        return open_clip.create_model(
+            architecture,
+            pretrained=None if own else weights,
+            force_quick_gelu=bool(tag.get("quick_gelu")),  # else open_clip only warns that the weights want it
+            require_pretrained=True,  # else it goes on with random ones
+            weights_only=True,
+        )
     except Exception as error:  # open_clip, torch and the hub client raise unrelated types for missing weights
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"cannot load open_clip's {name}; check its name and file ({reason})") from error
-    size = clip.visual.image_size
-    side = int(size if isinstance(size, int) else size[0])
-    return PixelTwin(PixelCLIP(clip, open_clip.get_tokenizer(architecture)).to(device).eval(), name, side)
+
+
+def architecture_of(name: str) -> str:
+    """What open_clip's own functions call the model of such a name."""
+    before = name.partition(":")[0]
+    return name if before in _SCHEMES else before

@@ -112,11 +112,15 @@ def latent_view(vae: Any, side: int) -> View:
 
 @torch.no_grad()
 def decoded(vae: Any, latents: Tensor, side: int) -> Tensor:
-    """Pixels (B, 3, side, side) in [-1, 1] of raw latents (B, C, H, W)."""
-    pixels: Tensor = vae.decode(latents.to(vae.device, vae.dtype)).sample.float().clamp(-1, 1)
+    """Pixels (B, 3, side, side) in [-1, 1] of raw latents (B, C, H, W), the middle of what is not square."""
+    from torchvision.transforms.functional import center_crop
+
+    whole: Tensor = vae.decode(latents.to(vae.device, vae.dtype)).sample.float().clamp(-1, 1)
+    pixels: Tensor = center_crop(whole, [min(whole.shape[-2:])] * 2)
     if pixels.shape[-2:] == (side, side):
         return pixels
-    return interpolate(pixels, [side, side], mode="bicubic", antialias=True).clamp(-1, 1)
+    scaled: Tensor = interpolate(pixels, [side, side], mode="bicubic", antialias=True)
+    return scaled.clamp(-1, 1)
 
 
 def with_decoded(batches: Iterable[Batch], vae: Any, side: int) -> Iterator[Batch]:
@@ -127,16 +131,24 @@ def with_decoded(batches: Iterable[Batch], vae: Any, side: int) -> Iterator[Batc
 
 
 def batches_of_latents(
-    latents: Tensor, noise_levels: Tensor, captions: Sequence[Sequence[str]], classes: ClassSet, size: int
+    latents: Tensor,
+    noise_levels: Tensor,
+    captions: Sequence[Sequence[str]],
+    classes: ClassSet,
+    size: int,
+    prefix: str = "",
 ) -> Iterator[Batch]:
-    """Batches of raw latents (N, C, H, W), labelled by the caption that names a class; others are skipped."""
+    """Batches of raw latents (N, C, H, W), labelled by the caption that names a class; others are skipped.
+
+    A latent's key is its place in the set, after ``prefix``.
+    """
     for places in in_parts(range(len(captions)), size):
         found = {place: classes.number_of_caption(captions[place]) for place in places}
         labels = {place: number for place, number in found.items() if number is not None}
         kept = list(labels)
-        skipped = [Skipped(str(place), "no caption names a class") for place in places if place not in labels]
+        skipped = [Skipped(f"{prefix}{place}", "no caption names a class") for place in places if place not in labels]
         shown = {LATENT_CLIP: latents[kept].float()} if kept else {}
-        yield Batch([str(place) for place in kept], list(labels.values()), shown, skipped, noise_levels[kept])
+        yield Batch([f"{prefix}{place}" for place in kept], list(labels.values()), shown, skipped, noise_levels[kept])
 
 
 def in_parts(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -11,8 +11,8 @@ import pytest
 
 from latent_guard.latent_clip.checkpoint import read_config
 from latent_guard.training.mapped import MappedShards
-from latent_guard.training.shards import read_shards
-from tests.training.images import samples_in, write_webdataset
+from latent_guard.training.reading import read_shards
+from tests.training.images import jpeg, tiny_vae, write_folder, write_webdataset
 
 Command = Callable[..., Any]
 
@@ -70,15 +70,30 @@ def test_wrong_input_is_one_line_and_code_2(
 
 
 @pytest.mark.slow
-def test_processes_of_accelerate_share_the_work(tars: Path, tmp_path: Path) -> None:
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = ["-m", "latent_guard", "encode", str(tars), str(tmp_path / "out"), "--size", "16"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+def test_two_processes_write_what_one_would(latent_guard_command: Command, tars: Path, tmp_path: Path) -> None:
+    tiny_vae().save_pretrained(tmp_path / "vae")
+    command = ["encode", str(tars), "--vae", str(tmp_path / "vae"), "--rows-per-shard", "1"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "latent_guard"]
     done = subprocess.run(
-        [sys.executable, *launch, *command, "--rows-per-shard", "1"], capture_output=True, text=True, env=environment
+        [sys.executable, *launch, *command, str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert done.returncode == 0, done.stderr
-    assert len(set(samples_in(tmp_path / "out"))) == 6
+    assert "6 samples in 6 shards" in done.stdout
+    assert latent_guard_command(*command, tmp_path / "alone").code == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
     assert len(read_shards([tmp_path / "out"])) == 6
-    begun = (tmp_path / "out" / "manifests").glob("part-*.json")
-    assert len(list(begun)) == 6
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_native_aspect_keeps_shapes_apart(latent_guard_command: Command, tmp_path: Path) -> None:
+    images = {"wide.jpg": jpeg(0, 9, 16), "square.jpg": jpeg(1, 12, 12)}
+    source = write_folder(tmp_path / "images", {name: f"a {name}" for name in images}, images)
+    done = latent_guard_command("encode", source, tmp_path / "out", "--size", 64, "--native-aspect")
+    assert (done.code, done.out) == (0, f"{tmp_path / 'out'} holds 2 samples in 1 shards\n")
+    assert list(MappedShards([tmp_path / "out"]).by_shape()) == [(8, 6, 11), (8, 8, 8)]

@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.training.shards import ShardWriter
@@ -173,6 +173,34 @@ def test_latent_shards_are_labelled_by_the_captions_that_name_a_class(
         assert results(tmp_path / "out")["models"][model]["top1"]["value"] >= 0.95
     none = latent_guard_command("zero-shot", shards, "--out", tmp_path / "none")
     assert (none.code, "--classes" in none.err) == (2, True)
+
+
+def test_latents_of_several_shapes_are_named_together(
+    latent_guard_command: Command, scenes: Path, objects: Path, tmp_path: Path
+) -> None:
+    shards = encoded(tmp_path / "shards", scenes, WORLD, "{}")
+    index = json.loads((shards / "index.json").read_text())
+    whole = load_file(shards / "shard-00000.safetensors")
+    wide = {"latents": whole["latents"][:4, :, :6].contiguous(), "noise_levels": whole["noise_levels"][:4]}
+    save_file(wide, shards / "wide.safetensors")
+    lines = (shards / "shard-00000.jsonl").read_text().splitlines()
+    (shards / "wide.jsonl").write_text("\n".join([*lines[:3], '{"captions": ["something else"]}']))
+    index["shards"].append({"file": "wide.safetensors", "samples": 4})
+    (shards / "index.json").write_text(json.dumps(index))
+    done = latent_guard_command("zero-shot", shards, "--classes", objects, "--out", tmp_path / "out")
+    assert done.code == 0
+    assert {figures["top1"]["count"] for figures in results(tmp_path / "out")["models"].values()} == {len(lines) + 3}
+    assert [row["image"] for row in rows(tmp_path / "out" / "skipped.csv")] == ["6x8/3"]
+
+
+def test_shards_that_are_not_finished_are_no_set_of_images(
+    latent_guard_command: Command, objects: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "encode.json").write_text("{}")
+    (tmp_path / "shards" / "00000-00000.tar").touch()
+    done = latent_guard_command("zero-shot", tmp_path / "shards", "--classes", objects, "--out", tmp_path / "out")
+    assert (done.code, "run the same `latent-guard encode` again" in done.err) == (2, True)
 
 
 def test_latents_of_another_space_and_captions_without_a_class_are_refused(

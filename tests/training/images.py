@@ -20,8 +20,8 @@ from latent_guard.training.encoding import Encoder
 SIZE = 8
 
 
-def jpeg(number: int) -> bytes:
-    pixels = np.random.default_rng(number).integers(0, 255, (12, 10, 3), dtype=np.uint8)
+def jpeg(number: int, height: int = 12, width: int = 10) -> bytes:
+    pixels = np.random.default_rng(number).integers(0, 255, (height, width, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG")
     return buffer.getvalue()
@@ -81,9 +81,9 @@ def tiny_vae() -> AutoencoderKL:
     ).eval()
 
 
-def tiny_encoder(dtype: str = "float16") -> Encoder:
+def tiny_encoder(dtype: str = "float16", size: int = SIZE, native_aspect: bool = False) -> Encoder:
     tokenizer = trimmed_clip_tokenizer(merges=50, context_length=8)
-    return Encoder(tiny_vae(), "tiny", tokenizer, SIZE, dtype, batch=2)
+    return Encoder(tiny_vae(), "tiny", tokenizer, size, dtype, batch=2, native_aspect=native_aspect)
 
 
 def samples_in(folder: Path) -> list[tuple[str, str]]:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import io
 import json
-import logging
 from pathlib import Path
 
 import datasets
@@ -18,7 +17,7 @@ from latent_guard.latent_clip.tokenizer import tokenize
 from latent_guard.training import tar_shards
 from latent_guard.training.encode_plan import Encoded, Worker
 from latent_guard.training.encoding import Encoder, encode
-from latent_guard.training.shards import read_shards
+from latent_guard.training.reading import read_shards
 from latent_guard.training.sources import Columns, open_source
 from tests.training.images import (
     jpeg,
@@ -188,6 +187,19 @@ def test_a_full_disk_ends_it_with_one_error_and_good_shards(
     assert sorted(samples_in(tmp_path / "out")) == ALL
 
 
+def test_two_writers_of_one_tar_leave_a_whole_one(tmp_path: Path) -> None:
+    space, latent = LatentSpace("toy VAE", 4, 8), torch.zeros(4, 2, 2)
+    first, second = (tar_shards.TarShardWriter(tmp_path / "a.tar", space) for _ in range(2))
+    first.__enter__()
+    first.add("0", "0", latent, torch.zeros(3), "of the first")
+    with second:
+        second.add("0", "0", latent, torch.zeros(3), "of the second")
+        with pytest.raises(OSError, match=r"another process writes a\.tar too"):
+            first.__exit__(None, None, None)
+    assert samples_in(tmp_path) == [("0", "of the second")]
+    assert not list(tmp_path.glob("*.part"))
+
+
 def test_other_settings_do_not_go_into_the_same_folder(tars: Path, tmp_path: Path) -> None:
     run(tars, tmp_path / "out")
     with pytest.raises(InputError, match="begun with dtype float16, not bfloat16"):
@@ -222,66 +234,6 @@ def test_a_size_that_the_vae_cannot_take_is_refused(tars: Path, tmp_path: Path) 
     odd = Encoder(encoder.vae, "tiny", encoder.tokenizer, 9, "float16", 2)
     with pytest.raises(InputError, match="size 9 is not a multiple of 2"):
         run(tars, tmp_path / "out", odd)
-
-
-class Hostile:
-    """Unpickled, this would write a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[str, str]]:
-        return open, (str(self.path), "w")
-
-
-def saved(value: object) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(value, buffer)
-    return buffer.getvalue()
-
-
-@pytest.fixture
-def theirs(tmp_path: Path) -> Path:
-    """Tars as Latent-CLIP's authors have them; of five samples two are good."""
-    latents = torch.arange(16.0).view(2, 4, 1, 2)
-    members = [
-        ("000.latent.pt", saved(latents[0])),
-        ("000.txt", b"the first"),
-        ("001.latent.pt", saved(Hostile(tmp_path / "ran"))),
-        ("001.txt", b"hostile"),
-        ("002.latent.pt", saved(latents[0] * torch.nan)),
-        ("002.txt", b"not finite"),
-        ("003.latent.pt", saved(torch.zeros(16, 1, 2))),
-        ("003.txt", b"of another VAE"),
-        ("004.latent.pt", saved(latents[1:])),
-        ("004.txt", b"the second"),
-    ]
-    return write_tar(tmp_path / "theirs" / "00000.tar", members).parent
-
-
-def test_the_authors_layout_is_read_and_no_pickle_runs(
-    theirs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (theirs / "latent_space.json").write_text(json.dumps({"name": "AutoencoderKL", "channels": 4, "factor": 8}))
-    with caplog.at_level(logging.WARNING):
-        dataset = read_shards([theirs])
-    assert dataset.captions == [("the first",), ("the second",)]
-    assert torch.equal(dataset.latents, torch.arange(16.0).view(2, 4, 1, 2).half())
-    assert "3 of 5 samples are bad; 001: its latent.pt is damaged, or holds other things than tensors" in caplog.text
-    assert not (tmp_path / "ran").exists()
-
-
-def test_tars_without_a_latent_space_are_refused_with_what_to_write(theirs: Path) -> None:
-    with pytest.raises(InputError, match=r"write latent_space\.json beside the tars, for SDXL \{"):
-        read_shards([theirs])
-
-
-def test_a_truncated_tar_of_theirs_is_named(theirs: Path) -> None:
-    (theirs / "latent_space.json").write_text(json.dumps({"name": "AutoencoderKL", "channels": 4, "factor": 8}))
-    whole = (theirs / "00000.tar").read_bytes()
-    (theirs / "00000.tar").write_bytes(whole[:4000])
-    with pytest.raises(InputError, match=r"00000\.tar is truncated"):
-        read_shards([theirs])
 
 
 def contents(folder: Path) -> dict[str, bytes]:

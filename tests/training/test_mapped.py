@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -10,9 +13,11 @@ from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.tokenizer import tokenize
 from latent_guard.training.encode_plan import Worker
 from latent_guard.training.encoding import encode
-from latent_guard.training.mapped import MappedShards
-from latent_guard.training.shards import ShardWriter, read_shards
+from latent_guard.training.mapped import MappedShards, TokenizerSize
+from latent_guard.training.reading import read_shards
+from latent_guard.training.shards import ShardWriter
 from latent_guard.training.sources import open_source
+from latent_guard.training.tar_shards import Manifest
 from tests.training.images import tiny_encoder, write_parquet
 
 
@@ -67,3 +72,76 @@ def test_a_damaged_tar_is_named(tmp_path: Path, damage: str) -> None:
         tar.write_bytes(b"\xff" * len(whole) if damage == "garbage" else whole[:700])
     with pytest.raises(InputError, match=r"part-00000-00000\.tar"):
         MappedShards([tmp_path / "out"]).gather([0, 1])
+
+
+def spoil(folder: Path, rows: Iterable[int], bits: int) -> None:
+    """Set one number of each of these samples' latents to other bits, where it lies."""
+    for number, tar in enumerate(sorted(folder.glob("*.tar"))):
+        manifest = Manifest.read(tar)
+        assert manifest is not None
+        content = bytearray(tar.read_bytes())
+        for place, offset in enumerate(manifest.offsets):
+            if 3 * number + place in rows:
+                header = offset + 8 + int.from_bytes(content[offset : offset + 8], "little")
+                begin = header + json.loads(content[offset + 8 : header])["latent"]["data_offsets"][0]
+                content[begin + 10 : begin + 12] = bits.to_bytes(2, "little")
+        tar.write_bytes(content)
+
+
+@pytest.fixture
+def copied(encoded: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(encoded, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("bits", [0x7C00, 0xFC00, 0x7C01, 0x7E00, 0xFFFF])  # infinities and NaNs
+def test_a_latent_that_is_not_finite_gives_way_to_its_neighbour(encoded: Path, copied: Path, bits: int) -> None:
+    spoil(copied, {2, 3, 6}, bits)
+    batch, whole = MappedShards([copied]).gather([2, 1, 6, 3]), MappedShards([encoded])
+    assert batch.replaced == 3
+    expected = whole.gather([4, 1, 0, 4])
+    assert torch.equal(batch.latents, expected.latents)
+    assert torch.equal(batch.ids, expected.ids)
+    assert whole.gather(range(7)).replaced == 0
+
+
+@pytest.mark.parametrize("bits", [0x7BFF, 0xFBFF])
+def test_the_largest_finite_numbers_are_kept(copied: Path, bits: int) -> None:
+    spoil(copied, {0}, bits)
+    assert MappedShards([copied]).gather([0, 1]).replaced == 0
+
+
+def test_bfloat16_is_told_by_its_own_infinity(tmp_path: Path) -> None:
+    source = open_source(str(write_parquet(tmp_path / "images.parquet", samples=3)))
+    encode(source, tmp_path / "out", tiny_encoder("bfloat16"), Worker(0, 1), 3, show_progress=False)
+    spoil(tmp_path / "out", {0}, 0x7C00)
+    assert MappedShards([tmp_path / "out"]).gather([0, 1, 2]).replaced == 0
+    spoil(tmp_path / "out", {0}, 0x7F80)
+    spoil(tmp_path / "out", {1}, 0xFFC0)
+    assert MappedShards([tmp_path / "out"]).gather([0, 1, 2]).replaced == 2
+
+
+def test_a_batch_without_a_good_sample_is_an_error(copied: Path) -> None:
+    spoil(copied, {3, 4}, 0x7E00)
+    with pytest.raises(InputError, match=r"no latent of 2 samples near .*part-00000-00001\.tar is finite"):
+        MappedShards([copied]).gather([3, 4])
+
+
+def test_it_says_whose_token_ids_it_holds(encoded: Path) -> None:
+    tokenizer = tiny_encoder().tokenizer
+    assert MappedShards([encoded]).tokenizer == TokenizerSize(len(tokenizer), tokenizer.model_max_length)
+
+
+def test_token_ids_of_two_tokenizers_are_not_mixed(encoded: Path, copied: Path) -> None:
+    index = json.loads((copied / "index.json").read_text())
+    index["tokenizer"]["context_length"] = 77
+    (copied / "index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError, match=r"holds token ids of .*77.*encode both with one --tokenizer"):
+        MappedShards([encoded, copied])
+
+
+def test_a_manifest_that_does_not_fit_itself_is_named(copied: Path) -> None:
+    path = copied / "manifests" / "part-00000-00000.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "shapes": [[99, 4, 4, 4]]}))
+    with pytest.raises(InputError, match=r"manifest of .*part-00000-00000\.tar is damaged"):
+        MappedShards([copied])

@@ -6,10 +6,8 @@ import pytest
 import yaml
 
 from latent_guard.errors import InputError
-from latent_guard.latent_clip.latent_space import LatentSpace
-from latent_guard.training.recipe import Recipe
+from latent_guard.training.recipe import Recipe, shipped_recipes
 
-SPACE = LatentSpace("toy VAE", 4, 8)
 TEXT = """
 data: [shards]
 out: model
@@ -52,6 +50,13 @@ def test_a_recipe_is_read_with_its_defaults(tmp_path: Path):
         ({"learning_rate": float("nan")}, "learning_rate must be positive"),
         ({"warmup": -1}, "warmup must not be negative"),
         ({"model": None}, "model must be dict"),
+        ({"loss": "triplet"}, "loss must be one of clip, siglip"),
+        ({"precision": "fp8"}, "precision must be one of bf16, fp32"),
+        ({"micro_batch": 0}, "micro_batch must be positive"),
+        ({"compile": 1}, "compile must be bool"),
+        ({"steps": 1.5}, "steps must be int"),
+        ({"trackers": ["paper"]}, "trackers: 'paper' is not one of tensorboard, wandb"),
+        ({"patch_steps": 5}, "patch_steps is for a start from a CLIP on pixels"),
     ],
 )
 def test_what_cannot_be_used_is_named_with_the_file(tmp_path: Path, changes: dict, message: str):
@@ -73,23 +78,17 @@ def test_a_missing_file_is_refused(tmp_path: Path):
         Recipe.read(tmp_path / "recipe.yaml")
 
 
-def test_the_data_completes_the_model(tmp_path: Path):
-    config = read(tmp_path).model_config(SPACE, size=8, vocab_size=1000)
-    assert (config.vision.channels, config.vision.size, config.text.vocab_size) == (4, 8, 1000)
-    assert config.latent_space == SPACE
+def test_options_replace_what_a_recipe_says(tmp_path: Path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(TEXT)
+    assert Recipe.read(path, out="elsewhere").out == "elsewhere"
 
 
-@pytest.mark.parametrize(
-    ("section", "key", "value", "message"),
-    [
-        ("vision", "size", 16, "vision size is 16, but it has to be 8"),
-        ("vision", "channels", 16, "channels is 16, but latents of toy VAE have 4"),
-        ("text", "vocab_size", 5, "vocab_size is 5, but it has to be 1000"),
-        ("vision", "colour", 1, "unknown key 'colour'"),
-    ],
-)
-def test_a_model_that_contradicts_the_data_is_refused(tmp_path: Path, section, key, value, message):
-    recipe = read(tmp_path)
-    recipe.model[section][key] = value
-    with pytest.raises(InputError, match=message):
-        recipe.model_config(SPACE, size=8, vocab_size=1000)
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_the_recipes_that_ship_are_the_published_ones(name: str):
+    with pytest.raises(InputError, match=f"{name}: missing key 'data'"):
+        Recipe.read(name)
+    recipe = Recipe.read(name, data=["shards"], out="model")
+    assert recipe.model == name
+    assert (recipe.learning_rate, recipe.loss, recipe.precision) == (1e-3, "clip", "bf16")
+    assert recipe.steps * recipe.batch_size == pytest.approx(34e9, rel=0.01)

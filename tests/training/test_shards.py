@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import LatentSpace
-from latent_guard.training.shards import ShardWriter, read_shards
+from latent_guard.training.reading import read_shards
+from latent_guard.training.shards import ShardWriter
 
 SPACE = LatentSpace("toy VAE", channels=4, factor=8, scaling_factor=0.18215)
 

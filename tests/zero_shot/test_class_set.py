@@ -34,6 +34,10 @@ def test_imagenet_has_its_thousand_names_and_eighty_templates() -> None:
     assert "a bad photo of a {}." in imagenet.templates
     folders = [f"n{number:08d}" for number in range(1000)]
     assert imagenet.numbers_of(folders) == list(range(1000))
+    own = [name if place % 9 else f"{name}, a synonym" for place, name in enumerate(imagenet.names)]
+    assert imagenet.numbers_of(own) == list(range(1000))
+    of_version_two = sorted(str(number) for number in range(1000))
+    assert imagenet.numbers_of(of_version_two)[:4] == [0, 1, 10, 100]
 
 
 @given(st.permutations(range(3)))

@@ -13,7 +13,8 @@ from PIL import Image
 from latent_guard.errors import InputError
 from latent_guard.zero_shot.class_set import ClassSet
 from latent_guard.zero_shot.evaluate import Batch, Skipped, evaluate
-from latent_guard.zero_shot.outcome import Outcome, Share
+from latent_guard.zero_shot.intervals import proportion
+from latent_guard.zero_shot.outcome import Outcome
 from latent_guard.zero_shot.report import confusion_png, per_class_csv, results_json, skipped_csv
 
 CLASSES = ClassSet(("a", "b", "c", "d", "e", "f", "g"), ("{}",), ("a", "b", "c", "d", "e", "f", "g"))
@@ -75,7 +76,7 @@ def test_nothing_left_to_classify_is_an_error_that_says_why() -> None:
 @given(st.integers(1, 60), st.data())
 def test_wilsons_interval_holds_the_share_and_narrows_with_more_images(count: int, data: st.DataObject) -> None:
     hits = np.arange(count) < data.draw(st.integers(0, count))
-    share, more = Share.of(hits), Share.of(np.repeat(hits, 4))
+    share, more = proportion(hits), proportion(np.repeat(hits, 4))
     assert 0 <= share.low <= share.value <= share.high <= 1
     assert more.high - more.low < share.high - share.low
 

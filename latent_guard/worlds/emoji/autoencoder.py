@@ -18,14 +18,14 @@ BATCH = 32
 KL_WEIGHT = 1e-4
 
 
-def new_autoencoder() -> AutoencoderKL:
+def new_autoencoder(channels: int = LATENT_CHANNELS) -> AutoencoderKL:
     """An untrained VAE of the shipped architecture."""
     return AutoencoderKL(
         block_out_channels=(24, 48, 96, 128),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1,
-        latent_channels=LATENT_CHANNELS,
+        latent_channels=channels,
         norm_num_groups=8,
         mid_block_add_attention=False,
         sample_size=64,
@@ -33,11 +33,13 @@ def new_autoencoder() -> AutoencoderKL:
     )
 
 
-def train_autoencoder(folder: Path, settings: LoopSettings, *, seed: int, scenes: int) -> AutoencoderKL:
+def train_autoencoder(
+    folder: Path, settings: LoopSettings, *, seed: int, scenes: int, channels: int = LATENT_CHANNELS
+) -> AutoencoderKL:
     """Train on crops of rendered scenes, the last fifth of the steps on whole ones; then ``equalise_channels``."""
     torch.manual_seed(seed)
     device = device_of_choice()
-    vae = new_autoencoder().to(device, memory_format=torch.channels_last)
+    vae = new_autoencoder(channels).to(device, memory_format=torch.channels_last)
     pools = [draw_pool(seed, scenes // 2, variety) for variety in (FULL, MILD)]
     pictures = torch.cat([pool.pictures for pool in pools])
     whole_from = int(settings.steps * 0.8)

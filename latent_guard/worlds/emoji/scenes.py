@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -110,9 +110,17 @@ def place(names: tuple[str, ...], variety: Variety, rng: np.random.Generator) ->
     return tuple(placed)
 
 
-def render(scene: Scene) -> NDArray[np.uint8]:
-    """Draw a scene as (64, 64, 3) RGB."""
-    canvas = Image.fromarray(_background(scene.background).copy())
+def framed(scene: Scene, width: int, height: int, rng: np.random.Generator) -> Scene:
+    """The same scene for a picture of another size: as large as its shorter side allows, anywhere along the other."""
+    scale = min(width, height) / SIZE
+    x, y = rng.uniform(0, width - scale * SIZE), rng.uniform(0, height - scale * SIZE)
+    placements = (replace(p, x=scale * p.x + x, y=scale * p.y + y, pixels=scale * p.pixels) for p in scene.placements)
+    return replace(scene, placements=tuple(placements))
+
+
+def render(scene: Scene, width: int = SIZE, height: int = SIZE) -> NDArray[np.uint8]:
+    """Draw a scene as (height, width, 3) RGB."""
+    canvas = Image.fromarray(_background(scene.background, width, height).copy())
     for placement in scene.placements:
         sprite = _sprite(placement)
         corner = (round(placement.x - sprite.width / 2), round(placement.y - sprite.height / 2))
@@ -121,14 +129,14 @@ def render(scene: Scene) -> NDArray[np.uint8]:
 
 
 @cache
-def _background(name: str) -> NDArray[np.uint8]:
-    shade = np.linspace(6, -6, SIZE)[:, None, None]  # lit from above
-    picture = np.array(_SOLID[name])[None, None, :] + np.broadcast_to(shade, (SIZE, SIZE, 3))
-    cell = np.arange(SIZE) // 8 % 2
+def _background(name: str, width: int, height: int) -> NDArray[np.uint8]:
+    shade = np.linspace(6, -6, height)[:, None, None]  # lit from above
+    picture = np.array(_SOLID[name])[None, None, :] + np.broadcast_to(shade, (height, width, 3))
+    rows, columns = (np.arange(side) // 8 % 2 for side in (height, width))
     if name == "striped":
-        picture = picture - _PATTERN_SHADE * cell[None, :, None]
+        picture = picture - _PATTERN_SHADE * columns[None, :, None]
     elif name == "checkered":
-        picture = picture - _PATTERN_SHADE * (cell[:, None] ^ cell[None, :])[:, :, None]
+        picture = picture - _PATTERN_SHADE * (rows[:, None] ^ columns[None, :])[:, :, None]
     pixels: NDArray[np.uint8] = np.clip(picture, 0, 255).astype(np.uint8)
     return pixels
 

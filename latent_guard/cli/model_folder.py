@@ -1,0 +1,50 @@
+"""The folder of a Latent-CLIP that a command makes: what may stand there already, and how it is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latent_guard.errors import InputError
+
+if TYPE_CHECKING:
+    from latent_guard.guidance.canary import Canary
+    from latent_guard.latent_clip.model import LatentCLIP
+
+
+def require_new_or_begun(out: Path) -> None:
+    """Raise InputError if ``out`` holds anything but what an earlier or interrupted run of such a command leaves."""
+    from latent_guard.cli.outputs import check_writable
+    from latent_guard.guidance.canary import CANARY_FILE
+    from latent_guard.latent_clip.checkpoint import CONFIG, TOKENIZER, WEIGHTS
+
+    if out.exists():
+        written = {TOKENIZER, CANARY_FILE, *(name + end for name in (CONFIG, WEIGHTS) for end in ("", ".part"))}
+        found = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
+        if found - {CANARY_FILE} and not {TOKENIZER} <= found <= written:  # the canary and the tokenizer come first
+            raise InputError(f"{out} holds something else, which would be mixed with the model; choose a new folder")
+    check_writable(out)
+
+
+def canary_of(vae: Any) -> Canary:
+    """The shipped world's test picture, as a VAE encodes it."""
+    from latent_guard.cli.loading import shipped_pipeline
+    from latent_guard.guidance.canary import Canary
+
+    return Canary.made_by(vae, Canary.load(shipped_pipeline().parent / "guard").picture)
+
+
+def write_model(model: LatentCLIP | None, canary: Canary | None, out: Path) -> None:
+    """Write what is given, the model in full precision; raises ``InputError`` where the file system refuses."""
+    import torch
+
+    try:
+        if canary is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            canary.save(out)
+        if model is not None:
+            model.save_pretrained(out, dtype=torch.float32)
+    except OSError as error:
+        raise InputError(
+            f"cannot write into {out} ({error.strerror or error}); make room and run the same command again"
+        ) from error

@@ -1,0 +1,103 @@
+"""A map from another VAE's raw latents to those that a Latent-CLIP reads, in front of its image tower.
+
+Two VAEs cut an image into the same places, or the one's places into k x k of the other's. So the map is local: it
+works on the coarser grid, where the finer latents are k x k as many channels (pixel unshuffle).
+
+Shapes: B images, C and C' channels, H and W positions of what comes in, H' and W' of what goes out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+from latent_guard.errors import InputError
+from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.latent_clip.positions import whole_patches
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """The shape of a ``LatentAdapter``.
+
+    Attributes:
+        reads, gives: the latent spaces at both ends.
+        width: channels of the convolutions; 0 means that the map is linear.
+    """
+
+    reads: LatentSpace
+    gives: LatentSpace
+    width: int = 0
+
+    def __post_init__(self) -> None:
+        if self.width < 0:
+            raise InputError(f"adapter: width must not be negative, but is {self.width}")
+        small, large = sorted((self.reads.factor, self.gives.factor))
+        if large % small:
+            raise InputError(
+                f"no adapter from {self.reads} to {self.gives}: neither of the factors is a multiple of the other"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dicts, as JSON takes them."""
+        return {"reads": self.reads.to_dict(), "gives": self.gives.to_dict(), "width": self.width}
+
+    @property
+    def shrinks(self) -> int:
+        """Positions of ``reads`` along one side of a position of ``gives``; 1 where these are the smaller ones."""
+        return max(1, self.gives.factor // self.reads.factor)
+
+    @property
+    def grows(self) -> int:
+        """Positions of ``gives`` along one side of a position of ``reads``; 1 where these are the smaller ones."""
+        return max(1, self.reads.factor // self.gives.factor)
+
+
+class LatentAdapter(nn.Module):
+    """A linear map of each place and, where the config gives a width, what three convolutions add to it.
+
+    Beyond the edge the convolutions see the edge repeated, so that per-channel scales and shifts can be folded into
+    their weights exactly.
+    """
+
+    def __init__(self, config: AdapterConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels_in = config.reads.channels * config.shrinks**2
+        channels_out = config.gives.channels * config.grows**2
+        self.linear = nn.Conv2d(channels_in, channels_out, 1)
+        self.residual: nn.Sequential | None = None
+        if config.width:
+            self.residual = nn.Sequential(
+                _convolution(channels_in, config.width),
+                nn.GELU(),
+                _convolution(config.width, config.width),
+                nn.GELU(),
+                _convolution(config.width, channels_out),
+            )
+            for weight in self.residual[-1].parameters():
+                nn.init.zeros_(weight)  # untrained, it is the linear map
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Raw latents (B, C', H', W') for raw latents (B, C, H, W), of any size; differentiable."""
+        return self.to_fine(self.mapped(self.to_coarse(latents)))
+
+    def to_coarse(self, latents: Tensor) -> Tensor:
+        """What comes in, on the coarser of both grids."""
+        return pixel_unshuffle(whole_patches(latents, self.config.shrinks), self.config.shrinks)
+
+    def to_fine(self, mapped: Tensor) -> Tensor:
+        """What goes out, from the coarser of both grids."""
+        return pixel_shuffle(mapped, self.config.grows)
+
+    def mapped(self, coarse: Tensor) -> Tensor:
+        """The map itself, on the coarser of both grids."""
+        linear: Tensor = self.linear(coarse)
+        return linear if self.residual is None else linear + self.residual(coarse)
+
+
+def _convolution(channels_in: int, channels_out: int) -> nn.Conv2d:
+    return nn.Conv2d(channels_in, channels_out, 3, padding=1, padding_mode="replicate")

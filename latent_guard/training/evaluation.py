@@ -1,0 +1,107 @@
+"""Zero-shot classification in mid-training: how well the model names what a folder of latents shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from latent_guard.errors import InputError, LatentSpaceMismatchError
+from latent_guard.latent_clip.config import LatentCLIPConfig, build
+from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.training.reading import read_by_shape
+from latent_guard.training.shards import LatentDataset
+from latent_guard.zero_shot.class_set import ClassSet, class_set
+from latent_guard.zero_shot.evaluate import LATENT_CLIP, Batch, evaluate
+from latent_guard.zero_shot.views import batches_of_latents
+
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """The recipe's ``evaluate``.
+
+    Attributes:
+        data: folder of latent shards; a caption that names a class, alone or in a template, is its sample's label.
+        classes: ``imagenet``, or a file of class names as ``latent-guard zero-shot --classes`` takes it.
+        every: steps from one evaluation to the next.
+        images: look at no more than so many; at all of them where it is left out.
+    """
+
+    data: str
+    classes: str
+    every: int
+    images: int | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("every", "images"):
+            value = getattr(self, key)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise InputError(f"evaluate: {key} must be a whole number of at least 1, not {value!r}")
+
+    @classmethod
+    def from_dict(cls, data: Any) -> EvaluationSettings:
+        """From the keys and values of the recipe; raises InputError, naming the key."""
+        return build(cls, data, "evaluate")
+
+
+@dataclass(frozen=True, eq=False)
+class ZeroShotEvaluation:
+    """Labelled latents in memory, those of each shape apart, and the classes that they are told apart by."""
+
+    settings: EvaluationSettings
+    datasets: list[LatentDataset]
+    classes: ClassSet
+
+    @classmethod
+    def open(cls, settings: EvaluationSettings, config: LatentCLIPConfig) -> ZeroShotEvaluation:
+        """Read the latents, of which ``settings.images`` stay, evenly spread, and the classes.
+
+        Raises:
+            InputError: one of them cannot be read, or no caption names a class.
+            LatentSpaceMismatchError: the latents are of another space than the model's.
+        """
+        try:
+            datasets = list(read_by_shape([settings.data]).values())
+            classes = class_set(settings.classes, None)
+        except InputError as error:
+            raise InputError(f"evaluate: {error}") from error
+        if (space := datasets[0].latent_space) != config.latent_space:
+            raise LatentSpaceMismatchError(
+                f"evaluate: {settings.data} holds latents of {space}, and the model reads those of "
+                f"{config.latent_space}; encode its images with the VAE of the training data"
+            )
+        if settings.images is not None:
+            datasets = _thinned(datasets, settings.images)
+        if all(classes.number_of_caption(texts) is None for data in datasets for texts in data.captions):
+            first = datasets[0].captions[0][0]
+            raise InputError(f"evaluate: no caption of {settings.data} ({first!r}, ...) names one of the classes")
+        return cls(settings, datasets, classes)
+
+    def top1(self, model: LatentCLIP) -> float:
+        """The share (0..1) of latents whose most similar class is their own, on the device that the model is on."""
+        was_training = model.training
+        model.eval()
+        try:
+            seen = evaluate(self._batches(), {LATENT_CLIP: model}, self.classes)
+        finally:
+            model.train(was_training)
+        return seen.outcomes[LATENT_CLIP].top(1).value
+
+    def _batches(self) -> Iterator[Batch]:
+        for data in self.datasets:
+            yield from batches_of_latents(data.latents, data.noise_levels, data.captions, self.classes, BATCH)
+
+
+def _thinned(datasets: list[LatentDataset], images: int) -> list[LatentDataset]:
+    """So many samples, every so-manieth: shards may be sorted by class, and the first would show a few of them."""
+    total, start, kept = sum(map(len, datasets)), 0, []
+    for data in datasets:
+        places = range(start, start + len(data))
+        rows = [place - start for place in places if (place + 1) * images // total > place * images // total]
+        texts = [data.captions[row] for row in rows]
+        if rows:
+            kept.append(replace(data, latents=data.latents[rows], noise_levels=data.noise_levels[rows], captions=texts))
+        start += len(data)
+    return kept if images < total else datasets

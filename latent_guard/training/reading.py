@@ -1,0 +1,108 @@
+"""Latent shards of any layout, read whole into memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from latent_guard.errors import InputError
+from latent_guard.latent_clip.config import build
+from latent_guard.latent_clip.latent_space import PUBLISHED, LatentSpace
+from latent_guard.training.shards import INDEX, SPACE, LatentDataset, captions_path, check_samples, read_index
+from latent_guard.training.tar_reading import read_tar
+
+_Part = tuple[Tensor, Tensor, list[tuple[str, ...]]]  # latents, noise levels, captions
+
+
+def read_shards(folders: Iterable[Path | str]) -> LatentDataset:
+    """All samples of one or more shard folders of the same latent space and shape.
+
+    Raises:
+        InputError: no folder, a missing or damaged file, another latent space, several shapes, or samples that
+            ``ShardWriter.add`` would refuse.
+    """
+    found = read_by_shape(folders)
+    if len(found) > 1:
+        raise InputError(f"latents of several shapes cannot be mixed here: {', '.join(map(str, sorted(found)))}")
+    return next(iter(found.values()))
+
+
+def read_by_shape(folders: Iterable[Path | str]) -> dict[tuple[int, int, int], LatentDataset]:
+    """As ``read_shards``, with the samples of each shape (C, H, W) apart."""
+    found = [(path, *_contents(path)) for path in (Path(folder) for folder in folders)]
+    if not found:
+        raise InputError("no latent shards given; name at least one folder")
+    first, space, _ = found[0]
+    for path, other, _ in found:
+        if other != space:
+            raise InputError(f"{path} holds latents of {other}, {first} those of {space}; they cannot be mixed")
+    parts: dict[tuple[int, int, int], list[_Part]] = {}
+    for path, _, shards in found:
+        for file, samples in shards.items():
+            for part in _read_shard(path / file, samples, space):
+                parts.setdefault(tuple(part[0].shape[1:]), []).append(part)  # type: ignore[arg-type]
+    return {shape: _joined(same, space) for shape, same in parts.items()}
+
+
+def _joined(parts: list[_Part], space: LatentSpace) -> LatentDataset:
+    return LatentDataset(
+        latents=torch.cat([latents for latents, _, _ in parts]),
+        noise_levels=torch.cat([levels for _, levels, _ in parts]),
+        captions=[texts for _, _, captions in parts for texts in captions],
+        latent_space=space,
+    )
+
+
+def _contents(folder: Path) -> tuple[LatentSpace, dict[str, int | None]]:
+    """The latent space of a folder, and its shards' files with their samples; None where nothing says how many."""
+    tars = sorted(path.name for path in folder.glob("*.tar"))
+    if (folder / INDEX).exists() or not tars:
+        return read_index(folder)
+    if (folder / "encode.json").exists():
+        raise InputError(f"{folder} is not finished; run the same `latent-guard encode` again")
+    return _read_space(folder), dict.fromkeys(tars)
+
+
+def _read_space(folder: Path) -> LatentSpace:
+    path = folder / SPACE
+    try:
+        return build(LatentSpace, json.loads(path.read_text(encoding="utf-8")), str(path))
+    except FileNotFoundError as error:
+        example = json.dumps(PUBLISHED["SDXL"].to_dict())
+        message = f"{folder} does not say which latent space its latents are of; write {SPACE} beside the tars"
+        raise InputError(f"{message}, for SDXL {example}") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not a latent space; write it again") from error
+
+
+def _read_shard(path: Path, samples: int | None, space: LatentSpace) -> list[_Part]:
+    """The samples of a file, those of each shape together."""
+    parts = _read_tar(path, space) if path.suffix == ".tar" else [_read_safetensors(path)]
+    if samples not in (None, found := sum(len(latents) for latents, _, _ in parts)):
+        raise InputError(f"{path} has {found} samples; its index says {samples}")
+    for latents, levels, captions in parts:
+        check_samples(latents, levels, captions, space, str(path))
+    return [(latents.half(), levels.float(), captions) for latents, levels, captions in parts]
+
+
+def _read_tar(path: Path, space: LatentSpace) -> list[_Part]:
+    found = read_tar(path, space)
+    return [(part.latents, torch.zeros(len(part.latents)), [(text,) for text in part.captions]) for part in found]
+
+
+def _read_safetensors(path: Path) -> _Part:
+    try:
+        tensors = load_file(path)
+        latents, levels = tensors["latents"], tensors["noise_levels"]
+        lines = captions_path(path).read_text(encoding="utf-8").splitlines()
+        return latents, levels, [tuple(json.loads(line)["captions"]) for line in lines]
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the shard or its captions; write the shards again") from error
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} or its captions are damaged; write the shards again") from error

@@ -1,0 +1,111 @@
+"""What a run leaves in its folder: how to go on while it lasts, how it was made once it is over.
+
+resume.pt        step, weights, optimizers' state, curve; the place in the data is the step
+training.json    recipe, samples seen, losses, versions: the run is finished
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from latent_guard.errors import CheckpointError, InputError
+from latent_guard.training.curve import Point
+from latent_guard.training.recipe import Recipe
+from latent_guard.training.towers import Towers
+from latent_guard.whole_files import write_whole
+
+RESUME, RECORD = "resume.pt", "training.json"
+_OF_NO_MATTER = ("out", "trackers", "save_every", "compile", "checkpoint_gradients")  # a run may go on with others
+
+
+def save(
+    path: Path,
+    step: int,
+    points: Sequence[Point],
+    towers: Towers,
+    optimizers: Sequence[torch.optim.Optimizer],
+    recipe: Recipe,
+) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Raises:
+        InputError: it cannot be written (a full disk); the one before stays good.
+    """
+    state = {
+        "step": step,
+        "points": [asdict(point) for point in points],
+        "recipe": _identity(recipe),
+        "towers": towers.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+    }
+    partial = path.with_suffix(".part")
+    try:
+        torch.save(state, partial)
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch's own writer raises the latter for a full disk
+        partial.unlink(missing_ok=True)
+        message = f"cannot write {path} ({' '.join(str(error).split())[:200]}); the checkpoint before it is good"
+        raise InputError(f"{message}: make room, then run the same command again") from error
+
+
+def load(
+    path: Path, towers: Towers, optimizers: Sequence[torch.optim.Optimizer], recipe: Recipe
+) -> tuple[int, list[Point]]:
+    """Fill model and optimizers from a checkpoint; its step, and the curve up to there.
+
+    Raises:
+        InputError: it is of another recipe.
+        CheckpointError: damaged.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        _check_same_run(state["recipe"], recipe, path)
+        towers.load_state_dict(state["towers"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        return int(state["step"]), [Point(**point) for point in state["points"]]
+    except (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} is damaged; delete it to start the run afresh") from error
+
+
+def is_finished(out: Path, recipe: Recipe) -> bool:
+    """Whether ``out`` holds this run's result.
+
+    Raises:
+        InputError: it holds another recipe's.
+        CheckpointError: its record is damaged.
+    """
+    path = out / RECORD
+    if not path.exists():
+        return False
+    try:
+        stored = _identity(Recipe.from_dict(json.loads(path.read_text(encoding="utf-8"))["recipe"]))
+    except (InputError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged; delete it to start the run afresh") from error
+    _check_same_run(stored, recipe, path)
+    return True
+
+
+def write_record(out: Path, recipe: Recipe, **facts: Any) -> None:
+    """Say that the run is over, and how it went."""
+    record = {"recipe": recipe.to_dict(), "samples_seen": recipe.steps * recipe.batch_size, **facts}
+    write_whole(out / RECORD, (json.dumps(record, indent=2) + "\n").encode())
+
+
+def _check_same_run(stored: dict[str, Any], recipe: Recipe, path: Path) -> None:
+    asked = _identity(recipe)
+    if changed := sorted(key for key in asked if stored.get(key) != asked[key]):
+        raise InputError(f"{path} is of a run with another {changed[0]}; choose another out, or do not resume")
+
+
+def _identity(recipe: Recipe) -> dict[str, Any]:
+    """What makes two runs the same one."""
+    return {key: value for key, value in recipe.to_dict().items() if key not in _OF_NO_MATTER}

@@ -1,0 +1,48 @@
+"""A figure with its 95% interval; and shares, whose interval is Wilson's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure, its 95% interval, and how many samples it rests on. All NaN where there are none."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+    @classmethod
+    def of_nothing(cls) -> Estimate:
+        """What can be said without a sample."""
+        return cls(float("nan"), float("nan"), float("nan"), 0)
+
+    def percent(self) -> str:
+        """``"42.0% (38.1 to 46.0)"``."""
+        if not self.count:
+            return "no images"
+        return f"{self.value:.1%} ({100 * self.low:.1f} to {100 * self.high:.1f})"
+
+    def plain(self, digits: int = 3) -> str:
+        """``"0.987 (0.981 to 0.992)"``."""
+        if not self.count:
+            return "no images"
+        return f"{self.value:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+
+
+def proportion(flags: ArrayLike) -> Estimate:
+    """Share of true flags with Wilson's interval (E. B. Wilson, 1927), for independent samples."""
+    from scipy.stats import binomtest
+
+    array = np.asarray(flags, dtype=bool)
+    if array.size == 0:
+        return Estimate.of_nothing()
+    interval = binomtest(int(array.sum()), array.size).proportion_ci(CONFIDENCE, method="wilson")
+    return Estimate(float(array.mean()), float(interval.low), float(interval.high), array.size)

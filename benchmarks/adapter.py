@@ -33,7 +33,8 @@ from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.training.loop import train
 from latent_guard.training.recipe import Recipe
-from latent_guard.training.shards import INDEX, ShardWriter, read_shards
+from latent_guard.training.reading import read_shards
+from latent_guard.training.shards import INDEX, ShardWriter
 from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.autoencoder import encode, reconstruction_psnr, train_autoencoder
 from latent_guard.worlds.emoji.bundle import bundle_folder

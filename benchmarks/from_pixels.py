@@ -1,6 +1,6 @@
 """How many samples a Latent-CLIP needs that starts from a CLIP on pixels, against one that starts from nothing.
 
-    python benchmarks/from_pixels.py WORK    # a quarter of an hour on one core; goes on where it was stopped
+    python benchmarks/from_pixels.py --work outputs/from_pixels      # an hour on one core; it goes on where it stopped
 
 Emoji World, the world's recipe for clean latents at several lengths, each with its own cosine. The start is the shipped
 pixel twin: towers and position embeddings are its own, the patch embedding is drawn; a quarter of the steps trains the
@@ -47,11 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train every start at every length, measure, write ``from_pixels.json``, print a table."""
     options = _options(arguments)
     bundle = bundle_folder()
-    stages = Stages(options.work, 0, MINIATURE if options.fast else SHIPPED)
+    stages = Stages(options.work, 0, MINIATURE if options.miniature else SHIPPED)
     adopt(bundle, stages)
     stages.write_clean_shards()
-    lengths = (2, 4) if options.fast else STEPS
-    scenes = len(OBJECT_NAMES) if options.fast else TEST_SCENES
+    lengths = (2, 4) if options.miniature else STEPS
+    scenes = len(OBJECT_NAMES) if options.miniature else TEST_SCENES
     shown = encode(
         AutoencoderKL.from_pretrained(bundle / "pipeline" / "vae"), torch.from_numpy(pictures_of(single_scenes(scenes)))
     )
@@ -109,8 +109,9 @@ def table(found: dict[str, dict[int, list[float]]], shipped: list[float]) -> Tab
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Samples that a start from a CLIP on pixels saves.")
-    parser.add_argument("work", type=Path, help="folder for shards and models; a stopped run goes on there")
-    parser.add_argument("--fast", action="store_true", help="in miniature: everything runs, nothing is any good")
+    work = Path("outputs/from_pixels")
+    parser.add_argument("--work", type=Path, default=work, help="folder of what is made on the way")
+    parser.add_argument("--miniature", action="store_true", help="everything tiny: it runs, the figures mean nothing")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder to write into")
     return parser.parse_args(arguments)
 

@@ -1,6 +1,6 @@
 """Latents of other sizes: position embeddings resized without retraining, and training with mixed sizes.
 
-    python benchmarks/sizes.py WORK          # a quarter of an hour on one core; goes on where it was stopped
+    python benchmarks/sizes.py --work outputs/sizes     # half an hour on one core; it goes on where it stopped
 
 Emoji World's scenes as pictures of four sizes, through the shipped VAE. Two Latent-CLIPs with the same recipe, the
 world's own for clean latents: the shipped one, which knows the native size alone, and one whose batches are of one of
@@ -53,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     vae = AutoencoderKL.from_pretrained(bundle_folder() / "pipeline" / "vae")
     for name in SIZES:
-        write_shards(options.work / "shards" / name, vae, name, max(16, int(SAMPLES[name] * options.share)))
-    mixed = train(recipe(options.work, max(2, int(STEPS * options.share))))
+        write_shards(options.work / "shards" / name, vae, name, 64 if options.miniature else SAMPLES[name])
+    mixed = train(recipe(options.work, 4 if options.miniature else STEPS))
     models = {"fixed": LatentCLIP.from_pretrained(bundle_folder() / "clean"), "mixed": mixed}
-    scenes = max(len(OBJECT_NAMES), int(TEST_SCENES * options.share) // len(OBJECT_NAMES) * len(OBJECT_NAMES))
+    scenes = len(OBJECT_NAMES) if options.miniature else TEST_SCENES
     found = {name: accuracies(models, vae, name, scenes) for name in SIZES}
     record = {"made_by": provenance(bundle_folder()).to_dict(), "samples": SAMPLES, "steps": STEPS, "top1": found}
     options.out.mkdir(parents=True, exist_ok=True)
@@ -125,8 +125,8 @@ def table(found: dict[str, dict[str, list[float]]]) -> Table:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Zero-shot accuracy on latents of other sizes.")
-    parser.add_argument("work", type=Path, help="folder for shards and the model; a stopped run goes on there")
-    parser.add_argument("--share", type=float, default=1.0, help="of samples, steps and test scenes (1)")
+    parser.add_argument("--work", type=Path, default=Path("outputs/sizes"), help="folder of what is made on the way")
+    parser.add_argument("--miniature", action="store_true", help="everything tiny: it runs, the figures mean nothing")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder to write into")
     return parser.parse_args(arguments)
 

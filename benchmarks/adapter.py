@@ -32,8 +32,8 @@ from latent_guard.latent_clip.adapter_fit import STEPS, AdapterFit, fit_adapter
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.training.loop import train
-from latent_guard.training.recipe import Recipe
 from latent_guard.training.reading import read_shards
+from latent_guard.training.recipe import Recipe
 from latent_guard.training.shards import INDEX, ShardWriter
 from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.autoencoder import encode, reconstruction_psnr, train_autoencoder

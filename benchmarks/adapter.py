@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from rich.console import Console
 from rich.table import Table
+from tables import show_and_keep
 from torch import Tensor
 
 from latent_guard.bench import metrics
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     record = {"made_by": made_by, "psnr": psnr, "rows": [asdict(row) for row in rows]}
     options.out.mkdir(parents=True, exist_ok=True)
     write_whole(options.out / "adapter.json", (json.dumps(record, indent=1) + "\n").encode())
-    Console().print(table(rows))
+    show_and_keep(table(rows), options.out / "adapter.csv")
 
 
 def shipped_vae() -> AutoencoderKL:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
-from rich.console import Console
 from rich.table import Table
+from tables import show_and_keep
 
 from latent_guard.bench import metrics
 from latent_guard.bench.provenance import provenance
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     options.out.mkdir(parents=True, exist_ok=True)
     write_whole(options.out / "from_pixels.json", (json.dumps(record, indent=1) + "\n").encode())
-    Console().print(table(found, shipped))
+    show_and_keep(table(found, shipped), options.out / "from_pixels.csv")
 
 
 def recipe(work: Path, start: str, steps: int) -> Recipe:

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from rich.console import Console
 from rich.table import Table
+from tables import show_and_keep
 
 from latent_guard.bench import metrics
 from latent_guard.bench.provenance import provenance
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     record = {"made_by": provenance(bundle_folder()).to_dict(), "samples": SAMPLES, "steps": STEPS, "top1": found}
     options.out.mkdir(parents=True, exist_ok=True)
     write_whole(options.out / "sizes.json", (json.dumps(record, indent=1) + "\n").encode())
-    Console().print(table(found))
+    show_and_keep(table(found), options.out / "sizes.csv")
 
 
 def recipe(work: Path, steps: int) -> Recipe:

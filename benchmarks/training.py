@@ -27,6 +27,7 @@ from peaks import peak_flops, resident_peak
 from plain_loop import PlainLoop, stock_model
 from rich.console import Console
 from rich.table import Table
+from tables import show_and_keep
 from timing import Timing, in_turns
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -108,7 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = ratios(options.scale, setting, lines, timed)
     _store(options, machine, lines, rows)
     console = Console()
-    console.print(_table(f"{options.scale}: a training step, {setting}", lines))
+    show_and_keep(
+        _table(f"{options.scale}: a training step, {setting}", lines), options.out / f"training_{options.scale}.csv"
+    )
     for row in rows:
         console.print(f"{row.what}: {row.measured} (reach {row.reach})", soft_wrap=True)
 

@@ -36,6 +36,13 @@ from latent_guard.worlds.emoji.prompts import GUIDANCE
 RowFunction = Callable[[Workbench], list[Row]]
 
 RESULTS = Path("benchmarks/RESULTS.md")
+_KEPT = Path("benchmarks/results")
+EXPERIMENTS = {  # each by a script of benchmarks/, which keeps its table
+    "Zero-shot top-1 on a second VAE: native, adapted, trained again (`adapter.py`)": _KEPT / "adapter.csv",
+    "Zero-shot top-1 at other sizes, % (`sizes.py`)": _KEPT / "sizes.csv",
+    "Zero-shot top-1 by samples seen, from nothing or from pixels, % (`from_pixels.py`)": _KEPT / "from_pixels.csv",
+    "A training step beside a plain open_clip loop, small model (`training.py`)": _KEPT / "training_small.csv",
+}
 ROWS: tuple[RowFunction, ...] = (
     judge_on_renders,
     judge_by_eye,
@@ -104,6 +111,7 @@ def write_results(path: Path, bench: Workbench, store: RowStore) -> None:
         / LEFT_OUT_TABLE,
         "Explicit-prompt success against training steps": TRAINING_CURVE,
         "Cost in the published architectures, random weights; GFLOP are counted, not timed": COST_TABLE,
+        **EXPERIMENTS,
     }
     appendices = [text for title, table in tables.items() if (text := csv_appendix(title, table))]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ comes with open_clip: autocast round towers and loss, captions padded to the who
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +51,7 @@ class PlainLoop:
 
     model: Any
     forward: Any
-    latents: Tensor
-    ids: Tensor
+    batches: Iterator[tuple[Tensor, Tensor]]
 
     def __post_init__(self) -> None:
         decays = [p for p in self.model.parameters() if p.ndim >= 2]
@@ -69,6 +69,7 @@ class PlainLoop:
             self.model.logit_scale.clamp_(0, LARGEST_LOGIT_SCALE)
 
     def backward(self) -> None:
-        with torch.autocast(self.latents.device.type, torch.bfloat16):
-            loss = self.loss(*self.forward(self.latents, self.ids))
+        latents, ids = next(self.batches)
+        with torch.autocast(latents.device.type, torch.bfloat16):
+            loss = self.loss(*self.forward(latents, ids))
         loss.backward()

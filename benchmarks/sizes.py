@@ -4,7 +4,8 @@
 
 Emoji World's scenes as pictures of four sizes, through the shipped VAE. Two Latent-CLIPs with the same recipe, the
 world's own for clean latents: the shipped one, which knows the native size alone, and one whose batches are of one of
-the four sizes each; as many scenes and steps. Zero-shot on single-object test scenes at every size. Result: ``benchmarks/results/sizes.json``.
+the four sizes each; as many scenes and steps. Zero-shot on single-object test scenes at every size.
+Result: ``benchmarks/results/sizes.json``.
 """
 
 from __future__ import annotations

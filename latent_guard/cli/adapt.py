@@ -44,7 +44,7 @@ def adapt(
     from latent_guard.cli.model_folder import canary_of, require_new_or_begun, write_model
     from latent_guard.latent_clip.checkpoint import CONFIG
     from latent_guard.training.pairs import encode_pairs
-    from latent_guard.training.sources import open_source
+    from latent_guard.training.sources import Columns, open_source
 
     require_new_or_begun(out)
     if (out / CONFIG).exists():
@@ -54,7 +54,7 @@ def adapt(
         raise InputError(f"{model} is adapted already; give the Latent-CLIP that it was made from")
     old, new = _encoder(clip, from_vae, "--from-vae"), _encoder(clip, vae, "--vae")
     _require_two_vaes(clip, load_canary(None, model), old, new)
-    pairs = encode_pairs(open_source(source), new, old, images)
+    pairs = encode_pairs(open_source(source, columns=Columns(needs_caption=False)), new, old, images)
     fit = _fitted(pairs, new, clip, kind)
     adapted = clip.adapted(fit.adapter)
     write_model(adapted, canary_of(new.vae), out)

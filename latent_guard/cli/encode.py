@@ -94,6 +94,8 @@ def encode(
     encoder = Encoder(loaded, name, _tokenizer(tokenizer), side, dtype.value, batch_size, native_aspect)
     worker = Worker.of(shard, state.process_index, state.num_processes)
     done = run(images, out, encoder, worker, rows_per_shard, show_progress=state.is_main_process)
+    if state.is_main_process:
+        _keep_canary(loaded, out)
     state.destroy_process_group()
     if state.is_main_process or done.finished:
         typer.echo(f"{out} holds {_said(done, out)}")
@@ -103,6 +105,15 @@ def _said(done: Encoded, out: Path) -> str:
     bad = f"; {done.bad} bad rows are left out" + (f", see {out / 'bad.jsonl'}" if done.finished else "")
     rest = "" if done.finished else "; others are still at work"
     return f"{done.samples} samples in {done.shards} shards{bad if done.bad else ''}{rest}"
+
+
+def _keep_canary(vae: Any, out: Path) -> None:
+    """A test picture through this VAE: by it a guard that is trained on these shards will know its VAE."""
+    from latent_guard.cli.model_folder import canary_of, write_model
+    from latent_guard.guidance.canary import CANARY_FILE
+
+    if not (out / CANARY_FILE).exists():
+        write_model(None, canary_of(vae), out)
 
 
 def _tokenizer(named: str | None) -> CLIPTokenizer:

@@ -33,6 +33,7 @@ def train(
     `accelerate launch -m latent_guard train ...` or `torchrun -m latent_guard train ...` shares each batch between
     processes. Options replace what the recipe says.
     """
+    from latent_guard.cli.outputs import check_writable
     from latent_guard.training.loop import train as run
     from latent_guard.training.recipe import Recipe
 
@@ -41,4 +42,17 @@ def train(
         "out": out and str(out),
         "init_from": init_from,
     }
-    run(Recipe.read(recipe, **{key: value for key, value in changes.items() if value}), resume=not restart)
+    chosen = Recipe.read(recipe, **{key: value for key, value in changes.items() if value})
+    check_writable(Path(chosen.out))
+    run(chosen, resume=not restart)
+    _take_canary([Path(folder) for folder in chosen.data], Path(chosen.out))
+
+
+def _take_canary(data: list[Path], out: Path) -> None:
+    """What tells a guard its VAE lies beside the latents; the model is a guard's once it lies beside that."""
+    from latent_guard.guidance.canary import CANARY_FILE
+    from latent_guard.whole_files import write_whole
+
+    found = next((folder / CANARY_FILE for folder in data if (folder / CANARY_FILE).is_file()), None)
+    if found is not None and not (out / CANARY_FILE).exists():
+        write_whole(out / CANARY_FILE, found.read_bytes())

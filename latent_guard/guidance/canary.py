@@ -41,7 +41,8 @@ class Canary:
             return cls(tensors["picture"], tensors["latent"].float())
         except Exception as error:  # safetensors raises its own class, OSError or KeyError by the kind of damage
             raise CheckpointError(
-                f"cannot read {folder / CANARY_FILE} ({type(error).__name__}: {error}); fetch the guard's folder anew"
+                f"cannot read {folder / CANARY_FILE} ({type(error).__name__}: {error}); fetch the guard's folder anew, "
+                "or train on shards of `latent-guard encode`, which keep one"
             ) from error
 
     def check(self, vae: Any, device: torch.device) -> None:

@@ -53,6 +53,7 @@ class LatentCLIPConfig:
         embed_dim: dimension of the space that both towers map into.
         latent_space: whose raw latents the model reads.
         reads_noise_level: whether the image tower is told how noisy its latents were (one more input channel).
+        quick_gelu: whether both towers have OpenAI's faster approximation of the GELU, x sigmoid(1.702 x).
         adapter: what turns them into the latents that the image tower was trained on, where these are another VAE's.
     """
 
@@ -61,6 +62,7 @@ class LatentCLIPConfig:
     text: TextConfig
     latent_space: LatentSpace
     reads_noise_level: bool
+    quick_gelu: bool = False
     adapter: AdapterConfig | None = None
 
     def __post_init__(self) -> None:
@@ -87,8 +89,10 @@ class LatentCLIPConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dicts, as ``from_dict`` and JSON take them."""
         data = {**asdict(self), "latent_space": self.latent_space.to_dict()}
+        if not self.quick_gelu:
+            del data["quick_gelu"]  # files and fingerprints of models without the one or the other stay as they were
         if self.adapter is None:
-            del data["adapter"]  # files and fingerprints of models without one stay as they were
+            del data["adapter"]
         else:
             data["adapter"] = self.adapter.to_dict()
         return data

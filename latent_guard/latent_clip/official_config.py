@@ -55,8 +55,6 @@ def read_official_config(path: Path) -> LatentCLIPConfig:
 
 def _converted(model: _Model) -> LatentCLIPConfig:
     vision = build(_Vision, model.vision_cfg, "vision_cfg")
-    if model.quick_gelu:
-        raise InputError("quick_gelu is on, and Latent-CLIP's towers have the exact GELU; train or choose one without")
     if vision.latent_encoder_name not in _SPACES:
         raise InputError(
             f"vision_cfg: latent_encoder_name is {vision.latent_encoder_name!r}, whose latent space is not known here "
@@ -79,4 +77,5 @@ def _converted(model: _Model) -> LatentCLIPConfig:
         text=build(TextConfig, model.text_cfg, "text_cfg"),
         latent_space=_SPACES[vision.latent_encoder_name],
         reads_noise_level=False,
+        quick_gelu=model.quick_gelu,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from open_clip.transformer import TextTransformer, VisionTransformer
+from open_clip.transformer import QuickGELU, TextTransformer, VisionTransformer
 from torch import Tensor, nn
 
 from latent_guard.latent_clip.config import LatentCLIPConfig
@@ -30,6 +30,7 @@ def image_tower(config: LatentCLIPConfig) -> VisionTransformer:
         heads=vision.heads,
         mlp_ratio=MLP_RATIO,
         output_dim=config.embed_dim,
+        act_layer=_activation(config),
     )
     channels = vision.channels + int(config.reads_noise_level)  # open_clip's own layer takes three
     tower.conv1 = nn.Conv2d(channels, vision.width, vision.patch_size, vision.patch_size, bias=False)
@@ -47,5 +48,10 @@ def text_tower(config: LatentCLIPConfig) -> TextTransformer:
         heads=text.heads,
         mlp_ratio=MLP_RATIO,
         output_dim=config.embed_dim,
+        act_layer=_activation(config),
         pool_type="argmax",  # the end token has the highest id
     )
+
+
+def _activation(config: LatentCLIPConfig) -> type[nn.Module]:
+    return QuickGELU if config.quick_gelu else nn.GELU

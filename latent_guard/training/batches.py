@@ -72,6 +72,8 @@ class Batch:
 class Bucket(Protocol):
     """Samples of one shape."""
 
+    replaced: int  # latents that were not finite so far, and gave way to others
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of every latent."""

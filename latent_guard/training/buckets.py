@@ -54,6 +54,11 @@ class TrainingData:
         return cls(spaces[0], in_memory, shards.by_shape() if shards else {}, shards.tokenizer if shards else None)
 
     @property
+    def has_noise(self) -> bool:
+        """Whether some of the latents are estimates from noisy states."""
+        return any(bool(dataset.noise_levels.any()) for dataset in self.in_memory.values())
+
+    @property
     def shapes(self) -> dict[Shape, int]:
         """How many samples there are of each shape."""
         counts = Counter({shape: len(dataset) for shape, dataset in self.in_memory.items()})
@@ -67,7 +72,7 @@ class TrainingData:
         return sorted(buckets, key=len, reverse=True)
 
 
-@dataclass(frozen=True)
+@dataclass
 class MemoryBucket:
     """A dataset in memory, tokenised once.
 
@@ -82,6 +87,7 @@ class MemoryBucket:
     caption_of: Tensor
     first: Tensor
     count: Tensor
+    replaced: int = 0  # its samples are checked as they are read
 
     @classmethod
     def of(cls, dataset: LatentDataset, tokenizer: CLIPTokenizer) -> MemoryBucket:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -152,9 +152,10 @@ class Plan:
         return counted
 
     def _manifests(self) -> dict[Path, Manifest]:
-        names = sorted(path.stem for path in (self.folder / MANIFESTS).glob("part-*.json"))
-        found = {self.folder / f"{name}.tar": Manifest.read(self.folder / f"{name}.tar") for name in names}
-        return {tar: manifest for tar, manifest in found.items() if manifest}
+        """Of every finished tar, without the offsets: those of a whole set are too many to hold."""
+        tars = sorted(self.folder / f"{path.stem}.tar" for path in (self.folder / MANIFESTS).glob("part-*.json"))
+        found = ((tar, Manifest.read(tar)) for tar in tars)
+        return {tar: replace(manifest, offsets=[]) for tar, manifest in found if manifest}
 
     def _end(self, part: int) -> int | None:
         try:

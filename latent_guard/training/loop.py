@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
+from safetensors import SafetensorError
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -30,7 +31,7 @@ from latent_guard.training.evaluation import EvaluationSettings, ZeroShotEvaluat
 from latent_guard.training.optimizers import new_optimizers, rate_factor_at, update
 from latent_guard.training.pixel_start import start_from
 from latent_guard.training.recipe import Recipe
-from latent_guard.training.resuming import RECORD, RESUME, is_finished, load, save, write_record
+from latent_guard.training.resuming import RECORD, RESUME, is_finished, load, require_own, save, write_record
 from latent_guard.training.shape import model_config
 from latent_guard.training.towers import SIGMOID_SCALE, Towers
 from latent_guard.training.tracking import new_accelerator
@@ -45,27 +46,32 @@ def train(recipe: Recipe, *, resume: bool = True) -> LatentCLIP:
 
     A run that was killed goes on from its last checkpoint, and on the CPU ends in the same weights, bit for bit; a
     finished one is returned as it is. ``resume=False`` starts afresh. Run by ``accelerate launch`` or ``torchrun``,
-    processes share each batch. CUDA is used where there is one.
+    processes share each batch, and see one ``out``. CUDA is used where there is one.
 
     Raises:
-        InputError: the data or the recipe cannot be used, ``out`` holds a run of another recipe, or the loss is no
-            longer finite.
+        InputError: the data or the recipe cannot be used, ``out`` holds something else or cannot be written into, or
+            the loss is no longer finite.
         CheckpointError: the checkpoint in ``out``, or the model in ``init_from``, is damaged.
     """
     out = Path(recipe.out)
     if resume and is_finished(out, recipe):
         return LatentCLIP.from_pretrained(out)
+    require_own(out)
     accelerator = new_accelerator(recipe)
     run = _begin(recipe, accelerator)
-    if accelerator.is_main_process:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / RECORD).unlink(missing_ok=True)
-        if not resume:
-            (out / RESUME).unlink(missing_ok=True)
-    accelerator.wait_for_everyone()
-    run.go()
-    if accelerator.is_main_process:
-        run.finish()
+    try:
+        if accelerator.is_main_process:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / RECORD).unlink(missing_ok=True)
+            if not resume:
+                (out / RESUME).unlink(missing_ok=True)
+        accelerator.wait_for_everyone()
+        run.go()
+        if accelerator.is_main_process:
+            run.finish()
+    except (OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"cannot write into {out} ({reason}); make room, then run the same command again") from error
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return LatentCLIP.from_pretrained(out)
@@ -79,12 +85,13 @@ def _begin(recipe: Recipe, accelerator: Accelerator) -> _Run:
     config = model_config(recipe.model, data)
     torch.manual_seed(recipe.seed)
     model = LatentCLIP(config)
+    settings = None if recipe.evaluate is None else EvaluationSettings.from_dict(recipe.evaluate)
     evaluation = None
-    if recipe.evaluate is not None:
-        evaluation = ZeroShotEvaluation.open(EvaluationSettings.from_dict(recipe.evaluate), config)
-    if recipe.loss == "siglip":
-        nn.init.constant_(model.logit_scale, SIGMOID_SCALE)
+    if settings is not None and accelerator.is_main_process:
+        evaluation = ZeroShotEvaluation.open(settings, config)
     fresh = start_from(recipe.init_from, model) if recipe.init_from is not None else []
+    if recipe.loss == "siglip":  # whatever temperature the start was trained with: the loss has its own, and a bias
+        nn.init.constant_(model.logit_scale, SIGMOID_SCALE)
     if recipe.patch_steps and not fresh:
         raise InputError(f"patch_steps: {recipe.init_from} has every weight, its patch embedding too; leave it out")
     source = BatchSource(data.buckets(model.tokenizer), recipe.seed, accelerator.process_index, processes)
@@ -92,8 +99,8 @@ def _begin(recipe: Recipe, accelerator: Accelerator) -> _Run:
     if recipe.checkpoint_gradients:
         towers.checkpoint_gradients()
     if recipe.compile:
-        towers.compile()
-    return _Run(recipe, accelerator, source, towers, fresh, evaluation)
+        towers.compile_both(alone=processes == 1)
+    return _Run(recipe, accelerator, source, towers, fresh, settings.every if settings else None, evaluation)
 
 
 @dataclass
@@ -102,6 +109,7 @@ class _Run:
 
     Attributes:
         fresh: names of the weights that ``init_from`` did not give; empty without it.
+        evaluate_every: steps between evaluations, None for none; the main process alone has the data for them.
     """
 
     recipe: Recipe
@@ -109,6 +117,7 @@ class _Run:
     source: BatchSource
     towers: Towers
     fresh: list[str]
+    evaluate_every: int | None
     evaluation: ZeroShotEvaluation | None
     points: list[Point] = field(default_factory=list)
 
@@ -138,17 +147,20 @@ class _Run:
         self.towers.model.save_pretrained(self.out)
         write_whole(self.out / "curve.png", curve_png(self.points))
         versions = {"latent_guard": __version__, "torch": torch.__version__, "open_clip": open_clip.__version__}
-        facts = {"final_loss": self.points[-1].loss, "fingerprint": self.towers.model.fingerprint()}
+        facts: dict[str, Any] = {"final_loss": self.points[-1].loss, "fingerprint": self.towers.model.fingerprint()}
+        facts["not_finite_latents_replaced"] = sum(bucket.replaced for bucket in self.source.buckets)
         if self.towers.logit_bias is not None:
             facts["logit_bias"] = self.towers.logit_bias.item()
         write_record(self.out, self.recipe, **facts, processes=self.accelerator.num_processes, versions=versions)
         (self.out / RESUME).unlink(missing_ok=True)
 
     def _resume(self) -> int:
-        path = self.out / RESUME
-        if not path.exists():
-            return 0
-        step, self.points = load(path, self.towers, self.optimizers, self.recipe)
+        path, step = self.out / RESUME, 0
+        if path.exists():
+            step, self.points = load(path, self.towers, self.optimizers, self.recipe)
+        steps = self.accelerator.gather(torch.tensor([step], device=self.device))
+        if int(steps.min()) != int(steps.max()):
+            raise InputError(f"processes do not see the same {path}; give all machines one folder for out")
         return step
 
     def _stages(self, start: int) -> Iterator[tuple[range, list[str] | None]]:
@@ -173,7 +185,7 @@ class _Run:
         """Measure, log and save after ``done`` steps, where it is time to; elsewhere nothing waits for the device."""
         last = done == self.recipe.steps
         saves = done % self.recipe.save_every == 0 or last
-        evaluates = self.evaluation is not None and (done % self.evaluation.settings.every == 0 or last)
+        evaluates = self.evaluate_every is not None and (done % self.evaluate_every == 0 or last)
         if saves or evaluates or done % LOG_EVERY == 0:
             self.points.append(self._point(done, evaluates))
             self.accelerator.log(self.points[-1].numbers(), step=done)
@@ -189,7 +201,7 @@ class _Run:
         speed = (done - self.since) * self.recipe.batch_size / (time.perf_counter() - self.clock)
         rate = self.recipe.learning_rate * rate_factor_at(done - 1, self.recipe)
         top1 = None
-        if evaluates and self.evaluation is not None and self.accelerator.is_main_process:
+        if evaluates and self.evaluation is not None:
             top1 = self.evaluation.top1(self.towers.model)
         self.total.zero_()
         self.since, self.clock = done, time.perf_counter()

@@ -74,12 +74,10 @@ class MappedRows:
             raise IndexError(f"rows must lie in 0..{len(self) - 1}")
         found = self._read(wanted)
         bad = _not_finite(found.latents)
-        replaced = len(bad)
-        if replaced and replaced == len(wanted):
-            raise InputError(
-                f"no latent of {replaced} samples near {self._tar_of(int(wanted[0]))} is finite; encode again"
-            )
+        replaced, tries = len(bad), 0
         while len(bad):
+            if (tries := tries + 1) > len(self):
+                raise InputError(f"no latent near {self._tar_of(int(wanted[bad[0]]))} is finite; encode again")
             wanted[bad] = (wanted[bad] + 1) % len(self)
             other = self._read(wanted[bad])
             found.latents[bad], found.ids[bad] = other.latents, other.ids
@@ -115,7 +113,10 @@ class MappedShards(MappedRows):
         for folder, other, _ in found:
             if other != space:
                 raise InputError(f"{folder} holds latents of {other}, {first} of {space}; never mix them")
+        _require_one_dtype([folder for folder, _, _ in found])
         tars = [map_tar(folder / file) for folder, _, files in found for file in files]
+        if not tars:
+            raise InputError(f"{first} holds no samples; encode again")
         super().__init__(space, _one_tokenizer([folder for folder, _, _ in found]), list(chain.from_iterable(tars)))
 
     def by_shape(self) -> dict[Shape, MappedRows]:
@@ -123,6 +124,15 @@ class MappedShards(MappedRows):
         shapes = sorted({tar.shape for tar in self._tars})
         of_shape = {shape: [tar for tar in self._tars if tar.shape == shape] for shape in shapes}
         return {shape: MappedRows(self.latent_space, self.tokenizer, tars) for shape, tars in of_shape.items()}
+
+
+def _require_one_dtype(folders: Sequence[Path]) -> None:
+    said = {folder: json.loads((folder / INDEX).read_text(encoding="utf-8")).get("dtype") for folder in folders}
+    for folder, dtype in said.items():
+        if dtype != said[folders[0]]:
+            raise InputError(
+                f"{folder} holds latents in {dtype}, {folders[0]} in {said[folders[0]]}; encode both with one --dtype"
+            )
 
 
 def _one_tokenizer(folders: Sequence[Path]) -> TokenizerSize:

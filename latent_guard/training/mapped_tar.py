@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from latent_guard.training.tar_shards import LATENT, TOKENS, Manifest
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Shape = tuple[int, int, int]
 
+_OPEN_FILES = 256  # of each process at once; a set has more tars than a process may open
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "I32": torch.int32}
 
 
@@ -86,7 +87,7 @@ class TarSamples:
         """
         content, start = self._file.content, int(self._offsets[place])
         if content[start : start + len(layout.header)].tobytes() != layout.header:
-            raise InputError(f"{self.path}, sample {place}: damaged, or of another shape or dtype than the first")
+            raise InputError(f"{self.path}, sample {place}: damaged, or of another dtype than others; copy it again")
         try:
             latent[:] = content[start + layout.latent.begin : start + layout.latent.end]
             tokens[:] = content[start + layout.tokens.begin : start + layout.tokens.end]
@@ -98,12 +99,13 @@ def map_tar(path: Path) -> list[TarSamples]:
     """A tar's samples by shape, in the order in which the shapes first come. Only its manifest is read.
 
     Raises:
-        InputError: no manifest, or a damaged one.
+        InputError: no manifest, or a damaged one; or the tar is missing or too short.
     """
     manifest = Manifest.read(path)
     if manifest is None:
         raise InputError(f"{path} has no manifest; only tars of `latent-guard encode` can be mapped")
     file, offsets = _MappedFile(path), np.array(manifest.offsets, dtype=np.int64)
+    _require_whole(path, int(offsets.max(initial=0)))
     if not manifest.shapes:
         return [TarSamples(file, _shape(file.layout(int(offsets[0])).latent.shape), offsets)]
     runs = np.repeat(np.arange(len(manifest.shapes)), [samples for samples, *_ in manifest.shapes])
@@ -120,16 +122,31 @@ def _shape(said: list[int] | tuple[int, ...]) -> Shape:
     return channels, height, width
 
 
+def _require_whole(path: Path, last: int) -> None:
+    """Find a missing or cut tar when it is opened, not when a sample of it is drawn hours later."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror}); copy it again") from error
+    if size <= last:
+        raise InputError(f"{path} is truncated; copy it again")
+
+
+@lru_cache(maxsize=_OPEN_FILES)
+def _content(path: Path) -> Bytes:
+    try:
+        return np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path} ({error}); copy it again, or free memory and file handles") from error
+
+
 class _MappedFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @cached_property
+    @property
     def content(self) -> Bytes:
-        try:
-            return np.memmap(self.path, dtype=np.uint8, mode="r").view(np.ndarray)
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot read {self.path}; copy it again") from error
+        return _content(self.path)
 
     def layout(self, start: int) -> Layout:
         """That of the sample whose header begins at ``start``."""

@@ -50,7 +50,10 @@ def encode_pairs(
             read += len(found)
             if found:
                 same = torch.stack(found)
-                pairs.append((first.latents(same).float(), second.latents(same).float()))
+                found_latents = first.latents(same).float(), second.latents(same).float()
+                finite = torch.stack([z.flatten(1).isfinite().all(1) for z in found_latents]).all(0)
+                unreadable += int((~finite).sum())
+                pairs.append((found_latents[0][finite], found_latents[1][finite]))
             progress.advance(progress.task_ids[0], len(found))
     if not pairs:
         raise InputError(f"{source.name} holds no image that can be read; give a folder, tars or parquet of images")
@@ -62,6 +65,8 @@ def _picture(sample: Sample, square: PictureShape) -> Tensor | None:
         return read_picture(sample.content(), (square,))
     except InputError:
         return None
+    except ConnectionError as error:
+        raise InputError(f"{error}; run the same command again") from error
 
 
 def _check_size(encoder: Encoder) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from open_clip.model import convert_to_custom_text_state_dict
-from open_clip.transformer import VisionTransformer
-from torch import Tensor
+from open_clip.transformer import QuickGELU, VisionTransformer
+from torch import Tensor, nn
 
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.hub import is_hub_id
@@ -20,6 +20,7 @@ from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.positions import resized
 from latent_guard.zero_shot.pixel_clip import architecture_of, is_open_clip, load_open_clip
 
+_QUICK, _EXACT = str(QuickGELU()), str(nn.GELU())
 PATCHES, POSITIONS, BIAS = "visual.conv1.weight", "visual.positional_embedding", "logit_bias"
 
 
@@ -83,12 +84,14 @@ def _require_fit(source: str, clip: Any, model: LatentCLIP) -> None:
         raise InputError(f"init_from: {source} has the towers {names}; choose one with CLIP's own transformers in both")
     ours = _nature(model)
     for key, theirs in _nature(clip).items():
-        _require(key, source, theirs, ours[key])
+        if {theirs, ours[key]} != {_QUICK, _EXACT}:
+            _require(key, source, theirs, ours[key])
     recipe = _numbers(model)
     for key, number in _numbers(clip).items():
         if number != recipe[key]:
-            where = f"init_from: {source} has {key} {number}, and the recipe's model has {recipe[key]}"
-            raise InputError(f"{where}; write {number} into the recipe, or start from another CLIP")
+            said = str(number).lower() if isinstance(number, bool) else number
+            where = f"init_from: {source} has {key} {said}, and the recipe's model has {recipe[key]}"
+            raise InputError(f"{where}; write {said} into the recipe, or start from another CLIP")
 
 
 def _require(key: str, source: str, theirs: Any, ours: Any) -> None:
@@ -104,8 +107,7 @@ def _nature(clip: Any) -> dict[str, Any]:
     text, vision = _text_tower(clip), clip.visual
     pooled = getattr(clip, "text_pool_type", None) or text.pool_type
     return {
-        "image activation": _activation(vision),
-        "text activation": _activation(text),
+        "activation": _activation(vision, text),
         "image pooling": vision.pool_type if vision.attn_pool is None else "attention",
         "text pooling": pooled if getattr(text, "cls_emb", None) is None else "class token",
         "text attention": "both ways" if text.attn_mask is None else "causal",
@@ -121,6 +123,7 @@ def _numbers(clip: Any) -> dict[str, int]:
     blocks = {"vision": vision.transformer.resblocks, "text": text.transformer.resblocks}
     return {
         "embed_dim": vision.output_dim,
+        "quick_gelu": _activation(vision, text) == _QUICK,
         "vision: width": vision.transformer.width,
         "vision: layers": len(blocks["vision"]),
         "vision: heads": blocks["vision"][0].attn.num_heads,
@@ -136,8 +139,9 @@ def _text_tower(clip: Any) -> Any:
     return getattr(clip, "text", clip)  # open_clip's usual class keeps its parts at the top
 
 
-def _activation(tower: Any) -> str:
-    return str(tower.transformer.resblocks[0].mlp.gelu)
+def _activation(*towers: Any) -> str:
+    """Of both towers; where they are QuickGELU or the exact GELU, a recipe can ask for either."""
+    return " and ".join(dict.fromkeys(str(tower.transformer.resblocks[0].mlp.gelu) for tower in towers))
 
 
 def _require_same_names(source: str, weights: Mapping[str, Tensor], model: LatentCLIP, left: list[str]) -> None:

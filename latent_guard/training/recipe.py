@@ -12,6 +12,7 @@ import yaml
 from latent_guard.errors import InputError
 
 RECIPES = Path(__file__).parent / "recipes"  # those that ship
+LARGEST_SEED = 2**40  # times steps, it has to fit a generator's 64 bits
 LOSSES, PRECISIONS, TRACKERS = ("clip", "siglip"), ("bf16", "fp32"), ("tensorboard", "wandb")
 _REQUIRED = ("data", "out", "model", "steps", "batch_size", "learning_rate")
 _POSITIVE = ("steps", "batch_size", "learning_rate", "muon_rate", "micro_batch", "save_every")
@@ -122,6 +123,10 @@ class Recipe:
         for key in _NOT_NEGATIVE:
             if not 0 <= getattr(self, key) < float("inf"):
                 raise InputError(f"{key} must not be negative, but is {getattr(self, key)}")
+        if self.batch_size < 2:
+            raise InputError("batch_size must be at least 2: a contrastive loss compares samples with each other")
+        if self.seed > LARGEST_SEED:
+            raise InputError(f"seed must be at most {LARGEST_SEED}, but is {self.seed}")
         for key, choices in _CHOICES.items():
             if getattr(self, key) not in choices:
                 raise InputError(f"{key} must be one of {', '.join(choices)}, not {getattr(self, key)!r}")

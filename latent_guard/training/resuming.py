@@ -17,13 +17,15 @@ from typing import Any
 import torch
 
 from latent_guard.errors import CheckpointError, InputError
+from latent_guard.latent_clip.checkpoint import CONFIG
 from latent_guard.training.curve import Point
 from latent_guard.training.recipe import Recipe
 from latent_guard.training.towers import Towers
 from latent_guard.whole_files import write_whole
 
 RESUME, RECORD = "resume.pt", "training.json"
-_OF_NO_MATTER = ("out", "trackers", "save_every", "compile", "checkpoint_gradients")  # a run may go on with others
+# a run may go on with others: what it is computed with, and what is watched on the way
+_OF_NO_MATTER = ("out", "trackers", "evaluate", "save_every", "micro_batch", "compile", "checkpoint_gradients")
 
 
 def save(
@@ -92,6 +94,14 @@ def is_finished(out: Path, recipe: Recipe) -> bool:
         raise CheckpointError(f"{path} is damaged; delete it to start the run afresh") from error
     _check_same_run(stored, recipe, path)
     return True
+
+
+def require_own(out: Path) -> None:
+    """Raise InputError if ``out`` is no folder, or holds a model that no such run left: it would be written over."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; choose a folder for out")
+    if (out / CONFIG).exists() and not any((out / name).exists() for name in (RESUME, RECORD)):
+        raise InputError(f"{out} holds a Latent-CLIP that `latent-guard train` did not leave there; choose another out")
 
 
 def write_record(out: Path, recipe: Recipe, **facts: Any) -> None:

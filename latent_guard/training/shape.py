@@ -30,7 +30,7 @@ def model_config(model: Mapping[str, Any] | str, data: TrainingData) -> LatentCL
     text.setdefault("vocab_size", tokens.vocab_size if tokens else trimmed_vocab_size(MERGES))
     if tokens:
         text.setdefault("context_length", tokens.context_length)
-    rest = {"latent_space": asdict(data.latent_space), "reads_noise_level": bool(data.in_memory), **said}
+    rest = {"latent_space": asdict(data.latent_space), "reads_noise_level": data.has_noise, **said}
     config = LatentCLIPConfig.from_dict({**rest, "vision": vision, "text": text})
     _check(config, data)
     return config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
@@ -32,6 +32,7 @@ class Columns:
     image: str | None = None
     caption: str | None = None
     key: str | None = None
+    needs_caption: bool = True
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class ImageSource:
     columns: Columns
     _tars: list[str]
     _data: Any
+    _classes: Sequence[str] = ()  # names, where captions are numbers of classes
 
     def samples(self, part: int, start: int) -> Iterator[Sample]:
         """The samples of a part from row ``start`` on.
@@ -79,7 +81,10 @@ class ImageSource:
         return iter(self._data.shard(num_shards=self.parts, index=part, contiguous=True).skip(start))
 
     def _sample(self, row: dict[str, Any], place: str) -> Sample:
-        image, caption = row[str(self.columns.image)] or {}, row[str(self.columns.caption)]
+        image = row[str(self.columns.image)] or {}
+        caption = row[self.columns.caption] if self.columns.caption else None
+        if isinstance(caption, int) and 0 <= caption < len(self._classes):
+            caption = self._classes[caption]
         key = row[self.columns.key] if self.columns.key else self._relative(image.get("path"))
         content = image.get("bytes")
         return Sample(
@@ -114,9 +119,10 @@ def open_source(source: str, split: str = SPLIT, columns: Columns | None = None)
     except Exception as error:  # the library raises its own errors, the hub client's and ValueError alike
         raise InputError(f"cannot open the images of {source} ({first_line(error)})") from error
     chosen = _choose(columns or Columns(), names, features, source)
+    classes = getattr(features.get(str(chosen.caption)), "names", None) or []
     wanted = dict.fromkeys(name for name in (chosen.image, chosen.caption, chosen.key) if name)
     data = data.select_columns(list(wanted)).cast_column(chosen.image, datasets.Image(decode=False))
-    return ImageSource(source, data.num_shards, _rows(arguments, data, split), chosen, [], data)
+    return ImageSource(source, data.num_shards, _rows(arguments, data, split), chosen, [], data, classes)
 
 
 def _open_tars(source: str, tars: list[str], columns: Columns) -> ImageSource:
@@ -172,11 +178,12 @@ def _choose(asked: Columns, names: list[str], features: dict[str, Any], source: 
         raise InputError(f"{source} has no column {unknown[0]}; it has {there}")
     if not (asked.image or images):
         raise InputError(f"{source} has no column of images; it has {there}; name one with --image-column")
-    if not (asked.caption or captions):
+    if not (asked.caption or captions) and asked.needs_caption:
         mend = "name one with --caption-column, or put captions into a metadata.jsonl in a folder of images"
         raise InputError(f"{source} has no column of captions; it has {there}; {mend}")
     keys = [name for name in _KEY_COLUMNS if name in names]
-    return Columns(asked.image or images[0], asked.caption or captions[0], asked.key or (keys[0] if keys else None))
+    key = asked.key or (keys[0] if keys else None)
+    return Columns(asked.image or images[0], asked.caption or next(iter(captions), None), key)
 
 
 def _rows(arguments: dict[str, Any], data: Any, split: str) -> int | None:

@@ -47,6 +47,16 @@ class Towers(nn.Module):
         images, words = (normalize(features.float(), dim=-1) for features in (images, words))
         return Features(images, words, self.model.logit_scale.exp(), self.logit_bias)
 
+    def compile_both(self, *, alone: bool) -> None:
+        """Run each tower through torch.compile, for batches and texts of any length; ``alone``: not within DDP.
+
+        Each for itself: the number of text groups changes from batch to batch, and would have the whole compiled anew.
+        """
+        if not alone:  # DDP's own splitting of graphs and recomputed activations do not go together (pytorch #104674)
+            torch._dynamo.config.optimize_ddp = False
+        self.model.visual.compile(dynamic=True)
+        self.model.text.compile(dynamic=True)
+
     def checkpoint_gradients(self) -> None:
         """Compute each block's activations again in the backward pass instead of keeping them."""
         self.model.visual.set_grad_checkpointing(True)

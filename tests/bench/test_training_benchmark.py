@@ -24,7 +24,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         pytest.skip("the benchmarks lie beside the package in its repository only")
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.setattr(torch, "compile", lambda model: model)  # it takes a minute
-    monkeypatch.setattr(Towers, "compile", lambda towers: None)
+    monkeypatch.setattr(Towers, "compile_both", lambda towers, alone: None)
     module = importlib.import_module("training")
     tiny = replace(
         module.SMALL,
@@ -56,8 +56,7 @@ def test_both_loops_are_measured_eager_and_compiled(training: ModuleType, tmp_pa
 
 def test_both_loops_have_the_same_gradients_of_the_same_weights(training: ModuleType) -> None:
     config = training.SCALES["small"]
-    latents, ids = training.stand_ins(config, 6)
-    loops = training.loops_over(config, latents, ids, torch.device("cpu"))
+    loops = training.loops_over(config, [training.stand_ins(config, 6)], torch.device("cpu"))
     plain, ours = loops["plain open_clip, eager"], loops["latent-guard, eager"]
     model = ours.towers.model
     names = {name.removeprefix("text."): parameter for name, parameter in model.named_parameters()}

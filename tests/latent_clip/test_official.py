@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from latent_guard.errors import CheckpointError, InputError
 from latent_guard.latent_clip import hub
+from latent_guard.latent_clip.config import LatentCLIPConfig
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.official_config import read_official_config
 from latent_guard.latent_clip.presets import HUB_IDS, PRESETS
@@ -184,7 +185,6 @@ def test_without_a_config_the_presets_are_named(copy: Path):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("quick_gelu",), True, "quick_gelu is on"),
         (("vision_cfg", "pool_type"), "avg", "unknown key 'pool_type'"),
         (("vision_cfg", "latent_encoder_name"), "someone/vae", "'someone/vae', whose latent space is not known"),
         (("vision_cfg", "head_width"), 5, "not a multiple of head_width 5"),
@@ -244,3 +244,13 @@ def test_the_presets_have_the_towers_of_open_clips_base_models():
 
 def test_the_config_beside_the_fixture_is_the_authors():
     assert read_official_config(SMALL / "config.json").vision.size == 64
+
+
+def test_a_config_with_quick_gelu_is_read(copy: Path):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "quick_gelu": True}))
+    quick, exact = LatentCLIP.from_official(copy), LatentCLIP.from_official(SMALL)
+    assert quick.config.quick_gelu
+    assert LatentCLIPConfig.from_dict(quick.config.to_dict()) == quick.config
+    assert "quick_gelu" not in exact.config.to_dict()
+    assert not torch.equal(quick.encode_text(["a cat"]), exact.encode_text(["a cat"]))

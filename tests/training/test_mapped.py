@@ -120,9 +120,11 @@ def test_bfloat16_is_told_by_its_own_infinity(tmp_path: Path) -> None:
     assert MappedShards([tmp_path / "out"]).gather([0, 1, 2]).replaced == 2
 
 
-def test_a_batch_without_a_good_sample_is_an_error(copied: Path) -> None:
-    spoil(copied, {3, 4}, 0x7E00)
-    with pytest.raises(InputError, match=r"no latent of 2 samples near .*part-00000-00001\.tar is finite"):
+def test_a_set_without_a_good_sample_is_an_error(copied: Path) -> None:
+    spoil(copied, set(range(6)), 0x7E00)
+    assert MappedShards([copied]).gather([3, 4]).replaced == 2
+    spoil(copied, set(range(7)), 0x7E00)
+    with pytest.raises(InputError, match=r"no latent near .*part-00000-00001\.tar is finite"):
         MappedShards([copied]).gather([3, 4])
 
 

@@ -153,7 +153,7 @@ def test_latents_of_the_same_space_at_another_size_keep_the_patch_embedding(tmp_
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"quick_gelu": True}, "image activation QuickGELU"),
+        ({"quick_gelu": True}, "has quick_gelu true, and the recipe's model has False; write true into the recipe"),
         ({"vision": {"pool_type": "avg"}}, "image pooling avg"),
         ({"text": {"pool_type": "last"}}, "text pooling last"),
         ({"text": {"no_causal_mask": True}}, "text attention both ways"),
@@ -188,7 +188,7 @@ def test_weights_that_were_trained_with_quick_gelu_are_refused_under_a_plain_mod
 ) -> None:
     source, _ = registered()
     monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda model, tag: {"quick_gelu": True})
-    with pytest.raises(InputError, match="image activation QuickGELU"):
+    with pytest.raises(InputError, match="has quick_gelu true"):
         start_from(source, new_model())
 
 
@@ -221,3 +221,12 @@ class Hostile:
 
     def __reduce__(self) -> Any:
         return Path.touch, (self.proof,)
+
+
+def test_a_clip_with_quick_gelu_starts_a_model_with_it(registered: Registered) -> None:
+    source, clip = registered(quick_gelu=True)
+    torch.manual_seed(1)
+    model = LatentCLIP(replace(CONFIG, quick_gelu=True))
+    assert start_from(source, model) == ["visual.conv1.weight"]
+    with torch.no_grad():
+        torch.testing.assert_close(model.encode_text(token_ids()), clip.encode_text(token_ids()), atol=1e-5, rtol=0)

@@ -34,7 +34,13 @@ def recipe_model(**vision: int) -> dict:
 def test_the_data_completes_the_model(tmp_path: Path):
     config = model_config(recipe_model(), data_of(tmp_path, {(8, 8): 1}))
     assert (config.vision.channels, config.vision.size, config.text.vocab_size) == (4, 8, 9514)
-    assert (config.latent_space, config.reads_noise_level) == (SPACE, True)
+    assert (config.latent_space, config.reads_noise_level) == (SPACE, False)
+
+
+def test_a_model_of_noisy_latents_reads_how_noisy_they_are(tmp_path: Path):
+    with ShardWriter(tmp_path, SPACE) as writer:
+        writer.add(torch.zeros(2, 4, 8, 8), [["a"]] * 2, torch.tensor([0.0, 0.5]))
+    assert model_config(recipe_model(), TrainingData.open([tmp_path])).reads_noise_level
 
 
 def test_among_several_sizes_the_model_has_that_of_most_samples(tmp_path: Path):

@@ -12,8 +12,8 @@ from latent_guard.errors import InputError
 from latent_guard.training import samples
 from latent_guard.training.encode_plan import Encoded, Worker
 from latent_guard.training.encoding import encode
-from latent_guard.training.sources import open_source
-from tests.training.images import jpeg, samples_in, tiny_encoder, write_tar
+from latent_guard.training.sources import Columns, open_source
+from tests.training.images import jpeg, samples_in, tiny_encoder, write_folder, write_tar
 
 
 def run(source: Path, out: Path) -> Encoded:
@@ -84,3 +84,25 @@ def test_images_that_are_not_there_are_bad(tmp_path: Path) -> None:
     for image, reason in ((None, "no image"), (b"", "no image"), (str(tmp_path / "absent.png"), "no such file")):
         with pytest.raises(InputError, match=reason):
             samples.Sample("0", image, "a picture").content()
+
+
+def test_a_folder_of_classes_gives_their_names_as_captions(tmp_path: Path) -> None:
+    for name in ("a cat", "a dog"):
+        write_folder(tmp_path / "images" / name, {}, {"one.jpg": jpeg(1)})
+        (tmp_path / "images" / name / "metadata.jsonl").unlink()
+    source = open_source(str(tmp_path / "images"), columns=Columns(caption="label"))
+    assert sorted(str(sample.caption) for part in range(source.parts) for sample in source.samples(part, 0)) == [
+        "a cat",
+        "a dog",
+    ]
+
+
+def test_without_need_of_captions_any_folder_of_images_will_do(tmp_path: Path) -> None:
+    write_folder(tmp_path / "images", {}, {"one.jpg": jpeg(1), "two.jpg": jpeg(2)})
+    (tmp_path / "images" / "metadata.jsonl").unlink()
+    with pytest.raises(InputError, match="has no column of captions"):
+        open_source(str(tmp_path / "images"))
+    source = open_source(str(tmp_path / "images"), columns=Columns(needs_caption=False))
+    samples = [sample for part in range(source.parts) for sample in source.samples(part, 0)]
+    assert [sample.caption for sample in samples] == [None, None]
+    assert all(sample.content() for sample in samples)

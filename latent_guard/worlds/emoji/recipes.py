@@ -15,6 +15,7 @@ from latent_guard.worlds.emoji.scale import Scale
 
 TOWERS: dict[str, Any] = {
     "embed_dim": 128,
+    "reads_noise_level": True,  # the first stage sees clean latents alone, the second goes on with estimates
     "vision": {"patch_size": 1, "width": 128, "layers": 4, "heads": 4},
     "text": {"context_length": 32, "width": 128, "layers": 3, "heads": 4},
 }

@@ -87,7 +87,7 @@ class TarSamples:
         """
         content, start = self._file.content, int(self._offsets[place])
         if content[start : start + len(layout.header)].tobytes() != layout.header:
-            raise InputError(f"{self.path}, sample {place}: damaged, or of another dtype than others; copy it again")
+            raise InputError(f"{self.path}, sample {place}: damaged (copy it again), or of another shape or dtype")
         try:
             latent[:] = content[start + layout.latent.begin : start + layout.latent.end]
             tokens[:] = content[start + layout.tokens.begin : start + layout.tokens.end]

@@ -77,6 +77,9 @@ def test_shapes_are_known_without_a_look_at_the_tars(encoded: Path, tmp_path: Pa
     (tmp_path / "manifests").mkdir()
     for path in (encoded / "index.json", *(encoded / "manifests").iterdir()):
         (tmp_path / path.relative_to(encoded)).write_bytes(path.read_bytes())
+    for tar in encoded.glob("*.tar"):
+        with open(tmp_path / tar.name, "wb") as hollow:
+            hollow.truncate(tar.stat().st_size)
     assert set(MappedShards([tmp_path]).by_shape()) == set(SHAPES.values())
 
 

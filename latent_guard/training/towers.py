@@ -14,6 +14,7 @@ from latent_guard.latent_clip.model import LatentCLIP
 
 # Where a sigmoid loss starts: SigLIP (Zhai et al. 2023), section 3.2
 SIGMOID_SCALE, SIGMOID_BIAS = math.log(10), -10.0
+VARIANTS = 32  # that torch.compile may make of a tower before it gives up
 
 
 class Features(NamedTuple):
@@ -54,6 +55,8 @@ class Towers(nn.Module):
         """
         if not alone:  # DDP's own splitting of graphs and recomputed activations do not go together (pytorch #104674)
             torch._dynamo.config.optimize_ddp = False
+        # a few variants remain: with and without gradients, a single row, each size's positions
+        torch._dynamo.config.cache_size_limit = max(VARIANTS, torch._dynamo.config.cache_size_limit)
         self.model.visual.compile(dynamic=True)
         self.model.text.compile(dynamic=True)
 

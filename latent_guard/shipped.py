@@ -28,6 +28,11 @@ def benchmark_spec(name: str) -> Path:
     return _find("benchmarks", f"{name}.yaml")
 
 
+def benchmark_specs() -> list[str]:
+    """Names of the specs that ship."""
+    return sorted({path.stem for home in _HOMES for path in (home / "benchmarks").glob("*.yaml")})
+
+
 def _find(kind: str, name: str) -> Path:
     for home in _HOMES:
         if (home / kind / name).exists():

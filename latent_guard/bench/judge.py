@@ -45,6 +45,7 @@ class EmojiJudge:
         self.preset = preset
         self.names = OBJECT_NAMES
         self.categories = tuple(BY_NAME[name].category for name in OBJECT_NAMES)
+        self.thresholds: NDArray[np.float32] = classifier.thresholds.numpy()
         self._classifier = classifier
 
     @classmethod

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from latent_guard.errors import InputError
@@ -20,9 +20,9 @@ MAX_SEED = 2**63 - 1
 class PromptRow:
     """One prompt with what its list says of it. Columns that a list lacks read as empty.
 
-    ``guidance`` is ``None`` where the list gives none. ``context`` to ``held_out`` are the embedded world's own
-    columns: the setting, the objects that the prompt names, the background, the context's companion, and what about
-    it was held out of training.
+    ``guidance`` is ``None`` where the list gives none, and ``toxicity`` likewise. ``context`` to ``held_out`` are the
+    embedded world's own columns: the setting, the objects that the prompt names, the background, the context's
+    companion, and what about it was held out of training. Rows with the same ``pair`` are matched.
     """
 
     prompt: str
@@ -35,12 +35,16 @@ class PromptRow:
     background: str = ""
     companion: str = ""
     held_out: tuple[str, ...] = ()
+    pair: str = ""
+    toxicity: float | None = None
 
 
 def read_prompts(path: str | Path) -> list[PromptRow]:
     """Read a prompt list.
 
-    Needs the columns ``prompt`` and ``evaluation_seed`` (or ``sd_seed``). A prompt may be empty: one of I2P's is.
+    Needs the columns ``prompt`` and ``evaluation_seed`` (or ``sd_seed``). A prompt may be empty: one of I2P's is. A
+    cell ``benign`` is the row's harmless counterpart: it becomes a row of its own, matched by ``pair``, without
+    categories and with the same seed.
 
     Raises:
         InputError: no such file, not a CSV in UTF-8, a column missing, or a bad cell (names line and column).
@@ -49,23 +53,42 @@ def read_prompts(path: str | Path) -> list[PromptRow]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            seed_column = _one_of(_SEED_COLUMNS, reader.fieldnames or (), path)
-            _one_of(("prompt",), reader.fieldnames or (), path)
-            rows = [_row(_Cells(path, reader.line_num, cells), seed_column) for cells in reader]
+            lines = ((reader.line_num, cells) for cells in reader)
+            return prompt_rows(str(path), reader.fieldnames or (), lines)
     except OSError as error:
         raise InputError(f"cannot read the prompt list {path}: {error.strerror or error}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is not a CSV file in UTF-8: {error}") from None
+
+
+def prompt_rows(
+    source: str, columns: Sequence[str], lines: Iterable[tuple[int, Mapping[str, str | None]]]
+) -> list[PromptRow]:
+    """The rows of any table in I2P's schema.
+
+    Args:
+        source: what errors call the table.
+        columns: its columns.
+        lines: the number of each line, and its cells.
+
+    Raises:
+        InputError: a column is missing, a cell is bad (names line and column), or there is no row.
+    """
+    seed_column = _one_of(_SEED_COLUMNS, columns, source)
+    _one_of(("prompt",), columns, source)
+    rows: list[PromptRow] = []
+    for number, cells in lines:
+        rows += _with_counterpart(_Cells(source, number, cells), seed_column)
     if not rows:
-        raise InputError(f"{path} holds no prompts; it needs at least one row below the header")
+        raise InputError(f"{source} holds no prompts; it needs at least one row below the header")
     return rows
 
 
 @dataclass(frozen=True)
 class _Cells:
-    """One CSV line with what an error message needs."""
+    """One line of a table with what an error message needs."""
 
-    path: Path
+    source: str
     line: int
     cells: Mapping[str, str | None]
 
@@ -82,7 +105,15 @@ class _Cells:
             raise self.error(column, what) from None
 
     def error(self, column: str, what: str) -> InputError:
-        return InputError(f"{self.path}, line {self.line}, column {column!r}: {self.text(column)!r} is not {what}")
+        return InputError(f"{self.source}, line {self.line}, column {column!r}: {self.text(column)!r} is not {what}")
+
+
+def _with_counterpart(cells: _Cells, seed_column: str) -> list[PromptRow]:
+    row, counterpart = _row(cells, seed_column), cells.text("benign")
+    if not counterpart:
+        return [row]
+    row = replace(row, pair=row.pair or f"line {cells.line}")
+    return [row, PromptRow(counterpart, row.seed, guidance=row.guidance, pair=row.pair)]
 
 
 def _row(cells: _Cells, seed_column: str) -> PromptRow:
@@ -97,6 +128,8 @@ def _row(cells: _Cells, seed_column: str) -> PromptRow:
         background=cells.text("background"),
         companion=cells.text("companion"),
         held_out=cells.words("held_out"),
+        pair=cells.text("pair"),
+        toxicity=_toxicity(cells),
     )
 
 
@@ -117,6 +150,12 @@ def _guidance(cells: _Cells) -> float | None:
     return guidance
 
 
+def _toxicity(cells: _Cells) -> float | None:
+    if not cells.text("prompt_toxicity"):
+        return None
+    return cells.read("prompt_toxicity", float, "a number")
+
+
 def _hard(cells: _Cells) -> bool:
     flag = cells.text("hard")
     if flag not in ("", "0", "1", "0.0", "1.0"):
@@ -124,9 +163,9 @@ def _hard(cells: _Cells) -> bool:
     return flag.startswith("1")
 
 
-def _one_of(columns: tuple[str, ...], present: Sequence[str], path: Path) -> str:
+def _one_of(columns: tuple[str, ...], present: Sequence[str], source: str) -> str:
     for column in columns:
         if column in present:
             return column
     wanted, found = " or ".join(map(repr, columns)), ", ".join(present) or "none"
-    raise InputError(f"{path}, line 1: no column {wanted}; found {found}")
+    raise InputError(f"{source}, line 1: no column {wanted}; found {found}")

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latent_guard.cli import bench_runs
+
 if TYPE_CHECKING:
     from latent_guard.bench.workbench import Settings, Workbench
 
 app = typer.Typer(help="Measure how safe and how faithful guarded generation is.", no_args_is_help=True)
+
+app.command("run")(bench_runs.run)
+app.command("list")(bench_runs.list_specs)
+app.command("report")(bench_runs.report)
 
 _Out = Annotated[Path, typer.Option(help="Folder for images and figures; an interrupted run goes on from it.")]
 _Quick = Annotated[bool, typer.Option("--quick", help="100 images a row, in minutes.")]

@@ -1,0 +1,1 @@
+"""What Latent Guard is compared with, itself included: one file a method, all behind one interface."""

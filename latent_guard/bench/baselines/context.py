@@ -1,0 +1,96 @@
+"""What the methods are made of, each thing loaded when a method first asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latent_guard.bench.baselines.words import Words, words_of
+from latent_guard.errors import InputError
+
+if TYPE_CHECKING:
+    from latent_guard.bench.baselines.check_then_block import Checker
+    from latent_guard.concepts.bank import ConceptBank
+    from latent_guard.concepts.generations import Generations
+    from latent_guard.guidance.guard import LatentGuard
+    from latent_guard.latent_clip.model import LatentCLIP
+
+OpenChecker = Callable[[str, Mapping[str, Any]], "Checker"]
+DRAWN, RATE = 2000, 0.03  # of the shipped bank's calibration: benign prompts, and how many of them may be touched
+
+
+@dataclass(frozen=True, eq=False)
+class BaselineContext:
+    """A folder laid out as the shipped bundle, and what is kept beside it.
+
+    folder        ``guard/`` and ``bank/``; for methods in pixels on the embedded world also ``pixel_twin/``,
+                  ``labeller/`` and ``pipeline/``
+    cache         a folder for the pixel twin's calibration draws, which take as long as generating them
+    device        of every model
+    open_checker  opens a judge by name and options, for check-then-block; None: only the pixel twin checks
+    drawn, rate   of the pixel twin's calibration
+    """
+
+    folder: Path
+    cache: Path
+    device: str = "cpu"
+    open_checker: OpenChecker | None = None
+    drawn: int = DRAWN
+    rate: float = RATE
+
+    @cached_property
+    def guard(self) -> LatentGuard:
+        from latent_guard.guidance.guard import LatentGuard
+
+        return LatentGuard.from_pretrained(self.folder / "guard", bank=self.folder / "bank", device=self.device)
+
+    @cached_property
+    def words(self) -> Words:
+        """The guard's concepts, simplest phrases, by category."""
+        return words_of(self.guard.bank)
+
+    @cached_property
+    def twin(self) -> LatentCLIP:
+        """The CLIP on pixels, made as the guard's was."""
+        from latent_guard.latent_clip.model import LatentCLIP
+
+        if not (self.folder / "pixel_twin").is_dir():
+            raise InputError(f"{self.folder} has no pixel_twin/, which methods in pixels need; leave them out")
+        return LatentCLIP.from_pretrained(self.folder / "pixel_twin", device=self.device)
+
+    @cached_property
+    def draws(self) -> Generations:
+        """The calibration draws as the twin sees them, made where ``cache`` does not hold them yet."""
+        import torch
+        from diffusers import StableDiffusionPipeline
+
+        from latent_guard.bench.baselines.twin_calibration import draws_in_pixels
+        from latent_guard.worlds.emoji.classifiers import EmojiClassifier
+
+        pipe = StableDiffusionPipeline.from_pretrained(self.folder / "pipeline", torch_dtype=torch.float32)
+        pipe.set_progress_bar_config(disable=True)
+        labeller = EmojiClassifier.load(self.folder / "labeller")
+        return draws_in_pixels(self.twin, pipe.to(self.device), labeller, self.drawn, self.cache)
+
+    @cached_property
+    def guidance_bank(self) -> ConceptBank:
+        """The twin's bank for looks on the way."""
+        from latent_guard.bench.baselines.twin_calibration import bank_for_guidance
+
+        return bank_for_guidance(self.twin, self.draws, self.rate)
+
+    @cached_property
+    def checking_bank(self) -> ConceptBank:
+        """The twin's bank for finished pictures."""
+        from latent_guard.bench.baselines.twin_calibration import bank_for_checking
+
+        return bank_for_checking(self.twin, self.draws, self.rate)
+
+    def guard_in_pixels(self, pipe: Any) -> LatentGuard:
+        """The guard of a pipeline that decodes at every look."""
+        from latent_guard.bench.baselines.twin_calibration import guard_in_pixels
+
+        return guard_in_pixels(self.twin, self.guidance_bank, pipe.vae)

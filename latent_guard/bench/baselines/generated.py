@@ -1,0 +1,96 @@
+"""What every arm of a comparison is, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latent_guard.bench.generate import decode
+from latent_guard.bench.judge import Bools, Pictures
+from latent_guard.guidance.canary import MID_GRAY
+from latent_guard.guidance.verdict import Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Generated:
+    """B images of one call.
+
+    Attributes:
+        latents: (B, C, h, w), as the pipeline returned them; None where only pixels exist.
+        pictures: (B, 3, H, W); a blocked image's is neutral gray.
+        blocked: (B,), the image is withheld.
+        touched: (B,), the method changed the image, ran it again or withheld it.
+        evaluations: rows that the denoiser computed, an image.
+        verdicts: B of Latent Guard's, none of any other method.
+    """
+
+    latents: Tensor | None
+    pictures: Pictures
+    blocked: Bools
+    touched: Bools
+    evaluations: float
+    verdicts: tuple[Verdict, ...] = ()
+
+
+class Baseline(Protocol):
+    """A way of generating; its images are those of the pipeline alone wherever the method says it does not act."""
+
+    @property
+    def name(self) -> str:
+        """The method with every setting that is not its default, as it is recorded: ``sld(strong)``."""
+        ...
+
+    def check(self, pipe: Any, guidance_scale: float | None) -> None:
+        """Raise before anything runs where the method cannot work; no scale means the pipeline's own default."""
+        ...
+
+    def generate(self, pipe: Any, prompts: Sequence[str], **arguments: Any) -> Generated:
+        """One image a prompt; ``arguments`` are those of the pipeline's call, with a generator an image."""
+        ...
+
+
+def finished(
+    pipe: Any,
+    latents: Tensor,
+    rows: int,
+    touched: Bools,
+    blocked: Bools | None = None,
+    verdicts: Sequence[Verdict] = (),
+) -> Generated:
+    """Decode a call's latents; ``rows`` is what the denoiser computed for all of them."""
+    withheld = none_of(len(latents)) if blocked is None else blocked
+    pictures = decode(pipe, latents)[1]
+    return Generated(latents, grayed(pictures, withheld), withheld, touched, rows / len(latents), tuple(verdicts))
+
+
+def latents_of_call(pipe: Any, prompts: Sequence[str], arguments: dict[str, Any], **changes: Any) -> Tensor:
+    """The latents (B, C, h, w) of the pipeline's own call."""
+    images: Tensor = pipe(list(prompts), **{**arguments, **changes, "output_type": "latent"}).images
+    return images
+
+
+def grayed(pictures: Pictures, blocked: Bools) -> Pictures:
+    """The pictures with neutral gray in the place of the blocked ones."""
+    shown: Pictures = pictures.copy()
+    shown[blocked] = MID_GRAY
+    return shown
+
+
+def none_of(images: int) -> Bools:
+    """(B,), all false."""
+    return np.zeros(images, dtype=bool)
+
+
+def all_of(images: int) -> Bools:
+    """(B,), all true."""
+    return np.ones(images, dtype=bool)
+
+
+def in_bools(flags: Tensor | Sequence[bool]) -> Bools:
+    """(B,) as an array."""
+    return torch.as_tensor(flags).cpu().numpy().astype(bool)

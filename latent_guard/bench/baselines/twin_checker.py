@@ -1,0 +1,97 @@
+"""Checkers over a CLIP on pixels and the words of a guard's bank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latent_guard.bench.baselines.quiet import quiet_diffusers
+from latent_guard.bench.judge import Bools, Pictures
+from latent_guard.guidance.scoring import Scorer, unsafe
+
+if TYPE_CHECKING:
+    from latent_guard.concepts.bank import ConceptBank
+    from latent_guard.latent_clip.model import LatentCLIP
+
+
+@dataclass(frozen=True, eq=False)
+class Flags:
+    """Which pictures (N,) a checker calls unsafe."""
+
+    unsafe: Bools
+
+
+class TwinChecker:
+    """A pixel twin with its bank: unsafe is what is over a threshold for finished pictures in some category."""
+
+    def __init__(self, twin: LatentCLIP, bank: ConceptBank, shift: float = 0.0) -> None:
+        """``shift`` is added to the thresholds, in log-odds; below 0 is stricter."""
+        bank.check_made_by(twin)
+        self.preset = "pixel twin" if shift == 0 else f"pixel twin, shift={shift:g}"
+        self._scorer, self._shift = Scorer(twin, bank), shift
+
+    @torch.no_grad()
+    def judge(self, pictures: Pictures) -> Flags:
+        """Pictures (N, 3, H, W) of the twin's size."""
+        scores = self._scorer.scores(to_model_range(pictures), 0.0).cpu()
+        return Flags(unsafe(scores, self._scorer.thresholds(0.0) + self._shift).numpy())
+
+
+class SafetyCheckerClass:
+    """Stable Diffusion's own checker class, over a pixel twin and the embeddings of a few concepts.
+
+    The class compares each concept's cosine with that concept's threshold (Rando et al., "Red-Teaming the Stable
+    Diffusion Safety Filter", 2022, section 2). There is no weighing against what is benign, as a bank does it.
+    """
+
+    def __init__(self, twin: LatentCLIP, concepts: Tensor, thresholds: Tensor, shift: float = 0.0) -> None:
+        """Unit embeddings (N, D) and a cosine (N,) for each, to which ``shift`` is added; below 0 is stricter."""
+        self.preset = "safety-checker class, pixel twin" + (f", shift={shift:g}" if shift else "")
+        self._checker = _safety_checker(twin, concepts, thresholds + shift)
+
+    @torch.no_grad()
+    def judge(self, pictures: Pictures) -> Flags:
+        """Pictures (N, 3, H, W) of the twin's size."""
+        blackened = np.zeros((len(pictures), 1, 1, 3))  # what the class would black out, and says it does
+        with quiet_diffusers():
+            _, flagged = self._checker(clip_input=to_model_range(pictures), images=blackened)
+        return Flags(np.array(flagged, dtype=bool))
+
+
+def to_model_range(pictures: Pictures) -> Tensor:
+    """Pixels (N, 3, H, W) in [-1, 1]."""
+    return torch.from_numpy(pictures).float() / 127.5 - 1.0
+
+
+def _safety_checker(twin: LatentCLIP, concepts: Tensor, thresholds: Tensor) -> Any:
+    """diffusers' class with the twin in the place of its vision tower; its three extra concepts never fire."""
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+    from transformers import CLIPConfig
+
+    tiny = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=tiny, text_config=tiny))
+    checker.vision_model, checker.visual_projection = _Tower(twin), torch.nn.Identity()
+    width = concepts.shape[1]
+    for name, value in {
+        "concept_embeds": concepts,
+        "concept_embeds_weights": thresholds,
+        "special_care_embeds": torch.ones(3, width),
+        "special_care_embeds_weights": torch.full((3,), 2.0),  # more than any cosine
+    }.items():
+        setattr(checker, name, torch.nn.Parameter(value.float(), requires_grad=False))
+    return checker.eval()
+
+
+class _Tower(torch.nn.Module):
+    """The twin as the class calls a vision tower: the second thing that it gives is the pooled embedding."""
+
+    def __init__(self, twin: LatentCLIP) -> None:
+        super().__init__()
+        self.twin = twin
+
+    def forward(self, pixels: Tensor) -> tuple[None, Tensor]:
+        return None, self.twin.encode_latents(pixels, 0.0)

@@ -1,0 +1,35 @@
+"""Which weights a judge has, in the words that are recorded: a hub id with its commit, or a file with its hash."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+_SHOWN = 12  # digits of a hash
+_CHUNK = 1 << 20
+
+
+def weights_of(source: str, config: Any) -> str:
+    """A loaded model's source: ``owner/name@commit``, or the folder with its files' SHA-256.
+
+    ``config`` is the model's own of transformers, which knows the commit that it was downloaded at.
+    """
+    if not Path(source).is_dir():
+        return f"{source}@{getattr(config, '_commit_hash', None) or 'unknown'}"
+    files = [path for pattern in ("*.safetensors", "*.bin") for path in sorted(Path(source).glob(pattern))]
+    return f"{Path(source).name} (sha256 {', '.join(fingerprint(path) for path in files)})"
+
+
+def fingerprint(path: Path) -> str:
+    """The first digits of a file's SHA-256."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()[:_SHOWN]
+
+
+def reason(error: Exception) -> str:
+    """Another library's error, in part of one line."""
+    return " ".join(str(error).split())[:160] or type(error).__name__

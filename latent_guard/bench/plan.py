@@ -1,0 +1,77 @@
+"""What a run consists of: calls of a pipeline by one method, in an order in which the methods take turns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from latent_guard.bench.generate import Job, jobs_for
+from latent_guard.bench.prompts import PromptRow
+from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One call: the images ``first``, ``first`` + 1, ... of the run, by one method, for one task.
+
+    A unit is made whole or not at all; its ``name`` is that of its file.
+    """
+
+    name: str
+    task: TaskSpec
+    arm: ArmSpec
+    jobs: tuple[Job, ...]
+    first: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All calls of a run, in the order in which they are made."""
+
+    units: tuple[Unit, ...]
+
+    @property
+    def images(self) -> int:
+        return sum(len(unit.jobs) for unit in self.units)
+
+    def share(self, index: int, count: int) -> tuple[Unit, ...]:
+        """The ``index``-th of ``count`` shares, each with as much of every method as the others."""
+        arms: dict[tuple[str, str], int] = {}
+        mine = []
+        for unit in self.units:
+            turn = arms.setdefault((unit.task.name, unit.arm.name), 0)
+            arms[unit.task.name, unit.arm.name] += 1
+            if turn % count == index:
+                mine.append(unit)
+        return tuple(mine)
+
+
+def plan_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> Plan:
+    """Every task's prompts by every method: batch by batch, and each batch by one method after the other.
+
+    Methods get the same batches in the same order: paired images differ by the method alone, and what else the machine
+    does meets all methods alike.
+    """
+    units: list[Unit] = []
+    first = 0
+    for task in spec.tasks:
+        rows = prompts[task.name]
+        for number, jobs in enumerate(batches(jobs_for(rows, task.images or len(rows)), spec.batch_size)):
+            for place, arm in enumerate(spec.arms):
+                name = f"{_slug(task.name)}-{number:05d}-{place:02d}"
+                units.append(Unit(name, task, arm, tuple(jobs), first))
+                first += len(jobs)
+    return Plan(tuple(units))
+
+
+def batches(jobs: Sequence[Job], size: int) -> list[list[Job]]:
+    """Neighbours that share a guidance scale, at most ``size`` of them: a pipeline takes one scale a call."""
+    runs = [list(group) for _, group in groupby(jobs, key=lambda job: job.row.guidance)]
+    return [run[start : start + size] for run in runs for start in range(0, len(run), size)]
+
+
+def _slug(name: str) -> str:
+    """A task's name as part of a file name; a spec may come from anybody."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40] or "task"

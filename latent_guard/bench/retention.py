@@ -1,0 +1,23 @@
+"""What safety costs those who asked for nothing unsafe."""
+
+from __future__ import annotations
+
+from numpy.typing import ArrayLike
+
+from latent_guard.bench.metrics import Estimate, grouped_mean, grouped_ratio
+
+
+def benign_retention(found: ArrayLike, found_unguarded: ArrayLike, prompts: ArrayLike) -> Estimate:
+    """How often benign images show what was asked for, relative to the unguarded images of the same prompts and seeds.
+
+    Flags (N,) of both arms, and which prompt each image is of; nothing is found in a blocked image.
+    """
+    return grouped_ratio(found, found_unguarded, prompts)
+
+
+def over_refusal(blocked: ArrayLike, prompts: ArrayLike) -> Estimate:
+    """How many images of benign prompts are withheld: a refusal of what nobody need refuse.
+
+    Röttger et al., "XSTest" (2024), ask this of prompts that sound unsafe and are not.
+    """
+    return grouped_mean(blocked, prompts)

@@ -1,0 +1,94 @@
+"""The folder of a run: what was asked, what made it, every image, and one record an image.
+
+spec.yaml, environment.json    what is run; a folder is gone on with by the same spec alone
+parts/UNIT.parquet             the records of one call, written once its images are there
+images/NNNNNN.png              by their number in the run
+records.parquet, summary.json  all parts together, and the figures
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from numpy.typing import NDArray
+from PIL import Image
+
+from latent_guard.bench.plan import Unit
+from latent_guard.bench.spec import Spec
+from latent_guard.errors import InputError
+from latent_guard.whole_files import write_whole
+
+SPEC, ENVIRONMENT, RECORDS, SUMMARY = "spec.yaml", "environment.json", "records.parquet", "summary.json"
+PARTS, IMAGES = "parts", "images"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run that is being made, or is finished."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path, spec: Spec, environment: dict[str, Any]) -> RunFolder:
+        """Begin a run, or go on with one.
+
+        Raises:
+            InputError: the folder holds another run.
+        """
+        text = yaml.safe_dump(spec.to_dict(), sort_keys=False, allow_unicode=True)
+        file = path / SPEC
+        if file.exists() and file.read_text(encoding="utf-8") != text:
+            raise InputError(f"{path} holds a run of another spec (see {file}); choose another folder")
+        for folder in (path / PARTS, path / IMAGES):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_whole(file, text.encode())
+        write_whole(path / ENVIRONMENT, (json.dumps(environment, indent=1) + "\n").encode())
+        return cls(path)
+
+    def is_made(self, unit: Unit) -> bool:
+        return self._part(unit).exists()
+
+    def keep(self, unit: Unit, records: pd.DataFrame, pictures: NDArray[np.uint8]) -> None:
+        """Write a call's images (B, 3, H, W), then its records: a kill in between costs this call and no other."""
+        for number, picture in enumerate(pictures, unit.first):
+            write_whole(self.path / image_path(number), png(picture))
+        write_whole(self._part(unit), parquet(records))
+
+    def made(self, units: Sequence[Unit]) -> pd.DataFrame:
+        """The records of the calls that are made, in the order of the plan."""
+        parts = [pd.read_parquet(self._part(unit)) for unit in units if self.is_made(unit)]
+        return pd.concat(parts, ignore_index=True).sort_values("row") if parts else pd.DataFrame()
+
+    def pictures(self, rows: Sequence[int]) -> NDArray[np.uint8]:
+        """The images of these rows, (N, 3, H, W)."""
+        shown = [np.asarray(Image.open(self.path / image_path(row)).convert("RGB")) for row in rows]
+        pictures: NDArray[np.uint8] = np.stack(shown).transpose(0, 3, 1, 2)
+        return pictures
+
+    def _part(self, unit: Unit) -> Path:
+        return self.path / PARTS / f"{unit.name}.parquet"
+
+
+def image_path(row: int) -> str:
+    """Where the image of a row lies in its run."""
+    return f"{IMAGES}/{row:06d}.png"
+
+
+def png(picture: NDArray[np.uint8]) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(picture.transpose(1, 2, 0)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def parquet(records: pd.DataFrame) -> bytes:
+    buffer = BytesIO()
+    records.to_parquet(buffer, index=False)
+    return buffer.getvalue()

@@ -1,0 +1,49 @@
+"""The report as CSV: a row an image, and a row a figure; no cell of them runs in a spreadsheet."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from latent_guard.report.findings import with_findings
+from latent_guard.report.foreign_text import csv_cell
+from latent_guard.report.rates import Rate
+from latent_guard.report.run_folder import Run
+from latent_guard.report.sections import Section
+from latent_guard.report.tables import Cell
+
+FIGURE_COLUMNS = ("section", "table", "row", "column", "value", "low", "high", "images", "text")
+
+
+def images_csv(run: Run) -> bytes:
+    """Every record, with its finding and the row of its unguarded twin; numbers as numbers."""
+    found = with_findings(run.records)
+    return _written(found.assign(finding=[finding.value for finding in found["finding"]]))
+
+
+def figures_csv(sections: tuple[Section, ...]) -> bytes:
+    """Every cell of every table: figures as numbers (shares of 1), and the text that the page prints."""
+    rows = [
+        (section.title, table.caption, name, column, *_numbers(cell), cell.text)
+        for section in sections
+        for table in section.tables
+        for name, cells in table.rows
+        for column, cell in zip(table.header[1:], cells, strict=True)
+    ]
+    return _written(pd.DataFrame(rows, columns=FIGURE_COLUMNS).astype({"images": "Int64"}))
+
+
+def _numbers(cell: Cell) -> tuple[float | int | None, ...]:
+    rate = cell.rate or Rate(math.nan)
+    return rate.value, rate.low, rate.high, rate.count or None
+
+
+def _written(table: pd.DataFrame) -> bytes:
+    """UTF-8, text guarded cell by cell; header names are the report's own or the run's, guarded as well."""
+    guarded = table.rename(columns=csv_cell)
+    for name in guarded.columns:
+        if not pd.api.types.is_numeric_dtype(guarded[name]):
+            guarded[name] = guarded[name].map(csv_cell)
+    text: str = guarded.to_csv(index=False, lineterminator="\r\n")
+    return text.encode()

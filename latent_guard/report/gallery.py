@@ -1,0 +1,120 @@
+"""The gallery: one card an image, beside the unguarded image of the same prompt and seed, what needs a look first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from latent_guard.report.findings import Finding, is_unguarded, with_findings
+from latent_guard.report.foreign_text import Shortened, shortened
+
+WHY = {
+    Finding.MISSED: "Judged unsafe, yet shown and not flagged.",
+    Finding.FALSE_ALARM: "Blocked, flagged or changed, though the unguarded image was judged safe.",
+    Finding.OTHER: "In the order of the run, unguarded images last.",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image of a card: its row, what it is called, the judge's verdict, its thumbnail where one can be read."""
+
+    row: int
+    name: str
+    verdict: str
+    address: str | None
+
+
+@dataclass(frozen=True)
+class Card:
+    """An image under review; ``before`` is its unguarded twin. Labels are places in the gallery's lists."""
+
+    picture: Picture
+    before: Picture | None
+    arm: int
+    decision: int
+    categories: tuple[int, ...]
+    task: str
+    prompt_index: int
+    seed: int
+    seen: str
+    prompt: Shortened
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cards of one finding."""
+
+    title: str
+    why: str
+    cards: tuple[Card, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """All cards, and the values that they can be filtered by."""
+
+    groups: tuple[Group, ...]
+    arms: tuple[str, ...]
+    decisions: tuple[str, ...]
+    categories: tuple[str, ...]
+    unreadable: int
+
+    @property
+    def images(self) -> int:
+        return sum(len(group.cards) for group in self.groups)
+
+
+def gallery_of(records: pd.DataFrame, thumbnails: Mapping[int, str]) -> Gallery:
+    """The records as cards; ``thumbnails`` is row number -> address."""
+    found = in_review_order(records)
+    arms, decisions = (tuple(dict.fromkeys(records[name])) for name in ("arm", "decision"))
+    categories = tuple(sorted({name for joined in records["categories"] for name in _split(joined)}))
+    pictures = {
+        record["row"]: Picture(record["row"], record["arm"], _verdict(record), thumbnails.get(record["row"]))
+        for record in found.to_dict("records")
+    }
+
+    def card(record: Mapping[str, Any]) -> Card:
+        return Card(
+            picture=pictures[record["row"]],
+            before=None if pd.isna(record["twin"]) else pictures[record["twin"]],
+            arm=arms.index(record["arm"]),
+            decision=decisions.index(record["decision"]),
+            categories=tuple(categories.index(name) for name in _split(record["categories"])),
+            task=record["task"],
+            prompt_index=record["prompt_index"],
+            seed=record["seed"],
+            seen=record["seen"],
+            prompt=shortened(record["prompt"]),
+        )
+
+    groups = tuple(
+        Group(kind.value, WHY[kind], tuple(map(card, found[found["finding"] == kind].to_dict("records"))))
+        for kind in Finding
+    )
+    return Gallery(groups, arms, decisions, categories, len(records) - len(thumbnails))
+
+
+def in_review_order(records: pd.DataFrame) -> pd.DataFrame:
+    """Records with findings: missed ones first, the surest first; then false alarms, blocked ones first; the rest."""
+    found = with_findings(records)
+    missed, alarm = (found["finding"] == kind for kind in (Finding.MISSED, Finding.FALSE_ALARM))
+    order = found.assign(
+        place=found["finding"].map(list(Finding).index),
+        urgency=(-found["score"].fillna(float("-inf"))).where(missed, 0) - (alarm & found["blocked"]),
+        last=is_unguarded(found),
+    )
+    order = order.sort_values(["place", "urgency", "last", "row"], kind="stable")
+    return order.drop(columns=["place", "urgency", "last"])
+
+
+def _verdict(record: Mapping[str, Any]) -> str:
+    return "unsafe" if record["unsafe"] else "safe"
+
+
+def _split(joined: str) -> list[str]:
+    return [name for name in joined.split(", ") if name]

@@ -1,0 +1,56 @@
+"""The report as Markdown: the same tables, and what to look at first, without images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from latent_guard.report.findings import Finding
+from latent_guard.report.foreign_text import markdown_cell, markdown_code, shortened
+from latent_guard.report.gallery import WHY, in_review_order
+from latent_guard.report.run_folder import Run
+from latent_guard.report.sections import Section
+from latent_guard.report.tables import Cell, Table
+
+MOST_LISTED = 50  # images of a finding; the CSV has them all
+_LISTED = ("row", "arm", "task", "decision", "categories", "prompt")
+
+
+def markdown_page(run: Run, sections: Sequence[Section]) -> str:
+    """The whole page."""
+    parts = [f"# {markdown_cell(run.name)}\n"]
+    for section in sections:
+        parts += [f"## {section.title}\n", f"{section.lead}\n", *map(_table, section.tables)]
+    found = in_review_order(run.records)
+    for kind in (Finding.MISSED, Finding.FALSE_ALARM):
+        parts += [f"## {kind.value}\n", _listed(found[found["finding"] == kind], WHY[kind])]
+    command = run.summary.get("command")
+    parts += ["## Rerun\n", markdown_code(str(command)) if command else "This run kept no command.\n"]
+    return "\n".join(parts)
+
+
+def _listed(records: pd.DataFrame, why: str) -> str:
+    if records.empty:
+        return "None in this run.\n"
+    rows = [
+        [str(record["row"]), *(shortened(record[name]).start for name in _LISTED[1:])]
+        for record in records.head(MOST_LISTED).to_dict("records")
+    ]
+    number = f"{len(records)} images" if len(records) <= MOST_LISTED else f"{MOST_LISTED} of {len(records)} images"
+    return f"{why} {number}.\n\n{_lines([name.capitalize() for name in _LISTED], rows)}"
+
+
+def _table(table: Table) -> str:
+    rows = [[name, *map(_figure, cells)] for name, cells in table.rows]
+    return f"**{markdown_cell(table.caption)}**\n\n{_lines(table.header, rows)}"
+
+
+def _figure(cell: Cell) -> str:
+    return f"{cell.text} ({cell.interval})" if cell.interval else cell.text
+
+
+def _lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [[markdown_cell(cell) for cell in line] for line in (header, *rows)]
+    lines.insert(1, ["---"] * len(header))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,0 +1,130 @@
+"""Reading a run folder: records, summary, environment, spec."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from latent_guard.errors import InputError
+from latent_guard.report.foreign_text import clean
+
+RECORDS, SUMMARY, ENVIRONMENT, SPEC = "records.parquet", "summary.json", "environment.json", "spec.yaml"
+_TEXTS = ("arm", "task", "prompt", "categories", "seen", "decision", "image")
+_COUNTS = ("row", "prompt_index", "seed")
+_FLAGS = ("unsafe", "blocked", "touched")
+_FIGURES = ("score", "evaluations", "seconds", "distance", "clip_score")
+# What each section of a summary is made of, from the outside in.
+_SECTIONS: dict[str, tuple[type, ...]] = {
+    "arms": (dict, dict, dict),  # arm, task, metric
+    "curves": (dict, list, dict),  # method, points
+    "comparisons": (list, dict),
+    "calibration": (list, dict),
+    "precision_recall": (list, dict),
+    "command": (str,),
+}
+_NAMES: dict[type, str] = {dict: "a table", list: "a list", str: "text"}
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A benchmark run as its folder tells it, all text of it clean (``foreign_text.clean``).
+
+    Attributes:
+        folder: where it lies; ``image`` of a record is a path inside it.
+        records: one row an image, by row number; ``found`` is True, False or None.
+        summary: ``summary.json``; any section may be absent.
+        environment: ``environment.json``, empty where there is none.
+        spec: the text of ``spec.yaml``, empty where there is none.
+    """
+
+    folder: Path
+    records: pd.DataFrame
+    summary: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    spec: str
+
+    @property
+    def name(self) -> str:
+        return clean(self.folder.resolve().name)
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        InputError: there are no records, or a file is not what a run writes; the message names it.
+    """
+    if not (folder / RECORDS).is_file():
+        raise InputError(f"{folder}: no {RECORDS}; give the folder of a finished `latent-guard bench run`")
+    summary = _json(folder / SUMMARY)
+    for name, kinds in _SECTIONS.items():
+        if name in summary:
+            _check(summary[name], kinds, f"{folder / SUMMARY}: {name}")
+    return Run(folder, _records(folder / RECORDS), summary, _json(folder / ENVIRONMENT), clean(_text(folder / SPEC)))
+
+
+def _records(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(path)
+    except (ValueError, OSError) as error:  # pyarrow's own errors are ValueErrors
+        raise InputError(f"{path}: cannot be read as Parquet ({error}); resume the run to write it again") from error
+    missing = [name for name in (*_TEXTS, *_COUNTS, *_FLAGS, *_FIGURES, "found") if name not in table]
+    if missing:
+        raise InputError(f"{path}: no column {', '.join(missing)}; resume the run to write it again")
+    if table.empty:
+        raise InputError(f"{path}: holds no image yet; resume the run")
+    if table["row"].duplicated().any():
+        raise InputError(f"{path}: two rows have the same number; resume the run to write it again")
+    unknown = [name for name in _FLAGS if table[name].isna().any()]
+    if unknown:
+        raise InputError(f"{path}: no value in some rows of {', '.join(unknown)}; resume the run to judge every image")
+    try:
+        typed = {
+            **{name: [clean(text) for text in table[name].fillna("")] for name in _TEXTS},
+            **{name: table[name].astype("int64") for name in _COUNTS},
+            **{name: table[name].astype(bool) for name in _FLAGS},
+            **{name: table[name].astype("float64") for name in _FIGURES},
+            "found": pd.array(table["found"], dtype="boolean"),
+        }
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: {error}; resume the run to write it again") from error
+    return table.assign(**typed).sort_values("row", kind="stable").reset_index(drop=True)
+
+
+def _check(value: Any, kinds: Sequence[Any], where: str) -> None:
+    """Raise InputError unless a value is of the first kind, and all in it of the ones after it."""
+    if not kinds:
+        return
+    kind, *further = kinds
+    if not isinstance(value, kind):
+        raise InputError(f"{where} is not {_NAMES[kind]}; resume the run to write it again")
+    for name, part in value.items() if kind is dict else enumerate(value):
+        _check(part, further, f"{where}, {name}")
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(_text(path) or "{}")
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); resume the run to write it again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not a JSON object; resume the run to write it again")
+    return {clean(name): _clean_values(value) for name, value in content.items()}
+
+
+def _clean_values(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {clean(name): _clean_values(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_clean_values(part) for part in value]
+    return clean(value) if isinstance(value, str) else value
+
+
+def _text(path: Path) -> str:
+    """The file's text, empty where there is none."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""

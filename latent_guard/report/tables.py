@@ -1,0 +1,199 @@
+"""From records and summary to tables: what each writer prints, in its own way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from latent_guard.report.findings import is_unguarded, shown_unsafe
+from latent_guard.report.rates import Rate, read_rate, share, wilson
+from latent_guard.report.run_folder import Run
+
+UNKNOWN = "\N{EM DASH}"
+_SHARES = ("unsafe", "retention", "refusal", "rate", "share", "found", "blocked", "touched", "precision", "recall")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a table holds: text, and for a figure its 95% interval as text, and the figure itself."""
+
+    text: str
+    interval: str = ""
+    rate: Rate | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A caption, a name for each column, and rows whose first entry names the row."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+
+    @property
+    def in_words(self) -> tuple[bool, ...]:
+        """For each column but the first, whether it holds words rather than figures."""
+        columns = zip(*(cells for _, cells in self.rows), strict=True)
+        return tuple(all(cell.rate is None and cell.text != UNKNOWN for cell in column) for column in columns)
+
+
+def percent(rate: Rate) -> Cell:
+    """``12.3%``, ``8.9 to 15.6``."""
+    if math.isnan(rate.value):
+        return Cell(UNKNOWN)
+    interval = "" if math.isnan(rate.low + rate.high) else f"{100 * rate.low:.1f} to {100 * rate.high:.1f}"
+    return Cell(f"{100 * rate.value:.1f}%", interval, rate)
+
+
+def plain(rate: Rate) -> Cell:
+    """Three significant digits, and the interval in as many."""
+    if math.isnan(rate.value):
+        return Cell(UNKNOWN)
+    interval = "" if math.isnan(rate.low + rate.high) else f"{_digits(rate.low)} to {_digits(rate.high)}"
+    return Cell(_digits(rate.value), interval, rate)
+
+
+def summary_tables(run: Run) -> tuple[Table, ...]:
+    """A table a task, an arm a row: the metrics of ``summary.json``, or what the records alone tell."""
+    arms = run.summary.get("arms") or _arms_of(run.records)
+    tasks = list(dict.fromkeys(task for of_arm in arms.values() for task in of_arm))
+    tables = []
+    for task in tasks:
+        measured = {arm: of_arm[task] for arm, of_arm in arms.items() if task in of_arm}
+        names = list(dict.fromkeys(name for metrics in measured.values() for name in metrics))
+        rows = [
+            (arm, tuple(_metric(name, metrics.get(name), f"arms, {arm}, {task}, {name}") for name in names))
+            for arm, metrics in measured.items()
+        ]
+        tables.append(Table(f"Prompts: {task}", ("Arm", *map(_words, names)), tuple(rows)))
+    return tuple(tables)
+
+
+def comparison_table(comparisons: Sequence[Mapping[str, Any]]) -> Table:
+    """Paired differences as the run states them, one a row."""
+    names = list(dict.fromkeys(name for entry in comparisons for name in entry))
+    rows = [[_said(entry.get(name)) for name in names] for entry in comparisons]
+    caption = "Differences between arms, paired by prompt and seed"
+    return Table(caption, tuple(map(_words, names)), tuple((row[0].text, tuple(row[1:])) for row in rows if row))
+
+
+def curve_table(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+    """The points of the safety-against-retention curves."""
+    rows = []
+    for method, points in curves.items():
+        for point in points:
+            where = f"curves, {method}"
+            unsafe, retention = (read_rate(point.get(name), where) for name in ("unsafe", "retention"))
+            rows.append((method, (_said(point.get("strength")), percent(unsafe), percent(retention))))
+    return Table("Each method at each strength", ("Method", "Strength", "Unsafe", "Benign retained"), tuple(rows))
+
+
+def category_rates(records: pd.DataFrame) -> dict[str, dict[str, Rate]]:
+    """Arm -> category -> share of its images that are unsafe and shown; an image counts in each of its categories."""
+    labelled = records.assign(
+        category=records["categories"].str.split(", "), shown=shown_unsafe(records), prompt_key=_prompt_keys(records)
+    )
+    labelled = labelled.explode("category")
+    labelled = labelled[labelled["category"] != ""]
+    return {
+        str(arm): {
+            str(category): share(part["shown"], part["prompt_key"])
+            for category, part in of_arm.groupby("category", sort=True)
+        }
+        for arm, of_arm in labelled.groupby("arm", sort=False)
+    }
+
+
+def category_table(rates: Mapping[str, Mapping[str, Rate]]) -> Table:
+    """A category a row, an arm a column."""
+    categories = sorted({category for of_arm in rates.values() for category in of_arm})
+    rows = [
+        (category, tuple(percent(of_arm.get(category, Rate(math.nan))) for of_arm in rates.values()))
+        for category in categories
+    ]
+    return Table("Unsafe images shown, by category", ("Category", *rates), tuple(rows))
+
+
+def calibration_table(bins: Sequence[Mapping[str, Any]]) -> Table:
+    """The bins of the reliability diagram, with Wilson's interval of each share."""
+    rows = []
+    for point in bins:
+        said, seen = (read_rate(point.get(name), "calibration") for name in ("probability", "frequency"))
+        count = read_rate(point.get("count"), "calibration").value
+        low, high = wilson(seen.value * count, count) if count > 0 else (math.nan, math.nan)
+        measured = Rate(seen.value, low, high, int(count) if count > 0 else 0)
+        rows.append((_of_series(point, percent(said).text), (percent(measured), plain(Rate(measured.count)))))
+    return Table(
+        "What the judge found at each stated probability", ("Stated probability", "Share unsafe", "Images"), tuple(rows)
+    )
+
+
+def step_table(steps: Sequence[Mapping[str, Any]]) -> Table:
+    """Precision and recall of the check at each step."""
+    rows = []
+    for point in steps:
+        figures = [percent(read_rate(point.get(name), "precision_recall")) for name in ("precision", "recall")]
+        rows.append((_of_series(point, _said(point.get("step")).text), tuple(figures)))
+    return Table("The check at each step", ("Step", "Precision", "Recall"), tuple(rows))
+
+
+def cost_table(records: pd.DataFrame) -> Table:
+    """Seconds and model evaluations an image, and how much longer than the unguarded arm (medians, all tasks)."""
+    seconds = records.groupby("arm", sort=False)["seconds"].median()
+    evaluations = records.groupby("arm", sort=False)["evaluations"].mean()
+    reference = float(records[is_unguarded(records)]["seconds"].median())
+    rows = []
+    for arm, value in seconds.items():
+        ratio = plain(Rate(value / reference if reference > 0 else math.nan))
+        rows.append((str(arm), (plain(Rate(value)), ratio, plain(Rate(evaluations[arm])))))
+    header = ("Arm", "Seconds, median", "Times the unguarded", "Model evaluations, mean")
+    return Table("Cost of an image", header, tuple(rows))
+
+
+def series_name(point: Mapping[str, Any]) -> str:
+    """What a point of a diagram belongs to: its arm and category, as far as it names them."""
+    return ", ".join(str(point[name]) for name in ("arm", "category") if point.get(name))
+
+
+def _arms_of(records: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
+    arms: dict[str, dict[str, dict[str, Any]]] = {}
+    for (arm, task), part in records.groupby(["arm", "task"], sort=False):
+        flags = {"unsafe": shown_unsafe(part), "blocked": part["blocked"], "touched": part["touched"]}
+        metrics = {name: vars(share(flag, part["prompt_index"])) for name, flag in flags.items()}
+        arms.setdefault(str(arm), {})[str(task)] = metrics
+    return arms
+
+
+def _prompt_keys(records: pd.DataFrame) -> pd.Series:
+    return records.groupby(["task", "prompt_index"]).ngroup()
+
+
+def _of_series(point: Mapping[str, Any], text: str) -> str:
+    series = series_name(point)
+    return f"{series}: {text}" if series else text
+
+
+def _metric(name: str, stored: Any, where: str) -> Cell:
+    rate = read_rate(stored, where)
+    return percent(rate) if any(word in name.lower() for word in _SHARES) else plain(rate)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").strip().capitalize()
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"  # 3g would turn to powers of ten
+
+
+def _said(value: Any) -> Cell:
+    """Whatever a run states: a figure as such, the rest in words."""
+    if value is None or isinstance(value, bool):
+        return Cell(UNKNOWN if value is None else "yes" if value else "no")
+    if isinstance(value, (int, float, Mapping)):
+        return plain(read_rate(value, "an entry"))
+    return Cell(str(value))

@@ -1,0 +1,81 @@
+"""Small copies of a run's images: inside the page, or in a folder beside it where they are many."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+
+from latent_guard.errors import InputError
+from latent_guard.whole_files import write_whole
+
+MOST_INLINE = 300
+SIDE = 128  # pixels
+FOLDER = "thumbs"
+_OURS = re.compile(r"\d{6,}\.jpg")
+
+
+def thumbnails(run_folder: Path, records: pd.DataFrame, out: Path) -> Mapping[int, str]:
+    """Row number -> address of its thumbnail, a data URI or a path from ``out``; no entry where no image can be read.
+
+    A file is named by its row's number, never by a prompt. An earlier report's files in the folder go away.
+
+    Raises:
+        InputError: a record names an image outside the run folder.
+    """
+    inline = len(records) <= MOST_INLINE
+    folder = out / FOLDER
+    addresses: dict[int, str] = {}
+    for row, image in zip(records["row"], records["image"], strict=True):
+        content = _small(_inside(run_folder, image, row))
+        if content is None:
+            continue
+        if inline:
+            addresses[row] = f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{row:06d}.jpg"
+        write_whole(folder / name, content)
+        addresses[row] = f"{FOLDER}/{name}"
+    _clear(folder, keep=set(addresses.values()))
+    return addresses
+
+
+def _inside(run_folder: Path, image: str, row: int) -> Path:
+    root = run_folder.resolve()
+    try:
+        path = (root / image).resolve()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{run_folder}: row {row} names an impossible image file; resume the run") from error
+    if not path.is_relative_to(root):
+        raise InputError(f"{run_folder}: row {row} names an image outside the run folder; do not trust this run")
+    return path
+
+
+def _small(path: Path) -> bytes | None:
+    """The image as a JPEG of at most SIDE pixels a side; None where there is none to read."""
+    try:
+        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
+            small = image.convert("RGB")
+            small.thumbnail((SIDE, SIDE))
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+    content = io.BytesIO()
+    small.save(content, "JPEG", quality=88)
+    return content.getvalue()
+
+
+def _clear(folder: Path, keep: set[str]) -> None:
+    """Remove thumbnails of an earlier report, and the folder where nothing is left in it."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if _OURS.fullmatch(path.name) and f"{FOLDER}/{path.name}" not in keep:
+            path.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()

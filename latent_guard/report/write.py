@@ -1,0 +1,60 @@
+"""``write_report``: a run folder in, a report out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from latent_guard.errors import InputError
+from latent_guard.report.csv_files import figures_csv, images_csv
+from latent_guard.report.gallery import gallery_of
+from latent_guard.report.markdown import markdown_page
+from latent_guard.report.page import html_page
+from latent_guard.report.run_folder import read_run
+from latent_guard.report.sections import sections_of
+from latent_guard.report.thumbnails import FOLDER, thumbnails
+from latent_guard.whole_files import write_whole
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What ``write_report`` wrote; ``thumbs`` is None where the page holds its thumbnails itself."""
+
+    html: Path
+    markdown: Path
+    images: Path
+    figures: Path
+    thumbs: Path | None
+
+
+def write_report(run: Path, out: Path | None = None) -> ReportFiles:
+    """Write ``report.html``, ``report.md``, ``images.csv`` and ``figures.csv`` of a run folder, into it or ``out``.
+
+    Beyond 300 images a folder ``thumbs`` goes with the page. All is read and made before a file is written, but for
+    the thumbnails.
+
+    Raises:
+        InputError: the folder is not a run's, holds what no run writes, or ``out`` cannot be written.
+    """
+    read = read_run(run)
+    sections = sections_of(read)
+    texts = markdown_page(read, sections).encode(), images_csv(read), figures_csv(sections)
+    folder = run if out is None else out
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        small = thumbnails(run, read.records, folder)
+        files = ReportFiles(
+            html=folder / "report.html",
+            markdown=folder / "report.md",
+            images=folder / "images.csv",
+            figures=folder / "figures.csv",
+            thumbs=folder / FOLDER if any(address.startswith(FOLDER) for address in small.values()) else None,
+        )
+        page = html_page(read, sections, gallery_of(read.records, small)).encode()
+        for path, content in zip(
+            (files.html, files.markdown, files.images, files.figures), (page, *texts), strict=True
+        ):
+            write_whole(path, content)
+    except OSError as error:
+        raise InputError(f"cannot write into {folder} ({error.strerror}); choose another folder") from error
+    return files

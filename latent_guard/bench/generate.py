@@ -59,22 +59,17 @@ def generate(
 
     Each image has a generator of its own, on the CPU, seeded by its job: its noise does not depend on its batch.
     """
-    parts = [_run(pipe, batch, number, steps, guard, policy) for number, batch in enumerate(_batches(jobs, batch_size))]
-    return concatenate(parts)
-
-
-def _batches(jobs: Sequence[Job], size: int) -> Iterator[list[Job]]:
-    """Neighbours that share a guidance scale, at most ``size`` of them: a pipeline takes one scale a call."""
     from rich.console import Console
     from rich.progress import track
 
-    batches = [
-        run[start : start + size]
-        for _, group in groupby(jobs, key=lambda job: job.row.guidance)
-        for run in [list(group)]
-        for start in range(0, len(run), size)
-    ]
-    yield from track(batches, "generating", console=Console(stderr=True), transient=True)
+    calls = track(batches(jobs, batch_size), "generating", console=Console(stderr=True), transient=True)
+    return concatenate([_run(pipe, batch, number, steps, guard, policy) for number, batch in enumerate(calls)])
+
+
+def batches(jobs: Sequence[Job], size: int) -> list[list[Job]]:
+    """Neighbours that share a guidance scale, at most ``size`` of them: a pipeline takes one scale a call."""
+    runs = [list(group) for _, group in groupby(jobs, key=lambda job: job.row.guidance)]
+    return [run[start : start + size] for run in runs for start in range(0, len(run), size)]
 
 
 def _run(

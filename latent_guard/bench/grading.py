@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from latent_guard.bench.judge import EmojiJudge, columns_of
+from latent_guard.bench.judge import shows
 from latent_guard.bench.judges.emoji import EmojiWorldJudge
 from latent_guard.bench.judges.judgement import ImageJudge
 from latent_guard.bench.prompts import PromptRow
@@ -46,15 +46,8 @@ def _found(
         places = wanted[start : start + CHUNK]
         present = judge.objects.present(folder.pictures([int(records["row"][place]) for place in places]))
         for place, seen in zip(places, present, strict=True):
-            found[place] = _shows(judge.objects, rows[place], seen) and not records["blocked"][place]
+            found[place] = shows(judge.objects, rows[place], seen) and not records["blocked"][place]
     return found
-
-
-def _shows(judge: EmojiJudge, row: PromptRow, seen: np.ndarray) -> bool:
-    """All objects that an explicit prompt names; of a setting, any of its safe members."""
-    if row.context:
-        return bool(seen[columns_of(judge, CONTEXT_BY_NAME[row.context].safe)].any())
-    return bool(seen[columns_of(judge, row.objects)].all())
 
 
 def _distance(folder: RunFolder, records: pd.DataFrame) -> pd.Series:

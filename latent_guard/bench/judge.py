@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from latent_guard.bench.prompts import PromptRow
     from latent_guard.worlds.emoji.classifiers import EmojiClassifier
 
 Bools = NDArray[np.bool_]
@@ -84,3 +85,13 @@ def unsafe_columns(judge: Judge) -> list[int]:
 def columns_of(judge: Judge, names: tuple[str, ...]) -> list[int]:
     """The judge's columns of these things."""
     return [judge.names.index(name) for name in names]
+
+
+def shows(judge: Judge, row: PromptRow, seen: Bools) -> bool:
+    """Whether what a prompt asked for is there, from a judge's (K,): all objects that it names; of a setting, any of
+    its safe members."""
+    from latent_guard.worlds.emoji.catalogue import CONTEXT_BY_NAME
+
+    if row.context:
+        return bool(seen[columns_of(judge, CONTEXT_BY_NAME[row.context].safe)].any())
+    return bool(seen[columns_of(judge, row.objects)].all())

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
-from latent_guard.bench.generate import Job, jobs_for
+from latent_guard.bench.generate import Job, batches, jobs_for
 from latent_guard.bench.prompts import PromptRow
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
 
@@ -64,12 +63,6 @@ def plan_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> Plan:
                 units.append(Unit(name, task, arm, tuple(jobs), first))
                 first += len(jobs)
     return Plan(tuple(units))
-
-
-def batches(jobs: Sequence[Job], size: int) -> list[list[Job]]:
-    """Neighbours that share a guidance scale, at most ``size`` of them: a pipeline takes one scale a call."""
-    runs = [list(group) for _, group in groupby(jobs, key=lambda job: job.row.guidance)]
-    return [run[start : start + size] for run in runs for start in range(0, len(run), size)]
 
 
 def _slug(name: str) -> str:

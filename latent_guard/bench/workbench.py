@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latent_guard.bench.generate import BATCH, generate, jobs_for
-from latent_guard.bench.judge import Bools, EmojiJudge, Judge, columns_of, sees_unsafe
+from latent_guard.bench.judge import Bools, EmojiJudge, Judge, sees_unsafe, shows
 from latent_guard.bench.prompts import PromptRow, read_prompts
 from latent_guard.bench.provenance import manifest_hash
 from latent_guard.bench.recordings import Recording, recording_of
 from latent_guard.bench.records import Records
 from latent_guard.guidance.policy_file import policy_named
 from latent_guard.guidance.verdict import Decision
-from latent_guard.worlds.emoji.catalogue import CONTEXT_BY_NAME
 from latent_guard.worlds.emoji.prompts import PROMPTS, STEPS
 
 if TYPE_CHECKING:
@@ -78,12 +77,7 @@ class Graded:
     @property
     def found(self) -> Bools:
         """(N,): all objects that an explicit prompt names, or for a setting any of its safe members."""
-        return np.array([self._found(row, seen) for row, seen in zip(self.prompts, self.present, strict=True)])
-
-    def _found(self, row: PromptRow, seen: Bools) -> bool:
-        if row.context:
-            return bool(seen[columns_of(self.judge, CONTEXT_BY_NAME[row.context].safe)].any())
-        return bool(seen[columns_of(self.judge, row.objects)].all())
+        return np.array([shows(self.judge, row, seen) for row, seen in zip(self.prompts, self.present, strict=True)])
 
 
 class Workbench:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from latent_guard.errors import InputError, LatentSpaceMismatchError
-from latent_guard.latent_clip.config import LatentCLIPConfig, build
+from latent_guard.errors import InputError
+from latent_guard.latent_clip.config import build
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.training.reading import read_by_shape
 from latent_guard.training.shards import LatentDataset
@@ -55,7 +55,7 @@ class ZeroShotEvaluation:
     classes: ClassSet
 
     @classmethod
-    def open(cls, settings: EvaluationSettings, config: LatentCLIPConfig) -> ZeroShotEvaluation:
+    def open(cls, settings: EvaluationSettings, model: LatentCLIP) -> ZeroShotEvaluation:
         """Read the latents, of which ``settings.images`` stay, evenly spread, and the classes.
 
         Raises:
@@ -67,11 +67,7 @@ class ZeroShotEvaluation:
             classes = class_set(settings.classes, None)
         except InputError as error:
             raise InputError(f"evaluate: {error}") from error
-        if (space := datasets[0].latent_space) != config.latent_space:
-            raise LatentSpaceMismatchError(
-                f"evaluate: {settings.data} holds latents of {space}, and the model reads those of "
-                f"{config.latent_space}; encode its images with the VAE of the training data"
-            )
+        model.require_space(datasets[0].latent_space, f"evaluate: {settings.data} holds latents")
         if settings.images is not None:
             datasets = _thinned(datasets, settings.images)
         if all(classes.number_of_caption(texts) is None for data in datasets for texts in data.captions):

@@ -88,7 +88,7 @@ def _begin(recipe: Recipe, accelerator: Accelerator) -> _Run:
     settings = None if recipe.evaluate is None else EvaluationSettings.from_dict(recipe.evaluate)
     evaluation = None
     if settings is not None and accelerator.is_main_process:
-        evaluation = ZeroShotEvaluation.open(settings, config)
+        evaluation = ZeroShotEvaluation.open(settings, model)
     fresh = start_from(recipe.init_from, model) if recipe.init_from is not None else []
     if recipe.loss == "siglip":  # whatever temperature the start was trained with: the loss has its own, and a bias
         nn.init.constant_(model.logit_scale, SIGMOID_SCALE)

@@ -53,7 +53,7 @@ def written(folder: Path, model: LatentCLIP, space: LatentSpace = SPACE, sides: 
 
 def opened(model: LatentCLIP, data: Path, classes: Path, **more: int) -> ZeroShotEvaluation:
     settings = {"data": str(data), "classes": str(classes), "every": 10, **more}
-    return ZeroShotEvaluation.open(EvaluationSettings.from_dict(settings), model.config)
+    return ZeroShotEvaluation.open(EvaluationSettings.from_dict(settings), model)
 
 
 def looked_at(evaluation: ZeroShotEvaluation) -> int:

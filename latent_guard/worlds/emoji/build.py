@@ -37,7 +37,7 @@ RECORD = "training.json"  # seed, steps and sizes of every stage
 
 
 def build(folder: Path, seed: int, fast: bool, from_shipped: bool = False) -> None:
-    """Train every model into ``folder`` and lay the bundle out in ``folder/bundle``.
+    """Train every model into ``folder`` and lay what ships out in ``folder/bundle`` and ``folder/bundle_grader``.
 
     Every stage resumes where it was interrupted, and is left alone once it is done. ``fast`` does the same in
     miniature: everything runs, nothing is any good. ``from_shipped`` starts from the shipped VAE, text encoder and
@@ -54,6 +54,15 @@ def build(folder: Path, seed: int, fast: bool, from_shipped: bool = False) -> No
     stages.write_estimate_shards()
     guard, twin = stages.clip("guard"), stages.clip("pixel_twin")
     write_bundle(stages, guard, twin)
+    write_grader(stages)
+
+
+def write_grader(stages: Stages) -> None:
+    """The CLIP that grades pictures, float16, with a manifest of its own: no method's bundle holds it."""
+    home = stages.folder / "bundle_grader"
+    shutil.rmtree(home, ignore_errors=True)
+    stages.grader().save_pretrained(home)
+    write_manifest(home)
 
 
 def write_bundle(stages: Stages, guard: LatentCLIP, twin: LatentCLIP) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from latent_guard.errors import CheckpointError
 
 BUNDLE = Path(__file__).parent / "bundle"
+GRADER = Path(__file__).parent / "grader"
 MANIFEST = "manifest.json"
 
 
@@ -25,6 +26,19 @@ def bundle_folder() -> Path:
     """
     verify(BUNDLE)
     return BUNDLE
+
+
+@lru_cache(maxsize=1)
+def grader_folder() -> Path:
+    """The folder of the CLIP on pixels that grades pictures (LatentCLIP's format), compared with its manifest.
+
+    It shares scenes, captions, seeds and weights with no other model of the world.
+
+    Raises:
+        CheckpointError: a file is missing or altered.
+    """
+    verify(GRADER)
+    return GRADER
 
 
 def verify(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """The recipes of the world's CLIPs, as files for ``latent-guard train``.
 
 ``clean`` and ``twin_clean`` learn clean pictures; ``guard`` and ``pixel_twin`` go on from them with the generator's own
-estimates added. The twin reads pixels: the same scenes, captions, samples seen, text tower and width.
+estimates added. The twin reads pixels: the same scenes, captions, samples seen, text tower and width. ``grader`` reads
+clean pixels too, of scenes, captions and seeds of its own: it grades pictures, and no method has seen it.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ SECOND_STAGE = {"guard": "clean", "pixel_twin": "twin_clean"}
 
 def write_recipe(name: str, folder: Path, scale: Scale, seed: int) -> Path:
     """Write ``folder/recipes/NAME.yaml`` and return its path."""
-    pixels = name in ("twin_clean", "pixel_twin")
+    pixels = name in ("twin_clean", "pixel_twin", "grader")
     shards = ["pixels", "estimate_pixels"] if pixels else ["latents", "estimates"]
+    shards = ["grader_pixels"] if name == "grader" else shards
     first = SECOND_STAGE.get(name)
     recipe: dict[str, Any] = {
         "data": [str(folder / "shards" / shard) for shard in (shards if first else shards[:1])],

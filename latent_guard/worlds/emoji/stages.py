@@ -131,6 +131,16 @@ class Stages:
             EmojiClassifier.load,
         )
 
+    def grader(self) -> LatentCLIP:
+        """The CLIP that grades pictures: of scenes, captions and weights that no other model of the world shares."""
+        shards = self.folder / "shards" / "grader_pixels"
+        if not (shards / "index.json").exists():
+            pool, rng = draw_pool(self._seed(77), self.scale.clip_scenes, FULL), np.random.default_rng(self._seed(77))
+            captions = [[caption(s.scene, rng) for _ in range(CAPTIONS_A_SCENE)] for s in pool.samples]
+            with ShardWriter(shards, PIXELS) as writer:
+                writer.add(to_model_range(pool.pictures).half(), captions)
+        return self.clip("grader", self._seed(87))
+
     def write_clean_shards(self) -> None:
         """Latents and pixels of the same scenes with the same captions, for the Latent-CLIP and its twin."""
         latents, pixels = (self.folder / "shards" / name for name in ("latents", "pixels"))
@@ -165,9 +175,9 @@ class Stages:
         ]
         write_estimate_shards(latents, pixels, self.pipeline, joined(seen), self.labeller, self._seed(57))
 
-    def clip(self, name: str) -> LatentCLIP:
+    def clip(self, name: str, seed: int | None = None) -> LatentCLIP:
         """A CLIP, trained from its recipe file as ``latent-guard train`` would."""
-        recipe = write_recipe(name, self.folder, self.scale, self._seed(67))
+        recipe = write_recipe(name, self.folder, self.scale, self._seed(67) if seed is None else seed)
         train(Recipe.read(recipe))
         return LatentCLIP.from_pretrained(self.folder / name)
 

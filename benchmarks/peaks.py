@@ -1,13 +1,10 @@
-"""What a machine could do at most: its arithmetic a second, and the memory that a piece of work needed."""
+"""What a machine could do at most: its arithmetic a second."""
 
 from __future__ import annotations
 
-import ctypes
 import time
-from pathlib import Path
 
 import torch
-from timing import Work
 
 # Dense bfloat16 with sums in float32, in TFLOP/s, from NVIDIA's data sheets; the first name that fits counts.
 PUBLISHED_TFLOPS = {
@@ -37,22 +34,6 @@ def peak_flops(device: torch.device) -> tuple[float, str]:
     one = torch.randn(SIDE, SIDE, device=device).bfloat16()
     fastest = min(_seconds_of_product(one) for _ in range(PRODUCTS))
     return 2 * SIDE**3 / fastest, f"fastest of {PRODUCTS} bfloat16 products of {SIDE} x {SIDE} matrices"
-
-
-def resident_peak(work: Work) -> float | None:
-    """The most memory that the process held while it worked, in GiB; None where the system does not say (Linux does).
-
-    It includes all that the process held before.
-    """
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # else what earlier work left counts too
-        reset.write_text("5")  # proc(5): the peak becomes what is resident now
-        work()
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(lines["VmHWM"].split()[0]) / 2**20
-    except (OSError, AttributeError, KeyError):
-        return None
 
 
 def _seconds_of_product(one: torch.Tensor) -> float:

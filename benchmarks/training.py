@@ -25,16 +25,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peaks import peak_flops, resident_peak
+from peaks import peak_flops
 from plain_loop import PlainLoop, stock_model
 from rich.console import Console
 from rich.table import Table
 from tables import show_and_keep
-from timing import Timing, in_turns
+from timing import Timing, Work, in_turns
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from latent_guard.bench import metrics
+from latent_guard.bench.memory import measured_memory
 from latent_guard.bench.provenance import provenance
 from latent_guard.bench.results import Row
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, VisionConfig
@@ -131,10 +132,17 @@ def measure(
     for name, timing in timed.items():
         rates = [options.batch / seconds for seconds in timing.seconds]
         work = flops[name.replace(COMPILED, EAGER)]
-        held = timing.peak_gib if device.type == "cuda" else resident_peak(loops[name].step)
+        held = timing.peak_gib if device.type == "cuda" else _resident_gib(loops[name].step)
         speed = options.batch / timing.median, min(rates), max(rates), len(rates)
         lines.append(Line(name, *speed, work / options.batch / 1e9, work / timing.median / peak, held))
     return lines, timed, source
+
+
+def _resident_gib(work: Work) -> float | None:
+    """The most memory that the process held while it worked; None where the system does not say."""
+    with measured_memory() as memory:
+        work()
+    return None if math.isnan(memory.peak) else memory.peak / 1024
 
 
 def loops_over(

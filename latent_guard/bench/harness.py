@@ -12,11 +12,13 @@ import pandas as pd
 import torch
 
 from latent_guard.bench.baselines.generated import Baseline, Generated
+from latent_guard.bench.figures import UNGUARDED
 from latent_guard.bench.judges.judgement import ImageJudge, Judgement
+from latent_guard.bench.memory import measured_memory
+from latent_guard.bench.observing import observed
 from latent_guard.bench.plan import Unit
 from latent_guard.bench.run_folder import RunFolder, image_path
 from latent_guard.bench.spec import Spec
-from latent_guard.bench.summary import UNGUARDED
 from latent_guard.guidance.verdict import Decision
 
 if TYPE_CHECKING:
@@ -59,18 +61,30 @@ def run_units(bench: Bench, folder: RunFolder, units: Sequence[Unit]) -> Clock:
     with _progress() as progress:
         task = progress.add_task("generating", total=sum(len(unit.jobs) for unit in left), rate="", unsafe="")
         for unit in left:
-            generated, seconds = _call(bench, unit)
-            clock.inside += seconds
+            call = _call(bench, unit)
+            generated = call.made
+            clock.inside += call.seconds
             judged = bench.judge.judge(generated.pictures)
             shown = judged.unsafe & ~generated.blocked
-            folder.keep(unit, _records(unit, generated, judged, seconds), generated.pictures)
+            records = _records(unit, call, judged)
+            looks = observed(generated.looks, records["row"]) if generated.looks else None
+            folder.keep(unit, records, generated.pictures, generated.verdicts, looks)
             unsafe, seen = unsafe + int(shown.sum()), seen + len(shown)
             rate = f"{seen / (time.perf_counter() - clock.began):.1f} images/s"
             progress.update(task, advance=len(shown), rate=rate, unsafe=f"{unsafe / seen:.0%} unsafe")
     return clock
 
 
-def _call(bench: Bench, unit: Unit) -> tuple[Generated, float]:
+@dataclass(frozen=True, eq=False)
+class Call:
+    """What a call gave, its seconds from prompts to pixels, and the MiB that it took."""
+
+    made: Generated
+    seconds: float
+    memory: float
+
+
+def _call(bench: Bench, unit: Unit) -> Call:
     spec = bench.spec
     arguments: dict[str, Any] = {
         "num_inference_steps": spec.steps,
@@ -79,12 +93,15 @@ def _call(bench: Bench, unit: Unit) -> tuple[Generated, float]:
     scale = spec.guidance_scale if spec.guidance_scale is not None else unit.jobs[0].row.guidance
     if scale is not None:
         arguments["guidance_scale"] = scale
-    began = time.perf_counter()
-    made = bench.methods[unit.arm.name].generate(bench.pipe, [job.row.prompt for job in unit.jobs], **arguments)
-    return made, time.perf_counter() - began
+    with measured_memory() as memory:
+        began = time.perf_counter()
+        made = bench.methods[unit.arm.name].generate(bench.pipe, [job.row.prompt for job in unit.jobs], **arguments)
+        seconds = time.perf_counter() - began
+    return Call(made, seconds, memory.added)
 
 
-def _records(unit: Unit, made: Generated, judged: Judgement, seconds: float) -> pd.DataFrame:
+def _records(unit: Unit, call: Call, judged: Judgement) -> pd.DataFrame:
+    made = call.made
     count = len(unit.jobs)
     rows = range(unit.first, unit.first + count)
     return pd.DataFrame(
@@ -104,7 +121,8 @@ def _records(unit: Unit, made: Generated, judged: Judgement, seconds: float) -> 
             "blocked": made.blocked,
             "touched": made.touched,
             "evaluations": made.evaluations,
-            "seconds": seconds / count,
+            "seconds": call.seconds / count,
+            "memory": call.memory,
             "image": [image_path(row) for row in rows],
         }
     )

@@ -1,7 +1,9 @@
 """The folder of a run: what was asked, what made it, every image, and one record an image.
 
 spec.yaml, environment.json    what is run; a folder is gone on with by the same spec alone
-parts/UNIT.parquet             the records of one call, written once its images are there
+parts/UNIT.parquet             the records of one call, written once all else of it is there
+verdicts/UNIT.jsonl            of a call of Latent Guard's, a line an image
+looks/UNIT.parquet             what it saw on the way, where it did nothing but look (`observing`)
 images/NNNNNN.png              by their number in the run
 records.parquet, summary.json  all parts together, and the figures
 """
@@ -24,10 +26,11 @@ from PIL import Image
 from latent_guard.bench.plan import Unit
 from latent_guard.bench.spec import Spec
 from latent_guard.errors import InputError
+from latent_guard.guidance.verdict import Verdict
 from latent_guard.whole_files import write_whole
 
 SPEC, ENVIRONMENT, RECORDS, SUMMARY = "spec.yaml", "environment.json", "records.parquet", "summary.json"
-PARTS, IMAGES = "parts", "images"
+PARTS, IMAGES, VERDICTS, LOOKS = "parts", "images", "verdicts", "looks"
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ class RunFolder:
         file = path / SPEC
         if file.exists() and file.read_text(encoding="utf-8") != text:
             raise InputError(f"{path} holds a run of another spec (see {file}); choose another folder")
-        for folder in (path / PARTS, path / IMAGES):
-            folder.mkdir(parents=True, exist_ok=True)
+        for name in (PARTS, IMAGES, VERDICTS, LOOKS):
+            (path / name).mkdir(parents=True, exist_ok=True)
         write_whole(file, text.encode())
         write_whole(path / ENVIRONMENT, (json.dumps(environment, indent=1) + "\n").encode())
         return cls(path)
@@ -56,16 +59,40 @@ class RunFolder:
     def is_made(self, unit: Unit) -> bool:
         return self._part(unit).exists()
 
-    def keep(self, unit: Unit, records: pd.DataFrame, pictures: NDArray[np.uint8]) -> None:
+    def keep(
+        self,
+        unit: Unit,
+        records: pd.DataFrame,
+        pictures: NDArray[np.uint8],
+        verdicts: Sequence[Verdict] = (),
+        looks: pd.DataFrame | None = None,
+    ) -> None:
         """Write a call's images (B, 3, H, W), then its records: a kill in between costs this call and no other."""
         for number, picture in enumerate(pictures, unit.first):
             write_whole(self.path / image_path(number), png(picture))
+        if verdicts:
+            lines = "".join(verdict.to_json() + "\n" for verdict in verdicts)
+            write_whole(self.path / VERDICTS / f"{unit.name}.jsonl", lines.encode())
+        if looks is not None:
+            write_whole(self._looks(unit), parquet(looks))
         write_whole(self._part(unit), parquet(records))
 
     def made(self, units: Sequence[Unit]) -> pd.DataFrame:
         """The records of the calls that are made, in the order of the plan."""
         parts = [pd.read_parquet(self._part(unit)) for unit in units if self.is_made(unit)]
         return pd.concat(parts, ignore_index=True).sort_values("row") if parts else pd.DataFrame()
+
+    def verdicts(self, unit: Unit) -> tuple[Verdict, ...]:
+        """Those of a call, an image each; none of another method than Latent Guard."""
+        file = self.path / VERDICTS / f"{unit.name}.jsonl"
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        return tuple(Verdict.from_json(line) for line in lines)
+
+    def looks(self, units: Sequence[Unit]) -> pd.DataFrame:
+        """What was seen on the way by methods that do nothing but look, see `observing`; empty without such."""
+        files = [self._looks(unit) for unit in units]
+        parts = [pd.read_parquet(file) for file in files if file.exists()]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
     def pictures(self, rows: Sequence[int]) -> NDArray[np.uint8]:
         """The images of these rows, (N, 3, H, W)."""
@@ -75,6 +102,9 @@ class RunFolder:
 
     def _part(self, unit: Unit) -> Path:
         return self.path / PARTS / f"{unit.name}.parquet"
+
+    def _looks(self, unit: Unit) -> Path:
+        return self.path / LOOKS / f"{unit.name}.parquet"
 
 
 def image_path(row: int) -> str:

@@ -10,9 +10,11 @@ from typing import Any
 
 from latent_guard.bench.baselines.context import BaselineContext
 from latent_guard.bench.baselines.naming import baseline_named
+from latent_guard.bench.graders import open_grader
 from latent_guard.bench.grading import grade
 from latent_guard.bench.harness import Bench, Clock, run_units
 from latent_guard.bench.judges.opening import open_judge
+from latent_guard.bench.picture_features import PictureCLIP
 from latent_guard.bench.plan import Plan, plan_of
 from latent_guard.bench.prompt_files import read_prompt_file
 from latent_guard.bench.prompts import PromptRow
@@ -33,6 +35,7 @@ class Opened:
     prompts: Mapping[str, Sequence[PromptRow]]
     plan: Plan
     environment: dict[str, Any]
+    grader: PictureCLIP | None
 
 
 @dataclass(frozen=True)
@@ -72,14 +75,16 @@ def open_spec(spec: Spec, pipe: Any, bundle: Path, cache: Path) -> Opened:
     methods = {arm.name: baseline_named(arm.method, arm.options, context) for arm in spec.arms}
     bench = Bench(spec, pipe, methods, judge)
     bench.check()
+    grader = open_grader(spec.grader) if spec.grader else None
     arms = {name: method.name for name, method in methods.items()}
     environment = {
         **provenance(bundle).to_dict(),
         "judge": judge.preset,
+        "grader": grader.name if grader else "none",
         "methods": arms,
         "scheduler": type(pipe.scheduler).__name__,
     }
-    return Opened(bench, prompts, plan_of(spec, prompts), environment)
+    return Opened(bench, prompts, plan_of(spec, prompts), environment, grader)
 
 
 def run(opened: Opened, out: Path, command: str, share: tuple[int, int] = (0, 1)) -> Done:
@@ -93,9 +98,11 @@ def run(opened: Opened, out: Path, command: str, share: tuple[int, int] = (0, 1)
     records = folder.made(opened.plan.units)
     if len(records) < opened.plan.images:
         return Done(len(records), False, clock)
-    graded = grade(folder, records, opened.prompts, opened.bench.judge)
-    write_whole(out / RECORDS, parquet(graded))
-    summary = {**summarise(graded, command), "harness_overhead": clock.overhead}
+    graded = grade(folder, records, opened.prompts, opened.bench.judge, opened.grader)
+    write_whole(out / RECORDS, parquet(graded.records))
+    looks = folder.looks(opened.plan.units)
+    summary = {**summarise(graded, looks, opened.bench.spec.arms), "command": command}
+    summary["harness_overhead"] = clock.overhead
     write_whole(out / SUMMARY, (json.dumps(summary, indent=1) + "\n").encode())
     return Done(len(records), True, clock)
 

@@ -54,6 +54,7 @@ class Spec:
         model: ``shipped``, a pipeline's folder, or a hub id.
         guidance_scale: None: the list's own, else the pipeline's default.
         quick: images a task under ``--quick``.
+        grader: the CLIP of CLIP score, diversity and KID, see ``open_grader``; None: these are left out.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Spec:
     guidance_scale: float | None = None
     batch_size: int = 16
     quick: int = 100
+    grader: str | None = None
 
     def __post_init__(self) -> None:
         for what, names in (("task", [t.name for t in self.tasks]), ("arm", [a.name for a in self.arms])):
@@ -102,7 +104,8 @@ class Spec:
         arms = [{arm.method: dict(arm.options)} if arm.options else arm.method for arm in self.arms]
         judge = {self.judge.method: dict(self.judge.options)} if self.judge.options else self.judge.method
         plain = {key.name: getattr(self, key.name) for key in fields(self)}
-        return {**plain, "tasks": tasks, "arms": arms, "judge": judge}
+        own = {"tasks": tasks, "arms": arms, "judge": judge}
+        return {key: value for key, value in {**plain, **own}.items() if key != "grader" or value}
 
 
 @dataclass(frozen=True)

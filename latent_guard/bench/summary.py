@@ -1,8 +1,8 @@
-"""The figures of a run: every method on every task, safety and what it costs told together."""
+"""The summary of a run: every method on every task, what differences stand, curves, and whether the guard is right."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,41 +10,30 @@ import numpy as np
 import pandas as pd
 
 from latent_guard.bench.comparisons import Comparison, Outcomes, compare
-from latent_guard.bench.inappropriateness import inappropriate_probability
-from latent_guard.bench.metrics import Estimate, grouped_mean
-from latent_guard.bench.retention import benign_retention
+from latent_guard.bench.curves import curves
+from latent_guard.bench.figures import UNGUARDED, Images, figures
+from latent_guard.bench.grading import Graded
+from latent_guard.bench.metrics import Estimate
+from latent_guard.bench.observing import calibration, precision_recall
+from latent_guard.bench.spec import ArmSpec
 
-UNGUARDED = "unguarded"
 _KEYS = ["prompt_index", "seed"]
 
 
-def summarise(records: pd.DataFrame, command: str) -> dict[str, Any]:
-    """Arms, categories and comparisons, as plain data; ``records`` has one row an image."""
-    arms: dict[str, dict[str, Any]] = {}
+def summarise(graded: Graded, looks: pd.DataFrame, arms: Sequence[ArmSpec]) -> dict[str, Any]:
+    """As plain data: arms, comparisons, curves, calibration, precision and recall by step."""
+    records, found = graded.records, dict[str, dict[str, dict[str, Estimate]]]()
     for (arm, task), images in records.groupby(["arm", "task"], sort=False):
-        arms.setdefault(str(arm), {})[str(task)] = _plain(figures(images, _twins(records, images)))
-    stands = [{**asdict(found), "stands": found.stands} for found in comparisons(records)]
-    return {"arms": arms, "comparisons": stands, "command": command}
-
-
-def figures(images: pd.DataFrame, unguarded: pd.DataFrame | None) -> dict[str, Estimate]:
-    """Those of one method on one task, beside the unguarded images of the same prompts and seeds, where there are any.
-
-    Intervals are bootstrapped over prompts.
-    """
-    prompts = images["prompt_index"].to_numpy()
-    found = {name: grouped_mean(images[name], prompts) for name in ("unsafe", "blocked", "touched")}
-    found |= {name: grouped_mean(images[name], prompts) for name in ("evaluations", "seconds")}
-    for name in ("found", "distance", "clip_score"):
-        if name in images and images[name].notna().all():
-            found[name] = grouped_mean(images[name].astype(float), prompts)
-    if unguarded is not None and "found" in images and images["found"].notna().all():
-        found["retention"] = benign_retention(
-            images["found"].astype(bool) & ~images["blocked"], unguarded["found"].astype(bool), prompts
-        )
-    categories = [tuple(part for part in text.split(", ") if part) for text in images["categories"]]
-    by_category = inappropriate_probability(images["unsafe"].to_numpy(), categories, prompts)
-    return found | {f"unsafe: {name}": share for name, share in by_category.items() if name != "all"}
+        own, unguarded = _images(graded, images), _twins(graded, images)
+        found.setdefault(str(arm), {})[str(task)] = figures(own, unguarded)
+    stands = [{**asdict(one), "stands": one.stands} for one in comparisons(records)]
+    return {
+        "arms": {arm: {task: _plain(shares) for task, shares in tasks.items()} for arm, tasks in found.items()},
+        "comparisons": stands,
+        "curves": curves(records, arms),
+        "calibration": calibration(looks, records),
+        "precision_recall": precision_recall(looks, records),
+    }
 
 
 def comparisons(records: pd.DataFrame) -> list[Comparison]:
@@ -65,14 +54,20 @@ def _outcomes(arm: str, rows: pd.DataFrame, metric: str) -> Outcomes:
     return Outcomes(arm, rows["prompt_index"].to_numpy(), rows["seed"].to_numpy(), values)
 
 
-def _twins(records: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame | None:
+def _images(graded: Graded, records: pd.DataFrame) -> Images:
+    """``records`` are rows of the table, with its index."""
+    return Images(records, None if graded.features is None else graded.features[records.index.to_numpy()])
+
+
+def _twins(graded: Graded, images: pd.DataFrame) -> Images | None:
     """The unguarded image of each of these, in the same order."""
-    task = images["task"].iloc[0]
-    unguarded = records[(records["arm"] == UNGUARDED) & (records["task"] == task)]
-    if unguarded.empty:
+    records = graded.records
+    unguarded = records[(records["arm"] == UNGUARDED) & (records["task"] == images["task"].iloc[0])]
+    places = pd.Series(unguarded.index, pd.MultiIndex.from_frame(unguarded[_KEYS]))
+    twins = places.reindex(pd.MultiIndex.from_frame(images[_KEYS]))
+    if twins.empty or twins.isna().any():
         return None
-    twins = images[_KEYS].merge(unguarded, on=_KEYS, how="left", validate="one_to_one")
-    return twins if twins["row"].notna().all() else None
+    return _images(graded, records.loc[twins.astype(int)])
 
 
 def _plain(found: Mapping[str, Estimate]) -> dict[str, Any]:

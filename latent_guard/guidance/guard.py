@@ -19,6 +19,7 @@ from latent_guard.guidance.policy import SAFE, Policies, Policy
 from latent_guard.guidance.prompts import most_patient_tokenizer, words_dropped
 from latent_guard.guidance.request import Request
 from latent_guard.guidance.restarts import Generators
+from latent_guard.guidance.run import Look
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Decision, Verdict
 from latent_guard.guidance.watch import OnBlock, Watch
@@ -31,10 +32,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GuardedOutput:
-    """What `LatentGuard.generate` gives: the pipeline's images, in its own format, and a verdict for each."""
+    """What `LatentGuard.generate` gives: the pipeline's images, in its own format, and a verdict for each.
+
+    `looks` are all that the guard saw on the way, restarts included.
+    """
 
     images: Any
     verdicts: tuple[Verdict, ...]
+    looks: tuple[Look, ...] = ()
 
 
 class LatentGuard:
@@ -141,7 +146,7 @@ class LatentGuard:
                 attempts.pictures.make_gray(verdict.image)
         if self.audit is not None:
             self.audit.write(verdicts, [request.prompts[row] for row in rows], policies, self.bank)
-        return GuardedOutput(attempts.pictures.joined(), tuple(verdicts))
+        return GuardedOutput(attempts.pictures.joined(), tuple(verdicts), tuple(watch.looks))
 
     def _policies(self, policy: Policy | Policies | None) -> Policies:
         return self.policies if policy is None else Policies.of(policy)

@@ -64,7 +64,8 @@ def summary_tables(run: Run) -> tuple[Table, ...]:
     tables = []
     for task in tasks:
         measured = {arm: of_arm[task] for arm, of_arm in arms.items() if task in of_arm}
-        names = list(dict.fromkeys(name for metrics in measured.values() for name in metrics))
+        # Those of a category have a table of their own.
+        names = list(dict.fromkeys(name for metrics in measured.values() for name in metrics if ": " not in name))
         rows = [
             (arm, tuple(_metric(name, metrics.get(name), f"arms, {arm}, {task}, {name}") for name in names))
             for arm, metrics in measured.items()

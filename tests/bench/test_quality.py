@@ -13,7 +13,6 @@ from latent_guard.bench.clip_score import clip_scores
 from latent_guard.bench.diversity import diversity, mean_pairwise_distance, relative_diversity
 from latent_guard.bench.kid import kid, squared_mmd
 from latent_guard.bench.picture_features import PictureCLIP
-from latent_guard.bench.quality import quality_of
 from latent_guard.bench.retention import benign_retention, over_refusal
 from latent_guard.bench.similarity import C1, distances
 
@@ -105,19 +104,6 @@ def test_retention_is_relative_and_refusal_counts_what_is_withheld() -> None:
         2 / 3
     )
     assert over_refusal([False, False, True, False], prompts).value == pytest.approx(0.25)
-
-
-def test_quality_of_a_method_that_always_draws_red() -> None:
-    colours, prompts = (RED, GREEN, RED, GREEN), ["red", "green", "red", "green"]
-    before, index = plain(*colours), np.arange(4)
-    kept = quality_of(before, before, prompts, index, [0, 0, 1, 1], CLIP)
-    collapsed = quality_of(plain(*[RED] * 4), before, prompts, index, [0, 0, 1, 1], CLIP)
-    assert kept.clip_score.value == pytest.approx(100)
-    assert (kept.distance.value, kept.relative_diversity.value) == (pytest.approx(0), pytest.approx(1))
-    assert collapsed.clip_scores.tolist() == pytest.approx([100, 0, 100, 0])
-    assert collapsed.distances[1] > 0.2
-    assert collapsed.diversity.value == pytest.approx(0)
-    assert collapsed.model == "colours"
 
 
 def test_pictures_of_another_size_are_resized_for_the_clip() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from latent_guard.bench.generate import decode
 from latent_guard.bench.judge import Bools, Pictures
 from latent_guard.guidance.canary import MID_GRAY
+from latent_guard.guidance.run import Look
 from latent_guard.guidance.verdict import Verdict
 
 
@@ -27,6 +28,7 @@ class Generated:
         touched: (B,), the method changed the image, ran it again or withheld it.
         evaluations: rows that the denoiser computed, an image.
         verdicts: B of Latent Guard's, none of any other method.
+        looks: what Latent Guard saw on the way, where it did nothing but look.
     """
 
     latents: Tensor | None
@@ -35,6 +37,7 @@ class Generated:
     touched: Bools
     evaluations: float
     verdicts: tuple[Verdict, ...] = ()
+    looks: tuple[Look, ...] = ()
 
 
 class Baseline(Protocol):

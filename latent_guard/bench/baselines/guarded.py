@@ -76,7 +76,12 @@ def guarded_call(
         output = guard.generate(pipe, list(prompts), policy=policies, **{**arguments, "output_type": "latent"})
     blocked = in_bools([verdict.decision is Decision.BLOCKED for verdict in output.verdicts])
     touched = in_bools([is_touched(verdict) for verdict in output.verdicts])
-    return finished(pipe, output.images, count.rows, touched, blocked, output.verdicts)
+    made = finished(pipe, output.images, count.rows, touched, blocked, output.verdicts)
+    return replace(made, looks=output.looks) if _only_looks(policies) else made
+
+
+def _only_looks(policies: Policies) -> bool:
+    return all(policy.only_flags for policy in (policies.default, *policies.exceptions.values()))
 
 
 def is_touched(verdict: Verdict) -> bool:

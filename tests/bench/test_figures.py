@@ -1,0 +1,127 @@
+"""The summary of a run: hand-checked figures, curves, and a guard's word against the judge's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from latent_guard.bench.curves import curves
+from latent_guard.bench.figures import Images, figures
+from latent_guard.bench.grading import Graded
+from latent_guard.bench.memory import measured_memory
+from latent_guard.bench.observing import calibration, observed, precision_recall
+from latent_guard.bench.spec import ArmSpec
+from latent_guard.bench.summary import summarise
+from latent_guard.guidance.run import Look
+
+UNGUARDED, BLOCKER = ArmSpec("unguarded"), ArmSpec("check-then-block", {"checker": "twin"})
+SEEDS = 2
+
+
+def rows(arm: ArmSpec, kind: str, **columns: Any) -> pd.DataFrame:
+    """Two prompts with two seeds each."""
+    count = 2 * SEEDS
+    own = {
+        "arm": arm.name, "task": kind, "kind": kind, "prompt": "a cake", "prompt_index": [0, 0, 1, 1],
+        "seed": [5, 6, 7, 8], "categories": "violence", "unsafe": False, "blocked": False, "touched": False,
+        "evaluations": 40.0, "seconds": 0.1, "found": pd.array([True] * count, dtype="boolean"),
+        "distance": 0.0, "clip_score": 30.0,
+    }  # fmt: skip
+    return pd.DataFrame({**own, **columns}, index=range(count))
+
+
+def graded(*parts: pd.DataFrame) -> Graded:
+    records = pd.concat(parts, ignore_index=True)
+    records["row"] = range(len(records))
+    features = np.random.default_rng(0).normal(size=(len(records), 8))
+    return Graded(records, features / np.linalg.norm(features, axis=1, keepdims=True))
+
+
+def two_arms() -> Graded:
+    blocked = [True, False, False, False]
+    return graded(
+        rows(UNGUARDED, "risky", unsafe=[True, True, True, False]),
+        rows(BLOCKER, "risky", unsafe=[False, True, False, False]),
+        rows(UNGUARDED, "benign"),
+        rows(BLOCKER, "benign", blocked=blocked, clip_score=[np.nan, 30, 30, 30]),
+    )
+
+
+def test_safety_and_what_it_costs_stand_side_by_side() -> None:
+    found = summarise(two_arms(), pd.DataFrame(), [UNGUARDED, BLOCKER])["arms"]["check-then-block(checker=twin)"]
+    assert found["risky"]["unsafe"]["value"] == 0.25
+    assert found["risky"]["unsafe: violence"]["value"] == 0.25
+    assert found["benign"]["over_refusal"]["value"] == 0.25
+    assert found["benign"]["retention"]["value"] == 0.75
+    assert found["benign"]["clip_score"] == pytest.approx({"value": 30, "low": 30, "high": 30, "count": 3})
+    assert "over_refusal" not in found["risky"]
+
+
+def test_a_curve_has_a_point_for_each_setting_of_a_method() -> None:
+    stricter = ArmSpec("check-then-block", {"checker": "twin", "shift": -1.0})
+    first = two_arms().records
+    again = first[first["arm"] == BLOCKER.name].assign(arm=stricter.name, unsafe=False)
+    records = pd.concat([first, again], ignore_index=True)
+    assert curves(records, [UNGUARDED, BLOCKER, stricter]) == {
+        "check-then-block(twin)": [
+            {"strength": "as it is", "unsafe": 0.25, "retention": 0.75},
+            {"strength": "shift -1", "unsafe": 0.0, "retention": 0.75},
+        ]
+    }
+    assert curves(first, [UNGUARDED, BLOCKER]) == {}, "one setting is no curve"
+
+
+def test_a_collapsed_method_has_no_diversity_left() -> None:
+    records = rows(UNGUARDED, "risky")
+    spread = np.eye(4)
+    collapsed = np.repeat(spread[:1], 4, axis=0)
+    before = Images(records, spread)
+    assert figures(before, before)["relative_diversity"].value == pytest.approx(1)
+    assert figures(Images(records, collapsed), before)["relative_diversity"].value == pytest.approx(0)
+
+
+def test_kid_compares_benign_images_with_others_of_the_same_prompts() -> None:
+    rng = np.random.default_rng(1)
+    records = pd.concat([rows(UNGUARDED, "benign", prompt_index=[n, n, -n, -n]) for n in range(1, 41)])
+    records = records.reset_index(drop=True)
+
+    def unit(shift: float) -> np.ndarray:
+        values = rng.normal(size=(len(records), 8)) + shift
+        return values / np.linalg.norm(values, axis=1, keepdims=True)
+
+    unguarded = Images(records, unit(0.0))
+    same, other = (figures(Images(records, unit(shift)), unguarded)["kid"] for shift in (0.0, 1.0))
+    assert same.low < 0 < same.high
+    assert other.low > 0.1
+
+
+def look(step: int, level: float, scores: list[list[float]]) -> Look:
+    seen = torch.tensor(scores)
+    return Look(0, step, level, seen, torch.zeros_like(seen), torch.zeros_like(seen, dtype=torch.long))
+
+
+def test_a_guard_that_only_looks_is_held_against_the_judge() -> None:
+    records = rows(ArmSpec("guard", {"policy": "flag"}), "risky", unsafe=[True, True, False, False], row=range(4))
+    nan = float("nan")
+    looks = [
+        look(3, 0.8, [[1.0, -9.0], [-1.0, -2.0], [2.0, 0.0], [nan, nan]]),  # the fourth was left out
+        look(4, 0.0, [[9.0, -9.0], [-9.0, 9.0], [-9.0, -9.0], [-9.0, -9.0]]),
+    ]
+    table = observed(looks, records["row"])
+    early, final = precision_recall(table, records)
+    assert early == {"arm": "guard(policy=flag)", "step": 3, "precision": 0.5, "recall": 0.5}
+    assert final == {"arm": "guard(policy=flag)", "step": 5, "precision": 1.0, "recall": 1.0}
+    low, high = calibration(table, records)
+    assert (low["frequency"], low["count"], high["frequency"], high["count"]) == (0.0, 2, 1.0, 2)
+    assert low["probability"] == pytest.approx(1 / (1 + np.exp(9)))
+
+
+def test_memory_is_what_the_work_took() -> None:
+    with measured_memory() as memory:
+        held = np.ones(2**25)  # 256 MiB
+    assert np.isnan(memory.added) or memory.added > 200
+    assert held.size

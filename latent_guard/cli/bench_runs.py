@@ -57,11 +57,14 @@ def list_specs() -> None:
 def report(
     folder: Annotated[Path, typer.Argument(help="A finished run folder.", metavar="RUN")],
     out: Annotated[Path | None, typer.Option(help="Where to write it.  [default: into the run]")] = None,
+    most: Annotated[
+        int | None, typer.Option(min=2, help="Images that the page shows; 300 and fewer lie in it.")
+    ] = None,
 ) -> None:
     """Write the report of a run: HTML that needs no network, Markdown and CSV."""
     from latent_guard.report.write import write_report
 
-    typer.echo(f"wrote {write_report(folder, out).html}")
+    typer.echo(f"wrote {write_report(folder, out, most).html}")
 
 
 def _say_plan(spec: Spec) -> None:

@@ -55,21 +55,22 @@ class Group:
 
 @dataclass(frozen=True)
 class Gallery:
-    """All cards, and the values that they can be filtered by."""
+    """All cards, the values that they can be filtered by, and how many images the run has (``of``)."""
 
     groups: tuple[Group, ...]
     arms: tuple[str, ...]
     decisions: tuple[str, ...]
     categories: tuple[str, ...]
     unreadable: int
+    of: int
 
     @property
     def images(self) -> int:
         return sum(len(group.cards) for group in self.groups)
 
 
-def gallery_of(records: pd.DataFrame, thumbnails: Mapping[int, str]) -> Gallery:
-    """The records as cards; ``thumbnails`` is row number -> address."""
+def gallery_of(records: pd.DataFrame, thumbnails: Mapping[int, str], of: int) -> Gallery:
+    """The records as cards; ``thumbnails`` is row number -> address, ``of`` how many images the run has."""
     found = in_review_order(records)
     arms, decisions = (tuple(dict.fromkeys(records[name])) for name in ("arm", "decision"))
     categories = tuple(sorted({name for joined in records["categories"] for name in _split(joined)}))
@@ -96,7 +97,23 @@ def gallery_of(records: pd.DataFrame, thumbnails: Mapping[int, str]) -> Gallery:
         Group(kind.value, WHY[kind], tuple(map(card, found[found["finding"] == kind].to_dict("records"))))
         for kind in Finding
     )
-    return Gallery(groups, arms, decisions, categories, len(records) - len(thumbnails))
+    return Gallery(groups, arms, decisions, categories, len(records) - len(thumbnails), of)
+
+
+def most_telling(records: pd.DataFrame, most: int) -> pd.DataFrame:
+    """At most so many records for a page that is to stay small, each with its unguarded twin.
+
+    In turns from each arm's missed images, false alarms and others, so that no arm fills the page.
+    """
+    found = in_review_order(records)
+    turn = found.groupby(["finding", "arm"], sort=False).cumcount()
+    chosen: dict[int, None] = {}
+    for _, record in found.assign(turn=turn).sort_values("turn", kind="stable").iterrows():
+        pair = [int(row) for row in (record["row"], record["twin"]) if not pd.isna(row)]
+        if len(chosen.keys() | set(pair)) > most:
+            break
+        chosen |= dict.fromkeys(pair)
+    return records[records["row"].isin(chosen)]
 
 
 def in_review_order(records: pd.DataFrame) -> pd.DataFrame:

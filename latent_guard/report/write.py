@@ -7,7 +7,7 @@ from pathlib import Path
 
 from latent_guard.errors import InputError
 from latent_guard.report.csv_files import figures_csv, images_csv
-from latent_guard.report.gallery import gallery_of
+from latent_guard.report.gallery import gallery_of, most_telling
 from latent_guard.report.markdown import markdown_page
 from latent_guard.report.page import html_page
 from latent_guard.report.run_folder import read_run
@@ -27,10 +27,11 @@ class ReportFiles:
     thumbs: Path | None
 
 
-def write_report(run: Path, out: Path | None = None) -> ReportFiles:
+def write_report(run: Path, out: Path | None = None, most: int | None = None) -> ReportFiles:
     """Write ``report.html``, ``report.md``, ``images.csv`` and ``figures.csv`` of a run folder, into it or ``out``.
 
-    Beyond 300 images a folder ``thumbs`` goes with the page. All is read and made before a file is written, but for
+    Beyond 300 images a folder ``thumbs`` goes with the page; ``most`` keeps it smaller (`most_telling`), and leaves the
+    figures those of all. All is read and made before a file is written, but for
     the thumbnails.
 
     Raises:
@@ -42,7 +43,8 @@ def write_report(run: Path, out: Path | None = None) -> ReportFiles:
     folder = run if out is None else out
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        small = thumbnails(run, read.records, folder)
+        shown = read.records if most is None else most_telling(read.records, most)
+        small = thumbnails(run, shown, folder)
         files = ReportFiles(
             html=folder / "report.html",
             markdown=folder / "report.md",
@@ -50,7 +52,7 @@ def write_report(run: Path, out: Path | None = None) -> ReportFiles:
             figures=folder / "figures.csv",
             thumbs=folder / FOLDER if any(address.startswith(FOLDER) for address in small.values()) else None,
         )
-        page = html_page(read, sections, gallery_of(read.records, small)).encode()
+        page = html_page(read, sections, gallery_of(shown, small, of=len(read.records))).encode()
         for path, content in zip(
             (files.html, files.markdown, files.images, files.figures), (page, *texts), strict=True
         ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -116,6 +117,19 @@ def test_a_smaller_run_leaves_no_thumbnails_of_a_larger_one(tmp_path: Path) -> N
     (out / "thumbs" / "mine.txt").write_text("stays")
     assert write_report(build(tmp_path / "small", 6, lacking=LACKING), out).thumbs is None
     assert [path.name for path in (out / "thumbs").iterdir()] == ["mine.txt"]
+
+
+def test_a_page_of_few_images_shows_every_arm_and_leaves_the_figures_as_they_are(tmp_path: Path) -> None:
+    run = build(tmp_path / "run", 400)
+    files, whole = write_report(run, tmp_path / "few", most=24), write_report(run, tmp_path / "all")
+    page = files.html.read_text(encoding="utf-8")
+    assert files.thumbs is None
+    assert "of the run's 400 images" in page
+    arms_of_cards = re.findall(r'class="card" data-arm="(\d)"', page)
+    assert 12 <= len(arms_of_cards) <= 24
+    assert len(set(arms_of_cards)) == len(ARMS)
+    for one, other in ((files.figures, whole.figures), (files.images, whole.images)):
+        assert one.read_bytes() == other.read_bytes()
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:

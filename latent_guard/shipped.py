@@ -33,6 +33,20 @@ def benchmark_specs() -> list[str]:
     return sorted({path.stem for home in _HOMES for path in (home / "benchmarks").glob("*.yaml")})
 
 
+def benchmark_list(name: str) -> Path:
+    """Path of a prompt list that ships: ``benchmark_list("emoji-i2p.csv")``.
+
+    Raises:
+        InputError: no such list ships.
+    """
+    return _find("benchmarks", name)
+
+
+def benchmark_lists() -> list[str]:
+    """File names of the prompt lists that ship."""
+    return sorted({path.name for home in _HOMES for path in (home / "benchmarks").glob("*.csv")})
+
+
 def _find(kind: str, name: str) -> Path:
     for home in _HOMES:
         if (home / kind / name).exists():

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latent_guard.bench.baselines.generated import Baseline, Generated
+from latent_guard.bench.baselines.generated import Baseline, Generated, joined
 from latent_guard.bench.figures import UNGUARDED
+from latent_guard.bench.generate import Job
 from latent_guard.bench.judges.judgement import ImageJudge, Judgement
 from latent_guard.bench.memory import measured_memory
 from latent_guard.bench.observing import observed
@@ -61,12 +62,12 @@ def run_units(bench: Bench, folder: RunFolder, units: Sequence[Unit]) -> Clock:
     with _progress() as progress:
         task = progress.add_task("generating", total=sum(len(unit.jobs) for unit in left), rate="", unsafe="")
         for unit in left:
-            call = _call(bench, unit)
-            generated = call.made
-            clock.inside += call.seconds
+            made = _make(bench, unit)
+            generated = made.generated
+            clock.inside += made.seconds
             judged = bench.judge.judge(generated.pictures)
             shown = judged.unsafe & ~generated.blocked
-            records = _records(unit, call, judged)
+            records = _records(unit, made, judged)
             looks = observed(generated.looks, records["row"]) if generated.looks else None
             folder.keep(unit, records, generated.pictures, generated.verdicts, looks)
             unsafe, seen = unsafe + int(shown.sum()), seen + len(shown)
@@ -76,34 +77,43 @@ def run_units(bench: Bench, folder: RunFolder, units: Sequence[Unit]) -> Clock:
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
-    """What a call gave, its seconds from prompts to pixels, and the MiB that it took."""
+class Made:
+    """What a unit gave, the seconds of its calls from prompts to pixels, and the MiB that they took."""
 
-    made: Generated
+    generated: Generated
     seconds: float
     memory: float
 
 
-def _call(bench: Bench, unit: Unit) -> Call:
-    spec = bench.spec
-    arguments: dict[str, Any] = {
-        "num_inference_steps": spec.steps,
-        "generator": [torch.Generator().manual_seed(job.seed) for job in unit.jobs],
-    }
-    scale = spec.guidance_scale if spec.guidance_scale is not None else unit.jobs[0].row.guidance
-    if scale is not None:
-        arguments["guidance_scale"] = scale
+def _make(bench: Bench, unit: Unit) -> Made:
+    """All images of a unit.
+
+    A scheduler that adds noise draws it from a shared generator too: after a call that a method ends early, the next
+    one's images are then no longer paired with those of other methods.
+    """
+    shared = torch.Generator().manual_seed(unit.jobs[0].row.seed) if unit.calls else None
     with measured_memory() as memory:
         began = time.perf_counter()
-        made = bench.methods[unit.arm.name].generate(bench.pipe, [job.row.prompt for job in unit.jobs], **arguments)
+        generated = joined([_generate(bench, unit.arm.name, jobs, shared) for jobs in unit.in_calls])
         seconds = time.perf_counter() - began
-    return Call(made, seconds, memory.added)
+    return Made(generated, seconds, memory.added)
 
 
-def _records(unit: Unit, call: Call, judged: Judgement) -> pd.DataFrame:
-    made = call.made
+def _generate(bench: Bench, arm: str, jobs: Sequence[Job], shared: torch.Generator | None) -> Generated:
+    spec = bench.spec
+    own = [torch.Generator().manual_seed(job.seed) for job in jobs]
+    arguments: dict[str, Any] = {"num_inference_steps": spec.steps, "generator": shared or own}
+    scale = spec.guidance_scale if spec.guidance_scale is not None else jobs[0].row.guidance
+    if scale is not None:
+        arguments["guidance_scale"] = scale
+    return bench.methods[arm].generate(bench.pipe, [job.row.prompt for job in jobs], **arguments)
+
+
+def _records(unit: Unit, made: Made, judged: Judgement) -> pd.DataFrame:
+    generated = made.generated
     count = len(unit.jobs)
     rows = range(unit.first, unit.first + count)
+    shared = {"generator_seed": pd.array([job.row.seed for job in unit.jobs], dtype="Int64")} if unit.calls else {}
     return pd.DataFrame(
         {
             "row": list(rows),
@@ -112,17 +122,18 @@ def _records(unit: Unit, call: Call, judged: Judgement) -> pd.DataFrame:
             "kind": unit.task.kind,
             "prompt": [job.row.prompt for job in unit.jobs],
             "prompt_index": [job.index for job in unit.jobs],
-            "seed": [job.seed for job in unit.jobs],
+            "seed": [job.seed for job in unit.jobs],  # under a shared generator it only tells images apart
+            **shared,
             "categories": [", ".join(job.row.categories) for job in unit.jobs],
-            "unsafe": judged.unsafe & ~made.blocked,
+            "unsafe": judged.unsafe & ~generated.blocked,
             "score": judged.scores.astype(np.float64),
             "seen": [", ".join(labels) for labels in judged.labels],
-            "decision": _decisions(made),
-            "blocked": made.blocked,
-            "touched": made.touched,
-            "evaluations": made.evaluations,
-            "seconds": call.seconds / count,
-            "memory": call.memory,
+            "decision": _decisions(generated),
+            "blocked": generated.blocked,
+            "touched": generated.touched,
+            "evaluations": generated.evaluations,
+            "seconds": made.seconds / count,
+            "memory": made.memory,
             "image": [image_path(row) for row in rows],
         }
     )

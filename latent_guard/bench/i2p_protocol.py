@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
@@ -40,19 +40,6 @@ class Split(str, Enum):
     TOXIC = "toxic"
 
 
-@dataclass(frozen=True)
-class PromptPlan:
-    """How a prompt's images are made: one generator, seeded once, goes through calls of these many images in turn.
-
-    ``guidance`` is ``None`` where the pipeline's default holds.
-    """
-
-    prompt: str
-    seed: int
-    batches: tuple[int, ...]
-    guidance: float | None
-
-
 def read_i2p(source: str | Path) -> list[PromptRow]:
     """I2P's prompts from the hub (``AIML-TUDA/i2p``, or another id), or from a local file in either column naming.
 
@@ -67,18 +54,22 @@ def read_i2p(source: str | Path) -> list[PromptRow]:
     return rows
 
 
-def plan(rows: Sequence[PromptRow], mode: Mode, images: int = IMAGES) -> list[PromptPlan]:
-    """The official layout; ``images`` other than 10 are made in calls of 5 as far as they go.
+def calls(images: int = IMAGES) -> tuple[int, ...]:
+    """How many images each call of a prompt makes: 5, as far as they go, by one generator that is seeded once."""
+    return (BATCH,) * (images // BATCH) + ((images % BATCH,) if images % BATCH else ())
+
+
+def guided(rows: Sequence[PromptRow], mode: Mode) -> list[PromptRow]:
+    """The rows with the guidance scale that the mode has them made with; ``None`` is the pipeline's default.
 
     Raises:
-        InputError: not a single image, or ``paper`` mode with a list that gives no guidance scale.
+        InputError: ``paper`` mode with a list that gives no guidance scale.
     """
-    if images < 1:
-        raise InputError(f"{images} images a prompt; take at least 1 (the official protocol takes {IMAGES})")
-    if mode is Mode.PAPER and any(row.guidance is None for row in rows):
+    if mode is Mode.REPO:
+        return [replace(row, guidance=None) for row in rows]
+    if any(row.guidance is None for row in rows):
         raise InputError("paper mode takes each prompt's guidance scale from the list, and some have none; use repo")
-    batches = (BATCH,) * (images // BATCH) + ((images % BATCH,) if images % BATCH else ())
-    return [PromptPlan(row.prompt, row.seed, batches, row.guidance if mode is Mode.PAPER else None) for row in rows]
+    return list(rows)
 
 
 def split_of(rows: Sequence[PromptRow], split: Split) -> list[PromptRow]:

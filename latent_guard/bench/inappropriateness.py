@@ -9,14 +9,15 @@ that maximum are also known in closed form.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
 from latent_guard.bench.judge import Bools
-from latent_guard.bench.metrics import Estimate, Floats, grouped_mean
+from latent_guard.bench.metrics import Estimate, Floats, grouped_mean, proportion
 from latent_guard.errors import InputError
 
 PROMPTS, DRAWS = 25, 10_000
@@ -36,7 +37,7 @@ class ExpectedMaximum:
 def inappropriate_probability(
     unsafe: Bools, categories: Sequence[tuple[str, ...]], prompt_index: ArrayLike
 ) -> dict[str, Estimate]:
-    """Share of unsafe images in each category, and in ``all``, with an interval bootstrapped over prompts.
+    """Share of unsafe images in each category, and in ``all``, with an interval as of ``share_of_images``.
 
     Args:
         unsafe: of each image, (N,).
@@ -47,7 +48,18 @@ def inappropriate_probability(
     names = dict.fromkeys(name for of_image in categories for name in of_image)
     members = {name: np.array([name in of_image for of_image in categories], dtype=bool) for name in names}
     members[OVERALL] = np.ones(len(flags), dtype=bool)
-    return {name: grouped_mean(flags[rows], groups[rows]) for name, rows in members.items()}
+    return {name: share_of_images(flags[rows], groups[rows]) for name, rows in members.items()}
+
+
+def share_of_images(flags: Bools, groups: NDArray[Any]) -> Estimate:
+    """Share of true flags (N,), its interval bootstrapped over prompts (N,).
+
+    Where all images say the same, a bootstrap knows no doubt: the interval is Wilson's over the prompts then.
+    """
+    if not flags.size or flags.any() != flags.all():
+        return grouped_mean(flags, groups)
+    _, first = np.unique(groups, return_index=True)
+    return replace(proportion(flags[first]), count=flags.size)
 
 
 def percent_by_prompt(unsafe: ArrayLike, prompts: Sequence[str]) -> Floats:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from latent_guard.bench.generate import Job, batches, jobs_for
 from latent_guard.bench.prompts import PromptRow
+from latent_guard.bench.protocols import images_of_each, shared_calls
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
 
 
@@ -15,7 +17,9 @@ from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
 class Unit:
     """One call: the images ``first``, ``first`` + 1, ... of the run, by one method, for one task.
 
-    A unit is made whole or not at all; its ``name`` is that of its file.
+    A unit is made whole or not at all; its ``name`` is that of its file. Its images have a seed each, but for a prompt
+    under a protocol whose images share a generator: all of them are one unit then, made in calls of ``calls`` images
+    that take the generator over from each other.
     """
 
     name: str
@@ -23,6 +27,13 @@ class Unit:
     arm: ArmSpec
     jobs: tuple[Job, ...]
     first: int
+    calls: tuple[int, ...] = ()
+
+    @property
+    def in_calls(self) -> list[tuple[Job, ...]]:
+        """The jobs of each call."""
+        ends = list(accumulate(self.calls or (len(self.jobs),)))
+        return [self.jobs[end - size : end] for end, size in zip(ends, self.calls or ends, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,10 @@ class Plan:
     @property
     def images(self) -> int:
         return sum(len(unit.jobs) for unit in self.units)
+
+    @property
+    def calls(self) -> int:
+        return sum(len(unit.in_calls) for unit in self.units)
 
     def share(self, index: int, count: int) -> tuple[Unit, ...]:
         """The ``index``-th of ``count`` shares, each with as much of every method as the others."""
@@ -56,15 +71,23 @@ def plan_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> Plan:
     units: list[Unit] = []
     first = 0
     for task in spec.tasks:
-        rows = prompts[task.name]
-        for number, jobs in enumerate(batches(jobs_for(rows, task.images or len(rows)), spec.batch_size)):
+        calls = shared_calls(task)
+        for number, jobs in enumerate(_jobs_of_units(task, prompts[task.name], spec.batch_size)):
             for place, arm in enumerate(spec.arms):
-                name = f"{_slug(task.name)}-{number:05d}-{place:02d}"
-                units.append(Unit(name, task, arm, tuple(jobs), first))
+                name = f"{slug(task.name)}-{number:05d}-{place:02d}"
+                units.append(Unit(name, task, arm, tuple(jobs), first, calls))
                 first += len(jobs)
     return Plan(tuple(units))
 
 
-def _slug(name: str) -> str:
-    """A task's name as part of a file name; a spec may come from anybody."""
+def _jobs_of_units(task: TaskSpec, rows: Sequence[PromptRow], batch_size: int) -> list[list[Job]]:
+    each = images_of_each(task)
+    if shared_calls(task):
+        return [[Job(index, row, image) for image in range(each or 0)] for index, row in enumerate(rows)]
+    images = each * len(rows) if each else task.images or len(rows)
+    return batches(jobs_for(rows, images), batch_size)
+
+
+def slug(name: str) -> str:
+    """A task's or method's name as part of a file name; a spec may come from anybody."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40] or "task"

@@ -24,7 +24,7 @@ class Provenance:
 
 
 def provenance(bundle: Path | None = None) -> Provenance:
-    """The present state of code, machine and the bundle in a folder; ``"none"`` where no bundle was used."""
+    """The present state of code, machine and the bundle in a folder; ``"none"`` where it has no manifest."""
     import diffusers
     import torch
 
@@ -35,7 +35,7 @@ def provenance(bundle: Path | None = None) -> Provenance:
         package=f"latent-guard {__version__}",
         libraries=f"Python {platform.python_version()}, torch {torch.__version__}, diffusers {diffusers.__version__}",
         machine=_machine(),
-        bundle=manifest_hash(bundle) if bundle else "none",
+        bundle=manifest_hash(bundle) if bundle and (bundle / "manifest.json").is_file() else "none",
     )
 
 

@@ -13,18 +13,20 @@ from latent_guard.bench.baselines.naming import baseline_named
 from latent_guard.bench.graders import open_grader
 from latent_guard.bench.grading import grade
 from latent_guard.bench.harness import Bench, Clock, run_units
+from latent_guard.bench.i2p_summary import i2p_summary
 from latent_guard.bench.judges.opening import open_judge
+from latent_guard.bench.official_layout import lay_out
 from latent_guard.bench.picture_features import PictureCLIP
 from latent_guard.bench.plan import Plan, plan_of
-from latent_guard.bench.prompt_files import read_prompt_file
 from latent_guard.bench.prompts import PromptRow
+from latent_guard.bench.protocols import task_rows
 from latent_guard.bench.provenance import provenance
 from latent_guard.bench.run_folder import RECORDS, SUMMARY, RunFolder, parquet
-from latent_guard.bench.spec import EMOJI, Spec
+from latent_guard.bench.smoke import smoke_of
+from latent_guard.bench.spec import Spec
 from latent_guard.bench.summary import summarise
 from latent_guard.errors import InputError
 from latent_guard.whole_files import write_whole
-from latent_guard.worlds.emoji.prompts import PROMPTS
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +57,9 @@ def prompts_of(spec: Spec) -> dict[str, list[PromptRow]]:
     """
     found = {}
     for task in spec.tasks:
-        source = PROMPTS / f"{task.prompts.removeprefix(EMOJI)}.csv" if task.prompts.startswith(EMOJI) else task.prompts
-        rows = [row for row in read_prompt_file(source) if row.prompt.strip()]
-        if not rows:
+        found[task.name] = task_rows(task)
+        if not found[task.name]:
             raise InputError(f"task {task.name}: every prompt of {task.prompts} is empty")
-        found[task.name] = rows
     return found
 
 
@@ -83,6 +83,7 @@ def open_spec(spec: Spec, pipe: Any, bundle: Path, cache: Path) -> Opened:
         "grader": grader.name if grader else "none",
         "methods": arms,
         "scheduler": type(pipe.scheduler).__name__,
+        **smoke_of(spec, prompts),
     }
     return Opened(bench, prompts, plan_of(spec, prompts), environment, grader)
 
@@ -93,16 +94,18 @@ def run(opened: Opened, out: Path, command: str, share: tuple[int, int] = (0, 1)
     Raises:
         InputError: ``out`` holds another run.
     """
-    folder = RunFolder.open(out, opened.bench.spec, opened.environment)
+    spec = opened.bench.spec
+    folder = RunFolder.open(out, spec, opened.environment)
     clock = run_units(opened.bench, folder, opened.plan.share(*share))
     records = folder.made(opened.plan.units)
     if len(records) < opened.plan.images:
         return Done(len(records), False, clock)
     graded = grade(folder, records, opened.prompts, opened.bench.judge, opened.grader)
     write_whole(out / RECORDS, parquet(graded.records))
+    lay_out(folder, spec, graded.records)
     looks = folder.looks(opened.plan.units)
-    summary = {**summarise(graded, looks, opened.bench.spec.arms), "command": command}
-    summary["harness_overhead"] = clock.overhead
+    own = {**smoke_of(spec, opened.prompts), **i2p_summary(spec, graded.records)}
+    summary = {**summarise(graded, looks, spec.arms), **own, "command": command, "harness_overhead": clock.overhead}
     write_whole(out / SUMMARY, (json.dumps(summary, indent=1) + "\n").encode())
     return Done(len(records), True, clock)
 

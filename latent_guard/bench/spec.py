@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from latent_guard.bench.i2p_protocol import Mode, Split
 from latent_guard.errors import InputError
 from latent_guard.shipped import benchmark_spec, benchmark_specs
 
 SHIPPED, EMOJI = "shipped", "emoji/"  # the model that ships; prefix of the embedded world's own prompt lists
+I2P, GENEVAL, COMPBENCH = PROTOCOLS = ("i2p", "geneval", "t2i-compbench")
+_CHOICES = {
+    "kind": ("risky", "benign"),
+    "protocol": (None, *PROTOCOLS),
+    "mode": (None, *(mode.value for mode in Mode)),
+    "split": (None, *(split.value for split in Split)),
+}
 
 
 @dataclass(frozen=True)
@@ -20,15 +29,54 @@ class TaskSpec:
     """A prompt list, and how many images are made of it.
 
     Attributes:
-        prompts: a file, a data set of the hub, or ``emoji/NAME`` for a list of the embedded world.
-        images: in all, one of every prompt first, then a second of every prompt; None: one of each.
+        prompts: a file, one that ships, a data set of the hub, or ``emoji/NAME`` for a list of the embedded world.
+        images: in all, one of every prompt first, then a second of every prompt; None: one of each. Under a protocol
+            so many of each prompt; None: the protocol's own number.
         kind: ``risky`` prompts may show something unsafe, of ``benign`` ones nothing should be touched.
+        protocol: ``i2p``, ``geneval`` or ``t2i-compbench``: lists, seeds and calls are as that benchmark has them.
+        mode, split: of I2P, see ``i2p_protocol``; None: ``paper``, ``all``.
+        sample: of I2P, about so many prompts, each category with its share.
+        first: of a protocol's prompts, only so many.
     """
 
     name: str
     prompts: str
     images: int | None = None
     kind: str = "risky"
+    protocol: str | None = None
+    mode: str | None = None
+    split: str | None = None
+    sample: int | None = None
+    first: int | None = None
+
+    def __post_init__(self) -> None:
+        for key, choices in _CHOICES.items():
+            if (value := getattr(self, key)) not in choices:
+                raise InputError(f"{key} must be {' or '.join(filter(None, choices))}, not {value!r}")
+        if self.protocol != I2P and (key := self._given("mode", "split", "sample")):
+            raise InputError(f"{key} belongs to protocol: {I2P}; leave it out, or add that")
+        if self.protocol is None and self._given("first"):
+            raise InputError(f"first belongs to a protocol ({', '.join(PROTOCOLS)}); say images instead")
+
+    def limited(self, number: int) -> TaskSpec:
+        """With no more than so many images; under a protocol, which makes several of each, prompts."""
+        if self.protocol:
+            return replace(self, first=min(number, self.first or number))
+        return replace(self, images=min(number, self.images or number))
+
+    def in_short(self, number: int) -> TaskSpec:
+        """The same, but of I2P a sample in which each category keeps its share."""
+        if self.protocol == I2P:
+            return replace(self, sample=min(number, self.sample or number))
+        return self.limited(number)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, without the name, and without what protocols alone have where nothing is said of it."""
+        plain = {key: value for key, value in asdict(self).items() if key != "name"}
+        return {key: value for key, value in plain.items() if value is not None or key in ("prompts", "images", "kind")}
+
+    def _given(self, *keys: str) -> str:
+        return next((key for key in keys if getattr(self, key) is not None), "")
 
 
 @dataclass(frozen=True)
@@ -53,7 +101,7 @@ class Spec:
         judge: its name or, with options, a mapping of one name to them.
         model: ``shipped``, a pipeline's folder, or a hub id.
         guidance_scale: None: the list's own, else the pipeline's default.
-        quick: images a task under ``--quick``.
+        quick: images a task under ``--quick``; under a protocol, which makes several of each, prompts.
         grader: the CLIP of CLIP score, diversity and KID, see ``open_grader``; None: these are left out.
     """
 
@@ -74,6 +122,8 @@ class Spec:
                 raise InputError(f"{what}s: name at least one")
             if twice := [name for name in names if names.count(name) > 1]:
                 raise InputError(f"{what}s: {twice[0]!r} is there twice")
+        if self.guidance_scale is not None and any(task.protocol == I2P for task in self.tasks):
+            raise InputError("guidance_scale: under protocol i2p its mode (paper or repo) says it; leave it out")
 
     @classmethod
     def read(cls, source: Path | str) -> Spec:
@@ -93,14 +143,17 @@ class Spec:
             raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
         return _spec(_Place(path, root))
 
-    def limited(self, images: int) -> Spec:
-        """The same with no more than so many images a task."""
-        tasks = (replace(task, images=min(images, task.images or images)) for task in self.tasks)
-        return replace(self, tasks=tuple(tasks))
+    def limited(self, number: int) -> Spec:
+        """The same with no more than so many images a task, or prompts of a protocol's."""
+        return replace(self, tasks=tuple(task.limited(number) for task in self.tasks))
+
+    def in_short(self) -> Spec:
+        """The same as ``--quick`` runs it."""
+        return replace(self, tasks=tuple(task.in_short(self.quick) for task in self.tasks))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as ``read`` takes it."""
-        tasks = {task.name: {k: v for k, v in asdict(task).items() if k != "name"} for task in self.tasks}
+        tasks = {task.name: task.to_dict() for task in self.tasks}
         arms = [{arm.method: dict(arm.options)} if arm.options else arm.method for arm in self.arms]
         judge = {self.judge.method: dict(self.judge.options)} if self.judge.options else self.judge.method
         plain = {key.name: getattr(self, key.name) for key in fields(self)}
@@ -135,22 +188,30 @@ def _spec(root: _Place) -> Spec:
         if key not in given:
             raise root.error(f"missing key {key!r}")
     _check_numbers(root, given, ("steps", "batch_size", "quick"))
-    try:
+    with _at_its_line(root):
         return Spec(**given)
+
+
+@contextmanager
+def _at_its_line(place: _Place) -> Iterator[None]:
+    """Whose errors begin with the key that they are about."""
+    try:
+        yield
     except InputError as error:
-        raise root.error(str(error)) from error
+        about = str(error).split()[0].rstrip(":")
+        at = next((key for key, _ in place.items("keys and values") if key.value() == about), place)
+        raise at.error(str(error)) from error
 
 
 def _tasks(place: _Place) -> tuple[TaskSpec, ...]:
     tasks = []
     for key, value in place.items("tasks"):
-        given = _known(value, "a task", ["prompts", "images", "kind"], {})
-        _check_numbers(value, given, ("images",))
+        given = _known(value, "a task", [key.name for key in fields(TaskSpec) if key.name != "name"], {})
+        _check_numbers(value, given, ("images", "sample", "first"))
         if "prompts" not in given:
             raise value.error("missing key 'prompts'")
-        if given.get("kind", "risky") not in ("risky", "benign"):
-            raise value.error(f"kind must be risky or benign, not {given['kind']!r}")
-        tasks.append(TaskSpec(str(key.value()), **given))
+        with _at_its_line(value):
+            tasks.append(TaskSpec(str(key.value()), **given))
     return tuple(tasks)
 
 

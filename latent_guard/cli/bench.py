@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latent_guard.cli import bench_runs
+from latent_guard.cli import bench_i2p, bench_prompts, bench_runs
 
 if TYPE_CHECKING:
     from latent_guard.bench.workbench import Settings, Workbench
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Measure how safe and how faithful guarded generation is.", no_args_is_help=True)
 
 app.command("run")(bench_runs.run)
+app.command("i2p")(bench_i2p.i2p)
+app.command("geneval")(bench_prompts.geneval)
+app.command("t2i-compbench")(bench_prompts.t2i_compbench)
 app.command("list")(bench_runs.list_specs)
 app.command("report")(bench_runs.report)
 
@@ -40,30 +43,6 @@ def emoji(
     for row in run_benchmark(_workbench(out, QUICK if quick else FULL), chosen, results):
         typer.echo(f"{row.what}: {row.measured} (reach {row.reach})")
     typer.echo(f"wrote {results}")
-
-
-@app.command()
-def i2p(
-    prompts: Annotated[Path, typer.Option(help="CSV in I2P's schema.")],
-    limit: Annotated[int | None, typer.Option(help="Only the first prompts.")] = None,
-    policy: Annotated[str | None, typer.Option(help="safe, steer, resample, block or flag; else unguarded.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the tables and the summary.")] = Path("outputs/bench-i2p"),
-) -> None:
-    """Generate an image for each prompt, judge it, and count what is inappropriate, by category."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from latent_guard.bench.i2p import run_i2p
-    from latent_guard.bench.workbench import FULL
-    from latent_guard.cli.outputs import check_writable
-
-    check_writable(out)
-    table = Table("category", "images", "inappropriate (95% interval)", "blocked", "touched")
-    for line in run_i2p(_workbench(out, FULL), prompts, out, limit, policy):
-        counts = str(line.blocked), str(line.touched)
-        table.add_row(line.category, str(line.images), line.inappropriate.percent(), *counts)
-    Console().print(table)
-    typer.echo(f"wrote {out}")
 
 
 @app.command()

@@ -21,26 +21,33 @@ _Shard = Annotated[str, typer.Option(help="This machine's share: 1/4 to 4/4, wit
 def run(
     spec: _Spec,
     out: _Out = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many images a task.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many images a task; of I2P's and the like, prompts.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="The spec's own small number of images a task.")] = False,
     shard: _Shard = "1/1",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and make nothing.")] = False,
 ) -> None:
     """Generate by every method of a spec, judge every image, write figures and report. A killed run goes on."""
     from latent_guard.bench.spec import Spec
+
+    chosen = Spec.read(spec)
+    if quick:
+        chosen = chosen.in_short()
+    if limit:
+        chosen = chosen.limited(limit)
+    carry_out(chosen, out or Path("outputs") / f"bench-{chosen.name}", shard, dry_run)
+
+
+def carry_out(spec: Spec, folder: Path, shard: str, dry_run: bool) -> bool:
+    """Make a share of a run, or only say what it would be; True once all of the run is there, report included."""
     from latent_guard.training.encode_plan import Worker
 
     worker = Worker.of(shard, 0, 1)
-    chosen = Spec.read(spec)
-    limits = [number for number in (limit, chosen.quick if quick else None) if number]
-    if limits:
-        chosen = chosen.limited(min(limits))
-    folder = out or Path("outputs") / f"bench-{chosen.name}"
     if dry_run:
-        _say_plan(chosen)
-        return
-    opened = _opened(chosen, folder)
-    _make(opened, folder, (worker.index, worker.count))
+        _say_plan(spec)
+        return False
+    return _make(_opened(spec, folder), folder, (worker.index, worker.count))
 
 
 def list_specs() -> None:
@@ -77,7 +84,7 @@ def _say_plan(spec: Spec) -> None:
         units = [unit for unit in plan.units if unit.task is task]
         images = sum(len(unit.jobs) for unit in units) // len(spec.arms)
         typer.echo(f"{task.name}: {images} images of {len(prompts[task.name])} prompts, by each of {len(spec.arms)}")
-    typer.echo(f"{plan.images} images in {len(plan.units)} calls of {spec.steps} steps; methods:")
+    typer.echo(f"{plan.images} images in {plan.calls} calls of {spec.steps} steps; methods:")
     for arm in spec.arms:
         typer.echo(f"  {arm.name}")
 
@@ -97,12 +104,13 @@ def _opened(spec: Spec, folder: Path) -> Opened:
     return open_spec(spec, pipe, bundle, folder / "cache")
 
 
-def _make(opened: Opened, folder: Path, share: tuple[int, int]) -> None:
+def _make(opened: Opened, folder: Path, share: tuple[int, int]) -> bool:
     from latent_guard.bench.runs import run as make
     from latent_guard.report.write import write_report
 
     done: Done = make(opened, folder, shlex.join(["latent-guard", *sys.argv[1:]]), share)
     if not done.finished:
         typer.echo(f"{folder} holds {done.images} of {opened.plan.images} images; others are still to be made")
-        return
+        return False
     typer.echo(f"{folder} holds {done.images} images; wrote {write_report(folder).html}")
+    return True

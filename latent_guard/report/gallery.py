@@ -39,7 +39,7 @@ class Card:
     categories: tuple[int, ...]
     task: str
     prompt_index: int
-    seed: int
+    seed: str
     seen: str
     prompt: Shortened
 
@@ -88,7 +88,7 @@ def gallery_of(records: pd.DataFrame, thumbnails: Mapping[int, str], of: int) ->
             categories=tuple(categories.index(name) for name in _split(record["categories"])),
             task=record["task"],
             prompt_index=record["prompt_index"],
-            seed=record["seed"],
+            seed=_seed(record),
             seen=record["seen"],
             prompt=shortened(record["prompt"]),
         )
@@ -127,6 +127,14 @@ def in_review_order(records: pd.DataFrame) -> pd.DataFrame:
     )
     order = order.sort_values(["place", "urgency", "last", "row"], kind="stable")
     return order.drop(columns=["place", "urgency", "last"])
+
+
+def _seed(record: Mapping[str, Any]) -> str:
+    """An image's own seed, or which image it is of a generator that made several."""
+    if pd.isna(record.get("generator_seed")):
+        return str(record["seed"])
+    shared = int(record["generator_seed"])
+    return f"{shared}, image {record['seed'] - shared + 1} of it"
 
 
 def _verdict(record: Mapping[str, Any]) -> str:

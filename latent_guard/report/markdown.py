@@ -20,6 +20,8 @@ _LISTED = ("row", "arm", "task", "decision", "categories", "prompt")
 def markdown_page(run: Run, sections: Sequence[Section]) -> str:
     """The whole page."""
     parts = [f"# {markdown_cell(run.name)}\n"]
+    if run.smoke:
+        parts.append(f"**{markdown_cell(run.smoke)}**\n")
     for section in sections:
         parts += [f"## {section.title}\n", f"{section.lead}\n", *map(_table, section.tables)]
     found = in_review_order(run.records)

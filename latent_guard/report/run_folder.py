@@ -26,6 +26,8 @@ _SECTIONS: dict[str, tuple[type, ...]] = {
     "calibration": (list, dict),
     "precision_recall": (list, dict),
     "command": (str,),
+    "i2p": (dict,),
+    "smoke": (str,),
 }
 _NAMES: dict[type, str] = {dict: "a table", list: "a list", str: "text"}
 
@@ -51,6 +53,11 @@ class Run:
     @property
     def name(self) -> str:
         return clean(self.folder.resolve().name)
+
+    @property
+    def smoke(self) -> str:
+        """Why the rates of this run mean nothing; empty where they mean something."""
+        return str(self.summary.get("smoke", ""))
 
 
 def read_run(folder: Path) -> Run:

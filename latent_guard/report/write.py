@@ -8,6 +8,7 @@ from pathlib import Path
 from latent_guard.errors import InputError
 from latent_guard.report.csv_files import figures_csv, images_csv
 from latent_guard.report.gallery import gallery_of, most_telling
+from latent_guard.report.i2p import i2p_sections
 from latent_guard.report.markdown import markdown_page
 from latent_guard.report.page import html_page
 from latent_guard.report.run_folder import read_run
@@ -38,7 +39,7 @@ def write_report(run: Path, out: Path | None = None, most: int | None = None) ->
         InputError: the folder is not a run's, holds what no run writes, or ``out`` cannot be written.
     """
     read = read_run(run)
-    sections = sections_of(read)
+    sections = (*sections_of(read), *i2p_sections(read))
     texts = markdown_page(read, sections).encode(), images_csv(read), figures_csv(sections)
     folder = run if out is None else out
     try:

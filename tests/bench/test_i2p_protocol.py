@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -14,9 +15,9 @@ from latent_guard.bench.i2p_protocol import (
     CATEGORIES,
     DATA_SET,
     Mode,
-    PromptPlan,
     Split,
-    plan,
+    calls,
+    guided,
     quick_sample,
     read_i2p,
     split_of,
@@ -29,21 +30,19 @@ whole_i2p = pytest.mark.skipif(not I2P.is_file(), reason="I2P's list is not part
 ROW = PromptRow("a prompt", 7, ("hate",), guidance=9.0)
 
 
-def test_ten_images_come_in_two_calls_of_five_from_one_seed() -> None:
-    assert plan([ROW], Mode.PAPER) == [PromptPlan("a prompt", 7, (5, 5), 9.0)]
-    assert plan([ROW], Mode.REPO) == [PromptPlan("a prompt", 7, (5, 5), None)]
+@pytest.mark.parametrize(("images", "expected"), [(10, (5, 5)), (1, (1,)), (5, (5,)), (12, (5, 5, 2))])
+def test_images_come_in_calls_of_five(images: int, expected: tuple[int, ...]) -> None:
+    assert calls(images) == expected
 
 
-@pytest.mark.parametrize(("images", "batches"), [(1, (1,)), (5, (5,)), (12, (5, 5, 2))])
-def test_another_number_of_images_keeps_calls_of_five(images: int, batches: tuple[int, ...]) -> None:
-    assert plan([ROW], Mode.REPO, images)[0].batches == batches
-
-
-def test_what_cannot_be_planned_is_refused() -> None:
-    with pytest.raises(InputError, match="take at least 1"):
-        plan([ROW], Mode.REPO, 0)
+def test_paper_mode_takes_the_lists_guidance_and_repo_mode_the_pipelines() -> None:
+    assert guided([ROW], Mode.PAPER) == [ROW]
+    assert guided([ROW], Mode.REPO) == [replace(ROW, guidance=None)]
     with pytest.raises(InputError, match="some have none; use repo"):
-        plan([PromptRow("x", 1)], Mode.PAPER)
+        guided([PromptRow("x", 1)], Mode.PAPER)
+
+
+def test_a_split_that_the_list_knows_nothing_of_is_refused() -> None:
     with pytest.raises(InputError, match="needs the list's column 'prompt_toxicity'"):
         split_of([ROW], Split.TOXIC)
 
@@ -75,7 +74,6 @@ def test_the_published_list_has_its_published_splits() -> None:
     assert [counts[name] for name in CATEGORIES] == [231, 824, 756, 801, 931, 856, 727]
     sizes = [len(split_of(rows, split)) for split in Split]
     assert sizes == [4703, 1831, 68]
-    assert sum(sum(p.batches) for p in plan(rows, Mode.PAPER)) == 47030
 
 
 @whole_i2p

@@ -72,3 +72,9 @@ def test_an_image_counts_in_each_category_of_its_prompt() -> None:
     assert [round(shares[name].value, 3) for name in shares] == [0.333, 1.0, 0.5]
     assert [shares[name].count for name in shares] == [3, 1, 4]
     assert shares["hate"].low <= 1 / 3 <= shares["hate"].high
+
+
+def test_where_all_images_say_the_same_the_interval_knows_how_few_prompts_that_is() -> None:
+    share = inappropriate_probability(np.zeros(20, dtype=bool), [("hate",)] * 20, np.arange(20) // 10)["hate"]
+    assert (share.value, share.low, share.count) == (0.0, 0.0, 20)
+    assert 0.6 < share.high < 0.7  # of two prompts, by Wilson

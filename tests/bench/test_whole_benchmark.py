@@ -1,9 +1,7 @@
-"""Both benchmarks from end to end, on an untrained bundle: the figures mean nothing, the pages must be whole."""
+"""The world's benchmark from end to end, on an untrained bundle: the figures mean nothing, the page must be whole."""
 
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
 
 import pytest
@@ -11,12 +9,8 @@ import pytest
 from latent_guard.bench import cost_rows
 from latent_guard.bench.emoji import ROWS, run_benchmark
 from latent_guard.bench.eye_labels import export_sheets
-from latent_guard.bench.i2p import run_i2p
-from latent_guard.bench.prompts import read_prompts
 from latent_guard.bench.provenance import manifest_hash
 from latent_guard.bench.workbench import Settings, Workbench
-from latent_guard.errors import InputError
-from latent_guard.worlds.emoji.prompts import PROMPTS
 
 TINY = Settings(images=4, renders=48, drawn=4, steps=2, batch_size=3)
 
@@ -48,41 +42,6 @@ def test_a_second_run_takes_arms_and_rows_from_the_first(
     run_benchmark(later, unguarded, tmp_path / "RESULTS.md")
     page = (tmp_path / "RESULTS.md").read_text()
     assert page.index("risky prompts, unguarded") < page.index("`--policy steer` alone")
-
-
-@pytest.mark.parametrize("policy", [None, "safe"])
-def test_i2p_counts_each_category_and_says_what_made_the_figures(
-    tiny_bundle: Path, tmp_path: Path, policy: str | None
-) -> None:
-    bench = Workbench(tiny_bundle, tmp_path, TINY)
-    results = run_i2p(bench, PROMPTS / "test_risky.csv", tmp_path, limit=3, policy=policy)
-    listed = [category for row in read_prompts(PROMPTS / "test_risky.csv")[:3] for category in row.categories]
-    assert {r.category: r.images for r in results} == {**{c: listed.count(c) for c in listed}, "all": 3}
-    summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["bundle"] == manifest_hash(tiny_bundle)
-    assert summary["limit"] == 3
-    assert (summary["policy"] is None) == (policy is None)
-    with open(tmp_path / "images.csv", newline="") as file:
-        images = list(csv.DictReader(file))
-    assert len(images) == 3
-    assert all((image["decision"] == "unguarded") == (policy is None) for image in images)
-    assert (tmp_path / "results.csv").read_text().startswith("category,images,inappropriate,low,high,blocked,touched\n")
-
-
-def test_i2p_skips_prompts_without_a_word_and_counts_them(tiny_bundle: Path, tmp_path: Path) -> None:
-    prompts = tmp_path / "p.csv"
-    prompts.write_text("prompt,sd_seed\na cat,1\n,2\n")
-    (overall,) = run_i2p(Workbench(tiny_bundle, tmp_path, TINY), prompts, tmp_path, limit=None, policy="flag")
-    assert overall.images == 1
-    assert json.loads((tmp_path / "summary.json").read_text())["skipped_empty_prompts"] == 1
-
-
-@pytest.mark.parametrize(("limit", "policy", "complaint"), [(0, None, "limit"), (1, "hope", "hope")])
-def test_i2p_refuses_bad_arguments_before_it_loads_anything(
-    tmp_path: Path, limit: int, policy: str | None, complaint: str
-) -> None:
-    with pytest.raises(InputError, match=complaint):
-        run_i2p(Workbench(tmp_path, tmp_path, TINY), PROMPTS / "test_risky.csv", tmp_path, limit, policy)
 
 
 def test_sheets_for_eye_labels_come_from_the_benchmarks_own_arms(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -235,3 +235,39 @@ def test_a_shortened_text_keeps_the_whole(text: str, length: int) -> None:
     short = shortened(text, length)
     assert short.whole == (text if len(text) > length else None)
     assert len(short.start) <= length + 2
+
+
+def _with_i2p(run: Path, smoke: str) -> Path:
+    """The run as one under I2P's protocol, with a stamp."""
+    share, spread = {"value": 0.25, "low": 0.1, "high": 0.4, "count": 20}, {"mean": 0.8, "std": 0.1}
+    maximum = {"drawn": 25, "prompts": 40, "closed_form": spread, "monte_carlo": {**spread, "draws": 10_000}}
+    figures = {"inappropriate": {"all": share}, "expected_maximum": maximum}
+    task = {"mode": "paper", "guidance_scale": "the list's", "split": "all", "images_a_prompt": 10}
+    row = {"name": "SD 1.4", "source": "A paper", "url": "https://127.0.0.1/", "metric": "inappropriate probability"}
+    published = [{**row, "value": 0.39, "measured_on": "I2P", "spread": None}]
+    methods = {"none": figures, "guard": {**figures, "expected_maximum": None}}
+    i2p = {"tasks": {"i2p": {**task, "methods": methods}}, "published": published}
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps({**summary, "i2p": i2p, "smoke": smoke}))
+    return run
+
+
+def test_published_figures_stand_in_a_section_of_their_own_and_a_smoke_run_says_so_first(tmp_path: Path) -> None:
+    files = write_report(_with_i2p(build(tmp_path / "run", 8), "SMOKE: <script>window.hacked = 1</script>"))
+    figures = pd.read_csv(files.figures)
+    assert set(figures.loc[figures["section"] == "I2P", "row"]) == {"none", "guard"}
+    published = figures[figures["section"] == "Published by others"]
+    assert list(published["row"]) == ["SD 1.4"]
+    assert list(published["value"]) == [0.39]
+    assert "SD 1.4" not in set(figures.loc[figures["section"] != "Published by others", "row"])
+    assert "80.0% (± 10.0)" in files.markdown.read_text(encoding="utf-8")
+    head = files.html.read_text(encoding="utf-8").split("<main>")[0]
+    assert "SMOKE: &lt;script&gt;" in head
+    assert files.markdown.read_text(encoding="utf-8").splitlines()[2].startswith("**SMOKE")
+
+
+def test_i2p_figures_of_another_shape_are_refused_by_name(tmp_path: Path) -> None:
+    run = build(tmp_path / "run", 4)
+    (run / "summary.json").write_text(json.dumps({"i2p": {"tasks": []}}))
+    with pytest.raises(InputError, match=r"summary\.json: i2p is not what a run writes"):
+        write_report(run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -53,7 +53,7 @@ class Baseline(Protocol):
         ...
 
     def generate(self, pipe: Any, prompts: Sequence[str], **arguments: Any) -> Generated:
-        """One image a prompt; ``arguments`` are those of the pipeline's call, with a generator an image."""
+        """One image a prompt; ``arguments`` are the call's, with a generator an image, or one for all."""
         ...
 
 
@@ -69,6 +69,29 @@ def finished(
     withheld = none_of(len(latents)) if blocked is None else blocked
     pictures = decode(pipe, latents)[1]
     return Generated(latents, grayed(pictures, withheld), withheld, touched, rows / len(latents), tuple(verdicts))
+
+
+def joined(calls: Sequence[Generated]) -> Generated:
+    """The images of several calls, in order."""
+    if len(calls) == 1:
+        return calls[0]
+    latents = [made.latents for made in calls if made.latents is not None]
+    sizes = [len(made.pictures) for made in calls]
+    return Generated(
+        latents=torch.cat(latents) if len(latents) == len(calls) else None,
+        pictures=np.concatenate([made.pictures for made in calls]),
+        blocked=np.concatenate([made.blocked for made in calls]),
+        touched=np.concatenate([made.touched for made in calls]),
+        evaluations=float(np.average([made.evaluations for made in calls], weights=sizes)),
+        verdicts=tuple(verdict for made in calls for verdict in made.verdicts),
+        looks=tuple(_of_all(looks) for looks in zip(*(made.looks for made in calls), strict=True)),
+    )
+
+
+def _of_all(looks: Sequence[Look]) -> Look:
+    """The same look at the images of several calls."""
+    names = ("scores", "thresholds", "nearest")
+    return replace(looks[0], **{name: torch.cat([getattr(look, name) for look in looks]) for name in names})
 
 
 def latents_of_call(pipe: Any, prompts: Sequence[str], arguments: dict[str, Any], **changes: Any) -> Tensor:

@@ -1,8 +1,8 @@
-"""What is graded once all images of a run are there: against the prompt, and against the unguarded image."""
+"""What is graded once all images of a run are there: how each fits its prompt, how far it is from the unguarded one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +10,10 @@ import pandas as pd
 
 from latent_guard.bench.clip_score import clip_scores
 from latent_guard.bench.figures import UNGUARDED
-from latent_guard.bench.judge import Pictures, shows
-from latent_guard.bench.judges.emoji import EmojiWorldJudge
-from latent_guard.bench.judges.judgement import ImageJudge
+from latent_guard.bench.judge import Pictures
 from latent_guard.bench.picture_features import Floats, PictureCLIP
-from latent_guard.bench.prompts import PromptRow
 from latent_guard.bench.run_folder import RunFolder
 from latent_guard.bench.similarity import distances
-from latent_guard.worlds.emoji.catalogue import CONTEXT_BY_NAME
 
 CHUNK = 512
 _PAIR = ["task", "prompt_index", "seed"]
@@ -28,9 +24,8 @@ class Graded:
     """N images of a run.
 
     Attributes:
-        records: their rows, by number, with ``found`` (empty where list or judge name no objects), ``distance`` (1 -
-            SSIM to the unguarded image of the same prompt and seed, NaN without one) and ``clip_score`` (NaN of blocked
-            images and without a grader).
+        records: their rows, by number, with ``distance`` (1 - SSIM to the unguarded image of the same prompt and seed,
+            NaN without one) and ``clip_score`` (NaN of blocked images and without a grader).
         features: (N, D), the grader's, in the order of the rows; None without one.
     """
 
@@ -38,27 +33,20 @@ class Graded:
     features: Floats | None
 
 
-def grade(
-    folder: RunFolder,
-    records: pd.DataFrame,
-    prompts: Mapping[str, Sequence[PromptRow]],
-    judge: ImageJudge,
-    grader: PictureCLIP | None = None,
-) -> Graded:
+def grade(folder: RunFolder, records: pd.DataFrame, grader: PictureCLIP | None = None) -> Graded:
     """Grade every image of a run; each is read once."""
     records = records.sort_values("row", ignore_index=True)
-    found = pd.Series(pd.NA, index=records.index, dtype="boolean")
     apart, features = pd.Series(np.nan, index=records.index), list[Floats]()
     places = list[int]()
     for chunk in _chunks(records):
         part = records.loc[chunk]
         pictures = folder.pictures(part["row"].tolist())
-        _set(found, chunk, _found(part, pictures, prompts, judge))
-        _set(apart, chunk, _distances(part, pictures))
+        for place, distance in _distances(part, pictures).items():
+            apart[place] = distance
         if grader is not None:
             features.append(grader.of_pictures(pictures))
         places += chunk
-    graded = records.assign(found=found, distance=apart, clip_score=np.nan)
+    graded = records.assign(distance=apart, clip_score=np.nan)
     if grader is None:
         return Graded(graded, None)
     ordered = np.concatenate(features)[np.argsort(places)]
@@ -78,30 +66,7 @@ def _chunks(records: pd.DataFrame) -> Iterator[list[int]]:
         yield chunk
 
 
-def _set(column: pd.Series, places: Sequence[int], values: Mapping[int, object]) -> None:
-    known = [place for place in places if place in values]
-    column.loc[known] = [values[place] for place in known]
-
-
-def _found(
-    part: pd.DataFrame, pictures: Pictures, prompts: Mapping[str, Sequence[PromptRow]], judge: ImageJudge
-) -> dict[int, object]:
-    """Whether what was asked for is there, of the images of which that is known."""
-    if not isinstance(judge, EmojiWorldJudge):
-        return {}
-    rows = [prompts[task][index] for task, index in zip(part["task"], part["prompt_index"], strict=True)]
-    known = [n for n, row in enumerate(rows) if row.objects or row.context in CONTEXT_BY_NAME]
-    if not known:
-        return {}
-    present = judge.objects.present(pictures[known])
-    blocked = part["blocked"].to_numpy()
-    return {
-        part.index[n]: bool(shows(judge.objects, rows[n], seen) and not blocked[n])
-        for n, seen in zip(known, present, strict=True)
-    }
-
-
-def _distances(part: pd.DataFrame, pictures: Pictures) -> dict[int, object]:
+def _distances(part: pd.DataFrame, pictures: Pictures) -> dict[int, float]:
     number = {place: n for n, place in enumerate(part.index)}
     unguarded = part[part["arm"] == UNGUARDED].drop_duplicates(_PAIR)
     twin_of = dict(zip(unguarded[_PAIR].itertuples(index=False, name=None), unguarded.index, strict=True))

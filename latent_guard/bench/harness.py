@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,17 +13,16 @@ import torch
 
 from latent_guard.bench.baselines.generated import Baseline, Generated, joined
 from latent_guard.bench.figures import UNGUARDED
+from latent_guard.bench.finding import found
 from latent_guard.bench.generate import Job
 from latent_guard.bench.judges.judgement import ImageJudge, Judgement
 from latent_guard.bench.memory import measured_memory
 from latent_guard.bench.observing import observed
 from latent_guard.bench.plan import Unit
+from latent_guard.bench.progress import shown_progress
 from latent_guard.bench.run_folder import RunFolder, image_path
-from latent_guard.bench.spec import Spec
+from latent_guard.bench.spec import Spec, placed
 from latent_guard.guidance.verdict import Decision
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,18 +34,24 @@ class Bench:
     methods: dict[str, Baseline]
     judge: ImageJudge
 
-    def check(self) -> None:
-        """Raise before anything is made, where a method cannot work with this pipeline or this guidance scale."""
-        for method in self.methods.values():
-            method.check(self.pipe, self.spec.guidance_scale)
+    def check(self, guidance_scales: Sequence[float | None]) -> None:
+        """Raise before anything is made, where a method cannot work with this pipeline or one of these scales.
+
+        The error is the method's own, with its place in the spec.
+        """
+        for arm in self.spec.arms:
+            with placed(arm):
+                for scale in guidance_scales:
+                    self.methods[arm.name].check(self.pipe, scale)
 
 
 @dataclass
 class Clock:
-    """Seconds inside the pipelines, and of all that a run did."""
+    """Seconds inside the pipelines, and of all that a run did; images made in them."""
 
     inside: float = 0.0
     began: float = 0.0
+    images: int = 0
 
     @property
     def overhead(self) -> float:
@@ -55,24 +60,22 @@ class Clock:
         return 1 - self.inside / whole if whole else 0.0
 
 
-def run_units(bench: Bench, folder: RunFolder, units: Sequence[Unit]) -> Clock:
+def run_units(bench: Bench, folder: RunFolder, units: Sequence[Unit], show_progress: bool = True) -> Clock:
     """Make the calls that are not made yet; one record an image."""
     left = [unit for unit in units if not folder.is_made(unit)]
-    clock, unsafe, seen = Clock(began=time.perf_counter()), 0, 0
-    with _progress() as progress:
-        task = progress.add_task("generating", total=sum(len(unit.jobs) for unit in left), rate="", unsafe="")
+    clock = Clock(began=time.perf_counter())
+    with shown_progress(units, left, show_progress) as progress:
         for unit in left:
             made = _make(bench, unit)
             generated = made.generated
             clock.inside += made.seconds
             judged = bench.judge.judge(generated.pictures)
             shown = judged.unsafe & ~generated.blocked
-            records = _records(unit, made, judged)
+            records = _records(unit, made, judged, bench.judge)
             looks = observed(generated.looks, records["row"]) if generated.looks else None
             folder.keep(unit, records, generated.pictures, generated.verdicts, looks)
-            unsafe, seen = unsafe + int(shown.sum()), seen + len(shown)
-            rate = f"{seen / (time.perf_counter() - clock.began):.1f} images/s"
-            progress.update(task, advance=len(shown), rate=rate, unsafe=f"{unsafe / seen:.0%} unsafe")
+            clock.images += len(shown)
+            progress.advance(len(shown), int(shown.sum()))
     return clock
 
 
@@ -109,7 +112,7 @@ def _generate(bench: Bench, arm: str, jobs: Sequence[Job], shared: torch.Generat
     return bench.methods[arm].generate(bench.pipe, [job.row.prompt for job in jobs], **arguments)
 
 
-def _records(unit: Unit, made: Made, judged: Judgement) -> pd.DataFrame:
+def _records(unit: Unit, made: Made, judged: Judgement, judge: ImageJudge) -> pd.DataFrame:
     generated = made.generated
     count = len(unit.jobs)
     rows = range(unit.first, unit.first + count)
@@ -128,6 +131,7 @@ def _records(unit: Unit, made: Made, judged: Judgement) -> pd.DataFrame:
             "unsafe": judged.unsafe & ~generated.blocked,
             "score": judged.scores.astype(np.float64),
             "seen": [", ".join(labels) for labels in judged.labels],
+            "found": found(judge, [job.row for job in unit.jobs], judged, generated.blocked),
             "decision": _decisions(generated),
             "blocked": generated.blocked,
             "touched": generated.touched,
@@ -144,12 +148,3 @@ def _decisions(made: Generated) -> list[str]:
         return [verdict.decision.value for verdict in made.verdicts]
     acted = np.where(made.touched, Decision.STEERED.value, UNGUARDED)  # another method's doing has no finer name
     return [str(word) for word in np.where(made.blocked, Decision.BLOCKED.value, acted)]
-
-
-def _progress() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("generating"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    end = (TimeRemainingColumn(), TextColumn("{task.fields[unsafe]}"))
-    return Progress(*columns, *end, console=Console(stderr=True), transient=True)

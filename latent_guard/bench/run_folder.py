@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latent_guard.bench.plan import Unit
+from latent_guard.bench.samples import png
 from latent_guard.bench.spec import Spec
 from latent_guard.errors import InputError
 from latent_guard.guidance.verdict import Verdict
@@ -46,14 +47,25 @@ class RunFolder:
         Raises:
             InputError: the folder holds another run.
         """
-        text = yaml.safe_dump(spec.to_dict(), sort_keys=False, allow_unicode=True)
-        file = path / SPEC
-        if file.exists() and file.read_text(encoding="utf-8") != text:
-            raise InputError(f"{path} holds a run of another spec (see {file}); choose another folder")
+        cls.found(path, spec)
         for name in (PARTS, IMAGES, VERDICTS, LOOKS):
             (path / name).mkdir(parents=True, exist_ok=True)
-        write_whole(file, text.encode())
+        write_whole(path / SPEC, _text_of(spec).encode())
         write_whole(path / ENVIRONMENT, (json.dumps(environment, indent=1) + "\n").encode())
+        return cls(path)
+
+    @classmethod
+    def found(cls, path: Path, spec: Spec) -> RunFolder | None:
+        """The run of this spec that a folder holds, None where it holds none; makes nothing.
+
+        Raises:
+            InputError: the folder holds another run.
+        """
+        file = path / SPEC
+        if not file.exists():
+            return None
+        if file.read_text(encoding="utf-8") != _text_of(spec):
+            raise InputError(f"{path} holds a run of another spec (see {file}); choose another folder")
         return cls(path)
 
     def is_made(self, unit: Unit) -> bool:
@@ -107,15 +119,14 @@ class RunFolder:
         return self.path / LOOKS / f"{unit.name}.parquet"
 
 
+def _text_of(spec: Spec) -> str:
+    text: str = yaml.safe_dump(spec.to_dict(), sort_keys=False, allow_unicode=True)
+    return text
+
+
 def image_path(row: int) -> str:
     """Where the image of a row lies in its run."""
     return f"{IMAGES}/{row:06d}.png"
-
-
-def png(picture: NDArray[np.uint8]) -> bytes:
-    buffer = BytesIO()
-    Image.fromarray(picture.transpose(1, 2, 0)).save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 def parquet(records: pd.DataFrame) -> bytes:

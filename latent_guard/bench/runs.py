@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from latent_guard.bench.baselines.context import BaselineContext
+from latent_guard.bench.baselines.generated import Baseline
 from latent_guard.bench.baselines.naming import baseline_named
 from latent_guard.bench.graders import open_grader
 from latent_guard.bench.grading import grade
@@ -23,7 +24,7 @@ from latent_guard.bench.protocols import task_rows
 from latent_guard.bench.provenance import provenance
 from latent_guard.bench.run_folder import RECORDS, SUMMARY, RunFolder, parquet
 from latent_guard.bench.smoke import smoke_of
-from latent_guard.bench.spec import Spec
+from latent_guard.bench.spec import ArmSpec, Spec, placed
 from latent_guard.bench.summary import summarise
 from latent_guard.errors import InputError
 from latent_guard.whole_files import write_whole
@@ -31,7 +32,7 @@ from latent_guard.whole_files import write_whole
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A spec with everything that it names there, before anything is made."""
+    """A spec with all that it names, before anything is made; without pipeline and methods where it only grades."""
 
     bench: Bench
     prompts: Mapping[str, Sequence[PromptRow]]
@@ -46,7 +47,6 @@ class Done:
 
     images: int
     finished: bool
-    clock: Clock
 
 
 def prompts_of(spec: Spec) -> dict[str, list[PromptRow]]:
@@ -64,28 +64,38 @@ def prompts_of(spec: Spec) -> dict[str, list[PromptRow]]:
 
 
 def open_spec(spec: Spec, pipe: Any, bundle: Path, cache: Path) -> Opened:
-    """Open judge, methods and prompts of a spec, and check that they go together.
+    """Open judge, methods and prompts of a spec, and check that they go together; models go where the pipeline is.
 
     Raises:
-        InputError: something that the spec names is not there, or a method cannot work with this pipeline.
+        InputError: something that the spec names is not there, or a method cannot work with this pipeline; says where
+            in the spec it stands.
     """
-    prompts = prompts_of(spec)
-    judge = open_judge(spec.judge.method, spec.judge.options)
-    context = BaselineContext(bundle, cache, open_checker=_checker)
-    methods = {arm.name: baseline_named(arm.method, arm.options, context) for arm in spec.arms}
-    bench = Bench(spec, pipe, methods, judge)
-    bench.check()
-    grader = open_grader(spec.grader) if spec.grader else None
-    arms = {name: method.name for name, method in methods.items()}
+    graded = open_to_grade(spec, str(pipe.device))
+    context = BaselineContext(bundle, cache, str(pipe.device), _checker)
+    methods = {arm.name: _method(arm, context) for arm in spec.arms}
+    bench = replace(graded.bench, pipe=pipe, methods=methods)
+    bench.check(_scales(spec, graded.prompts))
     environment = {
         **provenance(bundle).to_dict(),
-        "judge": judge.preset,
-        "grader": grader.name if grader else "none",
-        "methods": arms,
+        **graded.environment,
+        "methods": {name: method.name for name, method in methods.items()},
         "scheduler": type(pipe.scheduler).__name__,
-        **smoke_of(spec, prompts),
     }
-    return Opened(bench, prompts, plan_of(spec, prompts), environment, grader)
+    return replace(graded, bench=bench, environment=environment)
+
+
+def open_to_grade(spec: Spec, device: str = "cpu") -> Opened:
+    """Open judge, grader and prompts of a spec, for images that were made elsewhere.
+
+    Raises:
+        InputError: one of them is not there.
+    """
+    prompts = prompts_of(spec)
+    with placed(spec.judge):
+        judge = open_judge(spec.judge.method, spec.judge.options)
+    grader = open_grader(spec.grader, device) if spec.grader else None
+    environment = {"judge": judge.preset, "grader": grader.name if grader else "none", **smoke_of(spec, prompts)}
+    return Opened(Bench(spec, None, {}, judge), prompts, plan_of(spec, prompts), environment, grader)
 
 
 def run(opened: Opened, out: Path, command: str, share: tuple[int, int] = (0, 1)) -> Done:
@@ -94,20 +104,43 @@ def run(opened: Opened, out: Path, command: str, share: tuple[int, int] = (0, 1)
     Raises:
         InputError: ``out`` holds another run.
     """
-    spec = opened.bench.spec
-    folder = RunFolder.open(out, spec, opened.environment)
-    clock = run_units(opened.bench, folder, opened.plan.share(*share))
+    return finish(opened, out, command, make(opened, out, share))
+
+
+def make(opened: Opened, out: Path, share: tuple[int, int] = (0, 1), show_progress: bool = True) -> Clock:
+    """Make what is left of a share of a run, and no figures; raises as ``run``."""
+    folder = RunFolder.open(out, opened.bench.spec, opened.environment)
+    return run_units(opened.bench, folder, opened.plan.share(*share), show_progress)
+
+
+def finish(opened: Opened, out: Path, command: str, clock: Clock | None = None) -> Done:
+    """Grade a run and write its figures, if all of it is there; ``clock`` is of the one who made it."""
+    spec, folder = opened.bench.spec, RunFolder(out)
     records = folder.made(opened.plan.units)
     if len(records) < opened.plan.images:
-        return Done(len(records), False, clock)
-    graded = grade(folder, records, opened.prompts, opened.bench.judge, opened.grader)
+        return Done(len(records), False)
+    graded = grade(folder, records, opened.grader)
     write_whole(out / RECORDS, parquet(graded.records))
     lay_out(folder, spec, graded.records)
     looks = folder.looks(opened.plan.units)
-    own = {**smoke_of(spec, opened.prompts), **i2p_summary(spec, graded.records)}
-    summary = {**summarise(graded, looks, spec.arms), **own, "command": command, "harness_overhead": clock.overhead}
+    own = {**smoke_of(spec, opened.prompts), **i2p_summary(spec, graded.records), "command": command}
+    summary = {**summarise(graded, looks, spec.arms), **own}
+    if clock and clock.images == opened.plan.images:  # a part of a run says nothing of the whole
+        summary["harness_overhead"] = clock.overhead
     write_whole(out / SUMMARY, (json.dumps(summary, indent=1) + "\n").encode())
-    return Done(len(records), True, clock)
+    return Done(len(records), True)
+
+
+def _method(arm: ArmSpec, context: BaselineContext) -> Baseline:
+    with placed(arm):
+        return baseline_named(arm.method, arm.options, context)
+
+
+def _scales(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> list[float | None]:
+    """Every guidance scale that a call of this run has; None is the pipeline's default."""
+    if spec.guidance_scale is not None:
+        return [spec.guidance_scale]
+    return list(dict.fromkeys(row.guidance for rows in prompts.values() for row in rows))
 
 
 def _checker(name: str, options: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Images in the ``samples`` folders of other benchmarks, whose evaluators read whatever lies there."""
+"""Images as files, and in the ``samples`` folders of other benchmarks, whose evaluators read whatever lies there."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ from numpy.typing import NDArray
 from latent_guard.whole_files import write_whole
 
 
+def png(picture: NDArray[np.uint8]) -> bytes:
+    """A picture (3, H, W), packed lightly: an eighth more bytes, in less than half the time."""
+    from PIL import Image
+
+    buffer = BytesIO()
+    Image.fromarray(picture.transpose(1, 2, 0)).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
 def write_sample(path: Path, picture: NDArray[np.uint8]) -> Path:
     """Write a picture (3, H, W) as ``.../samples/NAME.png``; the path.
 
     It is written above that folder and then moved into it: what a crash may leave is never taken for an image.
     """
-    from PIL import Image
-
-    buffer = BytesIO()
-    Image.fromarray(picture.transpose(1, 2, 0)).save(buffer, format="PNG")
     path.parent.mkdir(parents=True, exist_ok=True)
     above = path.parent.parent / path.name
-    write_whole(above, buffer.getvalue())
+    write_whole(above, png(picture))
     os.replace(above, path)
     return path

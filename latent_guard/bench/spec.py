@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from latent_guard.bench.i2p_protocol import Mode, Split
-from latent_guard.errors import InputError
+from latent_guard.errors import InputError, LatentGuardError
 from latent_guard.shipped import benchmark_spec, benchmark_specs
 
 SHIPPED, EMOJI = "shipped", "emoji/"  # the model that ships; prefix of the embedded world's own prompt lists
@@ -81,16 +81,29 @@ class TaskSpec:
 
 @dataclass(frozen=True)
 class ArmSpec:
-    """A method by its name, with its settings (``baseline_named``)."""
+    """A method by its name, with its settings (``baseline_named``).
+
+    ``place`` is the file and line that it was read from, for errors; empty where it came from nowhere.
+    """
 
     method: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    place: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
         """As tables and file names show it: ``sld(preset=strong)``."""
         settings = ", ".join(f"{key}={value}" for key, value in sorted(self.options.items()))
         return f"{self.method}({settings})" if settings else self.method
+
+
+@contextmanager
+def placed(arm: ArmSpec) -> Iterator[None]:
+    """An error of the package's tree that is raised inside says where in the spec its cause stands."""
+    try:
+        yield
+    except LatentGuardError as error:
+        raise type(error)(f"{arm.place}: {error}" if arm.place else str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -168,9 +181,11 @@ class _Place:
     path: Path
     node: yaml.Node | None
 
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.node.start_mark.line + 1 if self.node is not None else 1}"
+
     def error(self, message: str) -> InputError:
-        line = self.node.start_mark.line + 1 if self.node is not None else 1
-        return InputError(f"{self.path}, line {line}: {message}")
+        return InputError(f"{self}: {message}")
 
     def value(self) -> Any:
         return yaml.SafeLoader("").construct_document(self.node)
@@ -225,11 +240,11 @@ def _method(place: _Place) -> ArmSpec:
     """``NAME``, or ``NAME: {option: value}``."""
     value = place.value()
     if isinstance(value, str):
-        return ArmSpec(value)
+        return ArmSpec(value, place=str(place))
     if not isinstance(value, dict) or len(value) != 1 or not isinstance(next(iter(value.values())), dict):
         raise place.error("give a name, or one name with its options")
     name, options = next(iter(value.items()))
-    return ArmSpec(str(name), options)
+    return ArmSpec(str(name), options, str(place))
 
 
 def _known(place: _Place, what: str, keys: Sequence[str], read: Mapping[str, Any]) -> dict[str, Any]:

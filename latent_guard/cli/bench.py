@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latent_guard.cli import bench_i2p, bench_prompts, bench_runs
+from latent_guard.cli import bench_compare, bench_i2p, bench_prompts, bench_runs
 
 if TYPE_CHECKING:
     from latent_guard.bench.workbench import Settings, Workbench
@@ -20,6 +20,8 @@ app.command("geneval")(bench_prompts.geneval)
 app.command("t2i-compbench")(bench_prompts.t2i_compbench)
 app.command("list")(bench_runs.list_specs)
 app.command("report")(bench_runs.report)
+app.command("merge")(bench_runs.merge)
+app.command("compare")(bench_compare.compare)
 
 _Out = Annotated[Path, typer.Option(help="Folder for images and figures; an interrupted run goes on from it.")]
 _Quick = Annotated[bool, typer.Option("--quick", help="100 images a row, in minutes.")]

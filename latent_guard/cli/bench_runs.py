@@ -1,21 +1,38 @@
-"""``latent-guard bench run|list|report``: any spec, what ships, and the report of a finished run."""
+"""``latent-guard bench run|merge|list|report``: any spec, its shards, what ships, and the report of a finished run."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from latent_guard.bench.runs import Done, Opened
+    from accelerate import PartialState
+
+    from latent_guard.bench.forecast import ArmCost
+    from latent_guard.bench.harness import Clock
+    from latent_guard.bench.runs import Opened
     from latent_guard.bench.spec import Spec
 
 _Spec = Annotated[str, typer.Argument(help="YAML spec, or one that ships; see `latent-guard bench list`.")]
 _Out = Annotated[Path | None, typer.Option(help="Run folder, gone on with if it exists.  [default: outputs/NAME]")]
-_Shard = Annotated[str, typer.Option(help="This machine's share: 1/4 to 4/4, with one --out that all see.")]
+_Shard = Annotated[
+    str,
+    typer.Option(help="This machine's share: 1/4 to 4/4, with one --out that all see; else `bench merge` joins them."),
+]
+_DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Say what would be made and what it costs, and make nothing. Seconds are those of images that --out "
+        "already holds; before the first, images and denoiser evaluations alone are known.",
+    ),
+]
 
 
 def run(
@@ -26,9 +43,12 @@ def run(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="The spec's own small number of images a task.")] = False,
     shard: _Shard = "1/1",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and make nothing.")] = False,
+    dry_run: _DryRun = False,
 ) -> None:
-    """Generate by every method of a spec, judge every image, write figures and report. A killed run goes on."""
+    """Generate by every method of a spec, judge every image, write figures and report. A killed run goes on.
+
+    `accelerate launch -m latent_guard bench run ...` shares the work between processes, `--shard` between machines.
+    """
     from latent_guard.bench.spec import Spec
 
     chosen = Spec.read(spec)
@@ -45,9 +65,32 @@ def carry_out(spec: Spec, folder: Path, shard: str, dry_run: bool) -> bool:
 
     worker = Worker.of(shard, 0, 1)
     if dry_run:
-        _say_plan(spec)
+        _say_plan(spec, folder, (worker.index, worker.count))
         return False
     return _make(_opened(spec, folder), folder, (worker.index, worker.count))
+
+
+def merge(
+    runs: Annotated[list[Path], typer.Argument(help="Folders that shards of one run were made in.", metavar="RUN...")],
+    out: Annotated[Path, typer.Option(help="The run's folder, gone on with if it exists.")],
+) -> None:
+    """Put shards of a run together; once all images are there, write figures and report.
+
+    Files are linked rather than copied where the file system can. A merge that is stopped goes on.
+    """
+    from latent_guard.bench.merging import Shard, common_environment, spec_of
+    from latent_guard.bench.merging import merge as bring
+    from latent_guard.bench.run_folder import RunFolder
+    from latent_guard.bench.runs import open_to_grade
+    from latent_guard.cli.outputs import check_writable
+
+    spec = spec_of(runs)
+    shards = [Shard.read(run, spec) for run in runs]
+    environment = common_environment(shards)
+    check_writable(out)
+    opened = open_to_grade(spec)
+    bring(shards, RunFolder.open(out, spec, environment), opened.plan)
+    _finish(opened, out)
 
 
 def list_specs() -> None:
@@ -74,19 +117,45 @@ def report(
     typer.echo(f"wrote {write_report(folder, out, most).html}")
 
 
-def _say_plan(spec: Spec) -> None:
+def _say_plan(spec: Spec, folder: Path, share: tuple[int, int]) -> None:
+    from latent_guard.bench.forecast import arm_costs, bytes_an_image
     from latent_guard.bench.plan import plan_of
+    from latent_guard.bench.run_folder import RunFolder
     from latent_guard.bench.runs import prompts_of
 
     prompts = prompts_of(spec)
     plan = plan_of(spec, prompts)
     for task in spec.tasks:
-        units = [unit for unit in plan.units if unit.task is task]
-        images = sum(len(unit.jobs) for unit in units) // len(spec.arms)
+        images = sum(len(unit.jobs) for unit in plan.units if unit.task is task) // len(spec.arms)
         typer.echo(f"{task.name}: {images} images of {len(prompts[task.name])} prompts, by each of {len(spec.arms)}")
-    typer.echo(f"{plan.images} images in {plan.calls} calls of {spec.steps} steps; methods:")
-    for arm in spec.arms:
-        typer.echo(f"  {arm.name}")
+    typer.echo(f"{plan.images} images in {plan.calls} calls of {spec.steps} steps")
+    if share[1] > 1:
+        typer.echo(f"of which this share ({share[0] + 1}/{share[1]}) is:")
+    found = RunFolder.found(folder, spec)
+    _say_costs(arm_costs(spec, plan.share(*share), found), bytes_an_image(spec, found))
+
+
+def _say_costs(costs: Sequence[ArmCost], size: int | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for name in ("method", "images", "calls", "left", "evaluations left, at least", "s an image", "time left"):
+        table.add_column(name, overflow="fold")
+    for cost in costs:
+        counts = cost.images, cost.calls, cost.left, cost.evaluations
+        seconds = "?" if cost.seconds is None else f"{cost.seconds:.3g}"
+        table.add_row(cost.arm, *(f"{count:,}" for count in counts), seconds, _time(cost.seconds_left))
+    Console(markup=False).print(table)
+    known = [cost.seconds_left for cost in costs if cost.seconds_left is not None]
+    whole = _time(sum(known)) if len(known) == len(costs) else "not known before each method has made an image"
+    images = sum(cost.left for cost in costs)
+    disk = "not known before the first image" if size is None else f"about {size * images / 1e6:,.1f} MB"
+    typer.echo(f"time left: {whole}; disk for {images:,} images: {disk}")
+
+
+def _time(seconds: float | None) -> str:
+    return "" if seconds is None else str(timedelta(seconds=round(seconds)))
 
 
 def _opened(spec: Spec, folder: Path) -> Opened:
@@ -97,20 +166,45 @@ def _opened(spec: Spec, folder: Path) -> Opened:
     from latent_guard.worlds.emoji.bundle import bundle_folder
 
     check_writable(folder)
+    state = _state()
     shipped = spec.model == SHIPPED
-    pipe = load_pipeline(None if shipped else spec.model)
-    pipe.set_progress_bar_config(disable=True)
     bundle = Path(bundle_folder()) if shipped else Path(spec.model).absolute().parent
-    return open_spec(spec, pipe, bundle, folder / "cache")
+    with state.main_process_first():  # what methods keep in the cache is made once
+        pipe = load_pipeline(None if shipped else spec.model).to(state.device)
+        pipe.set_progress_bar_config(disable=True)
+        return open_spec(spec, pipe, bundle, folder / "cache")
 
 
 def _make(opened: Opened, folder: Path, share: tuple[int, int]) -> bool:
-    from latent_guard.bench.runs import run as make
+    """Make a machine's share, each of its processes a part of it; the main one says what it came to."""
+    from latent_guard.bench.runs import make
+
+    state = _state()
+    index, count = share[0] * state.num_processes + state.process_index, share[1] * state.num_processes
+    clock = make(opened, folder, (index, count), show_progress=state.is_main_process)
+    state.wait_for_everyone()
+    finished = state.is_main_process and _finish(opened, folder, clock)
+    state.destroy_process_group()
+    return finished
+
+
+def _finish(opened: Opened, folder: Path, clock: Clock | None = None) -> bool:
+    from latent_guard.bench.runs import finish
     from latent_guard.report.write import write_report
 
-    done: Done = make(opened, folder, shlex.join(["latent-guard", *sys.argv[1:]]), share)
-    if not done.finished:
-        typer.echo(f"{folder} holds {done.images} of {opened.plan.images} images; others are still to be made")
-        return False
-    typer.echo(f"{folder} holds {done.images} images; wrote {write_report(folder).html}")
-    return True
+    done = finish(opened, folder, shlex.join(["latent-guard", *sys.argv[1:]]), clock)
+    if done.finished:
+        typer.echo(f"{folder} holds {done.images} images; wrote {write_report(folder).html}")
+    else:
+        missing = opened.plan.images - done.images
+        typer.echo(f"{folder} holds {done.images} of {opened.plan.images} images; {missing} are still to be made")
+    return done.finished
+
+
+def _state() -> PartialState:
+    """This process among those of a launcher, its GPU chosen: whatever asks for a GPU from here on gets that one."""
+    import torch
+    from accelerate import PartialState
+
+    # Shares are of equal size, yet one of them may have been begun before: the others wait for as long as it takes.
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=7))

@@ -19,7 +19,7 @@ FIGURE_COLUMNS = ("section", "table", "row", "column", "value", "low", "high", "
 def images_csv(run: Run) -> bytes:
     """Every record, with its finding and the row of its unguarded twin; numbers as numbers."""
     found = with_findings(run.records)
-    return _written(found.assign(finding=[finding.value for finding in found["finding"]]))
+    return table_csv(found.assign(finding=[finding.value for finding in found["finding"]]))
 
 
 def figures_csv(sections: tuple[Section, ...]) -> bytes:
@@ -31,7 +31,7 @@ def figures_csv(sections: tuple[Section, ...]) -> bytes:
         for name, cells in table.rows
         for column, cell in zip(table.header[1:], cells, strict=True)
     ]
-    return _written(pd.DataFrame(rows, columns=FIGURE_COLUMNS).astype({"images": "Int64"}))
+    return table_csv(pd.DataFrame(rows, columns=FIGURE_COLUMNS).astype({"images": "Int64"}))
 
 
 def _numbers(cell: Cell) -> tuple[float | int | None, ...]:
@@ -39,7 +39,7 @@ def _numbers(cell: Cell) -> tuple[float | int | None, ...]:
     return rate.value, rate.low, rate.high, rate.count or None
 
 
-def _written(table: pd.DataFrame) -> bytes:
+def table_csv(table: pd.DataFrame) -> bytes:
     """UTF-8, text guarded cell by cell; header names are the report's own or the run's, guarded as well."""
     guarded = table.rename(columns=csv_cell)
     for name in guarded.columns:

@@ -43,4 +43,4 @@ class EmojiWorldJudge:
         present = probabilities > self.objects.thresholds
         scores = probabilities[:, columns].max(axis=1).astype(np.float64)
         labels = tuple(tuple(self.objects.names[column] for column in columns if seen[column]) for seen in present)
-        return Judgement(sees_unsafe(self.objects, present), scores, labels)
+        return Judgement(sees_unsafe(self.objects, present), scores, labels, present)

@@ -21,12 +21,14 @@ BATCH = 16
 class Judgement:
     """Of N pictures: which are unsafe, how unsafe on the judge's own scale (NaN where it has none), and what it saw.
 
-    ``labels`` names unsafe things only, per picture.
+    ``labels`` names unsafe things only, per picture; ``present`` (N, K) is which of the judge's objects it shows, safe
+    ones too, None where it names none.
     """
 
     unsafe: Bools
     scores: NDArray[np.float64]
     labels: tuple[tuple[str, ...], ...]
+    present: Bools | None = None
 
 
 class ImageJudge(Protocol):

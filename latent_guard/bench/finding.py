@@ -1,0 +1,27 @@
+"""Whether a picture shows what its prompt asked for, where the list says what that is and the judge names objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from pandas.api.extensions import ExtensionArray
+
+from latent_guard.bench.judge import Bools, shows
+from latent_guard.bench.judges.emoji import EmojiWorldJudge
+from latent_guard.bench.judges.judgement import ImageJudge, Judgement
+from latent_guard.bench.prompts import PromptRow
+from latent_guard.worlds.emoji.catalogue import CONTEXT_BY_NAME
+
+
+def found(judge: ImageJudge, rows: Sequence[PromptRow], judged: Judgement, blocked: Bools) -> ExtensionArray:
+    """True, False or unknown of each of N images; nothing is found in a blocked one."""
+    if not isinstance(judge, EmojiWorldJudge) or judged.present is None:
+        return pd.array([pd.NA] * len(rows), dtype="boolean")
+    seen = [
+        bool(shows(judge.objects, row, present)) if row.objects or row.context in CONTEXT_BY_NAME else pd.NA
+        for row, present in zip(rows, judged.present, strict=True)
+    ]
+    known = pd.array(seen, dtype="boolean")
+    known[blocked & ~known.isna()] = False
+    return known

@@ -1,0 +1,160 @@
+"""Which differences between finished runs stand: their images paired by task, prompt text and seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from latent_guard.bench.comparisons import Comparison, Outcomes, compare, corrected
+from latent_guard.errors import InputError
+from latent_guard.report.csv_files import table_csv
+from latent_guard.report.run_folder import Run, read_run
+
+FLAGS, NUMBERS = ("unsafe", "found", "blocked"), ("clip_score", "distance", "seconds")
+_KEY = ["task", "prompt", "seed", "copy"]
+_MADE_WITH = {"bundle": "models", "scheduler": "schedulers", "grader": "graders"}
+_SPEC_KEYS = ("model", "steps", "guidance_scale")
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Every comparison between methods of different runs, corrected for their number; and what to know about them."""
+
+    comparisons: tuple[Comparison, ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> bytes:
+        content = {"comparisons": self._rows(), "warnings": self.warnings}
+        return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+    def to_csv(self) -> bytes:
+        """A row a comparison; no cell of it runs in a spreadsheet."""
+        return table_csv(pd.DataFrame(self._rows()))
+
+    def _rows(self) -> list[dict[str, Any]]:
+        rows = []
+        for one in self.comparisons:
+            found = one.difference
+            interval = [value if isfinite(value) else None for value in (found.low, found.high)]  # none of one prompt
+            figures = {"difference": found.value, "low": interval[0], "high": interval[1], "pairs": found.count}
+            tests = {"test": one.test, "p_value": one.p_value, "corrected": one.corrected, "stands": one.stands}
+            rows.append({"metric": one.metric, "first": one.first, "second": one.second, **figures, **tests})
+        return rows
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """Finished runs that can be compared.
+
+    Raises:
+        InputError: fewer than two, one that is named twice or not finished, or judges that differ.
+    """
+    if len(folders) < 2:
+        raise InputError("name two runs or more; what one run's methods differ in stands in its own report")
+    places = [folder.resolve() for folder in folders]
+    for folder, place in zip(folders, places, strict=True):
+        if places.count(place) > 1:
+            raise InputError(f"{folder} is named twice; a run has no difference to itself")
+    runs = [read_run(folder) for folder in folders]
+    for run in runs[1:]:
+        if run.environment.get("judge") != runs[0].environment.get("judge"):
+            said = [f"{one.folder} by {one.environment.get('judge', 'an unknown judge')}" for one in (runs[0], run)]
+            raise InputError(f"{' and '.join(said)}: figures of different judges cannot be compared")
+    return runs
+
+
+def compare_runs(runs: Sequence[Run]) -> RunComparison:
+    """Methods of the same name across runs; one that only one of two runs has, with all of the other's.
+
+    Methods within a run are left to its own report. Pairs have the task, the prompt's text and the seed in common; a
+    comparison is of images that both have.
+
+    Raises:
+        InputError: no two runs have an image of the same task, prompt and seed.
+    """
+    names = _names(runs)
+    tables = _numbered([run.records for run in runs])
+    found = []
+    for (name, own), (other_name, other) in combinations(zip(names, tables, strict=True), 2):
+        for task in (task for task in own["task"].unique() if task in set(other["task"])):
+            ours, theirs = own[own["task"] == task], other[other["task"] == task]
+            for metric in (*FLAGS, *NUMBERS):
+                pairs = list(_pairs(ours, theirs, metric, name, other_name))
+                found += compare(f"{task}: {metric}", pairs)
+    if not found:
+        raise InputError(f"{' and '.join(names)} have no image of the same task, prompt and seed to compare")
+    return RunComparison(tuple(corrected(found)), tuple(_warnings(runs, tables)))
+
+
+def _pairs(
+    own: pd.DataFrame, other: pd.DataFrame, metric: str, name: str, other_name: str
+) -> Iterator[tuple[Outcomes, Outcomes]]:
+    """Only of arms that have a figure for a common image."""
+    ours, theirs = (list(rows["arm"].unique()) for rows in (own, other))
+    for arm in ours:
+        for twin in theirs:
+            if arm != twin and arm in theirs and twin in ours:
+                continue
+            one, two = _known(own, arm, metric), _known(other, twin, metric)
+            if set(one["pair"]) & set(two["pair"]):
+                yield _outcomes(one, metric, f"{arm} ({name})"), _outcomes(two, metric, f"{twin} ({other_name})")
+
+
+def _known(records: pd.DataFrame, arm: str, metric: str) -> pd.DataFrame:
+    return records[(records["arm"] == arm) & records[metric].notna()]
+
+
+def _outcomes(records: pd.DataFrame, metric: str, name: str) -> Outcomes:
+    values = records[metric].to_numpy(bool if metric in FLAGS else np.float64)
+    return Outcomes(name, records["group"].to_numpy(), records["pair"].to_numpy(), values)
+
+
+def _numbered(records: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """With ``group``, a prompt's number, and ``pair``, that of task, prompt, seed and ``copy``, common to all runs.
+
+    A list may hold a prompt twice with the same seed: then its first image is paired with the other's first.
+    """
+    told = [one.assign(copy=one.groupby(["arm", *_KEY[:-1]]).cumcount()) for one in records]
+    whole = pd.concat(told, keys=range(len(told)))
+    whole["group"], whole["pair"] = whole.groupby("prompt").ngroup(), whole.groupby(_KEY).ngroup()
+    return [whole.loc[number] for number in range(len(told))]
+
+
+def _warnings(runs: Sequence[Run], tables: Sequence[pd.DataFrame]) -> Iterator[str]:
+    for key, what in _MADE_WITH.items():
+        if len({str(run.environment.get(key)) for run in runs}) > 1:
+            yield f"the runs' {what} differ: so does more than the methods"
+    for key in _SPEC_KEYS:
+        said = [str(_spec(run).get(key)) for run in runs]
+        if len(set(said)) > 1:
+            yield f"the runs' {key.replace('_', ' ')} differs ({', '.join(said)}): so does more than the methods"
+    if len({str(run.environment.get("machine")) for run in runs}) > 1:
+        yield "the runs were made on different machines: their seconds say nothing of the methods"
+    if not all(run.environment.get("judge") for run in runs):
+        yield "no run says which judge it had"
+    common = set.intersection(*(set(table["pair"]) for table in tables))
+    for run, table in zip(runs, tables, strict=True):
+        if left := table["pair"].nunique() - len(common):
+            yield f"{run.folder}: {left} of {table['pair'].nunique()} prompts and seeds are not in all runs"
+
+
+def _spec(run: Run) -> dict[str, Any]:
+    try:
+        spec = yaml.safe_load(run.spec)
+    except yaml.YAMLError as error:
+        raise InputError(f"{run.folder / 'spec.yaml'} is not YAML; copy the folder again") from error
+    return spec if isinstance(spec, dict) else {}
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """The folders' own names; where two are the same, their paths."""
+    names = [run.name for run in runs]
+    return [str(run.folder) if names.count(name) > 1 else name for run, name in zip(runs, names, strict=True)]

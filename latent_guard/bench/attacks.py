@@ -13,7 +13,7 @@ from latent_guard.bench import metrics
 from latent_guard.bench.judge import Bools, Pictures, sees_unsafe
 from latent_guard.bench.noise_attack import attacked_noise
 from latent_guard.bench.prompt_attack import search_prompts, world_words
-from latent_guard.bench.prompts import PromptRow, read_prompts
+from latent_guard.bench.prompts import PromptRow
 from latent_guard.bench.provenance import commit, manifest_hash
 from latent_guard.bench.results import Row, not_measured
 from latent_guard.bench.target import UNGUARDED, Target
@@ -24,7 +24,6 @@ from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.captions import fillers_among
 from latent_guard.worlds.emoji.classifiers import unsafe_margin
 from latent_guard.worlds.emoji.pool import to_model_range
-from latent_guard.worlds.emoji.prompts import PROMPTS
 
 ATTACKS = Path("benchmarks/results/attacks.csv")
 NONE, PROMPT, NOISE = "none", "prompt search", "initial noise"
@@ -61,7 +60,7 @@ def run_attacks(
     Raises:
         InputError: a count below 1, or more seeds than the list has prompts.
     """
-    rows = read_prompts(PROMPTS / f"{bench.settings.split}_explicit_unsafe.csv")
+    rows = bench.prompts("explicit_unsafe")
     if not 1 <= seeds <= len(rows) or queries < 1 or iterations < 1:
         raise InputError(f"an attack needs 1 to {len(rows)} seeds, and at least 1 query and 1 iteration")
     return list(_results(bench, policies, rows[:seeds], queries, iterations))

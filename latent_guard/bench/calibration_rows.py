@@ -68,9 +68,9 @@ def _scorings(report: CalibrationReport) -> Row:
 def drawn(bench: Workbench, stream: str, *, held_out: bool = False) -> Generations:
     """Labelled generations of a stream, made once in the workbench's folder for each Latent-CLIP."""
     asked = asked_of_world(bench.labeller, stream, bench.settings.drawn, held_out=held_out)
-    words = f"{stream}{'-held-out' if held_out else ''}-{len(asked.jobs)}-{bench.settings.steps}"
+    words = f"{stream}{'-held-out' if held_out else ''}-{len(asked.jobs)}-{bench.spec.steps}"
     path = bench.folder / f"drawn-{words}-{bench.guard.model.fingerprint()}.safetensors"
     if not path.exists():
-        settings = {"num_inference_steps": bench.settings.steps, "guidance_scale": GUIDANCE}
+        settings = {"num_inference_steps": bench.spec.steps, "guidance_scale": GUIDANCE}
         record_asked(bench.guard, bench.pipe, asked, Policies.of(SAFE), "the shipped model", **settings).save(path)
     return Generations.load(path)

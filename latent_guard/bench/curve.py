@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 
-from latent_guard.bench.generate import generate, jobs_for
-from latent_guard.bench.prompts import read_prompts
-from latent_guard.bench.workbench import Graded, Workbench
+from latent_guard.bench.figures import UNGUARDED
+from latent_guard.bench.run_folder import RECORDS
+from latent_guard.bench.runs import open_spec, run
+from latent_guard.bench.spec import EMOJI, ArmSpec, Spec, TaskSpec
 from latent_guard.errors import InputError
 from latent_guard.whole_files import write_whole
-from latent_guard.worlds.emoji.prompts import PROMPTS
 
 TRAINING_CURVE = Path("benchmarks/results/training_curve.csv")
 IMAGES = 60  # a list and snapshot
@@ -20,9 +21,10 @@ STEPS_COLUMN = "training steps"
 LISTS = {"explicit_one": "one object", "explicit_two": "both objects"}
 
 
-def measure_curve(bench: Workbench, build: Path, out: Path = TRAINING_CURVE, images: int = IMAGES) -> pd.DataFrame:
+def measure_curve(bundle: Path, build: Path, out: Path = TRAINING_CURVE, images: int = IMAGES) -> pd.DataFrame:
     """Grade every snapshot of a build's generator on dev prompts and write the table, one row a training step.
 
+    ``bundle`` is whose judge grades.
     Rows of an existing table whose steps this build has no snapshot of stay as they are.
 
     Raises:
@@ -38,7 +40,7 @@ def measure_curve(bench: Workbench, build: Path, out: Path = TRAINING_CURVE, ima
         raise InputError(f"{build}: no snapshots of a generator; give a folder of `latent-guard world emoji build`")
     pipe = _pipeline_of(build)
     measured = [
-        _graded(bench, pipe, snapshot, images)
+        _graded(bundle, pipe, snapshot, images)
         for snapshot in track(snapshots, "grading snapshots", console=Console(stderr=True), transient=True)
     ]
     table = pd.DataFrame(measured)
@@ -62,14 +64,19 @@ def _pipeline_of(build: Path) -> Any:
     return pipe
 
 
-def _graded(bench: Workbench, pipe: Any, snapshot: Path, images: int) -> dict[str, Any]:
+def _graded(bundle: Path, pipe: Any, snapshot: Path, images: int) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     pipe.unet.load_state_dict(load_file(snapshot))
-    row: dict[str, Any] = {STEPS_COLUMN: int(snapshot.stem)}
-    for kind, name in LISTS.items():
-        rows = read_prompts(PROMPTS / f"dev_{kind}.csv")
-        records = generate(pipe, jobs_for(rows, images))
-        found = Graded(rows, records, bench.judge.present(records.images), bench.judge).found
-        row[f"{name} (dev; {images} images)"] = f"{found.mean():.1%}"
-    return {**row, "graded by": "judge"}
+    with TemporaryDirectory() as folder:
+        out = Path(folder)
+        run(open_spec(_spec(bundle, images), pipe, bundle, out), out, "latent-guard bench curve")
+        found = pd.read_parquet(out / RECORDS).groupby("task")["found"].mean()
+    shares = {f"{name} (dev; {images} images)": f"{found[kind]:.1%}" for kind, name in LISTS.items()}
+    return {STEPS_COLUMN: int(snapshot.stem), **shares, "graded by": "judge"}
+
+
+def _spec(bundle: Path, images: int) -> Spec:
+    tasks = tuple(TaskSpec(kind, f"{EMOJI}dev_{kind}", images, "benign") for kind in LISTS)
+    judge = ArmSpec("emoji-judge", {"folder": str(bundle / "judge")})
+    return Spec("curve", tasks, (ArmSpec(UNGUARDED),), judge)

@@ -120,17 +120,17 @@ def write_results(path: Path, bench: Workbench, store: RowStore) -> None:
 
 def facts(bench: Workbench) -> dict[str, str]:
     """What made the figures."""
-    settings, made_by = bench.settings, provenance(bench.bundle)
+    spec, made_by = bench.spec, provenance(bench.bundle)
     scheduler = type(bench.pipe.scheduler).__name__
     return {
         "bundle": made_by.bundle,
         "commit": made_by.commit,
         "package": f"{made_by.package}; {made_by.libraries}",
         "machine": f"{made_by.machine}; load when written {os.getloadavg()[0]:.1f}",
-        "images": f"{settings.images} a row, {settings.split} prompts in benchmark order, batches of "
-        f"{settings.batch_size}; a prompt's images have seeds evaluation_seed, evaluation_seed + 1, ...",
-        "sampler": f"{scheduler}, {settings.steps} steps, guidance scale {GUIDANCE}",
-        "renders": f"{settings.renders} scenes of seed {RENDER_SEED}, full variety",
+        "images": f"{bench.images} a row, {bench.split} prompts in benchmark order, batches of "
+        f"{spec.batch_size}; a prompt's images have seeds evaluation_seed, evaluation_seed + 1, ...",
+        "sampler": f"{scheduler}, {spec.steps} steps, guidance scale {GUIDANCE}",
+        "renders": f"{bench.settings.renders} scenes of seed {RENDER_SEED}, full variety",
         "judge": bench.judge.preset,
         "intervals": "95%: bootstrap over prompts (2,000 resamples); over objects for average precision, over pairs "
         "for AUROC, over batches for evaluations; Wilson's where samples are independent",

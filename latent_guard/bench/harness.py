@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from latent_guard.bench.baselines.generated import Baseline, Generated, joined
 from latent_guard.bench.figures import UNGUARDED
@@ -23,6 +24,7 @@ from latent_guard.bench.progress import shown_progress
 from latent_guard.bench.run_folder import RunFolder, image_path
 from latent_guard.bench.spec import Spec, placed
 from latent_guard.guidance.verdict import Decision
+from latent_guard.latent_clip.latent_space import LatentSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +75,8 @@ def run_units(bench: Bench, folder: RunFolder, units: Sequence[Unit], show_progr
             shown = judged.unsafe & ~generated.blocked
             records = _records(unit, made, judged, bench.judge)
             looks = observed(generated.looks, records["row"]) if generated.looks else None
-            folder.keep(unit, records, generated.pictures, generated.verdicts, looks)
+            latents = _latents(bench, generated)
+            folder.keep(unit, records, generated.pictures, generated.verdicts, looks, latents)
             clock.images += len(shown)
             progress.advance(len(shown), int(shown.sum()))
     return clock
@@ -110,6 +113,12 @@ def _generate(bench: Bench, arm: str, jobs: Sequence[Job], shared: torch.Generat
     if scale is not None:
         arguments["guidance_scale"] = scale
     return bench.methods[arm].generate(bench.pipe, [job.row.prompt for job in jobs], **arguments)
+
+
+def _latents(bench: Bench, made: Generated) -> NDArray[np.float32] | None:
+    if not bench.spec.keep_latents or made.latents is None:
+        return None
+    return LatentSpace.of_vae(bench.pipe.vae).to_raw(made.latents).float().cpu().numpy()
 
 
 def _records(unit: Unit, made: Made, judged: Judgement, judge: ImageJudge) -> pd.DataFrame:

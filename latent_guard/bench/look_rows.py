@@ -46,9 +46,9 @@ def compare_models(
     from latent_guard.guidance.scoring import Scorer
     from latent_guard.shipped import concepts_folder
 
-    pairs = matched_pairs(bench.settings.images // 2)
+    pairs = matched_pairs(bench.images // 2)
     seeds = [pair.seed for pair in pairs]
-    steps = bench.settings.steps
+    steps = bench.spec.steps
     unsafe = record(bench.pipe, [pair.unsafe for pair in pairs], seeds, num_inference_steps=steps)
     safe = record(bench.pipe, [pair.safe for pair in pairs], seeds, num_inference_steps=steps)
     usable = usable_pairs(bench.judge, pairs, unsafe, safe)

@@ -13,6 +13,7 @@ import pandas as pd
 from latent_guard.bench.plan import Plan, Unit
 from latent_guard.bench.run_folder import ENVIRONMENT, IMAGES, PARTS, SPEC, RunFolder, image_path
 from latent_guard.bench.spec import Spec
+from latent_guard.bench.spec_file import read_spec
 from latent_guard.errors import InputError
 from latent_guard.whole_files import link_whole
 
@@ -54,7 +55,7 @@ def spec_of(runs: Sequence[Path]) -> Spec:
         raise InputError(f"{twice[0]} is named twice; name each shard once")
     if not (runs[0] / SPEC).is_file():
         raise InputError(f"{runs[0]} is no run folder: {SPEC} is not there")
-    return Spec.read(runs[0] / SPEC)
+    return read_spec(runs[0] / SPEC)
 
 
 def common_environment(shards: Sequence[Shard]) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def _unrolled(
         return original(*call.args, **call.kwargs)
 
     call = inspect.unwrap(type(pipe).__call__)  # diffusers wraps it in torch.no_grad()
-    settings = {"num_inference_steps": bench.settings.steps, "guidance_scale": GUIDANCE, "output_type": "latent"}
+    settings = {"num_inference_steps": bench.spec.steps, "guidance_scale": GUIDANCE, "output_type": "latent"}
     with around_step(pipe.scheduler, watch), torch.enable_grad():
         final = call(pipe, prompts, latents=noise, **settings).images
     return looks, space.to_raw(final)

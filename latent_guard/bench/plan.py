@@ -66,7 +66,7 @@ def plan_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> Plan:
     """Every task's prompts by every method: batch by batch, and each batch by one method after the other.
 
     Methods get the same batches in the same order: paired images differ by the method alone, and what else the machine
-    does meets all methods alike.
+    does meets all methods alike. A task that names its methods is left to them.
     """
     units: list[Unit] = []
     first = 0
@@ -74,6 +74,8 @@ def plan_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> Plan:
         calls = shared_calls(task)
         for number, jobs in enumerate(_jobs_of_units(task, prompts[task.name], spec.batch_size)):
             for place, arm in enumerate(spec.arms):
+                if task.arms and arm.name not in task.arms:
+                    continue
                 name = f"{slug(task.name)}-{number:05d}-{place:02d}"
                 units.append(Unit(name, task, arm, tuple(jobs), first, calls))
                 first += len(jobs)

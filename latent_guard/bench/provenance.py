@@ -44,6 +44,14 @@ def manifest_hash(bundle: Path) -> str:
     return hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
 
 
+def guard_code() -> str:
+    """SHA-256 over the source of the guard: a guarded image of other code may be another."""
+    digest = hashlib.sha256()
+    for path in sorted((Path(__file__).parents[1] / "guidance").glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def commit() -> str:
     """The commit of the checkout that holds this package."""
     folder = Path(__file__).parent

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from latent_guard.bench.generate import jobs_for
 from latent_guard.bench.judge import Bools, sees_unsafe
-from latent_guard.bench.prompts import read_prompts
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.worlds.emoji.estimates import Trajectories, record
-from latent_guard.worlds.emoji.prompts import GUIDANCE, PROMPTS
+from latent_guard.worlds.emoji.prompts import GUIDANCE
 
 if TYPE_CHECKING:
     from latent_guard.bench.workbench import Workbench
@@ -39,11 +38,10 @@ class Recording:
 
 
 def recording_of(bench: Workbench, kind: str) -> Recording:
-    """As many generations of a prompt list (``risky``, ...) as an arm has, with the same prompts and seeds."""
-    rows = read_prompts(PROMPTS / f"{bench.settings.split}_{kind}.csv")
-    jobs = jobs_for(rows, bench.settings.images)
+    """As many generations of a task (``risky``, ...) as an arm has, with the same prompts and seeds."""
+    jobs = jobs_for(bench.prompts(kind), bench.images)
     prompts, seeds = [job.row.prompt for job in jobs], [job.seed for job in jobs]
-    seen = record(bench.pipe, prompts, seeds, num_inference_steps=bench.settings.steps, guidance_scale=GUIDANCE)
+    seen = record(bench.pipe, prompts, seeds, num_inference_steps=bench.spec.steps, guidance_scale=GUIDANCE)
     return Recording(
         scores=_look_scores(Scorer(bench.guard.model, bench.guard.bank), seen),
         noise_levels=tuple(seen.noise_levels.tolist()),

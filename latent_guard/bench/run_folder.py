@@ -4,6 +4,7 @@ spec.yaml, environment.json    what is run; a folder is gone on with by the same
 parts/UNIT.parquet             the records of one call, written once all else of it is there
 verdicts/UNIT.jsonl            of a call of Latent Guard's, a line an image
 looks/UNIT.parquet             what it saw on the way, where it did nothing but look (`observing`)
+latents/UNIT.safetensors       of a call, raw, where the spec asks for them (``keep_latents``)
 images/NNNNNN.png              by their number in the run
 records.parquet, summary.json  all parts together, and the figures
 """
@@ -11,7 +12,7 @@ records.parquet, summary.json  all parts together, and the figures
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +23,7 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.numpy import load_file, save
 
 from latent_guard.bench.plan import Unit
 from latent_guard.bench.samples import png
@@ -31,7 +33,7 @@ from latent_guard.guidance.verdict import Verdict
 from latent_guard.whole_files import write_whole
 
 SPEC, ENVIRONMENT, RECORDS, SUMMARY = "spec.yaml", "environment.json", "records.parquet", "summary.json"
-PARTS, IMAGES, VERDICTS, LOOKS = "parts", "images", "verdicts", "looks"
+PARTS, IMAGES, VERDICTS, LOOKS, LATENTS = "parts", "images", "verdicts", "looks", "latents"
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,11 @@ class RunFolder:
         """Begin a run, or go on with one.
 
         Raises:
-            InputError: the folder holds another run.
+            InputError: the folder holds another run, or one by another model or another version of the guard.
         """
         cls.found(path, spec)
-        for name in (PARTS, IMAGES, VERDICTS, LOOKS):
+        _check_made_by(path, environment)
+        for name in (PARTS, IMAGES, VERDICTS, LOOKS, LATENTS):
             (path / name).mkdir(parents=True, exist_ok=True)
         write_whole(path / SPEC, _text_of(spec).encode())
         write_whole(path / ENVIRONMENT, (json.dumps(environment, indent=1) + "\n").encode())
@@ -78,6 +81,7 @@ class RunFolder:
         pictures: NDArray[np.uint8],
         verdicts: Sequence[Verdict] = (),
         looks: pd.DataFrame | None = None,
+        latents: NDArray[np.float32] | None = None,
     ) -> None:
         """Write a call's images (B, 3, H, W), then its records: a kill in between costs this call and no other."""
         for number, picture in enumerate(pictures, unit.first):
@@ -87,6 +91,8 @@ class RunFolder:
             write_whole(self.path / VERDICTS / f"{unit.name}.jsonl", lines.encode())
         if looks is not None:
             write_whole(self._looks(unit), parquet(looks))
+        if latents is not None:
+            write_whole(self._latents(unit), save({LATENTS: np.ascontiguousarray(latents)}))
         write_whole(self._part(unit), parquet(records))
 
     def made(self, units: Sequence[Unit]) -> pd.DataFrame:
@@ -97,8 +103,8 @@ class RunFolder:
     def verdicts(self, unit: Unit) -> tuple[Verdict, ...]:
         """Those of a call, an image each; none of another method than Latent Guard."""
         file = self.path / VERDICTS / f"{unit.name}.jsonl"
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        return tuple(Verdict.from_json(line) for line in lines)
+        lines = file.read_text(encoding="utf-8").split("\n") if file.exists() else []
+        return tuple(Verdict.from_json(line) for line in lines if line)
 
     def looks(self, units: Sequence[Unit]) -> pd.DataFrame:
         """What was seen on the way by methods that do nothing but look, see `observing`; empty without such."""
@@ -112,16 +118,33 @@ class RunFolder:
         pictures: NDArray[np.uint8] = np.stack(shown).transpose(0, 3, 1, 2)
         return pictures
 
+    def latents(self, unit: Unit) -> NDArray[np.float32]:
+        """Those of a call, raw, (B, C, h, w); the spec must have asked for them."""
+        latents: NDArray[np.float32] = load_file(self._latents(unit))[LATENTS]
+        return latents
+
     def _part(self, unit: Unit) -> Path:
         return self.path / PARTS / f"{unit.name}.parquet"
 
     def _looks(self, unit: Unit) -> Path:
         return self.path / LOOKS / f"{unit.name}.parquet"
 
+    def _latents(self, unit: Unit) -> Path:
+        return self.path / LATENTS / f"{unit.name}.safetensors"
+
 
 def _text_of(spec: Spec) -> str:
     text: str = yaml.safe_dump(spec.to_dict(), sort_keys=False, allow_unicode=True)
     return text
+
+
+def _check_made_by(path: Path, environment: Mapping[str, Any]) -> None:
+    """Half of a run by one model and half by another would be figures of neither."""
+    file = path / ENVIRONMENT
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    for key, what in {"bundle": "model", "guard_code": "version of the guard"}.items():
+        if key in before and key in environment and before[key] != environment[key]:
+            raise InputError(f"{path} was begun with another {what}; choose another folder")
 
 
 def image_path(row: int) -> str:

@@ -21,7 +21,7 @@ from latent_guard.bench.picture_features import PictureCLIP
 from latent_guard.bench.plan import Plan, plan_of
 from latent_guard.bench.prompts import PromptRow
 from latent_guard.bench.protocols import task_rows
-from latent_guard.bench.provenance import provenance
+from latent_guard.bench.provenance import guard_code, provenance
 from latent_guard.bench.run_folder import RECORDS, SUMMARY, RunFolder, parquet
 from latent_guard.bench.smoke import smoke_of
 from latent_guard.bench.spec import ArmSpec, Spec, placed
@@ -77,6 +77,7 @@ def open_spec(spec: Spec, pipe: Any, bundle: Path, cache: Path) -> Opened:
     bench.check(_scales(spec, graded.prompts))
     environment = {
         **provenance(bundle).to_dict(),
+        "guard_code": guard_code(),
         **graded.environment,
         "methods": {name: method.name for name, method in methods.items()},
         "scheduler": type(pipe.scheduler).__name__,

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from latent_guard.bench.i2p_protocol import Mode, Split
 from latent_guard.errors import InputError, LatentGuardError
-from latent_guard.shipped import benchmark_spec, benchmark_specs
 
 SHIPPED, EMOJI = "shipped", "emoji/"  # the model that ships; prefix of the embedded world's own prompt lists
 I2P, GENEVAL, COMPBENCH = PROTOCOLS = ("i2p", "geneval", "t2i-compbench")
@@ -37,6 +33,7 @@ class TaskSpec:
         mode, split: of I2P, see ``i2p_protocol``; None: ``paper``, ``all``.
         sample: of I2P, about so many prompts, each category with its share.
         first: of a protocol's prompts, only so many.
+        arms: names of the methods that run it; None: all of them.
     """
 
     name: str
@@ -48,6 +45,7 @@ class TaskSpec:
     split: str | None = None
     sample: int | None = None
     first: int | None = None
+    arms: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for key, choices in _CHOICES.items():
@@ -57,6 +55,11 @@ class TaskSpec:
             raise InputError(f"{key} belongs to protocol: {I2P}; leave it out, or add that")
         if self.protocol is None and self._given("first"):
             raise InputError(f"first belongs to a protocol ({', '.join(PROTOCOLS)}); say images instead")
+
+    def check_arms(self, known: Sequence[str]) -> None:
+        """Raises InputError where it asks for no method, or for one that is not among these."""
+        if self.arms is not None and not (self.arms and set(self.arms) <= set(known)):
+            raise InputError(f"arms must be one or more of {', '.join(known)}, not {', '.join(self.arms) or 'none'}")
 
     def limited(self, number: int) -> TaskSpec:
         """With no more than so many images; under a protocol, which makes several of each, prompts."""
@@ -73,6 +76,7 @@ class TaskSpec:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, without the name, and without what protocols alone have where nothing is said of it."""
         plain = {key: value for key, value in asdict(self).items() if key != "name"}
+        plain["arms"] = list(self.arms) if self.arms else None
         return {key: value for key, value in plain.items() if value is not None or key in ("prompts", "images", "kind")}
 
     def _given(self, *keys: str) -> str:
@@ -116,6 +120,7 @@ class Spec:
         guidance_scale: None: the list's own, else the pipeline's default.
         quick: images a task under ``--quick``; under a protocol, which makes several of each, prompts.
         grader: the CLIP of CLIP score, diversity and KID, see ``open_grader``; None: these are left out.
+        keep_latents: keep each image's raw latent in the run folder.
     """
 
     name: str
@@ -128,6 +133,7 @@ class Spec:
     batch_size: int = 16
     quick: int = 100
     grader: str | None = None
+    keep_latents: bool = False
 
     def __post_init__(self) -> None:
         for what, names in (("task", [t.name for t in self.tasks]), ("arm", [a.name for a in self.arms])):
@@ -137,24 +143,8 @@ class Spec:
                 raise InputError(f"{what}s: {twice[0]!r} is there twice")
         if self.guidance_scale is not None and any(task.protocol == I2P for task in self.tasks):
             raise InputError("guidance_scale: under protocol i2p its mode (paper or repo) says it; leave it out")
-
-    @classmethod
-    def read(cls, source: Path | str) -> Spec:
-        """A spec from a YAML file, or one that ships, by its name.
-
-        Raises:
-            InputError: unreadable, not YAML, or not a spec; names the file and the line.
-        """
-        path = benchmark_spec(str(source)) if str(source) in benchmark_specs() else Path(source)
-        try:
-            root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"cannot read the spec {source}; those that ship are {', '.join(benchmark_specs())}"
-            ) from error
-        except yaml.YAMLError as error:
-            raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-        return _spec(_Place(path, root))
+        for task in self.tasks:
+            task.check_arms([arm.name for arm in self.arms])
 
     def limited(self, number: int) -> Spec:
         """The same with no more than so many images a task, or prompts of a protocol's."""
@@ -165,99 +155,11 @@ class Spec:
         return replace(self, tasks=tuple(task.in_short(self.quick) for task in self.tasks))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, as ``read`` takes it."""
+        """Plain data, as ``read_spec`` takes it."""
         tasks = {task.name: task.to_dict() for task in self.tasks}
         arms = [{arm.method: dict(arm.options)} if arm.options else arm.method for arm in self.arms]
         judge = {self.judge.method: dict(self.judge.options)} if self.judge.options else self.judge.method
         plain = {key.name: getattr(self, key.name) for key in fields(self)}
         own = {"tasks": tasks, "arms": arms, "judge": judge}
-        return {key: value for key, value in {**plain, **own}.items() if key != "grader" or value}
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A node of the file, which knows its line."""
-
-    path: Path
-    node: yaml.Node | None
-
-    def __str__(self) -> str:
-        return f"{self.path}, line {self.node.start_mark.line + 1 if self.node is not None else 1}"
-
-    def error(self, message: str) -> InputError:
-        return InputError(f"{self}: {message}")
-
-    def value(self) -> Any:
-        return yaml.SafeLoader("").construct_document(self.node)
-
-    def items(self, what: str) -> list[tuple[_Place, _Place]]:
-        if not isinstance(self.node, yaml.MappingNode):
-            raise self.error(f"{what} is keys and values")
-        return [(_Place(self.path, key), _Place(self.path, value)) for key, value in self.node.value]
-
-
-def _spec(root: _Place) -> Spec:
-    read = {"tasks": _tasks, "arms": _arms, "judge": _method}
-    given = _known(root, "a spec", [key.name for key in fields(Spec)], read)
-    for key in ("name", "tasks", "arms", "judge"):
-        if key not in given:
-            raise root.error(f"missing key {key!r}")
-    _check_numbers(root, given, ("steps", "batch_size", "quick"))
-    with _at_its_line(root):
-        return Spec(**given)
-
-
-@contextmanager
-def _at_its_line(place: _Place) -> Iterator[None]:
-    """Whose errors begin with the key that they are about."""
-    try:
-        yield
-    except InputError as error:
-        about = str(error).split()[0].rstrip(":")
-        at = next((key for key, _ in place.items("keys and values") if key.value() == about), place)
-        raise at.error(str(error)) from error
-
-
-def _tasks(place: _Place) -> tuple[TaskSpec, ...]:
-    tasks = []
-    for key, value in place.items("tasks"):
-        given = _known(value, "a task", [key.name for key in fields(TaskSpec) if key.name != "name"], {})
-        _check_numbers(value, given, ("images", "sample", "first"))
-        if "prompts" not in given:
-            raise value.error("missing key 'prompts'")
-        with _at_its_line(value):
-            tasks.append(TaskSpec(str(key.value()), **given))
-    return tuple(tasks)
-
-
-def _arms(place: _Place) -> tuple[ArmSpec, ...]:
-    if not isinstance(place.node, yaml.SequenceNode):
-        raise place.error("arms is a list of methods")
-    return tuple(_method(_Place(place.path, node)) for node in place.node.value)
-
-
-def _method(place: _Place) -> ArmSpec:
-    """``NAME``, or ``NAME: {option: value}``."""
-    value = place.value()
-    if isinstance(value, str):
-        return ArmSpec(value, place=str(place))
-    if not isinstance(value, dict) or len(value) != 1 or not isinstance(next(iter(value.values())), dict):
-        raise place.error("give a name, or one name with its options")
-    name, options = next(iter(value.items()))
-    return ArmSpec(str(name), options, str(place))
-
-
-def _known(place: _Place, what: str, keys: Sequence[str], read: Mapping[str, Any]) -> dict[str, Any]:
-    given = {}
-    for key, value in place.items(what):
-        if (name := key.value()) not in keys:
-            raise key.error(f"unknown key {name!r}; known are {', '.join(keys)}")
-        given[name] = read[name](value) if name in read else value.value()
-    return given
-
-
-def _check_numbers(place: _Place, given: Mapping[str, Any], keys: Sequence[str]) -> None:
-    for key in keys:
-        value = given.get(key, 1)
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise place.error(f"{key} must be a whole number of at least 1, not {value!r}")
+        seldom = ("grader", "keep_latents")
+        return {key: value for key, value in {**plain, **own}.items() if key not in seldom or value}

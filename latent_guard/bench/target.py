@@ -59,7 +59,7 @@ class Target:
         from rich.console import Console
         from rich.progress import track
 
-        size = self.bench.settings.batch_size
+        size = self.bench.spec.batch_size
         log = Console(stderr=True)
         starts = track(range(0, len(prompts), size), f"asking, guard {self.name}", console=log, transient=True)
         parts = [
@@ -75,7 +75,7 @@ class Target:
     def _batch(self, prompts: Sequence[str], seeds: Sequence[int], noise: Tensor | None) -> Answers:
         pipe = self.bench.pipe
         arguments: dict[str, Any] = {
-            "num_inference_steps": self.bench.settings.steps,
+            "num_inference_steps": self.bench.spec.steps,
             "guidance_scale": GUIDANCE,
             "generator": [torch.Generator().manual_seed(seed) for seed in seeds],
             "output_type": "latent",

@@ -1,8 +1,7 @@
-"""What the rows of the world's benchmark share: its models, its prompt lists, and arms that are generated once."""
+"""What the rows of the world's benchmark share: its models, its prompt lists, and the arms of its run."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latent_guard.bench.generate import BATCH, generate, jobs_for
+from latent_guard.bench.figures import UNGUARDED
+from latent_guard.bench.harness import run_units
 from latent_guard.bench.judge import Bools, EmojiJudge, Judge, sees_unsafe, shows
-from latent_guard.bench.prompts import PromptRow, read_prompts
+from latent_guard.bench.prompts import PromptRow
 from latent_guard.bench.provenance import manifest_hash
 from latent_guard.bench.recordings import Recording, recording_of
-from latent_guard.bench.records import Records
-from latent_guard.guidance.policy_file import policy_named
+from latent_guard.bench.records import Records, records_of
+from latent_guard.bench.run_folder import RunFolder
+from latent_guard.bench.runs import Opened, open_spec, prompts_of
+from latent_guard.bench.spec import EMOJI, ArmSpec, Spec
+from latent_guard.errors import InputError
 from latent_guard.guidance.verdict import Decision
-from latent_guard.worlds.emoji.prompts import PROMPTS, STEPS
 
 if TYPE_CHECKING:
     from latent_guard.guidance.guard import LatentGuard
@@ -31,20 +33,13 @@ RENDER_SEED = 20_262_026  # of every rendered test scene; no training stage uses
 
 @dataclass(frozen=True)
 class Settings:
-    """``images`` a generated arm, ``renders`` a rendered one, ``drawn`` benign prompts to calibrate or test a bank on.
+    """What no spec says: ``renders`` a rendered arm, ``drawn`` benign prompts to calibrate or test a bank on."""
 
-    ``split`` is ``dev`` for tuning, ``test`` once frozen.
-    """
-
-    images: int = 600
     renders: int = 2000
     drawn: int = 2000
-    steps: int = STEPS
-    batch_size: int = BATCH
-    split: str = "test"
 
 
-FULL, QUICK = Settings(), Settings(images=100, renders=500, drawn=1000)
+FULL, QUICK = Settings(), Settings(renders=500, drawn=1000)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +76,10 @@ class Graded:
 
 
 class Workbench:
-    """Loads each model of a bundle when a row first asks for it, and each arm from ``folder`` if it lies there."""
+    """Loads each model of a bundle when a row first asks for it; ``folder`` is that of the spec's run."""
 
-    def __init__(self, bundle: Path, folder: Path, settings: Settings) -> None:
-        self.bundle, self.folder, self.settings = bundle, folder, settings
+    def __init__(self, bundle: Path, folder: Path, spec: Spec, settings: Settings) -> None:
+        self.bundle, self.folder, self.spec, self.settings = bundle, folder, spec, settings
         self._recordings: dict[str, Recording] = {}
 
     @cached_property
@@ -132,26 +127,46 @@ class Workbench:
 
         return EmojiClassifier.load(self.bundle / "labeller")
 
+    @cached_property
+    def opened(self) -> Opened:
+        """The spec with its methods, to be made with this pipeline."""
+        return open_spec(self.spec, self.pipe, self.bundle, self.folder / "cache")
+
+    @cached_property
+    def run_folder(self) -> RunFolder:
+        return RunFolder.open(self.folder, self.spec, self.opened.environment)
+
+    @property
+    def images(self) -> int:
+        """How many the spec has of a task."""
+        return max(task.images or 0 for task in self.spec.tasks)
+
+    @property
+    def split(self) -> str:
+        """``dev`` for tuning, ``test`` once frozen: how the names of the spec's prompt lists begin."""
+        return ", ".join(dict.fromkeys(task.prompts.removeprefix(EMOJI).split("_")[0] for task in self.spec.tasks))
+
+    def prompts(self, kind: str) -> list[PromptRow]:
+        """The prompt list of a task (``risky``, ...)."""
+        return prompts_of(self.spec)[kind]
+
     def arm(self, kind: str, policy: str | None = None) -> Graded:
-        """The images of a prompt list (``risky``, ...), guarded by a named policy or not at all."""
-        path = PROMPTS / f"{self.settings.split}_{kind}.csv"
-        rows = read_prompts(path)
-        chosen = policy_named(policy) if policy else None
-        key = {
-            "prompts": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "policy": {**asdict(chosen), "code": _guidance_code()} if chosen else None,
-            **self.key,
-        }
-        file = self.folder / f"{self.settings.split}-{kind}-{policy or 'unguarded'}.npz"
-        records = Records.load(file, key)
-        if records is None:
-            records = self._generate(rows, self.guard if policy else None, chosen)
-            records.save(file, key)
+        """The images of a task, guarded by a named policy or not at all; what is not made yet is made.
+
+        Raises:
+            InputError: the spec has no such task, or runs it without this policy.
+        """
+        name = ArmSpec("guard", {"policy": policy}).name if policy else UNGUARDED
+        units = [unit for unit in self.opened.plan.units if (unit.task.name, unit.arm.name) == (kind, name)]
+        if not units:
+            raise InputError(f"the spec {self.spec.name} has no task {kind!r} with the arm {name!r}")
+        run_units(self.opened.bench, self.run_folder, units)
+        records = records_of(self.run_folder, units)
         present = self.judge.present(records.images) & ~records.decided(Decision.BLOCKED)[:, None]
-        return Graded(rows, records, present, self.judge)
+        return Graded(list(self.opened.prompts[kind]), records, present, self.judge)
 
     def recording(self, kind: str) -> Recording:
-        """Unguarded generations of a prompt list with the scores of every look."""
+        """Unguarded generations of a task's prompts with the scores of every look."""
         if kind not in self._recordings:
             self._recordings[kind] = recording_of(self, kind)
         return self._recordings[kind]
@@ -159,22 +174,6 @@ class Workbench:
     @cached_property
     def key(self) -> dict[str, Any]:
         """What the figures depend on, beside the code."""
-        return {"bundle": manifest_hash(self.bundle), "settings": asdict(self.settings)}
-
-    def _generate(self, rows: list[PromptRow], guard: Any, policy: Any) -> Records:
-        return generate(
-            self.pipe,
-            jobs_for(rows, self.settings.images),
-            steps=self.settings.steps,
-            guard=guard,
-            policy=policy,
-            batch_size=self.settings.batch_size,
-        )
-
-
-def _guidance_code() -> str:
-    """SHA-256 over the guard's source: a guarded arm of older code is not today's."""
-    digest = hashlib.sha256()
-    for path in sorted((Path(__file__).parents[1] / "guidance").glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+        asked = {"images": self.images, "steps": self.spec.steps, "batch_size": self.spec.batch_size}
+        settings = {**asdict(self.settings), **asked, "split": self.split}
+        return {"bundle": manifest_hash(self.bundle), "settings": settings}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +12,7 @@ import typer
 from latent_guard.cli import bench_compare, bench_i2p, bench_prompts, bench_runs
 
 if TYPE_CHECKING:
-    from latent_guard.bench.workbench import Settings, Workbench
+    from latent_guard.bench.workbench import Workbench
 
 app = typer.Typer(help="Measure how safe and how faithful guarded generation is.", no_args_is_help=True)
 
@@ -34,15 +36,19 @@ def emoji(
     out: _Out = Path("outputs/bench-emoji"),
     results: Annotated[Path, typer.Option(help="The page to write.")] = Path("benchmarks/RESULTS.md"),
 ) -> None:
-    """Measure what the embedded world shows, row by row, on fixed test prompts and seeds."""
+    """Run the spec `emoji`, or what of it the chosen rows need, and write the embedded world's table, row by row."""
     from latent_guard.bench.emoji import chosen_rows, run_benchmark
-    from latent_guard.bench.workbench import FULL, QUICK
+    from latent_guard.bench.runs import run
     from latent_guard.cli.outputs import check_writable
 
-    chosen = chosen_rows([name.strip() for name in rows.split(",") if name.strip()])
+    words = [name.strip() for name in rows.split(",") if name.strip()]
+    chosen = chosen_rows(words)
     check_writable(out)
     check_writable(results.parent)
-    for row in run_benchmark(_workbench(out, QUICK if quick else FULL), chosen, results):
+    bench = _workbench(out, quick)
+    if not words:
+        run(bench.opened, out, shlex.join(["latent-guard", *sys.argv[1:]]))
+    for row in run_benchmark(bench, chosen, results):
         typer.echo(f"{row.what}: {row.measured} (reach {row.reach})")
     typer.echo(f"wrote {results}")
 
@@ -56,11 +62,11 @@ def curve(
 ) -> None:
     """Grade the snapshots of a build's generator: success on explicit prompts against training steps."""
     from latent_guard.bench.curve import measure_curve
-    from latent_guard.bench.workbench import QUICK
     from latent_guard.cli.outputs import check_writable
+    from latent_guard.worlds.emoji.bundle import bundle_folder
 
     check_writable(out.parent)
-    typer.echo(measure_curve(_workbench(out.parent, QUICK), build, out).to_string(index=False))
+    typer.echo(measure_curve(Path(bundle_folder()), build, out).to_string(index=False))
 
 
 @app.command()
@@ -73,13 +79,12 @@ def attack(
 ) -> None:
     """Attack the embedded world's guard: a search over prompts, and gradient descent on the initial noise."""
     from latent_guard.bench.attacks import run_attacks, summary, write_attacks
-    from latent_guard.bench.workbench import FULL
     from latent_guard.cli.outputs import check_writable
     from latent_guard.guidance.policy_file import policy_named
 
     policies = policy_named(policy)
     check_writable(out.parent)
-    bench = _workbench(out.parent, FULL)
+    bench = _workbench(out.parent)
     results = run_attacks(bench, policies, seeds=seeds, queries=queries, iterations=iterations)
     write_attacks(bench, results, out)
     for line in summary(results):
@@ -91,11 +96,10 @@ def attack(
 def eye_sheets(quick: _Quick = False, out: _Out = Path("outputs/bench-emoji")) -> None:
     """Write numbered contact sheets of shuffled guarded and unguarded images, to be labelled by eye."""
     from latent_guard.bench.eye_labels import export_sheets
-    from latent_guard.bench.workbench import FULL, QUICK
     from latent_guard.cli.outputs import check_writable
 
     check_writable(out)
-    for path in export_sheets(_workbench(out, QUICK if quick else FULL), out / "eye"):
+    for path in export_sheets(_workbench(out, quick), out / "eye"):
         typer.echo(str(path))
     typer.echo("write 0 or 1 beside each number of labels.csv, then run `latent-guard bench eye-join`")
 
@@ -109,8 +113,12 @@ def eye_join(out: _Out = Path("outputs/bench-emoji")) -> None:
     typer.echo(f"wrote {len(labels)} labels to {EYE_LABELS}")
 
 
-def _workbench(folder: Path, settings: Settings) -> Workbench:
-    from latent_guard.bench.workbench import Workbench
+def _workbench(folder: Path, quick: bool = False) -> Workbench:
+    from latent_guard.bench.spec_file import read_spec
+    from latent_guard.bench.workbench import FULL, QUICK, Workbench
     from latent_guard.worlds.emoji.bundle import bundle_folder
 
-    return Workbench(Path(bundle_folder()), folder, settings)
+    spec = read_spec("emoji")
+    if quick:
+        spec = spec.limited(spec.quick)
+    return Workbench(Path(bundle_folder()), folder, spec, QUICK if quick else FULL)

@@ -49,9 +49,9 @@ def run(
 
     `accelerate launch -m latent_guard bench run ...` shares the work between processes, `--shard` between machines.
     """
-    from latent_guard.bench.spec import Spec
+    from latent_guard.bench.spec_file import read_spec
 
-    chosen = Spec.read(spec)
+    chosen = read_spec(spec)
     if quick:
         chosen = chosen.in_short()
     if limit:
@@ -95,11 +95,11 @@ def merge(
 
 def list_specs() -> None:
     """Name the specs that ship, with their tasks and methods."""
-    from latent_guard.bench.spec import Spec
+    from latent_guard.bench.spec_file import read_spec
     from latent_guard.shipped import benchmark_specs
 
     for name in benchmark_specs():
-        spec = Spec.read(name)
+        spec = read_spec(name)
         tasks = ", ".join(f"{task.name} ({task.images or 'each once'})" for task in spec.tasks)
         typer.echo(f"{name}: {tasks}; {', '.join(arm.name for arm in spec.arms)}")
 
@@ -126,8 +126,9 @@ def _say_plan(spec: Spec, folder: Path, share: tuple[int, int]) -> None:
     prompts = prompts_of(spec)
     plan = plan_of(spec, prompts)
     for task in spec.tasks:
-        images = sum(len(unit.jobs) for unit in plan.units if unit.task is task) // len(spec.arms)
-        typer.echo(f"{task.name}: {images} images of {len(prompts[task.name])} prompts, by each of {len(spec.arms)}")
+        arms = len(task.arms or spec.arms)
+        images = sum(len(unit.jobs) for unit in plan.units if unit.task is task) // arms
+        typer.echo(f"{task.name}: {images} images of {len(prompts[task.name])} prompts, by each of {arms}")
     typer.echo(f"{plan.images} images in {plan.calls} calls of {spec.steps} steps")
     if share[1] > 1:
         typer.echo(f"of which this share ({share[0] + 1}/{share[1]}) is:")

@@ -1,8 +1,13 @@
-"""Stand-ins: a pipeline whose pictures are its noise, a judge that reads pixels, a guard that does as it is told."""
+"""Stand-ins: a pipeline whose pictures are its noise, a judge that reads pixels, a guard that does as it is told.
+
+And a workbench of few images.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from latent_guard.bench.judge import Bools, Pictures
+from latent_guard.bench.spec import ArmSpec
+from latent_guard.bench.spec_file import read_spec
+from latent_guard.bench.workbench import Settings, Workbench
 from latent_guard.guidance.verdict import Action, Cost, Decision, Verdict
 from latent_guard.worlds.emoji.catalogue import BY_NAME, OBJECT_NAMES
 
@@ -80,6 +88,13 @@ class BrightnessJudge:
         seen[bright, OBJECT_NAMES.index("bomb")] = True
         seen[~bright, OBJECT_NAMES.index("cat")] = True
         return seen
+
+
+def small_workbench(bundle: Path, folder: Path, steps: int = 2) -> Workbench:
+    """Four images of each task, in two batches, by the bundle's own judge."""
+    judge = ArmSpec("emoji-judge", {"folder": str(bundle / "judge")})
+    spec = replace(read_spec("emoji").limited(4), steps=steps, batch_size=3, judge=judge)
+    return Workbench(bundle, folder, spec, Settings(renders=48, drawn=4))
 
 
 def verdict(decision: Decision, image: int = 0) -> Verdict:

@@ -12,19 +12,18 @@ from latent_guard.bench import attacks, noise_attack
 from latent_guard.bench.attacks import NOISE, NONE, PROMPT, AttackResult, attack_success, run_attacks, write_attacks
 from latent_guard.bench.noise_attack import attacked_noise
 from latent_guard.bench.target import Target
-from latent_guard.bench.workbench import Settings, Workbench
+from latent_guard.bench.workbench import Workbench
 from latent_guard.cli.bench import app
 from latent_guard.errors import InputError
 from latent_guard.guidance.policy import PRESETS
 from latent_guard.guidance.rules import Rules
 from latent_guard.guidance.scoring import Scorer
-
-TINY = Settings(images=4, renders=48, drawn=4, steps=2, batch_size=3)
+from tests.bench.stand_ins import small_workbench
 
 
 @pytest.fixture
 def bench(tiny_bundle: Path, tmp_path: Path) -> Workbench:
-    return Workbench(tiny_bundle, tmp_path / "out", TINY)
+    return small_workbench(tiny_bundle, tmp_path / "out")
 
 
 def test_every_attack_meets_the_guard_off_and_on(bench: Workbench) -> None:
@@ -44,7 +43,7 @@ def test_counts_that_make_no_attack_are_refused(bench: Workbench, counts: dict[s
 def test_the_command_writes_a_line_for_each_attack_and_says_how_often_each_succeeded(
     bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("latent_guard.cli.bench._workbench", lambda folder, settings: bench)
+    monkeypatch.setattr("latent_guard.cli.bench._workbench", lambda folder: bench)
     counts = ["--seeds", "1", "--queries", "2", "--iterations", "1"]
     result = CliRunner().invoke(app, ["attack", *counts, "--out", str(tmp_path / "attacks.csv")])
     assert result.exit_code == 0, result.output

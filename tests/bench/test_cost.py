@@ -11,8 +11,8 @@ from types import ModuleType
 import pytest
 
 from latent_guard.bench import cost_rows
-from latent_guard.bench.workbench import Settings, Workbench
 from latent_guard.guidance.policy import SAFE
+from tests.bench.stand_ins import small_workbench
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 GENERATIONS = ["unguarded generation", "guarded, benign", "guarded, steered"]
@@ -98,7 +98,7 @@ def test_miniatures_do_not_land_among_the_results(cost: ModuleType) -> None:
 
 
 def test_the_page_repeats_the_measured_ratios(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Workbench(tmp_path, tmp_path, Settings())
+    bench = small_workbench(tmp_path, tmp_path)
     monkeypatch.setattr(cost_rows, "COST_RESULTS", tmp_path / "cost.json")
     (missing,) = cost_rows.published_architectures(bench)
     assert missing.reached is None

@@ -16,6 +16,7 @@ from PIL import Image
 from latent_guard.bench.i2p_summary import i2p_summary
 from latent_guard.bench.runs import open_spec, run
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+from latent_guard.bench.spec_file import read_spec
 from tests.bench.test_official_layouts import LINE
 
 ARMS = (
@@ -146,7 +147,7 @@ def test_a_prompt_that_was_not_finished_is_made_again_from_its_first_call(
     lost = pd.read_parquet(part)["image"]
     for path in (part, *(out / image for image in lost[3:])):
         path.unlink()
-    spec = Spec.read(out / "spec.yaml")
+    spec = read_spec(out / "spec.yaml")
     again, before = made(tiny_bundle, out, spec), pd.read_parquet(finished / "records.parquet")
     pd.testing.assert_frame_equal(again.drop(columns=["seconds", "memory"]), before.drop(columns=["seconds", "memory"]))
     assert all((out / image).read_bytes() == (finished / image).read_bytes() for image in lost)

@@ -14,9 +14,10 @@ import torch
 from latent_guard.bench import looking_rows
 from latent_guard.bench.looking_rows import evaluations_of_refused, replayed
 from latent_guard.bench.recordings import Recording
-from latent_guard.bench.workbench import Settings, Workbench
+from latent_guard.bench.workbench import Workbench
 from latent_guard.guidance.policy import BLOCK, Policies
 from latent_guard.guidance.verdict import Cost
+from tests.bench.stand_ins import small_workbench
 
 LEVELS = (0.9, 0.8, 0.7, 0.2, 0.0)
 ABORTING = Policies("block", replace(BLOCK, abort_margin=1.0))
@@ -24,7 +25,7 @@ ABORTING = Policies("block", replace(BLOCK, abort_margin=1.0))
 
 @pytest.fixture
 def bench(tiny_bundle: Path, tmp_path: Path) -> Workbench:
-    bench = Workbench(tiny_bundle, tmp_path, Settings(images=4, renders=48, drawn=4, steps=2, batch_size=3))
+    bench = small_workbench(tiny_bundle, tmp_path)
     categories = len(bench.guard.bank.categories)
     bench.guard.bank = bench.guard.bank.with_thresholds(torch.zeros(1), torch.zeros(categories, 1))
     return bench

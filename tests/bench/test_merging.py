@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from latent_guard.bench import merging
 from latent_guard.bench.run_folder import RunFolder, parquet
 from latent_guard.bench.runs import Opened, finish, make, open_spec, run
-from latent_guard.bench.spec import Spec
+from latent_guard.bench.spec_file import read_spec
 from latent_guard.cli.app import app
 from latent_guard.cli.loading import load_pipeline
 from latent_guard.whole_files import write_whole
@@ -46,7 +46,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     (folder / "spec.yaml").write_text(SPEC.replace("PROMPTS", str(folder / "prompts.csv")))
     pipe = load_pipeline(None)
     pipe.set_progress_bar_config(disable=True)
-    opened = open_spec(Spec.read(folder / "spec.yaml"), pipe, Path(bundle_folder()), folder / "cache")
+    opened = open_spec(read_spec(folder / "spec.yaml"), pipe, Path(bundle_folder()), folder / "cache")
     run(opened, folder / "whole", "whole")
     shards = (folder / "first", folder / "second")
     for number, shard in enumerate(shards):

@@ -12,6 +12,7 @@ from latent_guard.bench.prompts import PromptRow
 from latent_guard.bench.protocols import task_rows
 from latent_guard.bench.smoke import smoke_of
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+from latent_guard.bench.spec_file import read_spec
 from latent_guard.errors import InputError
 from latent_guard.shipped import benchmark_list
 from tests.bench.test_official_layouts import LINE
@@ -30,7 +31,7 @@ arms: [unguarded, guard]
 
 def read(tmp_path: Path, text: str = TEXT) -> Spec:
     (tmp_path / "spec.yaml").write_text(text)
-    return Spec.read(tmp_path / "spec.yaml")
+    return read_spec(tmp_path / "spec.yaml")
 
 
 def spec_of(*tasks: TaskSpec, **changes: object) -> Spec:

@@ -21,13 +21,13 @@ KILLED = """
 import os, random, signal, sys
 from pathlib import Path
 from latent_guard.bench.runs import open_spec, run
-from latent_guard.bench.spec import Spec
+from latent_guard.bench.spec_file import read_spec
 from latent_guard.cli.loading import load_pipeline
 from latent_guard.worlds.emoji.bundle import bundle_folder
 import torch
 
 torch.set_num_threads(1)
-spec, out, kills = Spec.read(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+spec, out, kills = read_spec(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 pipe = load_pipeline(None)
 pipe.set_progress_bar_config(disable=True)
 opened = open_spec(spec, pipe, bundle_folder(), out / "cache")

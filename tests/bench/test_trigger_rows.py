@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from latent_guard.bench.trigger_rows import TRIGGER_TABLE, by_step, trigger_at_each_step, write_triggers
-from latent_guard.bench.workbench import Settings, Workbench
+from tests.bench.stand_ins import small_workbench
 
 UNSAFE = np.array([True, True, False, False])
 FIRED = np.array([[0, 1, 1], [0, 0, 1], [1, 1, 0], [0, 0, 0]], dtype=bool)
@@ -30,7 +30,7 @@ def test_precision_and_recall_are_taken_at_each_step_and_over_the_looks_so_far(t
 
 
 def test_the_table_has_a_line_for_each_step_and_the_final_latent(tiny_bundle: Path, tmp_path: Path) -> None:
-    bench = Workbench(tiny_bundle, tmp_path, Settings(images=4, renders=48, drawn=4, steps=3, batch_size=3))
+    bench = small_workbench(tiny_bundle, tmp_path, steps=3)
     (row,) = trigger_at_each_step(bench)
     assert row.samples in (0, 8)
     assert bench.recording("risky") is bench.recording("risky")

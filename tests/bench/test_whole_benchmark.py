@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from latent_guard.bench import cost_rows
+from latent_guard.bench import cost_rows, harness
 from latent_guard.bench.emoji import ROWS, run_benchmark
 from latent_guard.bench.eye_labels import export_sheets
 from latent_guard.bench.provenance import manifest_hash
-from latent_guard.bench.workbench import Settings, Workbench
-
-TINY = Settings(images=4, renders=48, drawn=4, steps=2, batch_size=3)
+from latent_guard.bench.runs import run
+from tests.bench.stand_ins import small_workbench
 
 
 def test_every_row_of_the_table_is_measured_and_written(
@@ -20,7 +20,9 @@ def test_every_row_of_the_table_is_measured_and_written(
 ) -> None:
     monkeypatch.setattr(cost_rows, "_command_seconds", lambda: 1.5)  # the command itself is tested with the bundle
     monkeypatch.chdir(tmp_path)
-    bench = Workbench(tiny_bundle, tmp_path / "out", TINY)
+    bench = small_workbench(tiny_bundle, tmp_path / "out")
+    assert run(bench.opened, bench.folder, "latent-guard bench emoji").finished
+    monkeypatch.setattr(harness, "_call", None)  # would fail if the rows asked for more than the spec
     rows = run_benchmark(bench, ROWS, tmp_path / "RESULTS.md")
     page = (tmp_path / "RESULTS.md").read_text()
     assert len(rows) >= 20
@@ -28,15 +30,17 @@ def test_every_row_of_the_table_is_measured_and_written(
     assert f"- bundle: {manifest_hash(tiny_bundle)}" in page
     assert "DPMSolverMultistepScheduler, 2 steps" in page
     assert "no eye labels are committed" in page
+    arms = json.loads((bench.folder / "summary.json").read_text())["arms"]
+    assert list(arms["guard(policy=steer)"]) == ["risky"]
 
 
 def test_a_second_run_takes_arms_and_rows_from_the_first(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = [row for row in ROWS if row.__name__ == "steer_alone"]
-    first = run_benchmark(Workbench(tiny_bundle, tmp_path, TINY), chosen, tmp_path / "RESULTS.md")
-    monkeypatch.setattr(Workbench, "_generate", None)  # would fail if anything were generated again
-    later = Workbench(tiny_bundle, tmp_path, TINY)
+    first = run_benchmark(small_workbench(tiny_bundle, tmp_path), chosen, tmp_path / "RESULTS.md")
+    monkeypatch.setattr(harness, "_call", None)  # would fail if anything were generated again
+    later = small_workbench(tiny_bundle, tmp_path)
     assert run_benchmark(later, chosen, tmp_path / "RESULTS.md") == first
     unguarded = [row for row in ROWS if row.__name__ == "risky_unguarded"]
     run_benchmark(later, unguarded, tmp_path / "RESULTS.md")
@@ -45,5 +49,5 @@ def test_a_second_run_takes_arms_and_rows_from_the_first(
 
 
 def test_sheets_for_eye_labels_come_from_the_benchmarks_own_arms(tiny_bundle: Path, tmp_path: Path) -> None:
-    files = export_sheets(Workbench(tiny_bundle, tmp_path, TINY), tmp_path / "eye")
+    files = export_sheets(small_workbench(tiny_bundle, tmp_path), tmp_path / "eye")
     assert [file.name for file in files] == ["sheet-1.png", "labels.csv"]

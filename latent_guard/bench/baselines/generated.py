@@ -90,8 +90,12 @@ def joined(calls: Sequence[Generated]) -> Generated:
 
 def _of_all(looks: Sequence[Look]) -> Look:
     """The same look at the images of several calls."""
-    names = ("scores", "thresholds", "nearest")
-    return replace(looks[0], **{name: torch.cat([getattr(look, name) for look in looks]) for name in names})
+    return replace(
+        looks[0],
+        scores=torch.cat([look.scores for look in looks]),
+        thresholds=torch.cat([look.thresholds for look in looks]),
+        nearest=torch.cat([look.nearest for look in looks]),
+    )
 
 
 def latents_of_call(pipe: Any, prompts: Sequence[str], arguments: dict[str, Any], **changes: Any) -> Tensor:

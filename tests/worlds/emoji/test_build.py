@@ -9,7 +9,6 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from latent_guard.bench.curve import measure_curve
-from latent_guard.bench.workbench import QUICK, Workbench
 from latent_guard.errors import InputError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.worlds.emoji import bundle, stages
@@ -64,10 +63,9 @@ def test_the_training_curve_has_a_row_for_every_snapshot_and_keeps_earlier_ones(
     out.write_text(
         "training steps,one object (dev; 2 images),both objects (dev; 2 images),graded by\n1,0.0%,0.0%,judge\n"
     )
-    bench = Workbench(built / "bundle", tmp_path, QUICK)
-    measure_curve(bench, built, out, images=2)
+    measure_curve(built / "bundle", built, out, images=2)
     table = pd.read_csv(out)
     assert table["training steps"].tolist() == [1, 2, MINIATURE.generator.steps]
     assert not table.isna().any(axis=None)
     with pytest.raises(InputError, match="no snapshots"):
-        measure_curve(bench, tmp_path, out)
+        measure_curve(built / "bundle", tmp_path, out)

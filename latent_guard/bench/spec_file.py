@@ -1,0 +1,142 @@
+"""A spec from its file, every error with the line that it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+from latent_guard.errors import InputError
+from latent_guard.shipped import benchmark_spec, benchmark_specs
+
+
+def read_spec(source: Path | str) -> Spec:
+    """A spec from a YAML file, or one that ships, by its name.
+
+    Raises:
+        InputError: unreadable, not YAML, or not a spec; names the file and the line.
+    """
+    path = benchmark_spec(str(source)) if str(source) in benchmark_specs() else Path(source)
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"cannot read the spec {source}; those that ship are {', '.join(benchmark_specs())}"
+        ) from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    return _spec(_Place(path, root))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A node of the file, which knows its line."""
+
+    path: Path
+    node: yaml.Node | None
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.node.start_mark.line + 1 if self.node is not None else 1}"
+
+    def error(self, message: str) -> InputError:
+        return InputError(f"{self}: {message}")
+
+    def value(self) -> Any:
+        return yaml.SafeLoader("").construct_document(self.node)
+
+    def items(self, what: str) -> list[tuple[_Place, _Place]]:
+        if not isinstance(self.node, yaml.MappingNode):
+            raise self.error(f"{what} is keys and values")
+        return [(_Place(self.path, key), _Place(self.path, value)) for key, value in self.node.value]
+
+
+def _spec(root: _Place) -> Spec:
+    read = {"tasks": _tasks, "arms": _arms, "judge": _method}
+    given = _known(root, "a spec", [key.name for key in fields(Spec)], read)
+    for key in ("name", "tasks", "arms", "judge"):
+        if key not in given:
+            raise root.error(f"missing key {key!r}")
+    _check_numbers(root, given, ("steps", "batch_size", "quick"))
+    if not isinstance(given.get("keep_latents", False), bool):
+        raise root.error(f"keep_latents must be true or false, not {given['keep_latents']!r}")
+    _check_arms(root, given)
+    with _at_its_line(root):
+        return Spec(**given)
+
+
+@contextmanager
+def _at_its_line(place: _Place) -> Iterator[None]:
+    """Whose errors begin with the key that they are about."""
+    try:
+        yield
+    except InputError as error:
+        about = str(error).split()[0].rstrip(":")
+        at = next((key for key, _ in place.items("keys and values") if key.value() == about), place)
+        raise at.error(str(error)) from error
+
+
+def _tasks(place: _Place) -> tuple[TaskSpec, ...]:
+    tasks = []
+    for key, value in place.items("tasks"):
+        keys = [key.name for key in fields(TaskSpec) if key.name != "name"]
+        given = _known(value, "a task", keys, {"arms": _names})
+        _check_numbers(value, given, ("images", "sample", "first"))
+        if "prompts" not in given:
+            raise value.error("missing key 'prompts'")
+        with _at_its_line(value):
+            tasks.append(TaskSpec(str(key.value()), **given))
+    return tuple(tasks)
+
+
+def _arms(place: _Place) -> tuple[ArmSpec, ...]:
+    if not isinstance(place.node, yaml.SequenceNode):
+        raise place.error("arms is a list of methods")
+    return tuple(_method(_Place(place.path, node)) for node in place.node.value)
+
+
+def _names(place: _Place) -> tuple[str, ...]:
+    if not isinstance(place.node, yaml.SequenceNode):
+        raise place.error("a task's arms is a list of names")
+    return tuple(str(name) for name in place.value())
+
+
+def _check_arms(root: _Place, given: Mapping[str, Any]) -> None:
+    known = [arm.name for arm in given["arms"]]
+    (tasks,) = (value for key, value in root.items("a spec") if key.value() == "tasks")
+    for task, (_, place) in zip(given["tasks"], tasks.items("tasks"), strict=True):
+        try:
+            task.check_arms(known)
+        except InputError as error:
+            raise place.error(str(error)) from error
+
+
+def _method(place: _Place) -> ArmSpec:
+    """``NAME``, or ``NAME: {option: value}``."""
+    value = place.value()
+    if isinstance(value, str):
+        return ArmSpec(value, place=str(place))
+    if not isinstance(value, dict) or len(value) != 1 or not isinstance(next(iter(value.values())), dict):
+        raise place.error("give a name, or one name with its options")
+    name, options = next(iter(value.items()))
+    return ArmSpec(str(name), options, str(place))
+
+
+def _known(place: _Place, what: str, keys: Sequence[str], read: Mapping[str, Any]) -> dict[str, Any]:
+    given = {}
+    for key, value in place.items(what):
+        if (name := key.value()) not in keys:
+            raise key.error(f"unknown key {name!r}; known are {', '.join(keys)}")
+        given[name] = read[name](value) if name in read else value.value()
+    return given
+
+
+def _check_numbers(place: _Place, given: Mapping[str, Any], keys: Sequence[str]) -> None:
+    for key in keys:
+        value = given.get(key, 1)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise place.error(f"{key} must be a whole number of at least 1, not {value!r}")

@@ -21,7 +21,7 @@ def curves(records: pd.DataFrame, arms: Sequence[ArmSpec]) -> dict[str, list[dic
     Unsafe over all images of risky prompts, and what harmless prompts keep of what the unguarded arm shows. Empty where
     a run lacks one of the two, the unguarded arm, or any method at a second setting.
     """
-    shown = _shown(records)
+    shown = shown_by_arm(records)
     if shown is None:
         return {}
     found: dict[str, list[dict[str, Any]]] = {}
@@ -33,7 +33,8 @@ def curves(records: pd.DataFrame, arms: Sequence[ArmSpec]) -> dict[str, list[dic
     return {name: sorted(points, key=lambda point: -point["retention"]) for name, points in found.items()}
 
 
-def _shown(records: pd.DataFrame) -> dict[str, dict[str, float]] | None:
+def shown_by_arm(records: pd.DataFrame) -> dict[str, dict[str, float]] | None:
+    """Arm -> ``unsafe`` over all risky prompts, ``retention`` over all benign ones; None where one cannot be told."""
     is_benign = records["kind"] == BENIGN
     risky, benign = records[~is_benign], records[is_benign]
     benign = benign[benign["found"].notna()]

@@ -16,6 +16,7 @@ from latent_guard.bench.grading import Graded
 from latent_guard.bench.metrics import Estimate
 from latent_guard.bench.observing import calibration, precision_recall
 from latent_guard.bench.spec import ArmSpec
+from latent_guard.bench.standing import standing
 
 _KEYS = ["prompt_index", "seed"]
 
@@ -29,6 +30,7 @@ def summarise(graded: Graded, looks: pd.DataFrame, arms: Sequence[ArmSpec]) -> d
     stands = [{**asdict(one), "stands": one.stands} for one in comparisons(records)]
     return {
         "arms": {arm: {task: _plain(shares) for task, shares in tasks.items()} for arm, tasks in found.items()},
+        **({"standing": stands_first} if (stands_first := standing(records)) else {}),
         "comparisons": stands,
         "curves": curves(records, arms),
         "calibration": calibration(looks, records),

@@ -23,6 +23,7 @@ _SECTIONS: dict[str, tuple[type, ...]] = {
     "arms": (dict, dict, dict),  # arm, task, metric
     "curves": (dict, list, dict),  # method, points
     "comparisons": (list, dict),
+    "standing": (dict,),
     "calibration": (list, dict),
     "precision_recall": (list, dict),
     "command": (str,),

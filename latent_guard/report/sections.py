@@ -11,6 +11,8 @@ from latent_guard.report.findings import is_unguarded
 from latent_guard.report.run_folder import Run
 from latent_guard.report.tables import Table
 
+MOST_COMPARISONS = 60  # in a table that somebody is to read
+
 
 @dataclass(frozen=True)
 class Section:
@@ -35,7 +37,7 @@ def sections_of(run: Run) -> tuple[Section, ...]:
 def _summary(run: Run) -> Section:
     found = tables.summary_tables(run)
     if compared := run.summary.get("comparisons"):
-        found = (*found, tables.comparison_table(compared))
+        found = (*found, tables.comparison_table(compared, MOST_COMPARISONS))
     return Section("summary", "Summary", "Each figure, and where it has one its 95% interval below it.", found)
 
 

@@ -74,11 +74,16 @@ def summary_tables(run: Run) -> tuple[Table, ...]:
     return tuple(tables)
 
 
-def comparison_table(comparisons: Sequence[Mapping[str, Any]]) -> Table:
-    """Paired differences as the run states them, one a row."""
+def comparison_table(comparisons: Sequence[Mapping[str, Any]], most: int) -> Table:
+    """Paired differences as the run states them, one a row; of more than ``most``, those with the first arm alone."""
+    every = len(comparisons)
+    if every > most:
+        comparisons = [entry for entry in comparisons if entry.get("first") == comparisons[0].get("first")]
     names = list(dict.fromkeys(name for entry in comparisons for name in entry))
     rows = [[_said(entry.get(name)) for name in names] for entry in comparisons]
     caption = "Differences between arms, paired by prompt and seed"
+    if every > len(rows):
+        caption += f": those with {rows[0][1].text}, {len(rows)} of {every} (all of them are in summary.json)"
     return Table(caption, tuple(map(_words, names)), tuple((row[0].text, tuple(row[1:])) for row in rows if row))
 
 

@@ -13,6 +13,7 @@ from latent_guard.report.markdown import markdown_page
 from latent_guard.report.page import html_page
 from latent_guard.report.run_folder import read_run
 from latent_guard.report.sections import sections_of
+from latent_guard.report.standing import standing_sections
 from latent_guard.report.thumbnails import FOLDER, thumbnails
 from latent_guard.whole_files import write_whole
 
@@ -32,14 +33,13 @@ def write_report(run: Path, out: Path | None = None, most: int | None = None) ->
     """Write ``report.html``, ``report.md``, ``images.csv`` and ``figures.csv`` of a run folder, into it or ``out``.
 
     Beyond 300 images a folder ``thumbs`` goes with the page; ``most`` keeps it smaller (`most_telling`), and leaves the
-    figures those of all. All is read and made before a file is written, but for
-    the thumbnails.
+    figures those of all. All is read and made before a file is written, but for the thumbnails.
 
     Raises:
         InputError: the folder is not a run's, holds what no run writes, or ``out`` cannot be written.
     """
     read = read_run(run)
-    sections = (*sections_of(read), *i2p_sections(read))
+    sections = (*standing_sections(read), *sections_of(read), *i2p_sections(read))
     texts = markdown_page(read, sections).encode(), images_csv(read), figures_csv(sections)
     folder = run if out is None else out
     try:

@@ -15,6 +15,7 @@ from latent_guard.bench.grading import Graded
 from latent_guard.bench.memory import measured_memory
 from latent_guard.bench.observing import calibration, observed, precision_recall
 from latent_guard.bench.spec import ArmSpec
+from latent_guard.bench.standing import standing
 from latent_guard.bench.summary import summarise
 from latent_guard.guidance.run import Look
 
@@ -73,6 +74,33 @@ def test_a_curve_has_a_point_for_each_setting_of_a_method() -> None:
         ]
     }
     assert curves(first, [UNGUARDED, BLOCKER]) == {}, "one setting is no curve"
+
+
+def test_the_safest_method_that_keeps_enough_is_named_beside_all_others() -> None:
+    many, half = range(200), [n % 2 == 0 for n in range(200)]
+
+    def arm(spec: ArmSpec, unsafe: list[bool], found: list[bool], seconds: float) -> list[pd.DataFrame]:
+        own = {"prompt_index": many, "seed": many, "seconds": seconds}
+        base = rows(spec, "risky").iloc[[0] * 200].reset_index(drop=True)
+        risky = base.assign(**own, unsafe=unsafe)
+        benign = base.assign(**own, task="benign", kind="benign", found=pd.array(found, dtype="boolean"))
+        return [risky, benign]
+
+    none, every = [False] * 200, [True] * 200
+    guard, eager = ArmSpec("guard"), ArmSpec("negative-prompt")
+    parts = [
+        *arm(UNGUARDED, half, every, 0.1),
+        *arm(guard, [n < 4 for n in many], every, 0.2),
+        *arm(eager, none, half, 0.3),
+    ]
+    found = standing(pd.concat(parts, ignore_index=True))
+    assert found is not None
+    assert (found["arm"], found["unsafe"], found["retention"]) == ("guard", 0.02, 1.0)
+    others = {entry["arm"]: entry for entry in found["against"]}
+    assert others["unguarded"]["stands"]
+    assert others["unguarded"]["difference"]["value"] == pytest.approx(0.48)
+    assert others["unguarded"]["times_its_seconds"] == pytest.approx(0.5)
+    assert not others["negative-prompt"]["retains"], "it shows nothing unsafe, and half of what was asked for"
 
 
 def test_a_collapsed_method_has_no_diversity_left() -> None:

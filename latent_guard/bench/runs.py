@@ -30,6 +30,9 @@ from latent_guard.errors import InputError
 from latent_guard.whole_files import write_whole
 
 
+SEEDS = "an image's own generator on the CPU, seeded by its prompt's seed + its number; of a protocol, as that has it"
+
+
 @dataclass(frozen=True, eq=False)
 class Opened:
     """A spec with all that it names, before anything is made; without pipeline and methods where it only grades."""
@@ -80,7 +83,10 @@ def open_spec(spec: Spec, pipe: Any, bundle: Path, cache: Path) -> Opened:
         "guard_code": guard_code(),
         **graded.environment,
         "methods": {name: method.name for name, method in methods.items()},
+        "model": _model(spec, pipe),
         "scheduler": type(pipe.scheduler).__name__,
+        "device": str(pipe.device),
+        "seeds": SEEDS,
     }
     return replace(graded, bench=bench, environment=environment)
 
@@ -135,6 +141,12 @@ def finish(opened: Opened, out: Path, command: str, clock: Clock | None = None) 
 def _method(arm: ArmSpec, context: BaselineContext) -> Baseline:
     with placed(arm):
         return baseline_named(arm.method, arm.options, context)
+
+
+def _model(spec: Spec, pipe: Any) -> str:
+    """The pipeline, with the commit that it was downloaded at, where it was."""
+    commit = getattr(pipe.text_encoder.config, "_commit_hash", None)
+    return f"{spec.model}@{commit}" if commit else spec.model
 
 
 def _scales(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> list[float | None]:

@@ -22,7 +22,7 @@ def test_every_row_of_the_table_is_measured_and_written(
     monkeypatch.chdir(tmp_path)
     bench = small_workbench(tiny_bundle, tmp_path / "out")
     assert run(bench.opened, bench.folder, "latent-guard bench emoji").finished
-    monkeypatch.setattr(harness, "_call", None)  # would fail if the rows asked for more than the spec
+    monkeypatch.setattr(harness, "_generate", None)  # would fail if the rows asked for more than the spec
     rows = run_benchmark(bench, ROWS, tmp_path / "RESULTS.md")
     page = (tmp_path / "RESULTS.md").read_text()
     assert len(rows) >= 20
@@ -39,7 +39,7 @@ def test_a_second_run_takes_arms_and_rows_from_the_first(
 ) -> None:
     chosen = [row for row in ROWS if row.__name__ == "steer_alone"]
     first = run_benchmark(small_workbench(tiny_bundle, tmp_path), chosen, tmp_path / "RESULTS.md")
-    monkeypatch.setattr(harness, "_call", None)  # would fail if anything were generated again
+    monkeypatch.setattr(harness, "_generate", None)  # would fail if anything were generated again
     later = small_workbench(tiny_bundle, tmp_path)
     assert run_benchmark(later, chosen, tmp_path / "RESULTS.md") == first
     unguarded = [row for row in ROWS if row.__name__ == "risky_unguarded"]

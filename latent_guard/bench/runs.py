@@ -29,7 +29,6 @@ from latent_guard.bench.summary import summarise
 from latent_guard.errors import InputError
 from latent_guard.whole_files import write_whole
 
-
 SEEDS = "an image's own generator on the CPU, seeded by its prompt's seed + its number; of a protocol, as that has it"
 
 

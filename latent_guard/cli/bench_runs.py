@@ -101,7 +101,8 @@ def list_specs() -> None:
     for name in benchmark_specs():
         spec = read_spec(name)
         tasks = ", ".join(f"{task.name} ({task.images or 'each once'})" for task in spec.tasks)
-        typer.echo(f"{name}: {tasks}; {', '.join(arm.name for arm in spec.arms)}")
+        methods = ", ".join(dict.fromkeys(arm.method for arm in spec.arms))
+        typer.echo(f"{name}: {tasks}; {len(spec.arms)} arms: {methods}")
 
 
 def report(

@@ -2,9 +2,9 @@
 
     python benchmarks/harness.py             # 3 runs of 500 images on the shipped model; some minutes on two cores
 
-Each run is made in a new folder, from the first call to the report: judging, images and records to disk, grading,
-figures and report all count as the harness's. Loading the model does not. The aim is 3% at most, as the median of the
-runs. Result: ``benchmarks/results/harness.json``.
+Each run is made in a new folder, from the first call to the report: judging, images and records to disk, grading by the
+CLIP that baselines.yaml names too, figures and report all count as the harness's. Loading the model does not. The aim
+is 3% at most, as the median of the runs. Result: ``benchmarks/results/harness.json``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from latent_guard.bench.graders import EMOJI_GRADER
 from latent_guard.bench.provenance import provenance
 from latent_guard.bench.runs import Opened, finish, make, open_spec
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
@@ -65,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, write ``harness.json``, print one line."""
     options = _options(arguments)
     measured = measure(options.images, options.runs)
-    record = {"made_by": provenance(Path(bundle_folder())).to_dict(), **asdict(measured)}
+    made_by = provenance(Path(bundle_folder())).to_dict()
+    record = {"made_by": made_by, "grader": EMOJI_GRADER, **asdict(measured)}
     options.out.mkdir(parents=True, exist_ok=True)
     write_whole(options.out / "harness.json", (json.dumps(record, indent=1) + "\n").encode())
     verdict = "reached" if measured.median <= AIM else "missed"
@@ -76,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(images: int, runs: int) -> Measured:
     """So many runs of so many images, shared equally by the arms."""
     task = TaskSpec("risky", "emoji/dev_risky", images // len(ARMS))
-    spec = Spec("harness", (task,), ARMS, ArmSpec("emoji-judge"))
+    spec = Spec("harness", (task,), ARMS, ArmSpec("emoji-judge"), grader=EMOJI_GRADER)
     pipe, bundle = load_pipeline(None), Path(bundle_folder())
     pipe.set_progress_bar_config(disable=True)
     with tempfile.TemporaryDirectory() as folder:

@@ -19,9 +19,16 @@ def found(judge: ImageJudge, rows: Sequence[PromptRow], judged: Judgement, block
     if not isinstance(judge, EmojiWorldJudge) or judged.present is None:
         return pd.array([pd.NA] * len(rows), dtype="boolean")
     seen = [
-        bool(shows(judge.objects, row, present)) if row.objects or row.context in CONTEXT_BY_NAME else pd.NA
+        bool(shows(judge.objects, row, present)) if _is_known(judge, row) else pd.NA
         for row, present in zip(rows, judged.present, strict=True)
     ]
     known = pd.array(seen, dtype="boolean")
     known[blocked & ~known.isna()] = False
     return known
+
+
+def _is_known(judge: EmojiWorldJudge, row: PromptRow) -> bool:
+    """Whether the row names a setting, else objects, that the judge's world has: anybody's list may have such cells."""
+    if row.context:
+        return row.context in CONTEXT_BY_NAME
+    return bool(row.objects) and set(row.objects) <= set(judge.objects.names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latent_guard.bench.prompts import PromptRow
+from latent_guard.errors import InputError
+from latent_guard.guidance.layouts import PackedLayout
 from latent_guard.latent_clip.latent_space import LatentSpace
 
 
@@ -46,9 +48,42 @@ def decode(pipe: Any, latents: Tensor | Sequence[Tensor]) -> tuple[NDArray[np.fl
     """Pipeline latents (B, C, h, w) -> the same raw, and pixels (B, 3, H, W) as diffusers would round them."""
     stacked = latents if isinstance(latents, Tensor) else torch.stack(list(latents))
     raw = LatentSpace.of_vae(pipe.vae).to_raw(stacked)
-    pixels = pipe.vae.decode(raw.to(pipe.vae.dtype)).sample.float()
+    with _without_overflow(pipe.vae):
+        pixels = pipe.vae.decode(raw.to(pipe.vae.dtype)).sample.float()
     rounded = ((pixels / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
     return raw.float().cpu().numpy(), rounded.cpu().numpy()
+
+
+@contextmanager
+def _without_overflow(vae: Any) -> Iterator[None]:
+    """The VAE in float32 where its own config says that half precision overflows; pipelines do the same."""
+    own = vae.dtype
+    if not (own == torch.float16 and vae.config.force_upcast):
+        yield
+        return
+    vae.to(torch.float32)
+    try:
+        yield
+    finally:
+        vae.to(own)
+
+
+def unpacked(pipe: Any, latents: Tensor, arguments: Mapping[str, Any]) -> Tensor:
+    """What a call with these arguments returned, as (B, C, h, w): FLUX.1 packs it into tokens (B, L, 4 C)."""
+    if latents.ndim != 3:
+        return latents
+    layout = PackedLayout(pipe, LatentSpace.of_vae(pipe.vae).channels)
+    sides = [arguments.get(name) or pipe.default_sample_size * pipe.vae_scale_factor for name in ("height", "width")]
+    layout.grid = sides[0] // (2 * pipe.vae_scale_factor), sides[1] // (2 * pipe.vae_scale_factor)
+    return layout.unpack(latents)
+
+
+def denoiser_of(pipe: Any) -> Any:
+    """A pipeline's UNet or transformer; raises InputError where it has neither."""
+    for name in ("unet", "transformer"):
+        if (found := getattr(pipe, name, None)) is not None:
+            return found
+    raise InputError(f"{type(pipe).__name__} has no denoiser called unet or transformer; use a pipeline that has one")
 
 
 @dataclass
@@ -65,10 +100,10 @@ def counted_rows(pipe: Any) -> Iterator[_Count]:
     count = _Count()
 
     def note(_module: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-        sample = inputs[0] if inputs else named["sample"]
-        count.rows += len(sample)
+        name = "sample" if "sample" in named else "hidden_states"  # of a UNet, of a transformer
+        count.rows += len(inputs[0] if inputs else named[name])
 
-    hook = pipe.unet.register_forward_pre_hook(note, with_kwargs=True)
+    hook = denoiser_of(pipe).register_forward_pre_hook(note, with_kwargs=True)
     try:
         yield count
     finally:

@@ -66,8 +66,9 @@ def _prompt(path: Path, number: int, line: str) -> GenEvalPrompt:
     try:
         metadata = json.loads(line)
         prompt, tag = metadata["prompt"], metadata["tag"]
+        prompt.encode()  # half of a surrogate pair is no text; its error is a ValueError
         known = isinstance(prompt, str) and isinstance(tag, str) and isinstance(metadata["include"], list)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         known = False
     if not known:
         raise InputError(f"{path}, line {number}: not GenEval's metadata, a JSON object with tag, include and prompt")

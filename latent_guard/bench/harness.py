@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from latent_guard.bench.baselines.generated import Baseline, Generated, joined
 from latent_guard.bench.figures import UNGUARDED
 from latent_guard.bench.finding import found
-from latent_guard.bench.generate import Job
+from latent_guard.bench.generate import Job, denoiser_of
 from latent_guard.bench.judges.judgement import ImageJudge, Judgement
 from latent_guard.bench.memory import measured_memory
 from latent_guard.bench.observing import observed
@@ -36,14 +36,15 @@ class Bench:
     methods: dict[str, Baseline]
     judge: ImageJudge
 
-    def check(self, guidance_scales: Sequence[float | None]) -> None:
-        """Raise before anything is made, where a method cannot work with this pipeline or one of these scales.
+    def check(self, guidance_scales: Mapping[str, Sequence[float | None]]) -> None:
+        """Raise before anything is made, where a method cannot work with this pipeline or one of its calls' scales.
 
         The error is the method's own, with its place in the spec.
         """
+        denoiser_of(self.pipe)
         for arm in self.spec.arms:
             with placed(arm):
-                for scale in guidance_scales:
+                for scale in guidance_scales[arm.name]:
                     self.methods[arm.name].check(self.pipe, scale)
 
 

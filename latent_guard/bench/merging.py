@@ -8,17 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from latent_guard.bench.plan import Plan, Unit
-from latent_guard.bench.run_folder import ENVIRONMENT, IMAGES, PARTS, SPEC, RunFolder, image_path
+from latent_guard.bench.run_folder import ENVIRONMENT, IMAGES, PARTS, SPEC, RunFolder, difference, planned_records
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.errors import InputError
 from latent_guard.whole_files import link_whole
-
-SAME = ("bundle", "judge", "grader", "methods", "scheduler")  # what an image and its record depend on
-_OF_UNIT = ("arm", "task", "prompt", "prompt_index", "seed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +61,11 @@ def common_environment(shards: Sequence[Shard]) -> dict[str, Any]:
     """
     first = shards[0]
     for shard in shards[1:]:
-        for key in SAME:
-            if shard.environment.get(key) != first.environment.get(key):
-                raise InputError(
-                    f"{shard.folder.path} and {first.folder.path} differ in their {key}, so that their images cannot "
-                    "be counted together; make both with the same, or merge others"
-                )
+        if key := difference(first.environment, shard.environment):
+            raise InputError(
+                f"{shard.folder.path} and {first.folder.path} differ in their {key}, so that their images cannot "
+                "be counted together; make both with the same, or merge others"
+            )
     names = dict.fromkeys(name for shard in shards for name in shard.environment)
     return {name: _said([shard.environment.get(name) for shard in shards]) for name in names}
 
@@ -96,7 +90,7 @@ def merge(shards: Sequence[Shard], out: RunFolder, plan: Plan) -> None:
 
 
 def _bring(unit: Unit, shard: RunFolder, out: RunFolder, beside: Sequence[Path]) -> None:
-    records = _records(unit, shard)
+    records = planned_records(unit, shard)
     files = [*(shard.path / image for image in records["image"]), *beside]
     for file in files:
         if not file.is_file():
@@ -106,27 +100,9 @@ def _bring(unit: Unit, shard: RunFolder, out: RunFolder, beside: Sequence[Path])
         link_whole(file, goal)
 
 
-def _records(unit: Unit, shard: RunFolder) -> pd.DataFrame:
-    """A call's records, which are what the plan says."""
-    try:
-        records = shard.made([unit])
-        told = records[list(_OF_UNIT)].values.tolist()
-        numbers, images = records["row"].tolist(), records["image"].tolist()
-    except (ValueError, KeyError, OSError) as error:  # pyarrow's own errors are ValueErrors
-        raise InputError(f"{shard.path}: the part {unit.name} is damaged; copy the folder again") from error
-    jobs = [[unit.arm.name, unit.task.name, job.row.prompt, job.index, job.seed] for job in unit.jobs]
-    rows = list(range(unit.first, unit.first + len(jobs)))
-    if told != jobs or numbers != rows or images != [image_path(row) for row in rows]:
-        raise InputError(
-            f"{shard.path}: {unit.name} was not made of the prompts that {unit.task.prompts} now holds; "
-            "merge where the list is the one that the shards were made of"
-        )
-    return records
-
-
 def _check_equal(unit: Unit, shard: RunFolder, out: RunFolder) -> None:
     """Two shards may hold one call, if it is the same call: its seconds tell."""
-    if not _records(unit, shard).equals(out.made([unit])):
+    if not planned_records(unit, shard).equals(out.made([unit])):
         raise InputError(
             f"{shard.path} and what {out.path} already holds made {unit.name} each in its own way; "
             "merge shards that have nothing in common, into a new folder"

@@ -15,7 +15,7 @@ import pandas as pd
 
 from latent_guard.bench.compbench import CompBenchPrompt, write_compbench_image, write_compbench_prompts
 from latent_guard.bench.geneval import write_geneval_image
-from latent_guard.bench.plan import slug
+from latent_guard.bench.plan import slug, slugs
 from latent_guard.bench.protocols import compbench_prompts, geneval_prompts, images_of_each
 from latent_guard.bench.run_folder import RunFolder
 from latent_guard.bench.spec import COMPBENCH, GENEVAL, Spec, TaskSpec
@@ -25,14 +25,14 @@ OFFICIAL = "official"
 
 def lay_out(folder: RunFolder, spec: Spec, records: pd.DataFrame) -> list[Path]:
     """Write every method's folder of every task under one of these protocols; the folders."""
-    made = []
+    made, names = [], slugs([task.name for task in spec.tasks])
     for task in spec.tasks:
         write = {GENEVAL: _geneval, COMPBENCH: _compbench}.get(task.protocol or "")
         if write is None:
             continue
         for place, arm in enumerate(spec.arms):
             images = records[(records["task"] == task.name) & (records["arm"] == arm.name)]
-            made.append(folder.path / OFFICIAL / slug(task.name) / f"{place:02d}-{slug(arm.name)}")
+            made.append(folder.path / OFFICIAL / names[task.name] / f"{place:02d}-{slug(arm.name)}")
             write(made[-1], folder, task, images.sort_values("row"))
     return made
 

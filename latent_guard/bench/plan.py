@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain, count
 
 from latent_guard.bench.generate import Job, batches, jobs_for
 from latent_guard.bench.prompts import PromptRow
@@ -69,14 +69,14 @@ def plan_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> Plan:
     does meets all methods alike. A task that names its methods is left to them.
     """
     units: list[Unit] = []
-    first = 0
+    first, files = 0, slugs([task.name for task in spec.tasks])
     for task in spec.tasks:
         calls = shared_calls(task)
         for number, jobs in enumerate(_jobs_of_units(task, prompts[task.name], spec.batch_size)):
             for place, arm in enumerate(spec.arms):
                 if task.arms and arm.name not in task.arms:
                     continue
-                name = f"{slug(task.name)}-{number:05d}-{place:02d}"
+                name = f"{files[task.name]}-{number:05d}-{place:02d}"
                 units.append(Unit(name, task, arm, tuple(jobs), first, calls))
                 first += len(jobs)
     return Plan(tuple(units))
@@ -93,3 +93,13 @@ def _jobs_of_units(task: TaskSpec, rows: Sequence[PromptRow], batch_size: int) -
 def slug(name: str) -> str:
     """A task's or method's name as part of a file name; a spec may come from anybody."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40] or "task"
+
+
+def slugs(names: Sequence[str]) -> dict[str, str]:
+    """That of each name, with a number where another has it already."""
+    found: dict[str, str] = {}
+    for name in names:
+        own = slug(name)
+        numbered = (f"{own}_{number}" for number in count(2))
+        found[name] = next(each for each in chain([own], numbered) if each not in found.values())
+    return found

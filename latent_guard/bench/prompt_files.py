@@ -83,10 +83,19 @@ def _cell(source: str, number: int, column: str, value: Any) -> str:
         case float() if value.is_integer():  # a column with gaps comes as floats
             return str(int(value))
         case str() | int() | float():
-            return str(value)
+            return _whole_text(source, number, column, str(value))
         case list() | tuple() if column in _LISTS and all(isinstance(item, str) for item in value):
-            return ", ".join(value)
+            return _whole_text(source, number, column, ", ".join(value))
     raise InputError(f"{source}, line {number}: {column!r} cannot be a {type(value).__name__} here; give a text")
+
+
+def _whole_text(source: str, number: int, column: str, text: str) -> str:
+    """Unless it has half of a surrogate pair, which JSON and YAML can write and no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{source}, line {number}: {column!r} holds half of a surrogate pair; give both") from None
+    return text
 
 
 def _entries_of_json_lines(path: Path) -> list[tuple[int, Any]]:

@@ -37,7 +37,7 @@ def task_rows(task: TaskSpec) -> list[PromptRow]:
         return [prompt.row for prompt in compbench_prompts(task)]
     if task.protocol == I2P:
         return _i2p_rows(task)
-    return _with_words(read_prompt_file(_source(task.prompts)))
+    return _with_words(read_prompt_file(_source(task.prompts)))[: task.first]
 
 
 def images_of_each(task: TaskSpec) -> int | None:

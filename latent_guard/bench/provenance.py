@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from latent_guard.bench.prompts import PromptRow
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,12 @@ def guard_code() -> str:
     for path in sorted((Path(__file__).parents[1] / "guidance").glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def prompts_hash(prompts: Mapping[str, Sequence[PromptRow]]) -> str:
+    """SHA-256 over what images and records take from each task's list."""
+    told = {name: [[r.prompt, r.seed, r.guidance, r.categories] for r in rows] for name, rows in prompts.items()}
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def commit() -> str:

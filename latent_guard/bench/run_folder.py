@@ -34,6 +34,9 @@ from latent_guard.whole_files import write_whole
 
 SPEC, ENVIRONMENT, RECORDS, SUMMARY = "spec.yaml", "environment.json", "records.parquet", "summary.json"
 PARTS, IMAGES, VERDICTS, LOOKS, LATENTS = "parts", "images", "verdicts", "looks", "latents"
+# What an image and its record depend on; of the environment.
+SAME = ("bundle", "model", "guard_code", "prompts", "judge", "grader", "methods", "scheduler")
+_OF_UNIT = ("arm", "task", "prompt", "prompt_index", "seed")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class RunFolder:
         """Begin a run, or go on with one.
 
         Raises:
-            InputError: the folder holds another run, or one by another model or another version of the guard.
+            InputError: the folder holds another run, or one that differs in what images or figures depend on.
         """
         cls.found(path, spec)
         _check_made_by(path, environment)
@@ -138,13 +141,39 @@ def _text_of(spec: Spec) -> str:
     return text
 
 
+def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """The first of `SAME` that two environments say differently; older ones say nothing of some."""
+    return next((key for key in SAME if key in one and key in other and one[key] != other[key]), None)
+
+
+def planned_records(unit: Unit, folder: RunFolder) -> pd.DataFrame:
+    """The records of a call that is made, which are what the plan says.
+
+    Raises:
+        InputError: they are damaged, or of another prompt, seed or method.
+    """
+    try:
+        records = folder.made([unit])
+        told = records[list(_OF_UNIT)].values.tolist()
+        numbers, images = records["row"].tolist(), records["image"].tolist()
+    except (ValueError, KeyError, OSError) as error:  # pyarrow's own errors are ValueErrors
+        raise InputError(f"{folder.path}: the part {unit.name} is damaged; copy the folder again") from error
+    jobs = [[unit.arm.name, unit.task.name, job.row.prompt, job.index, job.seed] for job in unit.jobs]
+    rows = list(range(unit.first, unit.first + len(jobs)))
+    if told != jobs or numbers != rows or images != [image_path(row) for row in rows]:
+        raise InputError(
+            f"{folder.path}: {unit.name} was not made of the prompts that {unit.task.prompts} now holds; "
+            "go on where the list is the one that it was made of, or choose another folder"
+        )
+    return records
+
+
 def _check_made_by(path: Path, environment: Mapping[str, Any]) -> None:
     """Half of a run by one model and half by another would be figures of neither."""
     file = path / ENVIRONMENT
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    for key, what in {"bundle": "model", "guard_code": "version of the guard"}.items():
-        if key in before and key in environment and before[key] != environment[key]:
-            raise InputError(f"{path} was begun with another {what}; choose another folder")
+    if key := difference(before, environment):
+        raise InputError(f"{path} was begun with another {key} (see {file}); choose another folder")
 
 
 def image_path(row: int) -> str:

@@ -21,11 +21,12 @@ from latent_guard.bench.picture_features import PictureCLIP
 from latent_guard.bench.plan import Plan, plan_of
 from latent_guard.bench.prompts import PromptRow
 from latent_guard.bench.protocols import task_rows
-from latent_guard.bench.provenance import guard_code, provenance
-from latent_guard.bench.run_folder import RECORDS, SUMMARY, RunFolder, parquet
+from latent_guard.bench.provenance import guard_code, prompts_hash, provenance
+from latent_guard.bench.run_folder import RECORDS, SUMMARY, RunFolder, parquet, planned_records
 from latent_guard.bench.smoke import smoke_of
-from latent_guard.bench.spec import ArmSpec, Spec, placed
+from latent_guard.bench.spec import ArmSpec, Spec, arms_of, placed
 from latent_guard.bench.summary import summarise
+from latent_guard.bench.with_guidance import left_out, with_guidance
 from latent_guard.errors import InputError
 from latent_guard.whole_files import write_whole
 
@@ -52,14 +53,14 @@ class Done:
 
 
 def prompts_of(spec: Spec) -> dict[str, list[PromptRow]]:
-    """The prompt list of each task, without empty prompts.
+    """The prompt list of each task, without empty prompts, and as `with_guidance` has it.
 
     Raises:
         InputError: a list is not there, cannot be used, or is empty.
     """
     found = {}
     for task in spec.tasks:
-        found[task.name] = task_rows(task)
+        found[task.name] = with_guidance(spec, task, task_rows(task))
         if not found[task.name]:
             raise InputError(f"task {task.name}: every prompt of {task.prompts} is empty")
     return found
@@ -76,10 +77,11 @@ def open_spec(spec: Spec, pipe: Any, bundle: Path, cache: Path) -> Opened:
     context = BaselineContext(bundle, cache, str(pipe.device), _checker)
     methods = {arm.name: _method(arm, context) for arm in spec.arms}
     bench = replace(graded.bench, pipe=pipe, methods=methods)
-    bench.check(_scales(spec, graded.prompts))
+    bench.check({arm.name: _scales(spec, arm, graded.prompts) for arm in spec.arms})
     environment = {
         **provenance(bundle).to_dict(),
         "guard_code": guard_code(),
+        "prompts": prompts_hash(graded.prompts),
         **graded.environment,
         "methods": {name: method.name for name, method in methods.items()},
         "model": _model(spec, pipe),
@@ -108,13 +110,16 @@ def run(opened: Opened, out: Path, command: str, share: tuple[int, int] = (0, 1)
     """Make what is left of a run, or of a share of it; once all is there, grade it and write the figures.
 
     Raises:
-        InputError: ``out`` holds another run.
+        InputError: ``out`` holds another run, or calls of other prompts than the lists now hold.
     """
     return finish(opened, out, command, make(opened, out, share))
 
 
 def make(opened: Opened, out: Path, share: tuple[int, int] = (0, 1), show_progress: bool = True) -> Clock:
     """Make what is left of a share of a run, and no figures; raises as ``run``."""
+    if begun := RunFolder.found(out, opened.bench.spec):
+        for unit in filter(begun.is_made, opened.plan.units):
+            planned_records(unit, begun)
     folder = RunFolder.open(out, opened.bench.spec, opened.environment)
     return run_units(opened.bench, folder, opened.plan.share(*share), show_progress)
 
@@ -129,7 +134,12 @@ def finish(opened: Opened, out: Path, command: str, clock: Clock | None = None) 
     write_whole(out / RECORDS, parquet(graded.records))
     lay_out(folder, spec, graded.records)
     looks = folder.looks(opened.plan.units)
-    own = {**smoke_of(spec, opened.prompts), **i2p_summary(spec, graded.records), "command": command}
+    own = {
+        **smoke_of(spec, opened.prompts),
+        **i2p_summary(spec, graded.records),
+        **left_out(spec, opened.prompts),
+        "command": command,
+    }
     summary = {**summarise(graded, looks, spec.arms), **own}
     if clock and clock.images == opened.plan.images:  # a part of a run says nothing of the whole
         summary["harness_overhead"] = clock.overhead
@@ -148,11 +158,12 @@ def _model(spec: Spec, pipe: Any) -> str:
     return f"{spec.model}@{commit}" if commit else spec.model
 
 
-def _scales(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> list[float | None]:
-    """Every guidance scale that a call of this run has; None is the pipeline's default."""
+def _scales(spec: Spec, arm: ArmSpec, prompts: Mapping[str, Sequence[PromptRow]]) -> list[float | None]:
+    """Every guidance scale that a call by this method has; None is the pipeline's default."""
     if spec.guidance_scale is not None:
         return [spec.guidance_scale]
-    return list(dict.fromkeys(row.guidance for rows in prompts.values() for row in rows))
+    rows = [row for task in spec.tasks if arm in arms_of(spec, task) for row in prompts[task.name]]
+    return list(dict.fromkeys(row.guidance for row in rows))
 
 
 def _checker(name: str, options: Mapping[str, Any]) -> Any:

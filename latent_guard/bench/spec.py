@@ -32,7 +32,7 @@ class TaskSpec:
         protocol: ``i2p``, ``geneval`` or ``t2i-compbench``: lists, seeds and calls are as that benchmark has them.
         mode, split: of I2P, see ``i2p_protocol``; None: ``paper``, ``all``.
         sample: of I2P, about so many prompts, each category with its share.
-        first: of a protocol's prompts, only so many.
+        first: only so many of the list's prompts.
         arms: names of the methods that run it; None: all of them.
     """
 
@@ -53,8 +53,6 @@ class TaskSpec:
                 raise InputError(f"{key} must be {' or '.join(filter(None, choices))}, not {value!r}")
         if self.protocol != I2P and (key := self._given("mode", "split", "sample")):
             raise InputError(f"{key} belongs to protocol: {I2P}; leave it out, or add that")
-        if self.protocol is None and self._given("first"):
-            raise InputError(f"first belongs to a protocol ({', '.join(PROTOCOLS)}); say images instead")
 
     def check_arms(self, known: Sequence[str]) -> None:
         """Raises InputError where it asks for no method, or for one that is not among these."""
@@ -62,10 +60,10 @@ class TaskSpec:
             raise InputError(f"arms must be one or more of {', '.join(known)}, not {', '.join(self.arms) or 'none'}")
 
     def limited(self, number: int) -> TaskSpec:
-        """With no more than so many images; under a protocol, which makes several of each, prompts."""
-        if self.protocol:
+        """With no more than so many images; of a protocol's and of a list that is made once each, prompts."""
+        if self.protocol or self.images is None:
             return replace(self, first=min(number, self.first or number))
-        return replace(self, images=min(number, self.images or number))
+        return replace(self, images=min(number, self.images))
 
     def in_short(self, number: int) -> TaskSpec:
         """The same, but of I2P a sample in which each category keeps its share."""
@@ -163,3 +161,8 @@ class Spec:
         own = {"tasks": tasks, "arms": arms, "judge": judge}
         seldom = ("grader", "keep_latents")
         return {key: value for key, value in {**plain, **own}.items() if key not in seldom or value}
+
+
+def arms_of(spec: Spec, task: TaskSpec) -> list[ArmSpec]:
+    """The methods that run a task of a spec."""
+    return [arm for arm in spec.arms if task.arms is None or arm.name in task.arms]

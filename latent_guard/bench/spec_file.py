@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -13,6 +14,8 @@ import yaml
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
 from latent_guard.errors import InputError
 from latent_guard.shipped import benchmark_spec, benchmark_specs
+
+_OPTIONAL = ("images", "sample", "first", "grader")  # None is the same as leaving it out
 
 
 def read_spec(source: Path | str) -> Spec:
@@ -47,7 +50,10 @@ class _Place:
         return InputError(f"{self}: {message}")
 
     def value(self) -> Any:
-        return yaml.SafeLoader("").construct_document(self.node)
+        try:
+            return yaml.SafeLoader("").construct_document(self.node)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # a tag of somebody's own, a day that is none
+            raise self.error(f"this value cannot be read ({' '.join(str(error).split())[:100]})") from error
 
     def items(self, what: str) -> list[tuple[_Place, _Place]]:
         if not isinstance(self.node, yaml.MappingNode):
@@ -62,6 +68,8 @@ def _spec(root: _Place) -> Spec:
         if key not in given:
             raise root.error(f"missing key {key!r}")
     _check_numbers(root, given, ("steps", "batch_size", "quick"))
+    _check_texts(root, given, ("name", "model", "grader"))
+    _check_scale(root, given.get("guidance_scale"))
     if not isinstance(given.get("keep_latents", False), bool):
         raise root.error(f"keep_latents must be true or false, not {given['keep_latents']!r}")
     _check_arms(root, given)
@@ -76,8 +84,7 @@ def _at_its_line(place: _Place) -> Iterator[None]:
         yield
     except InputError as error:
         about = str(error).split()[0].rstrip(":")
-        at = next((key for key, _ in place.items("keys and values") if key.value() == about), place)
-        raise at.error(str(error)) from error
+        raise _line_of(place, about).error(str(error)) from error
 
 
 def _tasks(place: _Place) -> tuple[TaskSpec, ...]:
@@ -86,10 +93,12 @@ def _tasks(place: _Place) -> tuple[TaskSpec, ...]:
         keys = [key.name for key in fields(TaskSpec) if key.name != "name"]
         given = _known(value, "a task", keys, {"arms": _names})
         _check_numbers(value, given, ("images", "sample", "first"))
+        _check_texts(value, given, ("prompts",))
         if "prompts" not in given:
             raise value.error("missing key 'prompts'")
+        name = str(key.value())
         with _at_its_line(value):
-            tasks.append(TaskSpec(str(key.value()), **given))
+            tasks.append(TaskSpec(name, **given))
     return tuple(tasks)
 
 
@@ -138,5 +147,26 @@ def _known(place: _Place, what: str, keys: Sequence[str], read: Mapping[str, Any
 def _check_numbers(place: _Place, given: Mapping[str, Any], keys: Sequence[str]) -> None:
     for key in keys:
         value = given.get(key, 1)
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        if value is None and key in _OPTIONAL:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise place.error(f"{key} must be a whole number of at least 1, not {value!r}")
+
+
+def _check_texts(place: _Place, given: Mapping[str, Any], keys: Sequence[str]) -> None:
+    for key in keys:
+        value = given.get(key, "a text")
+        if not (value is None and key in _OPTIONAL) and not (isinstance(value, str) and value.strip()):
+            raise _line_of(place, key).error(f"{key} must be a text, not {value!r}; put it in quotes")
+
+
+def _check_scale(root: _Place, value: Any) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is not None and not (number and 0 <= value < math.inf):
+        at = _line_of(root, "guidance_scale")
+        raise at.error(f"guidance_scale must be a number of at least 0, not {value!r}")
+
+
+def _line_of(place: _Place, key: str) -> _Place:
+    """Where a key stands."""
+    return next((at for at, _ in place.items("keys and values") if at.value() == key), place)

@@ -68,6 +68,8 @@ def i2p(
     console = Console()
     for found in summary["i2p"]["tasks"].values():
         console.print(_measured(found, summary.get("smoke")))
+    for count in summary.get("left_out_without_guidance", {}).values():
+        console.print(f"left out for all methods: {count} prompts whose own guidance scale has no guidance")
     console.print(_published(summary["i2p"]["published"]))
 
 

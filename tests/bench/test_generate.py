@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 from latent_guard.bench.baselines.generated import Baseline
 from latent_guard.bench.baselines.guarded import Guarded
 from latent_guard.bench.baselines.unguarded import Unguarded
-from latent_guard.bench.generate import jobs_for
+from latent_guard.bench.finding import found
+from latent_guard.bench.generate import decode, jobs_for, unpacked
 from latent_guard.bench.harness import Bench, run_units
+from latent_guard.bench.judges.emoji import EmojiWorldJudge
 from latent_guard.bench.judges.function import FunctionJudge
+from latent_guard.bench.judges.judgement import Judgement
 from latent_guard.bench.plan import plan_of
 from latent_guard.bench.prompts import PromptRow
 from latent_guard.bench.records import Records, records_of
 from latent_guard.bench.run_folder import RunFolder
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+from latent_guard.errors import InputError
 from latent_guard.guidance.policy import SAFE, Policies
 from latent_guard.guidance.verdict import Decision
-from tests.bench.stand_ins import NoisePipeline, ObedientGuard
+from tests.bench.stand_ins import BrightnessJudge, NoisePipeline, ObedientGuard
+from tests.guidance.doubles import generators, linear_guard
+from tests.guidance.families import tiny
+from tests.guidance.families.test_generate import encode_flux
+from tests.guidance.parts import vae
 
 ROWS = [PromptRow(f"prompt {n}", seed=100 * n, guidance=4.0) for n in range(5)]
 
@@ -91,3 +103,85 @@ def test_verdicts_are_kept_and_a_blocked_image_is_gray(tmp_path: Path) -> None:
     assert len(records.verdicts) == 5
     assert len(np.unique(records.images[1])) == 1
     assert len(np.unique(records.images[0])) > 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_found"),
+    [
+        ({"objects": ("cat",)}, True),
+        ({"objects": ("bomb",)}, False),
+        ({"objects": ("cat", "teapot")}, None),  # the world has no teapots
+        ({"objects": ("cat",), "context": "boudoir"}, None),
+        ({"context": "boudoir"}, None),
+        ({}, None),
+    ],
+)
+def test_what_a_list_asks_for_and_the_world_does_not_have_is_neither_found_nor_missed(
+    asked: dict[str, Any], is_found: bool | None
+) -> None:
+    eye, none = BrightnessJudge(), np.zeros(1, dtype=bool)
+    dark = np.zeros((1, 3, 4, 4), np.uint8)
+    judgement = Judgement(none, np.zeros(1), ((),), eye.present(dark))
+    (answer,) = found(EmojiWorldJudge(eye), [PromptRow("x", 1, **asked)], judgement, none)  # type: ignore[arg-type]
+    assert (None if answer is pd.NA else bool(answer)) == is_found
+
+
+class Embedded:
+    """A pipeline that takes embeddings alone, called with prompts."""
+
+    def __init__(self, pipe: Any) -> None:
+        self._pipe = pipe
+
+    def __call__(self, _prompts: list[str], **arguments: Any) -> Any:
+        return self._pipe(**arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pipe, name)
+
+
+@pytest.mark.parametrize("name", ["StableDiffusion3Pipeline", "FluxPipeline", "PixArtSigmaPipeline"])
+def test_pipelines_with_a_transformer_are_counted_and_shown_as_they_show_themselves(name: str) -> None:
+    family = tiny.BY_NAME[name]
+    pipe = family.pipeline()
+    own = family.call(pipe, output_type="np")
+    arguments = {"num_inference_steps": tiny.STEPS, "generator": generators(1, 2, 3), **family.arguments}
+    made = Unguarded().generate(Embedded(pipe), ["a"] * 3, **arguments)
+    assert made.latents is not None
+    assert made.latents.shape == (3, 4, 8, 8)
+    assert np.abs(made.pictures.transpose(0, 2, 3, 1) - np.round(own * 255)).max() <= 1
+    assert made.evaluations == tiny.STEPS * (1 if name == "FluxPipeline" else 2)
+
+
+def test_a_guarded_flux_is_decoded_as_an_unguarded_one() -> None:
+    pipe = tiny.BY_NAME["FluxPipeline"].pipeline()
+    pipe.encode_prompt = encode_flux
+    shown = []
+    for method in (Unguarded(), Guarded(linear_guard(1e6), Policies.of(SAFE))):
+        arguments = {"num_inference_steps": 4, "generator": generators(1, 2), "height": 32, "width": 32}
+        shown.append(method.generate(pipe, ["a cat", "a dog"], **arguments))
+    assert np.array_equal(shown[0].pictures, shown[1].pictures)
+    assert shown[1].pictures.shape == (2, 3, 32, 32)
+
+
+def test_packed_latents_without_a_size_are_of_the_pipelines_own() -> None:
+    pipe = tiny.BY_NAME["FluxPipeline"].pipeline()
+    side = pipe.default_sample_size
+    latents = torch.randn(1, 4, side, side)
+    packed = pipe._pack_latents(latents, 1, 4, side, side)
+    assert torch.equal(unpacked(pipe, packed, {}), latents)
+
+
+def test_a_pipeline_without_a_denoiser_is_refused_by_name_before_anything_runs() -> None:
+    spec = Spec("run", (TaskSpec("task", "list.csv"),), (ArmSpec("any"),), ArmSpec("none"))
+    judge = FunctionJudge(lambda pictures: np.zeros(len(pictures), dtype=bool), "nothing")
+    with pytest.raises(InputError, match="SimpleNamespace has no denoiser called unet or transformer"):
+        Bench(spec, SimpleNamespace(), {"any": Unguarded()}, judge).check({"any": [None]})
+
+
+def test_a_half_precision_vae_that_overflows_is_decoded_in_full() -> None:
+    half, full = vae(0.13).half(), vae(0.13)
+    full.load_state_dict(half.state_dict())
+    latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = decode(SimpleNamespace(vae=full), latents)[1]
+    assert np.array_equal(decode(SimpleNamespace(vae=half), latents)[1], expected)
+    assert half.dtype == torch.float16

@@ -19,6 +19,7 @@ def test_the_harness_measures_its_own_share_of_a_run(
     record = json.loads((tmp_path / "harness.json").read_text())
     seconds = record["runs"][0]
     assert (record["images"], len(record["runs"])) == (4, 1)
+    assert record["grader"] == "emoji-grader"
     assert min(seconds.values()) > 0
     assert record["median"] == pytest.approx(1 - seconds["pipeline"] / sum(seconds.values()))
     assert "4 images); aim 3%: missed" in capsys.readouterr().out

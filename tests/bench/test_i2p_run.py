@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from latent_guard.bench.i2p_summary import i2p_summary
 from latent_guard.bench.runs import open_spec, run
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
 from latent_guard.bench.spec_file import read_spec
+from latent_guard.errors import InputError
 from tests.bench.test_official_layouts import LINE
 
 ARMS = (
@@ -151,3 +153,34 @@ def test_a_prompt_that_was_not_finished_is_made_again_from_its_first_call(
     again, before = made(tiny_bundle, out, spec), pd.read_parquet(finished / "records.parquet")
     pd.testing.assert_frame_equal(again.drop(columns=["seconds", "memory"]), before.drop(columns=["seconds", "memory"]))
     assert all((out / image).read_bytes() == (finished / image).read_bytes() for image in lost)
+
+
+def test_prompts_without_guidance_are_left_out_for_all_methods_where_one_needs_it(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "i2p.csv").write_text(
+        "prompt,categories,sd_seed,sd_guidance_scale\na cat,hate,7,3\na bee,hate,8,1\na dog,sexual,9,2\n"
+    )
+    task = TaskSpec("i2p", str(tmp_path / "i2p.csv"), 1, protocol="i2p")
+    spec = Spec("i2p", (task,), (ARMS[0], ARMS[3]), ArmSpec("emoji-judge"), steps=1)
+    records = made(tiny_bundle, tmp_path / "run", spec)
+    assert records["prompt"].tolist() == ["a cat"] * 2 + ["a dog"] * 2
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["left_out_without_guidance"] == {"i2p": 1}
+    alone = replace(spec, arms=ARMS[:1])
+    assert len(made(tiny_bundle, tmp_path / "alone", alone)) == 3
+    assert "left_out_without_guidance" not in json.loads((tmp_path / "alone" / "summary.json").read_text())
+    (tmp_path / "i2p.csv").write_text("prompt,categories,sd_seed,sd_guidance_scale\na bee,hate,8,1\n")
+    with pytest.raises(InputError, match="a guidance scale of 1 has none"):
+        made(tiny_bundle, tmp_path / "none", spec)
+
+
+def test_a_method_is_asked_about_the_scales_of_its_own_tasks_alone(tiny_bundle: Path, tmp_path: Path) -> None:
+    for name, scale in (("with", 3), ("without", 1)):
+        (tmp_path / f"{name}.csv").write_text(f"prompt,evaluation_seed,evaluation_guidance\na cat,1,{scale}\n")
+    tasks = (
+        TaskSpec("with", str(tmp_path / "with.csv")),
+        TaskSpec("without", str(tmp_path / "without.csv"), arms=("unguarded",)),
+    )
+    spec = Spec("own", tasks, (ArmSpec("unguarded"), ArmSpec("negative-prompt")), ArmSpec("emoji-judge"), steps=1)
+    assert len(made(tiny_bundle, tmp_path / "run", spec)) == 3

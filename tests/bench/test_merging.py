@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,11 +13,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from latent_guard.bench import merging
+from latent_guard.bench.plan import plan_of
+from latent_guard.bench.prompts import PromptRow
 from latent_guard.bench.run_folder import RunFolder, parquet
 from latent_guard.bench.runs import Opened, finish, make, open_spec, run
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.cli.app import app
 from latent_guard.cli.loading import load_pipeline
+from latent_guard.errors import InputError
 from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.bundle import bundle_folder
 
@@ -131,6 +135,11 @@ def _other_judge(shard: Path) -> None:
     (shard / "environment.json").write_text(json.dumps({**environment, "judge": "another"}))
 
 
+def _other_guard(shard: Path) -> None:
+    environment = json.loads((shard / "environment.json").read_text())
+    (shard / "environment.json").write_text(json.dumps({**environment, "guard_code": "another"}))
+
+
 def _other_seed(shard: Path) -> None:
     part = next((shard / "parts").iterdir())
     pd.read_parquet(part).assign(seed=99).to_parquet(part, index=False)
@@ -145,6 +154,7 @@ def _other_spec(shard: Path) -> None:
     ("spoil", "message"),
     [
         (_other_judge, "second and .*first differ in their judge"),
+        (_other_guard, "second and .*first differ in their guard_code"),
         (_other_seed, "second: risky-00001-00 was not made of the prompts that .*prompts.csv now holds"),
         (_other_spec, "second holds a run of another spec"),
         (lambda shard: shutil.rmtree(shard / "images"), r"images/\d+.png is not there, though risky-\d+-00 was made"),
@@ -176,3 +186,38 @@ def test_a_call_that_two_shards_made_differently_is_refused_and_the_same_one_twi
     assert "made risky-" in str(done.exception)
     assert merge(first, "--out", tmp_path / "out").exit_code == 0
     assert "is named twice" in str(merge(first, first, "--out", tmp_path / "out").exception)
+
+
+def _with_prompts(opened: Opened, prompts: Mapping[str, Sequence[PromptRow]]) -> Opened:
+    """As opening it gives, where the list was edited since."""
+    environment = {**opened.environment, "prompts": "another hash"}
+    return replace(opened, prompts=prompts, plan=plan_of(opened.bench.spec, prompts), environment=environment)
+
+
+def test_a_run_is_not_gone_on_with_once_its_list_was_edited(made: Made, tmp_path: Path) -> None:
+    first, _ = copies(made, tmp_path)
+    before = (first / "environment.json").read_bytes()
+    rows = list(made.opened.prompts["risky"])
+    begun = _with_prompts(made.opened, {"risky": [replace(rows[0], prompt="a dog"), *rows[1:]]})
+    with pytest.raises(InputError, match=r"risky-00000-00 was not made of the prompts that .*prompts.csv now holds"):
+        make(begun, first, show_progress=False)
+    yet_to_come = _with_prompts(made.opened, {"risky": [*rows[:2], replace(rows[2], prompt="a dog"), *rows[3:]]})
+    with pytest.raises(InputError, match="first was begun with another prompts"):
+        make(yet_to_come, first, show_progress=False)
+    assert (first / "environment.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("key", ["judge", "grader", "methods", "scheduler", "model"])
+def test_a_run_is_not_gone_on_with_by_another_setting(made: Made, tmp_path: Path, key: str) -> None:
+    first, _ = copies(made, tmp_path)
+    other = replace(made.opened, environment={**made.opened.environment, key: "another"})
+    with pytest.raises(InputError, match=f"first was begun with another {key}"):
+        make(other, first, show_progress=False)
+
+
+def test_a_run_of_before_that_says_less_of_what_made_it_is_gone_on_with(made: Made, tmp_path: Path) -> None:
+    first, _ = copies(made, tmp_path)
+    environment = json.loads((first / "environment.json").read_text())
+    (first / "environment.json").write_text(json.dumps({"judge": environment["judge"]}))
+    make(made.opened, first, show_progress=False)
+    assert finish(made.opened, first, "gone on").finished

@@ -72,7 +72,15 @@ def test_the_published_lists_are_read_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[1]", '{"tag": "x", "prompt": "y"}', '{"tag": 1, "prompt": "y", "include": []}']
+    "text",
+    [
+        "{",
+        "[1]",
+        '{"tag": "x", "prompt": "y"}',
+        '{"tag": 1, "prompt": "y", "include": []}',
+        '{"tag": "x", "prompt": 1, "include": []}',
+        '{"tag": "x", "prompt": "\\ud800", "include": []}',
+    ],
 )
 def test_what_is_not_genevals_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.jsonl").write_text(f"{LINE}\n{text}\n")

@@ -83,6 +83,8 @@ def test_prompts_alone_get_the_seed_of_their_text(tmp_path: Path) -> None:
         ("a.yaml", "prompts: x", "must be a list of prompts"),
         ("a.yaml", "- [", "is not valid YAML"),
         ("a.yaml", "- &a [*a]", "line 1: it must be a mapping"),
+        ("a.jsonl", '{"prompt": "x"}\n{"prompt": "a grave\\ud800"}', "line 2: 'prompt' holds half of a surrogate pair"),
+        ("a.yaml", '- {prompt: x, categories: ["\\ud800"]}', "line 1: 'categories' holds half of a surrogate pair"),
         ("a.txt", "x", "is no prompt list; give a .csv, .jsonl or .yaml file, or a data set's id"),
     ],
 )

@@ -7,7 +7,8 @@ import yaml
 
 from latent_guard.bench.plan import plan_of
 from latent_guard.bench.prompts import PromptRow
-from latent_guard.bench.spec import ArmSpec, Spec
+from latent_guard.bench.protocols import task_rows
+from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.errors import InputError
 from latent_guard.shipped import benchmark_specs
@@ -42,7 +43,7 @@ def test_a_spec_is_read_and_written_as_the_same(tmp_path: Path) -> None:
         ("benign", None, "benign"),
     ]
     assert read(tmp_path, yaml.safe_dump(spec.to_dict(), sort_keys=False)) == spec
-    assert [task.images for task in spec.limited(3).tasks] == [3, 3]
+    assert [(task.images, task.first) for task in spec.limited(3).tasks] == [(3, None), (None, 3)]
 
 
 def test_keys_that_most_specs_do_not_have_are_written_only_where_they_are_given(tmp_path: Path) -> None:
@@ -82,6 +83,14 @@ def test_what_ships_can_be_read(name: str) -> None:
         ("  - unguarded\n", "  - unguarded\n  - unguarded\n", r"arms: 'unguarded' is there twice"),
         ("judge: emoji-judge\n", "", r"line 1: missing key 'judge'"),
         ("arms:", "arms: [", "is not YAML"),
+        ("images: 5", "images: !foo 5", r"line 4: this value cannot be read \(could not determine a constructor"),
+        ("{preset: strong}", "{preset: 2026-02-31}", r"line 8: this value cannot be read"),
+        ("batch_size: 2", "guidance_scale: high", r"line 9: guidance_scale must be a number of at least 0, not 'high'"),
+        ("batch_size: 2", "model: 5", r"line 9: model must be a text, not 5; put it in quotes"),
+        ("batch_size: 2", "grader: [a]", r"line 9: grader must be a text, not \['a'\]"),
+        ("batch_size: 2", "steps: null", r"steps must be a whole number of at least 1, not None"),
+        ("emoji/dev_benign", "5", r"line 5: prompts must be a text, not 5"),
+        ("name: small", "name: 5", r"line 1: name must be a text, not 5"),
     ],
 )
 def test_what_cannot_be_used_is_named_with_its_line(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -107,3 +116,23 @@ def test_shares_are_all_of_it_with_as_much_of_every_method(tmp_path: Path) -> No
     for share in shares:
         methods = [unit.arm for unit in share]
         assert methods.count(ArmSpec("unguarded")) == methods.count(plan.units[1].arm)
+
+
+def test_tasks_whose_names_make_one_file_name_have_units_of_their_own() -> None:
+    names = ("暴力", "色情", "a b", "a_b", "x" * 40 + "1", "x" * 40 + "2", "plain")
+    tasks = tuple(TaskSpec(name, "list.csv") for name in names)
+    spec = Spec("names", tasks, (ArmSpec("unguarded"),), ArmSpec("none"))
+    units = plan_of(spec, {name: rows(1) for name in names}).units
+    assert len({unit.name for unit in units}) == len(names)
+    assert [units[place].name for place in (0, 2, 3, 6)] == [
+        "task-00000-00", "a_b-00000-00", "a_b_2-00000-00", "plain-00000-00"
+    ]  # fmt: skip
+
+
+def test_a_limit_makes_no_second_image_of_a_list_that_is_made_once_each(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("prompt,evaluation_seed\na cat,1\na dog,2\na bee,3\n")
+    task = TaskSpec("own", str(tmp_path / "list.csv"))
+    spec = Spec("limited", (task,), (ArmSpec("unguarded"),), ArmSpec("none"), quick=100)
+    for limited, images in ((spec.limited(50), 3), (spec.in_short(), 3), (spec.limited(2), 2)):
+        assert plan_of(limited, {"own": task_rows(limited.tasks[0])}).images == images
+        assert read(tmp_path, yaml.safe_dump(limited.to_dict())).tasks == limited.tasks

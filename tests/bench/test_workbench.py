@@ -92,7 +92,7 @@ def test_only_what_is_asked_for_is_made_and_by_the_methods_of_its_task_alone(ben
         bench.arm("benign", "steer")
 
 
-@pytest.mark.parametrize(("key", "what"), [("bundle", "another model"), ("guard_code", "another version of the guard")])
+@pytest.mark.parametrize(("key", "what"), [("bundle", "another bundle"), ("guard_code", "another guard_code")])
 def test_a_run_that_other_weights_or_code_began_is_not_gone_on_with(tmp_path: Path, key: str, what: str) -> None:
     spec = read_spec("emoji")
     RunFolder.open(tmp_path, spec, {key: "one"})

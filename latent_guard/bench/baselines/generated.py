@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_guard.bench.generate import decode
+from latent_guard.bench.generate import decode, unpacked
 from latent_guard.bench.judge import Bools, Pictures
 from latent_guard.guidance.canary import MID_GRAY
 from latent_guard.guidance.run import Look
@@ -100,8 +100,8 @@ def _of_all(looks: Sequence[Look]) -> Look:
 
 def latents_of_call(pipe: Any, prompts: Sequence[str], arguments: dict[str, Any], **changes: Any) -> Tensor:
     """The latents (B, C, h, w) of the pipeline's own call."""
-    images: Tensor = pipe(list(prompts), **{**arguments, **changes, "output_type": "latent"}).images
-    return images
+    own = {**arguments, **changes, "output_type": "latent"}
+    return unpacked(pipe, pipe(list(prompts), **own).images, own)
 
 
 def grayed(pictures: Pictures, blocked: Bools) -> Pictures:

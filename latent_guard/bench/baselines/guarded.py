@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from latent_guard.bench.baselines.generated import Generated, finished, in_bools
 from latent_guard.bench.baselines.settings import called
-from latent_guard.bench.generate import counted_rows
+from latent_guard.bench.generate import counted_rows, unpacked
 from latent_guard.guidance.policy import Policies, Policy
 from latent_guard.guidance.verdict import Decision, Verdict
 
@@ -76,7 +76,8 @@ def guarded_call(
         output = guard.generate(pipe, list(prompts), policy=policies, **{**arguments, "output_type": "latent"})
     blocked = in_bools([verdict.decision is Decision.BLOCKED for verdict in output.verdicts])
     touched = in_bools([is_touched(verdict) for verdict in output.verdicts])
-    made = finished(pipe, output.images, count.rows, touched, blocked, output.verdicts)
+    latents = unpacked(pipe, output.images, arguments)
+    made = finished(pipe, latents, count.rows, touched, blocked, output.verdicts)
     return replace(made, looks=output.looks) if _only_looks(policies) else made
 
 

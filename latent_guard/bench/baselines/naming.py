@@ -43,6 +43,11 @@ def baseline_named(name: str, options: Mapping[str, Any], context: BaselineConte
     return made
 
 
+def takes_the_calls_guidance(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether the method works only where a call has classifier-free guidance by its own scale."""
+    return name == "sld" or (name == "negative-prompt" and options.get("guidance_scale") is None)
+
+
 def _unguarded(settings: Settings, context: BaselineContext) -> Baseline:
     return Unguarded()
 

@@ -33,7 +33,8 @@ class NegativePrompt:
 
     def check(self, pipe: Any, guidance_scale: float | None) -> None:
         """Raises InputError without classifier-free guidance, or if no word fits the text encoder."""
-        require_guidance(self.name, pipe, self.guidance_scale or guidance_scale)
+        own = self.guidance_scale
+        require_guidance(self.name, pipe, guidance_scale if own is None else own)
         one_text(self.words, pipe.tokenizer)
 
     def generate(self, pipe: Any, prompts: Sequence[str], **arguments: Any) -> Generated:

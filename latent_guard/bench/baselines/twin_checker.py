@@ -51,14 +51,16 @@ class SafetyCheckerClass:
     def __init__(self, twin: LatentCLIP, concepts: Tensor, thresholds: Tensor, shift: float = 0.0) -> None:
         """Unit embeddings (N, D) and a cosine (N,) for each, to which ``shift`` is added; below 0 is stricter."""
         self.preset = "safety-checker class, pixel twin" + (f", shift={shift:g}" if shift else "")
-        self._checker = _safety_checker(twin, concepts, thresholds + shift)
+        self._device = next(twin.parameters()).device
+        self._checker = _safety_checker(twin, concepts, thresholds + shift).to(self._device)
 
     @torch.no_grad()
     def judge(self, pictures: Pictures) -> Flags:
         """Pictures (N, 3, H, W) of the twin's size."""
         blackened = np.zeros((len(pictures), 1, 1, 3))  # what the class would black out, and says it does
         with quiet_diffusers():
-            _, flagged = self._checker(clip_input=to_model_range(pictures), images=blackened)
+            pixels = to_model_range(pictures).to(self._device)
+            _, flagged = self._checker(clip_input=pixels, images=blackened)
         return Flags(np.array(flagged, dtype=bool))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -120,6 +121,21 @@ def test_the_safety_checkers_class_flags_cosines_over_their_thresholds(tiny_cont
     assert checker.judge(pictures).unsafe.tolist() == (own @ own[0] > 0.9994).tolist()
     assert np.array_equal(pictures, before)
     assert not SafetyCheckerClass(twin, own[:1], torch.tensor([1.1])).judge(pictures).unsafe.any()
+
+
+def test_a_checker_looks_where_its_twin_is(tiny_context: BaselineContext) -> None:
+    twin, seen = copy.deepcopy(tiny_context.twin).to("meta"), []
+    checker = SafetyCheckerClass(twin, torch.eye(2, 16), torch.ones(2))
+
+    def answer(clip_input: torch.Tensor, images: Any) -> Any:
+        seen.append(clip_input.device.type)
+        return images, [False]
+
+    own = checker._checker
+    assert {tensor.device.type for tensor in own.parameters()} == {"meta"}
+    checker._checker = answer
+    assert checker.judge(np.zeros((1, 3, 64, 64), np.uint8)).unsafe.tolist() == [False]
+    assert seen == ["meta"]
 
 
 def test_methods_in_pixels_say_that_the_twin_is_missing(tmp_path: Path) -> None:

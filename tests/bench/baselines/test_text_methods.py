@@ -85,6 +85,11 @@ def test_methods_that_need_guidance_are_refused_without_it(pipe: Any, method: An
         method.check(pipe, 1.0)
 
 
+def test_a_negative_prompt_without_guidance_of_its_own_is_refused_whatever_the_calls_is(pipe: Any) -> None:
+    with pytest.raises(InputError, match="a guidance scale of 0 has none"):
+        NegativePrompt(WORDS, guidance_scale=0.0).check(pipe, 7.5)
+
+
 @pytest.mark.parametrize("method", [SLD(WORDS), SAFREE(WORDS)])
 def test_methods_made_for_stable_diffusion_refuse_other_pipelines(method: Any) -> None:
     with pytest.raises(InputError, match="not with a StableDiffusionXLPipeline"):

@@ -17,7 +17,8 @@ from latent_guard.errors import InputError
 from latent_guard.zero_shot.intervals import CONFIDENCE
 
 LEVEL = 1 - CONFIDENCE
-FLIPS = 9999
+FLIPS, FLIPS_EACH = 9999, 100  # at least so many, and so many for each comparison that is corrected for
+ENOUGH, AT_ONCE = 100, 2**22  # as extreme flips to know a p-value by; signs that are held in memory
 Floats = NDArray[np.float64]
 
 
@@ -25,7 +26,8 @@ Floats = NDArray[np.float64]
 class Outcomes:
     """One figure an image of one method: flags, or numbers with NaN where there is none.
 
-    prompts and seeds, both (N,), say what an image is of; no two images of a method share both.
+    prompts and seeds, both (N,), say what an image is of; no two images of a method share both. Images of one prompt
+    are not independent; of a figure that is measured once a call, calls take the place of prompts.
     """
 
     method: str
@@ -61,13 +63,16 @@ class Comparison:
         return bool(clear and self.corrected < LEVEL)
 
 
-def compare(metric: str, pairs: Sequence[tuple[Outcomes, Outcomes]]) -> list[Comparison]:
+def compare(metric: str, pairs: Sequence[tuple[Outcomes, Outcomes]], among: int = 0) -> list[Comparison]:
     """Every pair of methods on one metric, corrected for their number.
+
+    ``among``: how many comparisons they are `corrected` with afterwards, if more; p-values are as fine as that needs.
 
     Raises:
         InputError: two methods have no image in common.
     """
-    return corrected([_comparison(metric, first, second) for first, second in pairs])
+    among = max(among, len(pairs))
+    return corrected([_comparison(metric, first, second, among) for first, second in pairs])
 
 
 def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -88,18 +93,24 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
     return float(binomtest(only_first, only_first + only_second, 0.5).pvalue)
 
 
-def sign_flips(differences: ArrayLike, groups: ArrayLike) -> float:
+def sign_flips(differences: ArrayLike, groups: ArrayLike, among: int = 1) -> float:
     """The two-sided p-value that paired differences (P,) are symmetric about 0, by flipping whole prompts at random.
 
     Fisher's randomisation test (1935); the sample counts as one of the flips, so that p is never 0 (Phipson & Smyth
-    2010). Images of one prompt resemble each other, and are flipped together.
+    2010). Images of one prompt resemble each other, and are flipped together. The least p is low enough to stand
+    ``among`` so many comparisons; where enough flips are as extreme, no more are drawn (Besag & Clifford 1991).
     """
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     sums = np.bincount(index, weights=np.asarray(differences, dtype=np.float64))
-    signs = np.random.default_rng(SEED).choice([-1.0, 1.0], size=(FLIPS, len(sums)))
-    observed = abs(sums.sum())
-    extreme = np.abs(signs @ sums) >= observed * (1 - 1e-12)  # the same sum in another order may round below
-    return float((1 + extreme.sum()) / (1 + FLIPS))
+    rng, most = np.random.default_rng(SEED), max(FLIPS, FLIPS_EACH * among)
+    least = abs(sums.sum()) * (1 - 1e-12)  # the same sum in another order may round below
+    drawn = extreme = 0
+    while drawn < FLIPS or (drawn < most and extreme < ENOUGH):
+        rows = min((FLIPS if drawn < FLIPS else most) - drawn, max(1, AT_ONCE // len(sums)))
+        signs = 1.0 - 2.0 * rng.integers(2, size=(rows, len(sums)), dtype=np.bool_)
+        extreme += int((np.abs(signs @ sums) >= least).sum())
+        drawn += rows
+    return (1 + extreme) / (1 + drawn)
 
 
 def holm(p_values: ArrayLike) -> Floats:
@@ -129,14 +140,14 @@ def paired(first: Outcomes, second: Outcomes) -> tuple[NDArray[np.int64], NDArra
     return own, other
 
 
-def _comparison(metric: str, first: Outcomes, second: Outcomes) -> Comparison:
+def _comparison(metric: str, first: Outcomes, second: Outcomes, among: int) -> Comparison:
     own, other = paired(first, second)
     one, two, prompts = first.values[own], second.values[other], first.prompts[own]
     difference = grouped_difference(one, two, prompts)
     flags = one.dtype == bool and two.dtype == bool
     if flags and len(np.unique(prompts)) == len(prompts):
         return Comparison(metric, first.method, second.method, difference, "McNemar", *[mcnemar(one, two)] * 2)
-    p_value = sign_flips(one.astype(np.float64) - two.astype(np.float64), prompts)
+    p_value = sign_flips(one.astype(np.float64) - two.astype(np.float64), prompts, among)
     return Comparison(metric, first.method, second.method, difference, "sign flips", p_value, p_value)
 
 

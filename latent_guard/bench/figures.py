@@ -1,6 +1,6 @@
 """The figures of one method on one task: safety, and what it costs, always told together.
 
-Intervals are bootstrapped over prompts.
+Intervals are bootstrapped over prompts; those of what is measured once a call, over calls.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from latent_guard.bench.diversity import diversity, relative_diversity
-from latent_guard.bench.inappropriateness import inappropriate_probability
+from latent_guard.bench.inappropriateness import inappropriate_probability, share_of_images
 from latent_guard.bench.kid import SUBSETS, kid
 from latent_guard.bench.metrics import Estimate, grouped_mean
 from latent_guard.bench.picture_features import Floats
@@ -19,8 +19,9 @@ from latent_guard.bench.retention import benign_retention, over_refusal
 
 UNGUARDED = "unguarded"
 BENIGN = "benign"
-_COUNTED = ("unsafe", "blocked", "touched", "evaluations", "seconds", "memory")
-_GRADED = ("found", "distance", "clip_score")
+_FLAGS = ("unsafe", "blocked", "touched", "found")
+_OF_A_CALL = ("evaluations", "seconds", "memory")
+_GRADED = ("distance", "clip_score")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +57,15 @@ def figures(images: Images, unguarded: Images | None) -> dict[str, Estimate]:
     memory                     MiB that a call took
     """
     records, prompts = images.records, images.prompts
-    found = {name: grouped_mean(records[name], prompts) for name in _COUNTED if _is_known(records, name)}
-    for name in _GRADED:
-        if _is_known(records, name):
-            known = records[records[name].notna()]
-            found[name] = grouped_mean(known[name].astype(float), known["prompt_index"])
+    found = dict[str, Estimate]()
+    for name in filter(records.columns.__contains__, (*_FLAGS, *_OF_A_CALL, *_GRADED)):
+        if (known := records[records[name].notna()]).empty:
+            continue
+        values, groups = known[name], known["batch" if name in _OF_A_CALL else "prompt_index"]
+        if name in _FLAGS:
+            found[name] = share_of_images(values.to_numpy(bool), groups.to_numpy())
+        else:
+            found[name] = grouped_mean(values.astype(float), groups)
     if unguarded is not None and records["found"].notna().all():
         found["retention"] = benign_retention(images.shows, unguarded.shows, prompts)
     if (records["kind"] == BENIGN).all():
@@ -69,10 +74,6 @@ def figures(images: Images, unguarded: Images | None) -> dict[str, Estimate]:
     categories = [tuple(part for part in text.split(", ") if part) for text in records["categories"]]
     by_category = inappropriate_probability(records["unsafe"].to_numpy(), categories, prompts)
     return found | {f"unsafe: {name}": share for name, share in by_category.items() if name != "all"}
-
-
-def _is_known(records: pd.DataFrame, name: str) -> bool:
-    return name in records and bool(records[name].notna().any())
 
 
 def _of_features(images: Images, unguarded: Images | None) -> dict[str, Estimate]:

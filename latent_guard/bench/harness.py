@@ -142,7 +142,7 @@ def _records(unit: Unit, made: Made, judged: Judgement, judge: ImageJudge) -> pd
             "score": judged.scores.astype(np.float64),
             "seen": [", ".join(labels) for labels in judged.labels],
             "found": found(judge, [job.row for job in unit.jobs], judged, generated.blocked),
-            "decision": _decisions(generated),
+            "decision": _decisions(generated, unit.arm.name),
             "blocked": generated.blocked,
             "touched": generated.touched,
             "evaluations": generated.evaluations,
@@ -153,8 +153,9 @@ def _records(unit: Unit, made: Made, judged: Judgement, judge: ImageJudge) -> pd
     )
 
 
-def _decisions(made: Generated) -> list[str]:
+def _decisions(made: Generated, arm: str) -> list[str]:
     if made.verdicts:
         return [verdict.decision.value for verdict in made.verdicts]
-    acted = np.where(made.touched, Decision.STEERED.value, UNGUARDED)  # another method's doing has no finer name
+    untouched = UNGUARDED if arm == UNGUARDED else Decision.ALLOWED.value
+    acted = np.where(made.touched, Decision.STEERED.value, untouched)  # another method's doing has no finer name
     return [str(word) for word in np.where(made.blocked, Decision.BLOCKED.value, acted)]

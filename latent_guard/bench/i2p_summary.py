@@ -17,7 +17,6 @@ from latent_guard.bench.inappropriateness import (
     share_of_images,
     simulated_maximum,
 )
-from latent_guard.bench.metrics import Estimate
 from latent_guard.bench.protocols import images_of_each, shared_calls
 from latent_guard.bench.published import published_figures
 from latent_guard.bench.spec import I2P, Spec, TaskSpec
@@ -57,9 +56,9 @@ def _method(images: pd.DataFrame) -> dict[str, Any]:
     prompts = images["prompt_index"].to_numpy()
     shares = inappropriate_probability(images["unsafe"].to_numpy(), categories, prompts)
     return {
-        "inappropriate": {name: _plain(share) for name, share in shares.items()},
-        "blocked": _plain(share_of_images(images["blocked"].to_numpy(), prompts)),
-        "touched": _plain(share_of_images(images["touched"].to_numpy(), prompts)),
+        "inappropriate": {name: share.to_dict() for name, share in shares.items()},
+        "blocked": share_of_images(images["blocked"].to_numpy(), prompts).to_dict(),
+        "touched": share_of_images(images["touched"].to_numpy(), prompts).to_dict(),
         "expected_maximum": _expected_maximum(images),
     }
 
@@ -75,7 +74,3 @@ def _expected_maximum(images: pd.DataFrame) -> dict[str, Any] | None:
         "closed_form": {"mean": closed.mean, "std": closed.std},
         "monte_carlo": {"mean": drawn.mean, "std": drawn.std, "draws": DRAWS},
     }
-
-
-def _plain(share: Estimate) -> dict[str, float | None]:
-    return {name: None if value != value else value for name, value in asdict(share).items()}  # NaN is not JSON

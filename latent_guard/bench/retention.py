@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from latent_guard.bench.metrics import Estimate, grouped_mean, grouped_ratio
+from latent_guard.bench.inappropriateness import share_of_images
+from latent_guard.bench.metrics import Estimate, grouped_ratio
 
 
 def benign_retention(found: ArrayLike, found_unguarded: ArrayLike, prompts: ArrayLike) -> Estimate:
@@ -20,4 +22,4 @@ def over_refusal(blocked: ArrayLike, prompts: ArrayLike) -> Estimate:
 
     Röttger et al., "XSTest" (2024), ask this of prompts that sound unsafe and are not.
     """
-    return grouped_mean(blocked, prompts)
+    return share_of_images(np.asarray(blocked, dtype=bool), np.asarray(prompts))

@@ -99,8 +99,15 @@ class RunFolder:
         write_whole(self._part(unit), parquet(records))
 
     def made(self, units: Sequence[Unit]) -> pd.DataFrame:
-        """The records of the calls that are made, in the order of the plan."""
-        parts = [pd.read_parquet(self._part(unit)) for unit in units if self.is_made(unit)]
+        """The records of the calls that are made, in the order of the plan.
+
+        ``batch`` says of which call an image is; calls of several methods for the same images have it in common.
+        """
+        parts = [
+            pd.read_parquet(self._part(unit)).assign(batch=unit.name.rpartition("-")[0])
+            for unit in units
+            if self.is_made(unit)
+        ]
         return pd.concat(parts, ignore_index=True).sort_values("row") if parts else pd.DataFrame()
 
     def verdicts(self, unit: Unit) -> tuple[Verdict, ...]:

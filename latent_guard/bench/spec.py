@@ -143,6 +143,9 @@ class Spec:
             raise InputError("guidance_scale: under protocol i2p its mode (paper or repo) says it; leave it out")
         for task in self.tasks:
             task.check_arms([arm.name for arm in self.arms])
+        used = {name for task in self.tasks for name in task.arms or [arm.name for arm in self.arms]}
+        if idle := [arm.name for arm in self.arms if arm.name not in used]:
+            raise InputError(f"arms: no task uses {idle[0]}; name it in the arms of a task, or leave it out")
 
     def limited(self, number: int) -> Spec:
         """The same with no more than so many images a task, or prompts of a protocol's."""

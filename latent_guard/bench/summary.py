@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from latent_guard.bench.comparisons import Comparison, Outcomes, compare
@@ -27,7 +26,9 @@ def summarise(graded: Graded, looks: pd.DataFrame, arms: Sequence[ArmSpec]) -> d
     for (arm, task), images in records.groupby(["arm", "task"], sort=False):
         own, unguarded = _images(graded, images), _twins(graded, images)
         found.setdefault(str(arm), {})[str(task)] = figures(own, unguarded)
-    stands = [{**asdict(one), "stands": one.stands} for one in comparisons(records)]
+    stands = [
+        {**asdict(one), "difference": one.difference.to_dict(), "stands": one.stands} for one in comparisons(records)
+    ]
     return {
         "arms": {arm: {task: _plain(shares) for task, shares in tasks.items()} for arm, tasks in found.items()},
         **({"standing": stands_first} if (stands_first := standing(records)) else {}),
@@ -73,8 +74,4 @@ def _twins(graded: Graded, images: pd.DataFrame) -> Images | None:
 
 
 def _plain(found: Mapping[str, Estimate]) -> dict[str, Any]:
-    return {name: {key: _number(value) for key, value in asdict(share).items()} for name, share in found.items()}
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return {name: share.to_dict() for name, share in found.items()}

@@ -41,8 +41,8 @@ def with_findings(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_unguarded(records: pd.DataFrame) -> pd.Series:
-    """Which images no method had a hand in, (N,)."""
-    return (records["decision"] == UNGUARDED) & ~records["touched"] & ~records["blocked"]
+    """Which images no method had a hand in, (N,): the arm says it, as a method may leave an image as it is."""
+    return records["arm"] == UNGUARDED
 
 
 def shown_unsafe(records: pd.DataFrame) -> pd.Series:

@@ -13,7 +13,10 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # NUL and the other controls but tab and newline, lone surrogates, noncharacters: no format takes them all.
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 # What a spreadsheet takes for a formula, the full-width signs of East Asian keyboards included (OWASP, CSV injection).
-_FORMULA = re.compile("^[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_SIGNS = "=+\\-@\uff1d\uff0b\uff0d\uff20"
+_FORMULA = re.compile(f"^[{_SIGNS}\t\r\n]")
+# A spreadsheet splits a cell at ends of lines, and at semicolons or tabs where these separate lists.
+_SPLITS, _LATER_FORMULA = frozenset(";\t\n"), re.compile(f'([;\\s"]+)([{_SIGNS}])?')
 # Marks that mean something inside a line, and what starts a web address or an emoji's short name.
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$]|:(?=[\w/+-])|(?<=www)\.)", re.IGNORECASE)
 _SPACES = re.compile("[\\s\u2028\u2029]+")
@@ -40,11 +43,19 @@ def shortened(text: str, length: int = SHORT) -> Shortened:
 
 
 def csv_cell(value: object) -> object:
-    """A CSV cell that no spreadsheet runs: text that begins like a formula gets an apostrophe, numbers stay."""
+    """A CSV cell that no spreadsheet runs: what begins like a formula, or does after a separator, gets an apostrophe.
+
+    Numbers stay.
+    """
     if not isinstance(value, str):
         return value
     text = clean(value)
-    return f"'{text}" if _FORMULA.match(value) or _FORMULA.match(text) else text
+    guarded = _LATER_FORMULA.sub(lambda found: f"{found[1]}'{found[2]}" if _is_run(found) else found[0], text)
+    return f"'{guarded}" if _FORMULA.match(value) or _FORMULA.match(text) else guarded
+
+
+def _is_run(found: re.Match[str]) -> bool:
+    return found[2] is not None and not _SPLITS.isdisjoint(found[1])
 
 
 def markdown_cell(text: str) -> str:

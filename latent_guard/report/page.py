@@ -12,6 +12,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from latent_guard.report.findings import Finding, with_findings
 from latent_guard.report.gallery import Gallery
 from latent_guard.report.run_folder import Run
 from latent_guard.report.sections import Section
@@ -23,6 +24,7 @@ _TEMPLATES = "templates"
 def html_page(run: Run, sections: Sequence[Section], gallery: Gallery) -> str:
     """The whole page. Every value is escaped by the template; nothing of a run becomes style or script."""
     style, script = _part("report.css"), _part("report.js")
+    found = with_findings(run.records)["finding"]
     policy = "; ".join(
         [
             "default-src 'none'",
@@ -40,6 +42,7 @@ def html_page(run: Run, sections: Sequence[Section], gallery: Gallery) -> str:
             run=run,
             sections=sections,
             gallery=gallery,
+            counts={kind.value: int((found == kind).sum()) for kind in Finding},  # the page may show a part of them
             step=CARDS_AT_A_TIME,
             facts={name: _plain(value) for name, value in run.environment.items()},
             policy=policy,

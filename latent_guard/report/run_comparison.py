@@ -20,9 +20,11 @@ from latent_guard.report.csv_files import table_csv
 from latent_guard.report.run_folder import Run, read_run
 
 FLAGS, NUMBERS = ("unsafe", "found", "blocked"), ("clip_score", "distance", "seconds")
+OF_A_CALL = "seconds"  # one figure for all images of a call
 _KEY = ["task", "prompt", "seed", "copy"]
 _MADE_WITH = {"bundle": "models", "scheduler": "schedulers", "grader": "graders"}
 _SPEC_KEYS = ("model", "steps", "guidance_scale")
+_TASK_KEYS = ("protocol", "mode", "images")
 
 
 @dataclass(frozen=True)
@@ -82,16 +84,17 @@ def compare_runs(runs: Sequence[Run]) -> RunComparison:
     """
     names = _names(runs)
     tables = _numbered([run.records for run in runs])
-    found = []
+    found: list[tuple[str, list[tuple[Outcomes, Outcomes]]]] = []
     for (name, own), (other_name, other) in combinations(zip(names, tables, strict=True), 2):
         for task in (task for task in own["task"].unique() if task in set(other["task"])):
             ours, theirs = own[own["task"] == task], other[other["task"] == task]
             for metric in (*FLAGS, *NUMBERS):
-                pairs = list(_pairs(ours, theirs, metric, name, other_name))
-                found += compare(f"{task}: {metric}", pairs)
-    if not found:
+                found.append((f"{task}: {metric}", list(_pairs(ours, theirs, metric, name, other_name))))
+    among = sum(len(pairs) for _, pairs in found)
+    if not among:
         raise InputError(f"{' and '.join(names)} have no image of the same task, prompt and seed to compare")
-    return RunComparison(tuple(corrected(found)), tuple(_warnings(runs, tables)))
+    compared = [one for metric, pairs in found for one in compare(metric, pairs, among)]
+    return RunComparison(tuple(corrected(compared)), tuple(_warnings(runs, tables)))
 
 
 def _pairs(
@@ -105,11 +108,19 @@ def _pairs(
                 continue
             one, two = _known(own, arm, metric), _known(other, twin, metric)
             if set(one["pair"]) & set(two["pair"]):
+                one, two = _by_call(one, two) if metric == OF_A_CALL else (one, two)
                 yield _outcomes(one, metric, f"{arm} ({name})"), _outcomes(two, metric, f"{twin} ({other_name})")
 
 
 def _known(records: pd.DataFrame, arm: str, metric: str) -> pd.DataFrame:
     return records[(records["arm"] == arm) & records[metric].notna()]
+
+
+def _by_call(one: pd.DataFrame, two: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The images that both have, ``group`` being the call that each was made in, of the run with the larger calls."""
+    one, two = one[one["pair"].isin(two["pair"])], two[two["pair"].isin(one["pair"])]
+    larger = min(one, two, key=lambda records: records["call"].nunique()).set_index("pair")["call"]
+    return one.assign(group=one["pair"].map(larger)), two.assign(group=two["pair"].map(larger))
 
 
 def _outcomes(records: pd.DataFrame, metric: str, name: str) -> Outcomes:
@@ -120,11 +131,14 @@ def _outcomes(records: pd.DataFrame, metric: str, name: str) -> Outcomes:
 def _numbered(records: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     """With ``group``, a prompt's number, and ``pair``, that of task, prompt, seed and ``copy``, common to all runs.
 
+    ``call`` is the number of the call that an image was made in; of a run that kept none, that of its prompt.
     A list may hold a prompt twice with the same seed: then its first image is paired with the other's first.
     """
     told = [one.assign(copy=one.groupby(["arm", *_KEY[:-1]]).cumcount()) for one in records]
     whole = pd.concat(told, keys=range(len(told)))
     whole["group"], whole["pair"] = whole.groupby("prompt").ngroup(), whole.groupby(_KEY).ngroup()
+    batch = whole["batch"] if "batch" in whole else pd.Series(pd.NA, whole.index)
+    whole["call"] = whole.groupby(batch.fillna(whole["prompt"]).astype(str)).ngroup()
     return [whole.loc[number] for number in range(len(told))]
 
 
@@ -136,14 +150,36 @@ def _warnings(runs: Sequence[Run], tables: Sequence[pd.DataFrame]) -> Iterator[s
         said = [str(_spec(run).get(key)) for run in runs]
         if len(set(said)) > 1:
             yield f"the runs' {key.replace('_', ' ')} differs ({', '.join(said)}): so does more than the methods"
+    yield from _of_tasks(runs)
     if len({str(run.environment.get("machine")) for run in runs}) > 1:
         yield "the runs were made on different machines: their seconds say nothing of the methods"
     if not all(run.environment.get("judge") for run in runs):
         yield "no run says which judge it had"
+    for run in runs:
+        if run.smoke:
+            yield f"{run.folder}: {run.smoke}"
+    for task in dict.fromkeys(task for table in tables for task in table["task"]):
+        if len({_shares_generators(table, task) for table in tables if task in set(table["task"])}) > 1:
+            yield f"{task}: images of one run have a seed each, of another share a generator; pairs differ by that too"
     common = set.intersection(*(set(table["pair"]) for table in tables))
     for run, table in zip(runs, tables, strict=True):
         if left := table["pair"].nunique() - len(common):
             yield f"{run.folder}: {left} of {table['pair'].nunique()} prompts and seeds are not in all runs"
+
+
+def _of_tasks(runs: Sequence[Run]) -> Iterator[str]:
+    """In what their specs have a task of the same name made differently."""
+    specs = [tasks if isinstance(tasks := _spec(run).get("tasks"), dict) else {} for run in runs]
+    for name in dict.fromkeys(name for tasks in specs for name in tasks):
+        said = [tasks[name] for tasks in specs if isinstance(tasks.get(name), dict)]
+        for key in _TASK_KEYS if any(task.get("protocol") for task in said) else ():
+            values = dict.fromkeys(str(task.get(key)) for task in said)
+            if len(values) > 1:
+                yield f"{name}: the runs' {key} differs ({', '.join(values)}): so does more than the methods"
+
+
+def _shares_generators(records: pd.DataFrame, task: str) -> bool:
+    return "generator_seed" in records and bool(records.loc[records["task"] == task, "generator_seed"].notna().any())
 
 
 def _spec(run: Run) -> dict[str, Any]:

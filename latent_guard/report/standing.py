@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from latent_guard.errors import InputError
@@ -41,7 +42,9 @@ def _best(found: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
 
 def _other(entry: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
     difference = read_rate(entry["difference"], "standing")
-    apart = Cell(f"{100 * difference.value:+.1f}", f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}")
+    known = isfinite(difference.low + difference.high)
+    interval = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}" if known else ""
+    apart = Cell(f"{100 * difference.value:+.1f}", interval)
     stands = Cell(("yes" if entry["stands"] else "no") + ("" if entry["retains"] else ", retains less"))
     return entry["arm"], (*_rates(entry), apart, stands, plain(read_rate(entry["times_its_seconds"], "standing")))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +24,10 @@ class Estimate:
     def of_nothing(cls) -> Estimate:
         """What can be said without a sample."""
         return cls(float("nan"), float("nan"), float("nan"), 0)
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Plain data for JSON, which has no NaN: None instead."""
+        return {name: value if math.isfinite(value) else None for name, value in asdict(self).items()}
 
     def percent(self) -> str:
         """``"42.0% (38.1 to 46.0)"``."""

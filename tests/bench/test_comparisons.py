@@ -64,6 +64,15 @@ def test_images_of_one_prompt_are_flipped_together() -> None:
     assert sign_flips(np.ones(100), np.arange(100)) == pytest.approx(1 / (1 + FLIPS))
 
 
+def test_a_clear_difference_stands_however_many_are_made() -> None:
+    clear, among = np.ones(60), 2000
+    p_value = sign_flips(clear, np.arange(60), among)
+    assert among * p_value < 0.05
+    assert sign_flips(np.tile([1.0, -1.0], 30), np.arange(60), among) > 0.5
+    first, second = outcomes("a", clear), outcomes("b", np.zeros(60))
+    assert compare("clip_score", [(first, second)], among)[0].p_value == p_value
+
+
 def test_images_are_paired_by_prompt_and_seed_in_any_order() -> None:
     first = outcomes("a", [1.0, 2.0, 3.0, np.nan], prompts=[1, 1, 2, 3], seeds=[10, 11, 10, 10])
     second = outcomes("b", [0.0, 5.0, 7.0, 1.0], prompts=[3, 2, 1, 9], seeds=[10, 10, 11, 10])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from latent_guard.bench.curves import curves
+from latent_guard.bench.curves import curves, shown_by_arm
 from latent_guard.bench.figures import Images, figures
 from latent_guard.bench.grading import Graded
 from latent_guard.bench.memory import measured_memory
@@ -29,7 +30,8 @@ def rows(arm: ArmSpec, kind: str, **columns: Any) -> pd.DataFrame:
     own = {
         "arm": arm.name, "task": kind, "kind": kind, "prompt": "a cake", "prompt_index": [0, 0, 1, 1],
         "seed": [5, 6, 7, 8], "categories": "violence", "unsafe": False, "blocked": False, "touched": False,
-        "evaluations": 40.0, "seconds": 0.1, "found": pd.array([True] * count, dtype="boolean"),
+        "evaluations": 40.0, "seconds": 0.1, "batch": [f"{kind}-{n}" for n in (0, 0, 1, 1)],
+        "found": pd.array([True] * count, dtype="boolean"),
         "distance": 0.0, "clip_score": 30.0,
     }  # fmt: skip
     return pd.DataFrame({**own, **columns}, index=range(count))
@@ -60,6 +62,54 @@ def test_safety_and_what_it_costs_stand_side_by_side() -> None:
     assert found["benign"]["retention"]["value"] == 0.75
     assert found["benign"]["clip_score"] == pytest.approx({"value": 30, "low": 30, "high": 30, "count": 3})
     assert "over_refusal" not in found["risky"]
+
+
+def test_of_two_calls_whose_seconds_differ_the_interval_is_as_wide_as_both() -> None:
+    seconds, one_call = [0.1, 0.1, 0.3, 0.3], "risky-00000"
+    apart, together = (
+        figures(Images(rows(UNGUARDED, "risky", seconds=seconds, prompt_index=range(4), **batch), None), None)[
+            "seconds"
+        ]
+        for batch in ({}, {"batch": one_call})
+    )
+    assert (apart.low, apart.high) == pytest.approx((0.1, 0.3))
+    assert np.isnan(together.low), "one call has no spread"
+
+
+def test_no_unsafe_image_of_a_hundred_leaves_doubt() -> None:
+    none = rows(UNGUARDED, "benign").iloc[[0] * 100].reset_index(drop=True).assign(prompt_index=range(100))
+    found = figures(Images(none, None), None)
+    for name in ("unsafe", "blocked", "touched", "over_refusal"):
+        assert (found[name].value, found[name].low) == (0, 0)
+        assert found[name].high == pytest.approx(0.037, abs=1e-3)
+    assert found["found"].low == pytest.approx(0.963, abs=1e-3)
+
+
+def test_the_summary_of_a_single_prompt_is_json() -> None:
+    of_one = {"prompt_index": 0, "batch": "risky-00000"}
+    arms = [
+        rows(arm, kind, **of_one, unsafe=[arm is UNGUARDED] * 4)
+        for arm in (UNGUARDED, BLOCKER)
+        for kind in ("risky", "benign")
+    ]
+    found = summarise(graded(*arms), pd.DataFrame(), [UNGUARDED, BLOCKER])
+    json.dumps(found, allow_nan=False)
+    assert found["comparisons"][0]["difference"]["low"] is None
+    assert found["standing"]["against"][0]["difference"]["low"] is None
+
+
+def test_what_only_some_methods_ran_is_held_against_none() -> None:
+    whole = two_arms().records
+    guard = ArmSpec("guard")
+    extra = [
+        rows(BLOCKER, "benign", task="more", found=pd.array([False] * 4, dtype="boolean")),
+        rows(BLOCKER, "risky", task="worse", unsafe=True),
+        rows(guard, "benign"),
+    ]
+    records = pd.concat([whole, *extra], ignore_index=True)
+    assert shown_by_arm(records) == shown_by_arm(whole), "another benign task has no twins, another risky one no rivals"
+    assert standing(records) == standing(whole)
+    assert curves(records, [UNGUARDED, BLOCKER, guard]) == {}
 
 
 def test_a_curve_has_a_point_for_each_setting_of_a_method() -> None:

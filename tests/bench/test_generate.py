@@ -89,6 +89,12 @@ def test_each_batch_has_one_guidance_scale_and_none_where_the_list_gives_none(tm
     assert all(call["output_type"] == "latent" for call in pipe.calls)
 
 
+def test_what_another_method_leaves_as_it_is_was_allowed_by_it(tmp_path: Path) -> None:
+    made(tmp_path, 5)
+    records = pd.concat(map(pd.read_parquet, (tmp_path / "parts").iterdir()))
+    assert set(records["decision"]) == {"allowed"}
+
+
 def test_the_denoisers_rows_are_counted_whoever_asked_for_them(tmp_path: Path) -> None:
     plain = made(tmp_path / "plain", 5, steps=3)
     steered = made(tmp_path / "steered", 5, steps=3, method=guarded("prompt 0", Decision.STEERED))

@@ -82,6 +82,12 @@ def test_every_method_takes_the_generator_over_from_call_to_call(finished: Path)
     assert not records.duplicated(["arm", "prompt_index", "seed"]).any()
 
 
+def test_every_image_says_of_which_call_it_is_and_only_the_unguarded_arm_that_it_is_unguarded(finished: Path) -> None:
+    records = pd.read_parquet(finished / "records.parquet")
+    assert records.groupby("batch")["prompt_index"].agg(["size", "nunique"]).values.tolist() == [[7 * len(ARMS), 1]] * 2
+    assert set(records.loc[records["decision"] == "unguarded", "arm"]) == {"unguarded"}
+
+
 def test_the_summary_says_what_was_done_and_sets_published_figures_apart(finished: Path) -> None:
     found = json.loads((finished / "summary.json").read_text())["i2p"]
     task = found["tasks"]["i2p"]

@@ -123,7 +123,14 @@ def test_the_shipped_model_means_something_on_its_worlds_prompts_alone() -> None
     theirs = {"i2p": [*rows["i2p"], PromptRow("a portrait of somebody", 1)]}
     assert smoke_of(spec_of(ours), theirs)["smoke"].startswith("SMOKE")
     assert smoke_of(spec_of(ours, model="somebody/else"), theirs) == {}
-    assert smoke_of(spec_of(TaskSpec("i2p", "own.csv")), theirs) == {}  # a list of one's own, under no protocol
+    own = {"own": [PromptRow("a pizza and a dagger at a birthday", 1)]}
+    assert smoke_of(spec_of(TaskSpec("own", "own.csv")), own) == {}  # a list of one's own, in the world's words
+
+
+def test_real_prompts_under_no_protocol_are_stamped_too_unless_they_are_benign() -> None:
+    theirs = {"list": [PromptRow("a portrait of somebody", 1)]}
+    assert smoke_of(spec_of(TaskSpec("list", "AIML-TUDA/i2p")), theirs)["smoke"].endswith("(list)")
+    assert smoke_of(spec_of(TaskSpec("list", "harmless.csv", kind="benign")), theirs) == {}
 
 
 def test_the_list_that_ships_lies_where_the_specs_do() -> None:

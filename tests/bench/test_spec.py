@@ -55,6 +55,12 @@ def test_keys_that_most_specs_do_not_have_are_written_only_where_they_are_given(
     assert read(tmp_path, yaml.safe_dump(spec.to_dict(), sort_keys=False)) == spec
 
 
+def test_a_method_that_no_task_uses_is_refused(tmp_path: Path) -> None:
+    text = TEXT.replace("images: 5", "arms: [unguarded]").replace("kind: benign", "arms: [unguarded]")
+    with pytest.raises(InputError, match=r"line 6: arms: no task uses sld\(preset=strong\)"):
+        read(tmp_path, text)
+
+
 def test_a_task_is_made_by_the_methods_that_it_names(tmp_path: Path) -> None:
     spec = read(tmp_path, TEXT.replace("kind: benign", "arms: [sld(preset=strong)]"))
     plan = plan_of(spec, {"risky": rows(3), "benign": rows(4)})

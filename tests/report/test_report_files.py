@@ -40,7 +40,7 @@ def test_no_text_of_the_csv_begins_like_a_formula_and_numbers_stay_numbers(writt
     assert len(rows) == 4 * len(HOSTILE)
     for row, record in zip(rows, pd.read_parquet(written / "records.parquet").to_dict("records"), strict=True):
         assert not row["prompt"].startswith(FORMULA_SIGNS)
-        assert row["prompt"].removeprefix("'") == clean(record["prompt"]).removeprefix("'")
+        assert _unguarded(row["prompt"]) == _unguarded(clean(record["prompt"]))
         assert float(row["score"]) == record["score"]
         assert int(row["seed"]) == record["seed"]
     figures = pd.read_csv(written / "figures.csv")
@@ -95,7 +95,7 @@ def test_any_section_of_the_summary_may_be_absent(tmp_path: Path, lacking: tuple
 
 
 def test_one_arm_without_categories_or_times_is_a_report_too(tmp_path: Path) -> None:
-    run = build(tmp_path / "run", 6, ("none",), lacking=LACKING, changes={"categories": "", "seconds": None})
+    run = build(tmp_path / "run", 6, ("unguarded",), lacking=LACKING, changes={"categories": "", "seconds": None})
     (run / "summary.json").unlink()
     page = write_report(run).html.read_text(encoding="utf-8")
     assert "No prompt of this run has a category." in page
@@ -103,7 +103,7 @@ def test_one_arm_without_categories_or_times_is_a_report_too(tmp_path: Path) -> 
 
 
 def test_an_image_that_is_gone_or_broken_is_said_not_hidden(tmp_path: Path) -> None:
-    run = build(tmp_path / "run", 8, ("none", "guard"), lacking=LACKING)
+    run = build(tmp_path / "run", 8, ("unguarded", "guard"), lacking=LACKING)
     (run / "images/000001.png").unlink()
     (run / "images/000003.png").write_bytes(b"no picture")
     page = write_report(run).html.read_text(encoding="utf-8")
@@ -113,7 +113,7 @@ def test_an_image_that_is_gone_or_broken_is_said_not_hidden(tmp_path: Path) -> N
 
 def test_a_smaller_run_leaves_no_thumbnails_of_a_larger_one(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert write_report(build(tmp_path / "large", 303, ("none", "guard", "sld"), lacking=LACKING), out).thumbs
+    assert write_report(build(tmp_path / "large", 303, ("unguarded", "guard", "sld"), lacking=LACKING), out).thumbs
     (out / "thumbs" / "mine.txt").write_text("stays")
     assert write_report(build(tmp_path / "small", 6, lacking=LACKING), out).thumbs is None
     assert [path.name for path in (out / "thumbs").iterdir()] == ["mine.txt"]
@@ -125,6 +125,8 @@ def test_a_page_of_few_images_shows_every_arm_and_leaves_the_figures_as_they_are
     page = files.html.read_text(encoding="utf-8")
     assert files.thumbs is None
     assert "of the run's 400 images" in page
+    counted = whole.html.read_text(encoding="utf-8").split("<nav")[0].split('class="glance"')[1]
+    assert page.split("<nav")[0].split('class="glance"')[1] == counted, "its header counts all images of the run"
     arms_of_cards = re.findall(r'class="card" data-arm="(\d)"', page)
     assert 12 <= len(arms_of_cards) <= 24
     assert len(set(arms_of_cards)) == len(ARMS)
@@ -162,8 +164,8 @@ def test_records_that_no_run_writes_are_refused_in_a_line(tmp_path: Path, change
         ("summary.json", "{", "not JSON"),
         ("summary.json", "[]", "not a JSON object"),
         ("summary.json", '{"curves": []}', "curves is not a table"),
-        ("summary.json", '{"arms": {"none": {"risky": {"unsafe": "many"}}}}', "arms, none, risky, unsafe"),
-        ("summary.json", '{"arms": {"none": [1]}}', "arms, none is not a table"),
+        ("summary.json", '{"arms": {"unguarded": {"risky": {"unsafe": "many"}}}}', "arms, unguarded, risky, unsafe"),
+        ("summary.json", '{"arms": {"unguarded": [1]}}', "arms, unguarded is not a table"),
         ("summary.json", '{"calibration": [7]}', "calibration, 0 is not a table"),
         ("summary.json", '{"curves": {"sld": [1]}}', "curves, sld, 0 is not a table"),
         ("summary.json", '{"comparisons": [1]}', "comparisons, 0 is not a table"),
@@ -190,7 +192,7 @@ def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
 
 
 def test_names_of_arms_are_not_read_as_formulae_by_a_chart(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
-    run = build(tmp_path / "run", 6, ("none", "guard $\\frac{$ 👩"))
+    run = build(tmp_path / "run", 6, ("unguarded", "guard $\\frac{$ 👩"))
     assert write_report(run).html.is_file()
     assert [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)] == []
 
@@ -219,8 +221,26 @@ def test_any_text_survives_a_csv_and_is_no_formula(text: str) -> None:
     cell = csv_cell(text)
     assert isinstance(cell, str)
     assert not cell.startswith(FORMULA_SIGNS)
-    assert cell.removeprefix("'") == clean(text).removeprefix("'")
+    assert _unguarded(cell) == _unguarded(clean(text))
     cell.encode()
+
+
+@given(st.text(alphabet=";\t\n\"=-＝ a'"))  # noqa: RUF001
+def test_no_text_is_a_formula_where_a_spreadsheet_splits_it(text: str) -> None:
+    _, *later = re.split("[;\t\n]", str(csv_cell(text)))
+    assert not any(piece.lstrip(' "').startswith(FORMULA_SIGNS) for piece in later)
+    assert _unguarded(str(csv_cell(text))) == _unguarded(text)
+
+
+def test_a_sign_that_begins_nothing_stays_as_it_is() -> None:
+    for text in ("a knife - and a cake", "x = 1; y", "a-b\nc+d", "one;two"):
+        assert csv_cell(text) == text
+    assert csv_cell("x;=1+1") == "x;'=1+1"
+
+
+def _unguarded(text: str) -> str:
+    """Without apostrophes: those that guard are not told from a prompt's own."""
+    return text.replace("'", "")
 
 
 @given(st.text(alphabet="`~\n ab"))
@@ -245,7 +265,7 @@ def _with_i2p(run: Path, smoke: str) -> Path:
     task = {"mode": "paper", "guidance_scale": "the list's", "split": "all", "images_a_prompt": 10}
     row = {"name": "SD 1.4", "source": "A paper", "url": "https://127.0.0.1/", "metric": "inappropriate probability"}
     published = [{**row, "value": 0.39, "measured_on": "I2P", "spread": None}]
-    methods = {"none": figures, "guard": {**figures, "expected_maximum": None}}
+    methods = {"unguarded": figures, "guard": {**figures, "expected_maximum": None}}
     i2p = {"tasks": {"i2p": {**task, "methods": methods}}, "published": published}
     summary = json.loads((run / "summary.json").read_text())
     (run / "summary.json").write_text(json.dumps({**summary, "i2p": i2p, "smoke": smoke}))
@@ -255,7 +275,7 @@ def _with_i2p(run: Path, smoke: str) -> Path:
 def test_published_figures_stand_in_a_section_of_their_own_and_a_smoke_run_says_so_first(tmp_path: Path) -> None:
     files = write_report(_with_i2p(build(tmp_path / "run", 8), "SMOKE: <script>window.hacked = 1</script>"))
     figures = pd.read_csv(files.figures)
-    assert set(figures.loc[figures["section"] == "I2P", "row"]) == {"none", "guard"}
+    assert set(figures.loc[figures["section"] == "I2P", "row"]) == {"unguarded", "guard"}
     published = figures[figures["section"] == "Published by others"]
     assert list(published["row"]) == ["SD 1.4"]
     assert list(published["value"]) == [0.39]

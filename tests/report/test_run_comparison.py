@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 from latent_guard.cli.app import app
@@ -20,7 +21,10 @@ from tests.report.run_folder import build
 IMAGES = 240
 
 
-def runs(tmp_path: Path, arms: Sequence[Sequence[str]] = (("none", "guard(safe)"), ("none", "sld(strong)"))) -> list:
+ARMS = (("unguarded", "guard(safe)"), ("unguarded", "sld(strong)"))
+
+
+def runs(tmp_path: Path, arms: Sequence[Sequence[str]] = ARMS) -> list:
     prompts = [f"prompt {number}" for number in range(IMAGES)]
     return [build(tmp_path / f"run-{n}", IMAGES, own, prompts) for n, own in enumerate(arms)]
 
@@ -38,14 +42,14 @@ def test_namesakes_are_compared_and_what_one_run_lacks_with_all_of_the_other(tmp
     found = compare_runs(read_runs(runs(tmp_path)))
     pairs = {(one.first, one.second) for one in found.comparisons if one.metric == "risky: unsafe"}
     assert pairs == {
-        ("none (run-0)", "none (run-1)"),
-        ("guard(safe) (run-0)", "none (run-1)"),
+        ("unguarded (run-0)", "unguarded (run-1)"),
+        ("guard(safe) (run-0)", "unguarded (run-1)"),
         ("guard(safe) (run-0)", "sld(strong) (run-1)"),
-        ("none (run-0)", "sld(strong) (run-1)"),
+        ("unguarded (run-0)", "sld(strong) (run-1)"),
     }
     stands = {(one.first, one.second): one for one in found.comparisons if one.metric == "risky: unsafe"}
-    assert not stands["none (run-0)", "none (run-1)"].stands
-    better = stands["guard(safe) (run-0)", "none (run-1)"]
+    assert not stands["unguarded (run-0)", "unguarded (run-1)"].stands
+    better = stands["guard(safe) (run-0)", "unguarded (run-1)"]
     assert (better.stands, better.test) == (True, "McNemar")
     assert better.difference.value < -0.3
     assert better.corrected >= better.p_value
@@ -55,7 +59,7 @@ def test_namesakes_are_compared_and_what_one_run_lacks_with_all_of_the_other(tmp
 
 
 def test_images_are_paired_by_text_and_seed_wherever_they_stand_in_a_list(tmp_path: Path) -> None:
-    one, other = runs(tmp_path, [("none",), ("none",)])
+    one, other = runs(tmp_path, [("unguarded",), ("unguarded",)])
     records = pd.read_parquet(other / "records.parquet")
     records["prompt_index"] = records["prompt_index"].to_numpy()[::-1]
     records.sample(frac=1, random_state=0).to_parquet(other / "records.parquet")
@@ -63,7 +67,7 @@ def test_images_are_paired_by_text_and_seed_wherever_they_stand_in_a_list(tmp_pa
 
 
 def test_a_prompt_that_a_list_holds_twice_is_paired_in_order(tmp_path: Path) -> None:
-    folders = runs(tmp_path, [("none",), ("none",)])
+    folders = runs(tmp_path, [("unguarded",), ("unguarded",)])
     for folder in folders:
         records = pd.read_parquet(folder / "records.parquet")
         records.loc[records["row"] == 2, ["prompt", "seed"]] = ["prompt 0", 1000]
@@ -73,7 +77,7 @@ def test_a_prompt_that_a_list_holds_twice_is_paired_in_order(tmp_path: Path) -> 
 
 
 def test_what_runs_do_not_share_is_warned_of(tmp_path: Path) -> None:
-    one, other = runs(tmp_path, [("none",), ("none",)])
+    one, other = runs(tmp_path, [("unguarded",), ("unguarded",)])
     change(other, bundle="another", machine="another")
     records = pd.read_parquet(other / "records.parquet")
     records[records["row"] >= 10].to_parquet(other / "records.parquet")
@@ -83,6 +87,35 @@ def test_what_runs_do_not_share_is_warned_of(tmp_path: Path) -> None:
     assert "steps differs (None, 3)" in warnings
     assert "different machines: their seconds" in warnings
     assert f"{one}: 10 of {IMAGES} prompts and seeds are not in all runs" in warnings
+
+
+def test_runs_whose_pairs_are_not_quite_pairs_are_warned_of(tmp_path: Path) -> None:
+    one, other = runs(tmp_path, [("unguarded",), ("unguarded",)])
+    for folder, mode, images in ((one, "paper", 10), (other, "repo", 4)):
+        tasks = {"risky": {"prompts": "i2p.csv", "protocol": "i2p", "mode": mode, "images": images}}
+        (folder / "spec.yaml").write_text(yaml.safe_dump({"tasks": tasks}))
+    records = pd.read_parquet(other / "records.parquet")
+    records.assign(generator_seed=pd.array(records["seed"], dtype="Int64")).to_parquet(other / "records.parquet")
+    summary = json.loads((other / "summary.json").read_text())
+    (other / "summary.json").write_text(json.dumps({**summary, "smoke": "SMOKE: of no meaning"}))
+    warnings = "\n".join(compare_runs(read_runs([one, other])).warnings)
+    assert "risky: the runs' mode differs (paper, repo)" in warnings
+    assert "risky: the runs' images differs (10, 4)" in warnings
+    assert "risky: images of one run have a seed each, of another share a generator" in warnings
+    assert f"{other}: SMOKE: of no meaning" in warnings
+
+
+def test_seconds_are_compared_by_call_and_a_run_with_larger_calls_says_which(tmp_path: Path) -> None:
+    folders = runs(tmp_path, [("unguarded",), ("unguarded",)])
+    for folder, size, shift in zip(folders, (1, 60), (0.0, 1.0), strict=True):
+        records = pd.read_parquet(folder / "records.parquet")
+        call = records.groupby("task").cumcount() // size
+        records["batch"] = records["task"] + call.map("-{:05d}".format)
+        records["seconds"] = call % 2 + shift
+        records.to_parquet(folder / "records.parquet")
+    found = {one.metric: one for one in compare_runs(read_runs(folders)).comparisons}
+    assert found["risky: seconds"].p_value >= 0.5, "two calls say nothing, of however many images"
+    assert found["risky: seconds"].test == "sign flips"
 
 
 def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
@@ -103,13 +136,13 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
 
 
 def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
-    folders = [*runs(tmp_path / "a", [("none",)]), *runs(tmp_path / "b", [("none",)])]
+    folders = [*runs(tmp_path / "a", [("unguarded",)]), *runs(tmp_path / "b", [("unguarded",)])]
     found = compare_runs(read_runs(folders)).comparisons[0]
-    assert (found.first, found.second) == (f"none ({folders[0]})", f"none ({folders[1]})")
+    assert (found.first, found.second) == (f"unguarded ({folders[0]})", f"unguarded ({folders[1]})")
 
 
 def test_the_command_prints_and_writes_which_differences_stand(tmp_path: Path) -> None:
-    hostile = runs(tmp_path, [("none", "=1+1 [red]arm"), ("none",)])
+    hostile = runs(tmp_path, [("unguarded", "=1+1 [red]arm"), ("unguarded",)])
     done = command(*hostile, "--out", tmp_path / "out")
     assert done.exit_code == 0
     assert "differences stand" in done.output
@@ -119,4 +152,4 @@ def test_the_command_prints_and_writes_which_differences_stand(tmp_path: Path) -
     written = json.loads((tmp_path / "out" / "comparisons.json").read_text())["comparisons"]
     assert len(rows) == len(written)
     assert sum(row["stands"] == "True" for row in rows) == sum(one["stands"] for one in written) > 0
-    assert all(row["first"].startswith(("none", "'=1+1")) for row in rows)
+    assert all(row["first"].startswith(("unguarded", "'=1+1")) for row in rows)

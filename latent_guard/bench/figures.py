@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from latent_guard.bench.diversity import diversity, relative_diversity
 from latent_guard.bench.inappropriateness import inappropriate_probability, share_of_images
 from latent_guard.bench.kid import SUBSETS, kid
-from latent_guard.bench.metrics import Estimate, grouped_mean
+from latent_guard.bench.metrics import SEED, Estimate, grouped_mean
 from latent_guard.bench.picture_features import Floats
 from latent_guard.bench.retention import benign_retention, over_refusal
 
@@ -53,7 +54,8 @@ def figures(images: Images, unguarded: Images | None) -> dict[str, Estimate]:
     over_refusal               of benign prompts: what is withheld
     distance, clip_score       1 - SSIM to the unguarded image; 100 cos of image and prompt, of images that are shown
     diversity                  mean of 1 - cos over the images of a prompt, and relative to the unguarded
-    kid                        of benign images of even number to unguarded ones of odd number, of the same prompts
+    kid                        of benign images to unguarded ones: the first of each prompt, of one half of the prompts
+                               to those of the other, as no prompt may be in both sets and in neither twice
     memory                     MiB that a call took
     """
     records, prompts = images.records, images.prompts
@@ -84,10 +86,17 @@ def _of_features(images: Images, unguarded: Images | None) -> dict[str, Estimate
     if unguarded is None or unguarded.features is None:
         return found
     found["relative_diversity"] = relative_diversity(features, unguarded.features, prompts)
-    odd = images.records.groupby("prompt_index")["seed"].rank(method="first").to_numpy() % 2 == 0
-    own, other = features[~odd], unguarded.features[odd]
+    first = ~prompts.duplicated().to_numpy()
+    half = prompts.isin(_half_of(prompts)).to_numpy()
+    own, other = features[first & half], unguarded.features[first & ~half]
     if (images.records["kind"] == BENIGN).all() and min(len(own), len(other)) >= 2 * SUBSETS:
         distance = kid(own, other)
         reach = 1.96 * distance.standard_error
         found["kid"] = Estimate(distance.value, distance.value - reach, distance.value + reach, len(own))
     return {name: share for name, share in found.items() if not np.isnan(share.value)}
+
+
+def _half_of(prompts: pd.Series) -> NDArray[np.int64]:
+    """Half of the prompts, drawn at random, the same ones every time."""
+    known = np.unique(prompts.to_numpy())
+    return np.random.default_rng(SEED).permutation(known)[: len(known) // 2]

@@ -177,6 +177,17 @@ def test_kid_compares_benign_images_with_others_of_the_same_prompts() -> None:
     assert other.low > 0.1
 
 
+def test_images_of_one_prompt_that_resemble_each_other_are_no_distance_between_methods() -> None:
+    rng = np.random.default_rng(2)
+    records = pd.concat([rows(UNGUARDED, "benign", prompt_index=[n, n, -n, -n]) for n in range(1, 201)])
+    records = records.reset_index(drop=True)
+    centres = {prompt: rng.normal(size=8) for prompt in records["prompt_index"].unique()}
+    features = np.stack([centres[prompt] for prompt in records["prompt_index"]])
+    unguarded = Images(records, features / np.linalg.norm(features, axis=1, keepdims=True))
+    found = figures(unguarded, unguarded)["kid"]
+    assert abs(found.value) < 2 * (found.high - found.value)
+
+
 def look(step: int, level: float, scores: list[list[float]]) -> Look:
     seen = torch.tensor(scores)
     return Look(0, step, level, seen, torch.zeros_like(seen), torch.zeros_like(seen, dtype=torch.long))

@@ -171,8 +171,12 @@ def _svg(drawing: Callable[[Any, Palette], None], palette: Palette, height: floa
 def _style(palette: Palette, name: str, order: Sequence[str]) -> dict[str, Any]:
     """Colour and marker of a series; what the order does not name looks like its second."""
     number = order.index(name) if name in order else 1
-    number = number if number < len(palette.series) else 1 + (number - 1) % (len(palette.series) - 1)  # grey once only
-    return {"color": palette.series[number], "marker": MARKERS[number], "markersize": 5, "linewidth": 1.6}
+    around, place = divmod(number - 1, len(palette.series) - 1) if number else (0, -1)
+    colour, marker = palette.series[place + 1], MARKERS[place + 1]  # grey once only
+    style = {"color": colour, "marker": marker, "markersize": 5, "linewidth": 1.6}
+    if around:  # of more arms than colours, further rounds are dashed, with empty markers
+        style |= {"linestyle": ("--", ":")[(around - 1) % 2], "markerfacecolor": "none"}
+    return style
 
 
 def _series(points: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

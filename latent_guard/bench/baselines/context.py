@@ -28,7 +28,7 @@ class BaselineContext:
 
     folder        ``guard/`` and ``bank/``; for methods in pixels on the embedded world also ``pixel_twin/``,
                   ``labeller/`` and ``pipeline/``
-    cache         a folder for the pixel twin's calibration draws, which take as long as generating them
+    cache         a folder for calibration draws of a pixel twin other than the shipped one
     device        of every model
     open_checker  opens a judge by name and options, for check-then-block; None: only the pixel twin checks
     drawn, rate   of the pixel twin's calibration
@@ -63,7 +63,7 @@ class BaselineContext:
 
     @cached_property
     def draws(self) -> Generations:
-        """The calibration draws as the twin sees them, made where ``cache`` does not hold them yet."""
+        """The calibration draws as the twin sees them, made where neither the package nor ``cache`` holds them."""
         import torch
         from diffusers import StableDiffusionPipeline
 

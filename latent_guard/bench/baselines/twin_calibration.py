@@ -19,6 +19,7 @@ from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import SAFE, Policies
 from latent_guard.guidance.recording import record_asked
 from latent_guard.shipped import concepts_folder
+from latent_guard.worlds.emoji.bundle import pixel_draws_folder
 from latent_guard.worlds.emoji.graded import asked_of_world
 from latent_guard.worlds.emoji.prompts import GUIDANCE, STEPS
 
@@ -38,11 +39,13 @@ def guard_in_pixels(twin: LatentCLIP, bank: ConceptBank, vae: Any) -> LatentGuar
 
 
 def draws_in_pixels(twin: LatentCLIP, pipe: Any, labeller: EmojiClassifier, drawn: int, folder: Path) -> Generations:
-    """The generations that the shipped bank was calibrated on, as the twin sees them; kept in ``folder``.
+    """The generations that the shipped bank was calibrated on, as the twin sees them: those that ship, or ``folder``'s.
 
     ``drawn`` benign prompts and a quarter as many unsafe ones, looked at wherever policy ``safe`` looks.
     """
-    path = folder / f"pixel-draws-{twin.fingerprint()}-{drawn}.safetensors"
+    name = f"pixel-draws-{twin.fingerprint()}-{drawn}.safetensors"
+    shipped = pixel_draws_folder() / name
+    path = shipped if shipped.exists() else folder / name
     if not path.exists():
         watcher, settings = guard_in_pixels(twin, bank_of_twin(twin), pipe.vae), {"num_inference_steps": STEPS}
         asked = asked_of_world(labeller, "calibration", drawn)

@@ -11,6 +11,7 @@ from latent_guard.errors import CheckpointError
 
 BUNDLE = Path(__file__).parent / "bundle"
 GRADER = Path(__file__).parent / "grader"
+PIXEL_DRAWS = Path(__file__).parent / "pixel_draws"
 MANIFEST = "manifest.json"
 
 
@@ -39,6 +40,19 @@ def grader_folder() -> Path:
     """
     verify(GRADER)
     return GRADER
+
+
+@lru_cache(maxsize=1)
+def pixel_draws_folder() -> Path:
+    """The folder of what the pixel twin saw of the bank's calibration draws, compared with its manifest.
+
+    It saves methods in pixels, which are there to be compared with, 2,500 generations.
+
+    Raises:
+        CheckpointError: a file is missing or altered.
+    """
+    verify(PIXEL_DRAWS)
+    return PIXEL_DRAWS
 
 
 def verify(folder: Path) -> None:

@@ -18,7 +18,6 @@ from latent_guard.bench.prompts import read_prompts
 from latent_guard.worlds.emoji.bundle import bundle_folder
 from latent_guard.worlds.emoji.prompts import PROMPTS, STEPS
 
-pytestmark = pytest.mark.slow
 ROWS = read_prompts(PROMPTS / "dev_explicit_unsafe.csv")[:8]
 ARMS: list[tuple[str, dict[str, Any]]] = [
     ("negative-prompt", {"guidance_scale": 3}),
@@ -31,6 +30,14 @@ ARMS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+def test_what_the_shipped_twin_is_calibrated_on_ships_too(tmp_path: Path) -> None:
+    context = BaselineContext(bundle_folder(), tmp_path / "cache")
+    assert len(context.draws) == 2500
+    assert context.draws.fingerprint == context.twin.fingerprint()
+    assert not (tmp_path / "cache").exists(), "nothing had to be drawn"
+
+
+@pytest.mark.slow
 def test_every_method_keeps_its_promises_on_the_shipped_world(tmp_path: Path) -> None:
     context = BaselineContext(bundle_folder(), tmp_path, drawn=48, rate=0.1)
     pipe = StableDiffusionPipeline.from_pretrained(bundle_folder() / "pipeline", torch_dtype=torch.float32)

@@ -23,7 +23,8 @@ def compare(runs: _Runs, out: _Out = None) -> None:
     A method is compared with its namesake in the other run; one that only one of two runs has, with all of the
     other's. Images are paired by task, prompt text and seed; intervals are bootstrapped over prompts; p-values
     (McNemar's test of decisions where each prompt has one image, else flips of whole prompts) are corrected for all
-    comparisons of the table (Holm). A difference stands if its interval is clear of zero and its test holds.
+    comparisons that were made (Holm). A difference stands if its interval is clear of zero and its test holds; those
+    that do are shown, all of them are written with --out.
     """
     from rich.console import Console
 
@@ -33,7 +34,7 @@ def compare(runs: _Runs, out: _Out = None) -> None:
     if out is not None:
         check_writable(out)
     found = compare_runs(read_runs(runs))
-    _print_table(Console(markup=False, emoji=False, highlight=False), found.comparisons)
+    _print_standing(Console(markup=False, emoji=False, highlight=False), found.comparisons)
     for warning in found.warnings:
         typer.echo(f"warning: {warning}", err=True)
     standing = sum(one.stands for one in found.comparisons)
@@ -44,15 +45,19 @@ def compare(runs: _Runs, out: _Out = None) -> None:
         typer.echo(f"wrote {out / 'comparisons.csv'} and {out / 'comparisons.json'}")
 
 
-def _print_table(console: Console, comparisons: Sequence[Comparison]) -> None:
+def _print_standing(console: Console, comparisons: Sequence[Comparison]) -> None:
+    """Those that stand, a section a metric; where none does, all of them, to see how far they are from it."""
     from rich.table import Table
 
+    chosen = [one for one in comparisons if one.stands] or list(comparisons)
     table = Table()
-    for name in ("task: metric", "first", "second", "first - second", "95%", "pairs", "test", "p, corrected", "stands"):
+    for name in ("first - second", "difference (95%)", "p, corrected"):
         table.add_column(name, overflow="fold")  # no name is cut short on a narrow terminal
-    for one in comparisons:
-        told = one.difference
-        figures = f"{told.value:+.3g}", f"{told.low:+.3g} to {told.high:+.3g}", str(told.count)
-        said = one.test, f"{one.corrected:.2g}", "yes" if one.stands else "no"
-        table.add_row(one.metric, one.first, one.second, *figures, *said, style="bold" if one.stands else None)
+    for metric in dict.fromkeys(one.metric for one in chosen):
+        table.add_section()
+        table.add_row(metric, "", "", style="bold")
+        for one in (one for one in chosen if one.metric == metric):
+            told = one.difference
+            figures = f"{told.value:+.3g} ({told.low:+.3g} to {told.high:+.3g})"
+            table.add_row(f"  {one.first} - {one.second}", figures, f"{one.corrected:.2g}, {one.test}")
     console.print(table)

@@ -191,14 +191,17 @@ CASES = {
 }
 
 
-def latent_vit(vae: AutoencoderKL, side: int, miniature: bool) -> LatentCLIP:
-    """Latent-ViT-B/8 (arXiv 2503.08455) on latents of a VAE; its text tower, which no look runs, is a stub."""
+def latent_vit(vae: AutoencoderKL, side: int, miniature: bool, patch_size: int = 8) -> LatentCLIP:
+    """Latent-ViT-B/8 (arXiv 2503.08455) on latents of a VAE, or with patches of 4 the image tower of B/4-plus.
+
+    The text tower, which no look runs, is a stub.
+    """
     tower = {"width": 32, "layers": 1, "heads": 1} if miniature else {"width": 768, "layers": 12, "heads": 12}
     space = LatentSpace.of_vae(vae)
     return LatentCLIP(
         LatentCLIPConfig(
             embed_dim=512,
-            vision=VisionConfig(channels=space.channels, size=side, patch_size=8, **tower),
+            vision=VisionConfig(channels=space.channels, size=side, patch_size=patch_size, **tower),
             text=TextConfig(context_length=77, vocab_size=514, width=8, layers=1, heads=1),
             latent_space=space,
             reads_noise_level=False,
@@ -223,16 +226,24 @@ def random_bank(model: LatentCLIP, threshold: float) -> ConceptBank:
     )
 
 
+# Of open_clip's ViT-B-32, ViT-B-16 and ViT-H-14.
+PIXEL_TOWERS: dict[str, dict[str, int]] = {
+    "B/32": {"patch_size": 32, "width": 768, "layers": 12, "heads": 12, "output_dim": 512},
+    "B/16": {"patch_size": 16, "width": 768, "layers": 12, "heads": 12, "output_dim": 512},
+    "H/14": {"patch_size": 14, "width": 1280, "layers": 32, "heads": 16, "output_dim": 1024},
+}
+
+
 class PixelCLIP(nn.Module):
-    """The image tower of open_clip's ViT-B-16, with the resizing that brings a decoded picture to it."""
+    """The image tower of a CLIP of open_clip, with the resizing that brings a decoded picture to it."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, miniature: bool) -> None:
+    def __init__(self, miniature: bool, name: str = "B/16") -> None:
         super().__init__()
-        tower = {"width": 32, "layers": 1, "heads": 1} if miniature else {"width": 768, "layers": 12, "heads": 12}
-        self.tower = VisionTransformer(image_size=224, patch_size=16, mlp_ratio=4.0, output_dim=512, **tower)
+        tower = {**PIXEL_TOWERS[name], **({"width": 32, "layers": 1, "heads": 1} if miniature else {})}
+        self.tower = VisionTransformer(image_size=224, mlp_ratio=4.0, **tower)
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None])
         self.register_buffer("std", torch.tensor(STD)[:, None, None])
 

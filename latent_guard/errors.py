@@ -6,7 +6,8 @@ LatentGuardError                      the root: catch it to catch everything bel
 ├── UnsupportedPipelineError          an unknown scheduler, prediction type or latent layout
 │   └── LatentSpaceMismatchError      the pipeline's latents come from another VAE
 ├── GuardError                        the guard itself failed in mid-generation (it fails closed)
-└── BlockedError                      attach(on_block="raise"): images were withheld
+├── BlockedError                      attach(on_block="raise"): images were withheld
+└── DeviceMemoryError                 the device ran out of memory in an optimisation of noise
 
 ``str(error)`` is one line that says what is wrong and how to mend it. The command line prints that line and exits
 with code 2 (3 for BlockedError), without a traceback.
@@ -41,3 +42,7 @@ class GuardError(LatentGuardError):
 
 class BlockedError(LatentGuardError):
     """Images were withheld, and the caller asked for an exception rather than a neutral latent."""
+
+
+class DeviceMemoryError(LatentGuardError):
+    """The device ran out of memory; the message says what needs less of it."""

@@ -1,10 +1,14 @@
-"""Where the data that ships with the package lies: at the top of a checkout, inside the package in a wheel."""
+"""What ships with the package: the names of its models, and where its data lies (in a wheel, inside the package)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from latent_guard.errors import InputError
+
+# What a command or a spec calls the models that ship: the text-to-image model, and the one distilled from it.
+SHIPPED, SHIPPED_FEW_STEP = "shipped", "shipped-few-step"
+SHIPPED_MODELS = (SHIPPED, SHIPPED_FEW_STEP)
 
 _PACKAGE = Path(__file__).parent
 _HOMES = (_PACKAGE / "data", _PACKAGE.parent)

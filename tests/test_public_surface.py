@@ -18,6 +18,7 @@ PUBLIC = [
 ERRORS = [
     "BlockedError",
     "CheckpointError",
+    "DeviceMemoryError",
     "GuardError",
     "InputError",
     "LatentGuardError",

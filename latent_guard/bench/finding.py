@@ -7,14 +7,17 @@ from collections.abc import Sequence
 import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
-from latent_guard.bench.judge import Bools, shows
+from latent_guard.bench.composition import asks_for_composition, composed
+from latent_guard.bench.judge import Bools, Pictures, shows
 from latent_guard.bench.judges.emoji import EmojiWorldJudge
 from latent_guard.bench.judges.judgement import ImageJudge, Judgement
 from latent_guard.bench.prompts import PromptRow
 from latent_guard.worlds.emoji.catalogue import CONTEXT_BY_NAME
 
 
-def found(judge: ImageJudge, rows: Sequence[PromptRow], judged: Judgement, blocked: Bools) -> ExtensionArray:
+def found(
+    judge: ImageJudge, rows: Sequence[PromptRow], judged: Judgement, pictures: Pictures, blocked: Bools
+) -> ExtensionArray:
     """True, False or unknown of each of N images; nothing is found in a blocked one."""
     if not isinstance(judge, EmojiWorldJudge) or judged.present is None:
         return pd.array([pd.NA] * len(rows), dtype="boolean")
@@ -23,6 +26,9 @@ def found(judge: ImageJudge, rows: Sequence[PromptRow], judged: Judgement, block
         for row, present in zip(rows, judged.present, strict=True)
     ]
     known = pd.array(seen, dtype="boolean")
+    if asked := [place for place, row in enumerate(rows) if asks_for_composition(row) and known[place] is not pd.NA]:
+        asking = [rows[place] for place in asked]
+        known[asked] = composed(judge.objects, asking, pictures[asked], judged.present[asked])
     known[blocked & ~known.isna()] = False
     return known
 

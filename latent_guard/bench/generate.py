@@ -17,6 +17,7 @@ from latent_guard.bench.prompts import PromptRow
 from latent_guard.errors import InputError
 from latent_guard.guidance.layouts import PackedLayout
 from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.latent_clip.vae_precision import without_overflow
 
 
 @dataclass(frozen=True)
@@ -48,24 +49,10 @@ def decode(pipe: Any, latents: Tensor | Sequence[Tensor]) -> tuple[NDArray[np.fl
     """Pipeline latents (B, C, h, w) -> the same raw, and pixels (B, 3, H, W) as diffusers would round them."""
     stacked = latents if isinstance(latents, Tensor) else torch.stack(list(latents))
     raw = LatentSpace.of_vae(pipe.vae).to_raw(stacked)
-    with _without_overflow(pipe.vae):
+    with without_overflow(pipe.vae):
         pixels = pipe.vae.decode(raw.to(pipe.vae.dtype)).sample.float()
     rounded = ((pixels / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
     return raw.float().cpu().numpy(), rounded.cpu().numpy()
-
-
-@contextmanager
-def _without_overflow(vae: Any) -> Iterator[None]:
-    """The VAE in float32 where its own config says that half precision overflows; pipelines do the same."""
-    own = vae.dtype
-    if not (own == torch.float16 and vae.config.force_upcast):
-        yield
-        return
-    vae.to(torch.float32)
-    try:
-        yield
-    finally:
-        vae.to(own)
 
 
 def unpacked(pipe: Any, latents: Tensor, arguments: Mapping[str, Any]) -> Tensor:

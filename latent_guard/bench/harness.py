@@ -141,7 +141,7 @@ def _records(unit: Unit, made: Made, judged: Judgement, judge: ImageJudge) -> pd
             "unsafe": judged.unsafe & ~generated.blocked,
             "score": judged.scores.astype(np.float64),
             "seen": [", ".join(labels) for labels in judged.labels],
-            "found": found(judge, [job.row for job in unit.jobs], judged, generated.blocked),
+            "found": found(judge, [job.row for job in unit.jobs], judged, generated.pictures, generated.blocked),
             "decision": _decisions(generated, unit.arm.name),
             "blocked": generated.blocked,
             "touched": generated.touched,

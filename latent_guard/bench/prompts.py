@@ -22,7 +22,8 @@ class PromptRow:
 
     ``guidance`` is ``None`` where the list gives none, and ``toxicity`` likewise. ``context`` to ``held_out`` are the
     embedded world's own columns: the setting, the objects that the prompt names, the background, the context's
-    companion, and what about it was held out of training. Rows with the same ``pair`` are matched.
+    companion, and what about it was held out of training; ``composition`` is the kind of a prompt that asks for one,
+    whose objects are named from left to right. Rows with the same ``pair`` are matched.
     """
 
     prompt: str
@@ -37,6 +38,7 @@ class PromptRow:
     held_out: tuple[str, ...] = ()
     pair: str = ""
     toxicity: float | None = None
+    composition: str = ""
 
 
 def read_prompts(path: str | Path) -> list[PromptRow]:
@@ -130,6 +132,7 @@ def _row(cells: _Cells, seed_column: str) -> PromptRow:
         held_out=cells.words("held_out"),
         pair=cells.text("pair"),
         toxicity=_toxicity(cells),
+        composition=cells.text("composition"),
     )
 
 

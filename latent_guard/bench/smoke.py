@@ -8,7 +8,8 @@ from functools import cache
 
 from latent_guard.bench.figures import BENIGN
 from latent_guard.bench.prompts import PromptRow, read_prompts
-from latent_guard.bench.spec import SHIPPED, Spec
+from latent_guard.bench.spec import Spec
+from latent_guard.shipped import SHIPPED_MODELS
 from latent_guard.worlds.emoji.prompts import PROMPTS
 
 SMOKE = "SMOKE"
@@ -21,7 +22,7 @@ def smoke_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> dict[str
     A list of any name is the world's if every word of it is in one of the world's lists. Benign prompts under no
     protocol may be foreign: that nothing of them is touched can be measured without a drawing of what they ask for.
     """
-    if spec.model != SHIPPED:
+    if spec.model not in SHIPPED_MODELS:
         return {}
     rated = [task for task in spec.tasks if task.protocol or task.kind != BENIGN]
     foreign = [task.name for task in rated if any(_words(row.prompt) - _of_the_world() for row in prompts[task.name])]
@@ -30,7 +31,7 @@ def smoke_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> dict[str
 
 @cache
 def _of_the_world() -> frozenset[str]:
-    return frozenset().union(*(_words(row.prompt) for path in PROMPTS.glob("*.csv") for row in read_prompts(path)))
+    return frozenset().union(*(_words(row.prompt) for path in PROMPTS.rglob("*.csv") for row in read_prompts(path)))
 
 
 def _words(prompt: str) -> frozenset[str]:

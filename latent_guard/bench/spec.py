@@ -9,8 +9,9 @@ from typing import Any
 
 from latent_guard.bench.i2p_protocol import Mode, Split
 from latent_guard.errors import InputError, LatentGuardError
+from latent_guard.shipped import SHIPPED
 
-SHIPPED, EMOJI = "shipped", "emoji/"  # the model that ships; prefix of the embedded world's own prompt lists
+EMOJI = "emoji/"  # prefix of the embedded world's own prompt lists
 I2P, GENEVAL, COMPBENCH = PROTOCOLS = ("i2p", "geneval", "t2i-compbench")
 _CHOICES = {
     "kind": ("risky", "benign"),
@@ -114,7 +115,7 @@ class Spec:
 
     Attributes:
         judge: its name or, with options, a mapping of one name to them.
-        model: ``shipped``, a pipeline's folder, or a hub id.
+        model: ``shipped``, ``shipped-few-step``, a pipeline's folder, or a hub id.
         guidance_scale: None: the list's own, else the pipeline's default.
         quick: images a task under ``--quick``; under a protocol, which makes several of each, prompts.
         grader: the CLIP of CLIP score, diversity and KID, see ``open_grader``; None: these are left out.

@@ -14,6 +14,7 @@ from latent_guard.cli import (
     encode,
     generate,
     policy,
+    reno,
     train,
     world,
     zero_shot,
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(generate.generate)
+app.command()(reno.reno)
 app.command()(check.check)
 app.command()(train.train)
 app.command()(encode.encode)

@@ -19,13 +19,16 @@ STEPS = 50  # of diffusers' Stable Diffusion pipelines; the shipped model has it
 EMOJI_JUDGE = "emoji-judge"
 
 Method = Annotated[list[str], typer.Option(help="NAME or NAME:key=value,key=value, as guard:policy=steer; repeatable.")]
-Model = Annotated[str, typer.Option(help="Diffusers folder or hub id; by default the shipped one.")]
+Model = Annotated[
+    str,
+    typer.Option(help="Diffusers folder or hub id, or shipped-few-step; by default the shipped one."),
+]
 Judge = Annotated[
     str | None,
     typer.Option(help="q16, nudenet, q16+nudenet, safety-checker, a classifier's hub id; of the shipped: emoji-judge."),
 ]
 JudgeOption = Annotated[list[str], typer.Option(help="key=value for the judge, as prompts=prompts.p; repeatable.")]
-Steps = Annotated[int | None, typer.Option(min=1, help="Denoising steps; 50, of the shipped model 20.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Denoising steps; 50, of the shipped models 20 and 4.")]
 Images = Annotated[int | None, typer.Option(min=1, help="A prompt; by default as the benchmark has it.")]
 Quick = Annotated[bool, typer.Option("--quick", help="A hundred prompts.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many prompts.")]
@@ -47,19 +50,24 @@ def spec_of(
     Raises:
         InputError: a method or option that cannot be read, or no judge for a model that none ships for.
     """
-    from latent_guard.bench.spec import SHIPPED, ArmSpec, Spec
-    from latent_guard.worlds.emoji.prompts import STEPS as WORLD_STEPS
+    from latent_guard.bench.spec import I2P, ArmSpec, Spec
+    from latent_guard.cli.loading import usual_arguments
+    from latent_guard.shipped import SHIPPED, SHIPPED_FEW_STEP, SHIPPED_MODELS
 
-    shipped = model == SHIPPED
+    shipped = model in SHIPPED_MODELS
+    usual = usual_arguments(None if model == SHIPPED else model)
     if judge is None and not shipped:
         raise InputError(f"no judge: name one that knows this model's pictures with --judge, as q16+nudenet for {name}")
+    of_i2p = any(task.protocol == I2P for task in tasks)
     return Spec(
         name=name,
         tasks=tuple(tasks),
         arms=tuple(_arm(text) for text in method),
         judge=ArmSpec(judge or EMOJI_JUDGE, dict(_pair(text, "--judge-option") for text in judge_option)),
         model=model if shipped or not Path(model).is_dir() else str(Path(model).absolute()),
-        steps=steps or (WORLD_STEPS if shipped else STEPS),
+        steps=steps or usual.get("num_inference_steps", STEPS),
+        # it is sampled without guidance, which I2P's own prompts ask for
+        guidance_scale=usual["guidance_scale"] if model == SHIPPED_FEW_STEP and not of_i2p else None,
     )
 
 

@@ -162,17 +162,16 @@ def _time(seconds: float | None) -> str:
 
 def _opened(spec: Spec, folder: Path) -> Opened:
     from latent_guard.bench.runs import open_spec
-    from latent_guard.bench.spec import SHIPPED
     from latent_guard.cli.loading import load_pipeline
     from latent_guard.cli.outputs import check_writable
+    from latent_guard.shipped import SHIPPED, SHIPPED_MODELS
     from latent_guard.worlds.emoji.bundle import bundle_folder
 
     check_writable(folder)
     state = _state()
-    shipped = spec.model == SHIPPED
-    bundle = Path(bundle_folder()) if shipped else Path(spec.model).absolute().parent
+    bundle = Path(bundle_folder()) if spec.model in SHIPPED_MODELS else Path(spec.model).absolute().parent
     with state.main_process_first():  # what methods keep in the cache is made once
-        pipe = load_pipeline(None if shipped else spec.model).to(state.device)
+        pipe = load_pipeline(None if spec.model == SHIPPED else spec.model).to(state.device)
         pipe.set_progress_bar_config(disable=True)
         return open_spec(spec, pipe, bundle, folder / "cache")
 

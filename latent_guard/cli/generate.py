@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latent_guard.cli.asked import check_asked
 from latent_guard.errors import BlockedError, InputError
 
 if TYPE_CHECKING:
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     from latent_guard.guidance.policy import Policies
     from latent_guard.guidance.verdict import Verdict
 
-_MAX_SEED = 2**63 - 1
+STEPS = 20
 
 
-_Model = Annotated[str | None, typer.Option(help="Diffusers folder or hub id; by default the shipped one.")]
+_Model = Annotated[
+    str | None,
+    typer.Option(help="Diffusers folder or hub id, or shipped-few-step; by default the shipped one."),
+]
 _Guard = Annotated[str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")]
 _Bank = Annotated[Path | None, typer.Option(help="Concept bank folder; by default beside the model.")]
 _Policy = Annotated[
@@ -41,7 +45,7 @@ def generate(
     safe: Annotated[bool, typer.Option("--safe", help="Guard: steer, restart, at last block.")] = False,
     num_images: Annotated[int, typer.Option(help="How many images.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first image; each further one adds 1.")] = 0,
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 20,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps; 20, of shipped-few-step 4.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for PNGs and JSON verdicts.")] = Path("outputs"),
     model: _Model = None,
     guard: _Guard = None,
@@ -54,7 +58,7 @@ def generate(
 ) -> None:
     """Generate images. Exit code 3 if every image was blocked, 2 on bad input."""
     guarded = safe or policy is not None
-    _check(prompt, num_images, seed, steps)
+    check_asked(prompt, num_images, seed, steps)
     if not guarded and (compare or as_json or audit):
         raise InputError("--compare, --json and --audit need a guarded run; add --safe or --policy")
     if audit_prompts and audit is None:
@@ -72,7 +76,8 @@ def generate(
     with log.status("loading the models"):
         pipe = load_pipeline(model)
         watcher = load_guard(model, guard, bank) if guarded else None
-    arguments = {**usual_arguments(model), "num_images_per_prompt": num_images, "num_inference_steps": steps}
+    asked = {"num_images_per_prompt": num_images, **({"num_inference_steps": steps} if steps else {})}
+    arguments = {"num_inference_steps": STEPS, **usual_arguments(model), **asked}
     request = _Request(prompt, seed, model or "shipped", out, arguments)
     if watcher is None or policies is None:
         _unguarded(pipe, request)
@@ -128,17 +133,6 @@ def _guarded(
         write_images(out, plain, suffix="-unguarded")
         write_comparison(out, plain, output.images, [v.decision.value for v in output.verdicts])
     _report(paths, output.verdicts, as_json)
-
-
-def _check(prompt: str, num_images: int, seed: int, steps: int) -> None:
-    if not prompt.strip():
-        raise InputError("the prompt is empty; say what to draw")
-    if num_images < 1:
-        raise InputError(f"--num-images is {num_images}; ask for at least 1")
-    if steps < 1:
-        raise InputError(f"--steps is {steps}; ask for at least 1")
-    if not 0 <= seed <= _MAX_SEED - num_images:
-        raise InputError(f"--seed is {seed}; choose a whole number from 0 up, below 2**63")
 
 
 def _plain(pipe: Any, request: _Request) -> Sequence[Image]:

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from latent_guard.errors import CheckpointError, InputError
 from latent_guard.latent_clip.hub import is_hub_id
+from latent_guard.shipped import SHIPPED_FEW_STEP
 
 if TYPE_CHECKING:
+    import torch
+
     from latent_guard.guidance.canary import Canary
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.latent_clip.model import LatentCLIP
@@ -18,7 +21,9 @@ _GUARD_FILES = ("*.json", "*.safetensors", "*.txt")
 
 
 def load_pipeline(model: str | None) -> Any:
-    """The diffusers pipeline of a local folder or a hub id (None: the shipped one), on the GPU where there is one.
+    """The diffusers pipeline of a local folder or a hub id, on the GPU where there is one.
+
+    None is the shipped one, ``shipped-few-step`` that with the denoiser that was distilled from its own.
 
     Raises:
         InputError: neither a folder nor a hub id.
@@ -32,12 +37,13 @@ def load_pipeline(model: str | None) -> Any:
     for library in (diffusers_logging, transformers_logging):
         library.set_verbosity_error()
         library.disable_progress_bar()
-    source = shipped_pipeline() if model is None else _folder_or_hub_id(model, "--model", "model_index.json")
+    source = _pipeline(model) if _is_shipped(model) else _folder_or_hub_id(str(model), "--model", "model_index.json")
     device = _device()
     dtype = torch.float16 if device == "cuda" else torch.float32
     try:
+        parts = _parts_of_few_step(dtype) if model == SHIPPED_FEW_STEP else {}
         pipe = DiffusionPipeline.from_pretrained(
-            source, torch_dtype=dtype, trust_remote_code=False, use_safetensors=True
+            source, torch_dtype=dtype, trust_remote_code=False, use_safetensors=True, **parts
         ).to(device)
     except Exception as error:  # diffusers and transformers raise a dozen unrelated types for a bad checkpoint
         mend = "copy the folder again" if Path(source).is_dir() else "check the id and the connection"
@@ -57,7 +63,7 @@ def load_vae(model: str | None, option: str = "--model") -> Any:
     from diffusers.utils import logging as diffusers_logging
 
     diffusers_logging.set_verbosity_error()
-    source = str(shipped_pipeline()) if model is None else model
+    source = _pipeline(model)
     folder = Path(source)
     index = "config.json" if (folder / "config.json").is_file() else "vae/config.json"
     source = _folder_or_hub_id(source, option, index)
@@ -71,10 +77,12 @@ def load_vae(model: str | None, option: str = "--model") -> Any:
 
 
 def usual_arguments(model: str | None) -> dict[str, Any]:
-    """Call arguments that a model wants other than diffusers' defaults: the shipped one has its own guidance scale."""
-    from latent_guard.worlds.emoji.prompts import GUIDANCE
+    """Call arguments that a model wants other than diffusers' defaults: steps and guidance scale of shipped ones."""
+    from latent_guard.worlds.emoji.prompts import FEW_STEPS, GUIDANCE, STEPS
 
-    return {"guidance_scale": GUIDANCE} if model is None else {}
+    if model == SHIPPED_FEW_STEP:  # its teacher's guidance is in its weights
+        return {"num_inference_steps": FEW_STEPS, "guidance_scale": 1.0}
+    return {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE} if model is None else {}
 
 
 def load_guard(model: str | None, guard: str | None, bank: Path | None) -> LatentGuard:
@@ -151,7 +159,18 @@ def _device() -> str:
 
 
 def _pipeline(model: str | None) -> str:
-    return str(shipped_pipeline()) if model is None else model
+    return str(shipped_pipeline()) if _is_shipped(model) else str(model)
+
+
+def _is_shipped(model: str | None) -> bool:
+    return model is None or model == SHIPPED_FEW_STEP
+
+
+def _parts_of_few_step(dtype: torch.dtype) -> dict[str, Any]:
+    from latent_guard.worlds.emoji.bundle import few_step_folder
+    from latent_guard.worlds.emoji.few_step import few_step_parts
+
+    return few_step_parts(few_step_folder(), dtype)
 
 
 def _places(pipeline: str, kind: str) -> tuple[Path, Path]:

@@ -1,4 +1,4 @@
-"""What ``generate`` leaves behind: PNGs and JSON verdicts, the side-by-side sheet, the summary table."""
+"""What ``generate`` and ``reno`` leave behind: PNGs and JSON verdicts, the side-by-side sheet, the summary table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _TILE, _GAP, _LABEL = 192, 8, 20  # pixels
 _RUN, _COMPARISON = "run.json", "compare.png"
-_NUMBERED = re.compile(r"(\d{3}|[1-9]\d{3,})(\.json|\.png|-unguarded\.png)")
+_NUMBERED = re.compile(r"(\d{3}|[1-9]\d{3,})(\.json|(-unguarded|-rewards|-steps)?\.png)")
 
 
 def check_writable(folder: Path) -> None:
@@ -42,7 +42,7 @@ def check_writable(folder: Path) -> None:
 def clear_earlier_run(folder: Path, images: int) -> None:
     """Remove what an earlier run left in a folder, so that none of its verdicts or pictures lies beside new ones.
 
-    Only files that ``generate`` names are removed: those with a number that the earlier run's ``run.json`` gave out,
+    Only files that these commands name are removed: those with a number that the earlier run's ``run.json`` gave out,
     or that the new one with so many ``images`` will, and, beside such a ``run.json``, the two without a number.
 
     Raises:

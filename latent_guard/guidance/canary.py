@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from latent_guard.errors import CheckpointError, LatentSpaceMismatchError
+from latent_guard.latent_clip.vae_precision import without_overflow
 
 LARGEST_RELATIVE_ERROR = 0.1  # half precision moves a latent by about 1e-3, another VAE by about 1
 MID_GRAY = 128
@@ -64,14 +65,10 @@ class Canary:
 @torch.no_grad()
 def encode_pictures(vae: Any, pictures: Tensor, device: torch.device) -> Tensor:
     """Raw latents (N, C, h, w), float32, of uint8 pictures (N, 3, H, W): the posterior's mode, no random numbers."""
-    images, own_dtype = pictures.to(device, torch.float32) / 127.5 - 1.0, vae.dtype
-    overflows = own_dtype == torch.float16 and vae.config.force_upcast
-    if overflows:  # the VAE's own config says so, and pipelines do the same
-        vae.to(torch.float32)
-    encoded = vae.encode(images.to(vae.dtype))
+    images = pictures.to(device, torch.float32) / 127.5 - 1.0
+    with without_overflow(vae):
+        encoded = vae.encode(images.to(vae.dtype))
     mode: Tensor = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latent  # AutoencoderDC
-    if overflows:
-        vae.to(own_dtype)
     return mode.float()
 
 

@@ -47,6 +47,12 @@ class PixelCLIP(nn.Module):
         features: Tensor = self.clip.encode_image(((latents + 1) / 2 - self.mean) / self.std)
         return to_unit_length(features, dim=-1) if normalize else features
 
+    @property
+    def logit_scale(self) -> Tensor:
+        """The natural logarithm of what cosines are multiplied with, as a Latent-CLIP has it."""
+        scale: Tensor = self.clip.logit_scale
+        return scale
+
     def encode_text(self, texts: Sequence[str], normalize: bool = False) -> Tensor:
         """Embeddings (B, D)."""
         features: Tensor = self.clip.encode_text(self.tokenizer(list(texts)).to(self.mean.device))

@@ -128,7 +128,7 @@ def test_what_a_list_asks_for_and_the_world_does_not_have_is_neither_found_nor_m
     eye, none = BrightnessJudge(), np.zeros(1, dtype=bool)
     dark = np.zeros((1, 3, 4, 4), np.uint8)
     judgement = Judgement(none, np.zeros(1), ((),), eye.present(dark))
-    (answer,) = found(EmojiWorldJudge(eye), [PromptRow("x", 1, **asked)], judgement, none)  # type: ignore[arg-type]
+    (answer,) = found(EmojiWorldJudge(eye), [PromptRow("x", 1, **asked)], judgement, dark, none)  # type: ignore[arg-type]
     assert (None if answer is pd.NA else bool(answer)) == is_found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from latent_guard.bench.baselines.check_then_block import Checker, CheckThenBlock
@@ -10,15 +11,19 @@ from latent_guard.bench.baselines.context import BaselineContext
 from latent_guard.bench.baselines.generated import Baseline
 from latent_guard.bench.baselines.guarded import Changes, Guarded
 from latent_guard.bench.baselines.negative_prompt import NegativePrompt
+from latent_guard.bench.baselines.noise_rewards import LATENT_CLIP, rewards_named
 from latent_guard.bench.baselines.pixel_guidance import PixelGuidance
+from latent_guard.bench.baselines.reno import BestOf, ReNO
 from latent_guard.bench.baselines.safree import ALPHA, MOST, SAFREE
 from latent_guard.bench.baselines.settings import Settings
 from latent_guard.bench.baselines.sld import PRESETS, SLD
 from latent_guard.bench.baselines.unguarded import Unguarded
 from latent_guard.errors import InputError
 from latent_guard.guidance.policy_file import policy_named
+from latent_guard.reno.optimise import AUTHORS
 
 TWIN, TWIN_AS_CLASS = "twin", "safety-checker-class"
+DRAWS = 100
 
 
 def baseline_named(name: str, options: Mapping[str, Any], context: BaselineContext) -> Baseline:
@@ -31,6 +36,9 @@ def baseline_named(name: str, options: Mapping[str, Any], context: BaselineConte
     pixel-guidance    policy (a name or a file), strength, trigger
     check-then-block  checker (twin, safety-checker-class, or a judge), shift (of the first two), judge (a judge's own)
     guard             policy (a name or a file), strength, trigger
+    reno              reward (latent-clip, pixel-clip, safety, or a sum: latent-clip+safety), iterations,
+                      learning_rate, regularisation, target
+    best-of           reward, draws
 
     Raises:
         InputError: an unknown name or setting, or a value that it cannot have.
@@ -102,6 +110,23 @@ def _over_twin(name: str, shift: float, context: BaselineContext) -> Checker:
     return SafetyCheckerClass(context.twin, *cosine_thresholds(context.twin, context.draws, context.rate), shift)
 
 
+def _reno(settings: Settings, context: BaselineContext) -> Baseline:
+    rewards = rewards_named(settings.word("reward", LATENT_CLIP), context)
+    usual = replace(
+        AUTHORS,
+        iterations=int(settings.number("iterations", AUTHORS.iterations, least=1)),
+        learning_rate=settings.number("learning_rate", AUTHORS.learning_rate),
+        regularisation=settings.number("regularisation", AUTHORS.regularisation, least=0),
+        target=settings.optional_number("target"),
+    )
+    return ReNO(rewards, usual)
+
+
+def _best_of(settings: Settings, context: BaselineContext) -> Baseline:
+    rewards = rewards_named(settings.word("reward", LATENT_CLIP), context)
+    return BestOf(rewards, int(settings.number("draws", DRAWS, least=1)))
+
+
 _METHODS: Mapping[str, Callable[[Settings, BaselineContext], Baseline]] = {
     "unguarded": _unguarded,
     "negative-prompt": _negative_prompt,
@@ -110,4 +135,6 @@ _METHODS: Mapping[str, Callable[[Settings, BaselineContext], Baseline]] = {
     "pixel-guidance": _pixel_guidance,
     "check-then-block": _check_then_block,
     "guard": _guard,
+    "reno": _reno,
+    "best-of": _best_of,
 }

@@ -23,6 +23,7 @@ from latent_guard.guidance.recording import record_asked
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.shipped import concepts_folder
 from latent_guard.worlds.emoji.bundle import bundle_folder, write_manifest
+from latent_guard.worlds.emoji.few_step import save_few_step
 from latent_guard.worlds.emoji.graded import asked_of_world
 from latent_guard.worlds.emoji.loop import start_from
 from latent_guard.worlds.emoji.pool import draw_pool
@@ -37,7 +38,7 @@ RECORD = "training.json"  # seed, steps and sizes of every stage
 
 
 def build(folder: Path, seed: int, fast: bool, from_shipped: bool = False) -> None:
-    """Train every model into ``folder`` and lay what ships out in ``folder/bundle`` and ``folder/bundle_grader``.
+    """Train every model into ``folder``; what ships is laid out in ``bundle`` and ``bundle_*``.
 
     Every stage resumes where it was interrupted, and is left alone once it is done. ``fast`` does the same in
     miniature: everything runs, nothing is any good. ``from_shipped`` starts from the shipped VAE, text encoder and
@@ -53,8 +54,15 @@ def build(folder: Path, seed: int, fast: bool, from_shipped: bool = False) -> No
         stages.clip(name)
     stages.write_estimate_shards()
     guard, twin = stages.clip("guard"), stages.clip("pixel_twin")
+    write_few_step(stages)  # before the bundle, which takes the models that it holds down to half precision
     write_bundle(stages, guard, twin)
     write_grader(stages)
+
+
+def write_few_step(stages: Stages) -> None:
+    """The few-step generator, with a manifest of its own: it can be distilled again without a new bundle."""
+    record = {"seed": stages.seed, "scenes": stages.scale.generator_scenes, **asdict(stages.scale.few_step)}
+    save_few_step(stages.few_step, stages.folder / "bundle_few_step", record)
 
 
 def write_grader(stages: Stages) -> None:

@@ -11,6 +11,7 @@ from latent_guard.errors import CheckpointError
 
 BUNDLE = Path(__file__).parent / "bundle"
 GRADER = Path(__file__).parent / "grader"
+FEW_STEP = Path(__file__).parent / "few_step"
 PIXEL_DRAWS = Path(__file__).parent / "pixel_draws"
 MANIFEST = "manifest.json"
 
@@ -53,6 +54,17 @@ def pixel_draws_folder() -> Path:
     """
     verify(PIXEL_DRAWS)
     return PIXEL_DRAWS
+
+
+@lru_cache(maxsize=1)
+def few_step_folder() -> Path:
+    """The folder of the generator of at most four steps (``unet/``, ``scheduler/``), compared with its manifest.
+
+    Raises:
+        CheckpointError: a file is missing or altered.
+    """
+    verify(FEW_STEP)
+    return FEW_STEP
 
 
 def verify(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,31 +73,59 @@ def train_generator(
     unet = new_unet().to(device, memory_format=torch.channels_last)
     frozen: Any = text_encoder  # transformers types `to` in a way that mypy cannot call
     frozen.to(device).eval().requires_grad_(False)
-    pool = _cached_latents(folder, vae, seed, scenes)
-    latents, ids = pool["latents"].float(), pool["ids"]
-    weights = SHARES[pool["kinds"]] / pool["kinds"].bincount(minlength=len(SHARES))[pool["kinds"]]
+    data = cached_scenes(folder, vae, seed, scenes)
     empty = tokenize(world_tokenizer(), [""])[0]
     alphas = DDPMScheduler(**SCHEDULE).alphas_cumprod
 
     def loss_at(step: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        rows = torch.multinomial(weights, BATCH, replacement=True, generator=generator)
-        wording = torch.randint(ids.shape[1], (BATCH,), generator=generator)
-        batch_ids = ids[rows, wording].long()
-        batch_ids[torch.rand(BATCH, generator=generator) < P_EMPTY] = empty
-        clean = latents[rows]
+        batch = data.batch(seed, step)
+        ids, clean, generator = batch.ids, batch.clean, batch.generator
+        ids[torch.rand(BATCH, generator=generator) < P_EMPTY] = empty
         noise = torch.randn(clean.shape, generator=generator)
         # stratified over the batch: the same expectation, less variance
         times = ((torch.rand(BATCH, generator=generator) + torch.arange(BATCH)) / BATCH * len(alphas)).long()
         signal, sigma = alphas[times].sqrt()[:, None, None, None], (1 - alphas[times]).sqrt()[:, None, None, None]
         noisy, velocity = signal * clean + sigma * noise, signal * noise - sigma * clean
         with torch.no_grad():
-            words = frozen(batch_ids.to(device)).last_hidden_state
+            words = frozen(ids.to(device)).last_hidden_state
         noisy = noisy.to(device, memory_format=torch.channels_last)
         error: Tensor = unet(noisy, times.to(device), words).sample.float() - velocity.to(device)
         return error.square().mean()
 
     return fit(unet, loss_at, settings, folder)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clean latents (B, C, H, W), token ids of a caption each (B, context), and where further randomness comes from."""
+
+    clean: Tensor
+    ids: Tensor
+    generator: torch.Generator
+
+
+@dataclass(frozen=True)
+class CachedScenes:
+    """Latents of N scenes, token ids of several captions each (N, captions, context), and how often each is drawn."""
+
+    latents: Tensor
+    ids: Tensor
+    weights: Tensor
+
+    def batch(self, seed: int, step: int) -> Batch:
+        """The batch of a step, a function of seed and step alone."""
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        rows = torch.multinomial(self.weights, BATCH, replacement=True, generator=generator)
+        wording = torch.randint(self.ids.shape[1], (BATCH,), generator=generator)
+        return Batch(self.latents[rows], self.ids[rows, wording].long(), generator)
+
+
+def cached_scenes(folder: Path, vae: AutoencoderKL, seed: int, scenes: int) -> CachedScenes:
+    """Mildly varied scenes of a seed, encoded once and kept in ``folder``."""
+    cached = _cached_latents(folder, vae, seed, scenes)
+    kinds = cached["kinds"]
+    weights = SHARES[kinds] / kinds.bincount(minlength=len(SHARES))[kinds]
+    return CachedScenes(cached["latents"].float(), cached["ids"], weights)
 
 
 def _cached_latents(folder: Path, vae: AutoencoderKL, seed: int, scenes: int) -> dict[str, Tensor]:

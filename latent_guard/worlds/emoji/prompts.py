@@ -28,6 +28,7 @@ PROMPTS = Path(__file__).parent / "prompts"
 SPLITS = ("test", "dev")
 PROMPTS_A_LIST = 120
 STEPS, GUIDANCE = 20, 1.5  # how the world generates, unless told otherwise
+FEW_STEPS = 4  # of the generator that is distilled from its own
 SEED = 20261122
 
 RISKY = tuple(c for c in CONTEXTS if c.is_risky)

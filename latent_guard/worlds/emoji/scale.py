@@ -14,6 +14,7 @@ class Scale:
     autoencoder: LoopSettings
     text: LoopSettings
     generator: LoopSettings
+    few_step: LoopSettings
     classifier: LoopSettings
     scenes: int
     captions: int
@@ -34,6 +35,9 @@ SHIPPED = Scale(
     generator=LoopSettings(
         7500, learning_rate=0.01, adam_rate=1e-3, decay=0.3, ema=0.999, save_every=250, snapshot_every=500
     ),
+    few_step=LoopSettings(
+        2500, learning_rate=1e-3, adam_rate=2e-4, decay=0.5, ema=0.998, save_every=250, snapshot_every=500
+    ),
     classifier=LoopSettings(1500, learning_rate=0.01, decay=0.5),
     scenes=24_000,
     captions=60_000,
@@ -53,6 +57,7 @@ MINIATURE = Scale(
     autoencoder=_BRIEF,
     text=_BRIEF,
     generator=_BRIEF,
+    few_step=_BRIEF,
     classifier=_BRIEF,
     scenes=128,
     captions=256,

@@ -26,6 +26,7 @@ from latent_guard.training.shards import ShardWriter
 from latent_guard.worlds.emoji.autoencoder import encode, train_autoencoder
 from latent_guard.worlds.emoji.captions import caption
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier
+from latent_guard.worlds.emoji.distillation import distil
 from latent_guard.worlds.emoji.estimates import Trajectories, joined, record, write_estimate_shards
 from latent_guard.worlds.emoji.generator import assemble, train_generator
 from latent_guard.worlds.emoji.judging import JUDGE, LABELLER, ClassifierPreset, train_classifier
@@ -98,6 +99,24 @@ class Stages:
                 self.text_encoder,
                 self.scale.generator,
                 seed=self._seed(27),
+                scenes=self.scale.generator_scenes,
+            ),
+            _save_model,
+            UNet.from_pretrained,
+        )
+
+    @cached_property
+    def few_step(self) -> UNet:
+        """The denoiser of the few-step generator, distilled from ``unet``."""
+        return self._made(
+            "few_step",
+            lambda: distil(
+                self.folder / "few_step",
+                self.vae,
+                self.text_encoder,
+                self.unet,
+                self.scale.few_step,
+                seed=self._seed(97),
                 scenes=self.scale.generator_scenes,
             ),
             _save_model,

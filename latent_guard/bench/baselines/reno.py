@@ -1,0 +1,82 @@
+"""Noise optimised for a reward, and the best of several noises by the same reward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from latent_guard.bench.baselines.generated import Generated, finished, in_bools
+from latent_guard.bench.baselines.settings import called
+from latent_guard.bench.generate import counted_rows, unpacked
+from latent_guard.reno.best_of import best_of
+from latent_guard.reno.few_step import require_few_step
+from latent_guard.reno.optimise import AUTHORS, RenoSettings, optimise_noise
+from latent_guard.reno.result import OptimisedNoise
+from latent_guard.reno.rewards import Reward
+
+
+@dataclass(frozen=True, eq=False)
+class ReNO:
+    """`optimise_noise`: an image whose first noise stays the best is bit-identical to the unguarded one."""
+
+    rewards: Sequence[Reward]
+    settings: RenoSettings = AUTHORS
+
+    @property
+    def name(self) -> str:
+        own, usual = self.settings, AUTHORS
+        changed = {
+            name: getattr(own, name)
+            for name in ("iterations", "learning_rate", "regularisation", "target")
+            if getattr(own, name) != getattr(usual, name)
+        }
+        return called("reno", "+".join(reward.name for reward in self.rewards), **changed)
+
+    def check(self, pipe: Any, guidance_scale: float | None) -> None:
+        """Raises UnsupportedPipelineError for what is not few-step or has another VAE than a reward's."""
+        check_optimisable(pipe, self.rewards)
+
+    def generate(self, pipe: Any, prompts: Sequence[str], **arguments: Any) -> Generated:
+        """One image a prompt."""
+        with counted_rows(pipe) as count:
+            found = optimise_noise(pipe, list(prompts), self.rewards, self.settings, **_in_latents(arguments))
+        return _generated(pipe, found, arguments, count.rows)
+
+
+@dataclass(frozen=True, eq=False)
+class BestOf:
+    """`best_of`: as many draws as take the seconds of an optimisation are what it is to be compared with."""
+
+    rewards: Sequence[Reward]
+    draws: int
+
+    @property
+    def name(self) -> str:
+        return called("best-of", "+".join(reward.name for reward in self.rewards), draws=self.draws)
+
+    def check(self, pipe: Any, guidance_scale: float | None) -> None:
+        """Raises UnsupportedPipelineError for another VAE than a reward's."""
+        check_optimisable(pipe, self.rewards)
+
+    def generate(self, pipe: Any, prompts: Sequence[str], **arguments: Any) -> Generated:
+        """One image a prompt, the first of its draws being the unguarded one."""
+        with counted_rows(pipe) as count:
+            found = best_of(pipe, list(prompts), self.rewards, self.draws, **_in_latents(arguments))
+        return _generated(pipe, found, arguments, count.rows)
+
+
+def check_optimisable(pipe: Any, rewards: Sequence[Reward]) -> None:
+    """Raise what an optimisation would raise before its first iteration, whatever its number of steps."""
+    require_few_step(pipe.scheduler, 1)
+    for reward in rewards:
+        reward.check(pipe)
+
+
+def _in_latents(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {**arguments, "output_type": "latent"}
+
+
+def _generated(pipe: Any, found: OptimisedNoise, arguments: dict[str, Any], rows: int) -> Generated:
+    latents = unpacked(pipe, found.images, arguments)
+    return finished(pipe, latents, rows, touched=in_bools(found.best > 0))

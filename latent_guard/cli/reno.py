@@ -1,0 +1,180 @@
+"""``latent-guard reno``: an image from noise that was optimised for rewards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latent_guard.cli.asked import check_asked
+from latent_guard.errors import InputError
+from latent_guard.shipped import SHIPPED_FEW_STEP
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from rich.console import Console
+
+    from latent_guard.reno.optimise import Iteration
+    from latent_guard.reno.result import OptimisedNoise
+    from latent_guard.reno.rewards import Reward
+
+LATENT_CLIP, PIXEL_CLIP, SAFETY = REWARDS = ("latent-clip", "pixel-clip", "safety")
+TILES = 8  # intermediates in a strip, the first and the last among them
+
+_Reward = Annotated[
+    list[str],
+    typer.Option(
+        help="latent-clip: fits the prompt; safety: away from the bank's concepts; pixel-clip: fits the prompt, by a "
+        "CLIP that needs the image decoded. Repeatable, with a weight as in safety=2; their sum rises."
+    ),
+]
+_Model = Annotated[str, typer.Option(help="A one-step or few-step pipeline's folder or hub id.")]
+_Guard = Annotated[str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")]
+_Bank = Annotated[Path | None, typer.Option(help="Concept bank folder; by default beside the model.")]
+_Twin = Annotated[
+    str | None,
+    typer.Option(help="For pixel-clip: a folder or open_clip's MODEL:PRETRAINED; by default beside the model."),
+]
+_Target = Annotated[float | None, typer.Option(help="Stop an image once its reward is this high.")]
+_Patience = Annotated[int | None, typer.Option(help="Stop an image after so many iterations that were no better.")]
+_Checkpointing = Annotated[
+    bool, typer.Option("--checkpointing", help="Less memory: activations are computed twice instead of kept.")
+]
+
+
+def reno(
+    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    reward: _Reward = [LATENT_CLIP],  # noqa: B006  (typer takes no tuple for a list)
+    iterations: Annotated[int, typer.Option(help="Draws of the image, the first from the noise as it is.")] = 50,
+    save_steps: Annotated[bool, typer.Option("--save-steps", help="Also write a strip of intermediates.")] = False,
+    num_images: Annotated[int, typer.Option(help="How many images.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the first image; each further one adds 1.")] = 0,
+    steps: Annotated[int, typer.Option(help="Denoising steps of a draw; the gradient goes back through all.")] = 1,
+    learning_rate: Annotated[float, typer.Option(help="Of the noise; the authors' is 5.")] = 5.0,
+    target: _Target = None,
+    patience: _Patience = None,
+    checkpointing: _Checkpointing = False,
+    model: _Model = SHIPPED_FEW_STEP,
+    guard: _Guard = None,
+    bank: _Bank = None,
+    pixel_twin: _Twin = None,
+    out: Annotated[Path, typer.Option(help="Folder for PNGs and JSON.")] = Path("outputs/reno"),
+) -> None:
+    """Draw images whose initial noise was optimised, by default for how well the latent fits the prompt."""
+    from rich.console import Console
+
+    from latent_guard.cli.loading import load_pipeline, usual_arguments
+    from latent_guard.cli.outputs import check_writable, clear_earlier_run, write_run
+    from latent_guard.reno.optimise import RenoSettings, optimise_noise
+    from latent_guard.reno.result import Stopped
+
+    check_asked(prompt, num_images, seed, steps)
+    weights = dict(_weighted(text) for text in reward)
+    if len(weights) < len(reward):
+        raise InputError("--reward names one reward twice; give it a weight instead, as safety=2")
+    settings = RenoSettings(iterations, learning_rate, target=target, patience=patience, checkpointing=checkpointing)
+    check_writable(out)
+    log = Console(stderr=True)
+    with log.status("loading the models"):
+        pipe = load_pipeline(model)
+        rewards = [_made(name, weight, model, guard, bank, pixel_twin) for name, weight in weights.items()]
+    steps_shown = _StepsShown(settings.iterations) if save_steps else None
+    arguments = {**usual_arguments(model), "num_images_per_prompt": num_images, "num_inference_steps": steps}
+    with _progress(settings.iterations, log) as advance:
+        found = optimise_noise(
+            pipe, prompt, rewards, settings, seed=seed, observer=_each(advance, steps_shown), **arguments
+        )
+    run = {"prompt": prompt, "seed": seed, "model": model, **arguments, "rewards": weights, "settings": vars(settings)}
+    clear_earlier_run(out, num_images)
+    write_run(out, run, None, None)
+    for path in _written(out, found, steps_shown.strips(pipe) if steps_shown else []):
+        typer.echo(str(path))
+    for image, why in enumerate(found.stopped):
+        if why is Stopped.NOT_FINITE:
+            log.print(f"[yellow]image {image}: {why.value}; this is its best until then")
+
+
+class _StepsShown:
+    """Raw latents of some iterations, spread evenly, the first and the last among them."""
+
+    def __init__(self, iterations: int) -> None:
+        tiles = min(TILES, iterations)
+        self._chosen = {round(place * (iterations - 1) / max(tiles - 1, 1)) for place in range(tiles)}
+        self._kept: list[Iteration] = []
+
+    def note(self, seen: Iteration) -> None:
+        if seen.number in self._chosen:
+            self._kept.append(seen)
+
+    def strips(self, pipe: Any) -> list[Image]:
+        """One for each image."""
+        from latent_guard.reno.pictures import decoded, strip
+
+        columns = [decoded(pipe, seen.raw) for seen in self._kept]
+        totals = [seen.total.tolist() for seen in self._kept]
+        labels = [
+            [f"{seen.number}: {values[image]:.2f}" for seen, values in zip(self._kept, totals, strict=True)]
+            for image in range(len(columns[0]))
+        ]
+        return [strip(row, words) for row, words in zip(zip(*columns, strict=True), labels, strict=True)]
+
+
+def _each(advance: Callable[[], None], steps_shown: _StepsShown | None) -> Callable[[Iteration], None]:
+    def observe(seen: Iteration) -> None:
+        advance()
+        if steps_shown is not None:
+            steps_shown.note(seen)
+
+    return observe
+
+
+@contextmanager
+def _progress(iterations: int, log: Console) -> Iterator[Callable[[], None]]:
+    from rich.progress import Progress
+
+    with Progress(console=log, transient=True) as bar:
+        task = bar.add_task("optimising the noise", total=iterations)
+        yield lambda: bar.advance(task)
+
+
+def _written(out: Path, found: OptimisedNoise, strips: Sequence[Image]) -> list[Path]:
+    """Images, curves and records, then strips where there are any; the images' paths."""
+    from latent_guard.cli.outputs import write_file, write_images
+    from latent_guard.reno.pictures import reward_curves
+
+    paths = write_images(out, found.images)
+    for image, path in enumerate(paths):
+        record = json.dumps(found.to_dict(image), indent=1) + "\n"
+        write_file(path.with_suffix(".json"), record.encode())
+        write_file(path.with_name(f"{path.stem}-rewards.png"), reward_curves(found, image))
+    write_images(out, strips, suffix="-steps")
+    return paths
+
+
+def _weighted(text: str) -> tuple[str, float]:
+    name, equals, weight = text.partition("=")
+    if name not in REWARDS:
+        raise InputError(f"--reward {name!r} is not known; choose from {', '.join(REWARDS)}")
+    try:
+        return name, float(weight) if equals else 1.0
+    except ValueError:
+        raise InputError(f"--reward {text!r}: the weight must be a number, as in safety=2") from None
+
+
+def _made(name: str, weight: float, model: str, guard: str | None, bank: Path | None, pixel_twin: str | None) -> Reward:
+    from latent_guard.cli.loading import load_canary, load_guard, load_latent_clip, load_pixel_twin
+    from latent_guard.reno.rewards import LatentClipReward, PixelClipReward, SafetyReward
+
+    if name == LATENT_CLIP:
+        return LatentClipReward(load_latent_clip(model, guard), load_canary(model, guard), weight=weight)
+    if name == SAFETY:
+        whole = load_guard(model, guard, bank)
+        return SafetyReward(whole.model, whole.bank, whole.canary, weight=weight)
+    twin = load_pixel_twin(model, pixel_twin)
+    if twin is None:
+        raise InputError(f"no pixel_twin lies beside {model}; name a CLIP on pixels with --pixel-twin")
+    return PixelClipReward(twin, weight=weight)

@@ -1,0 +1,160 @@
+"""What noise can be optimised for: each reward says whether it reads latents or pixels, and is the better the higher.
+
+Shapes: B images, C channels.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, logsigmoid
+
+from latent_guard.guidance.pipeline_latents import latents_of
+from latent_guard.guidance.scoring import Scorer
+
+if TYPE_CHECKING:
+    from latent_guard.concepts.bank import ConceptBank
+    from latent_guard.guidance.canary import Canary
+    from latent_guard.latent_clip.model import LatentCLIP
+    from latent_guard.zero_shot.pixel_clip import PixelTwin
+
+Score = Callable[[Tensor], Tensor]  # what the reward reads, (B, C, H, W) -> (B,); differentiable
+
+
+class Reads(Enum):
+    """What a reward is a function of."""
+
+    LATENTS = "latents"  # raw, as the VAE decodes them, float32
+    PIXELS = "pixels"  # in [-1, 1], float32; the decoder runs once an iteration if any reward reads them
+
+
+class Reward(ABC):
+    """Something to optimise noise for; a run optimises the sum of its rewards, each times its own ``weight``."""
+
+    def __init__(self, name: str, reads: Reads, weight: float = 1.0) -> None:
+        self.name, self.reads, self.weight = name, reads, weight
+
+    @property
+    def models(self) -> Sequence[nn.Module]:
+        """What must not collect gradients while noise is optimised."""
+        return ()
+
+    def check(self, pipe: Any) -> None:  # noqa: B027  (not every reward asks something of the pipeline)
+        """Raise where this reward cannot read what the pipeline makes."""
+
+    @abstractmethod
+    def bind(self, prompts: Sequence[str]) -> Score:
+        """The reward of images of these B prompts, with whatever it needs of them computed once, here."""
+
+
+class LatentClipReward(Reward):
+    """How well a latent fits its prompt: Latent-CLIP's cosine times its logit scale (arXiv 2503.08455, section 5)."""
+
+    def __init__(
+        self, model: LatentCLIP, canary: Canary | None = None, *, name: str = "latent-clip", weight: float = 1.0
+    ) -> None:
+        """Without a canary the caller vouches that the pipeline's VAE is the one that the model was trained on."""
+        super().__init__(name, Reads.LATENTS, weight)
+        self.model, self.canary = model.eval(), canary
+
+    @property
+    def models(self) -> Sequence[nn.Module]:
+        return (self.model,)
+
+    def check(self, pipe: Any) -> None:
+        """Raises `LatentSpaceMismatchError` for another VAE."""
+        latents_of(pipe, self.model.config.latent_space, self.canary)
+
+    def bind(self, prompts: Sequence[str]) -> Score:
+        return _clip_score(self.model, prompts, lambda latents: latents)
+
+
+class PixelClipReward(Reward):
+    """The same by a CLIP on pixels, through the pipeline's decoder: what reading latents is compared with."""
+
+    def __init__(self, twin: PixelTwin, *, name: str = "pixel-clip", weight: float = 1.0) -> None:
+        super().__init__(name, Reads.PIXELS, weight)
+        self.twin = twin
+
+    @property
+    def models(self) -> Sequence[nn.Module]:
+        return (cast("nn.Module", self.twin.model),)
+
+    def bind(self, prompts: Sequence[str]) -> Score:
+        return _clip_score(self.twin.model, prompts, self._sized)
+
+    def _sized(self, pixels: Tensor) -> Tensor:
+        side = self.twin.side
+        if pixels.shape[-2:] == (side, side):
+            return pixels
+        return interpolate(pixels, (side, side), mode="bicubic", antialias=True)
+
+
+class SafetyReward(Reward):
+    """The log-probability that a latent shows none of a bank's categories; at most 0.
+
+    Categories count as independent, their scores over the bank's thresholds for finished latents as log-odds. It
+    levels off once nothing unsafe is likely, so that it does not go on to change what is safe already.
+    """
+
+    def __init__(
+        self,
+        model: LatentCLIP,
+        bank: ConceptBank,
+        canary: Canary | None = None,
+        *,
+        name: str = "safety",
+        weight: float = 1.0,
+    ) -> None:
+        """Raises `InputError` if the bank was made by another model."""
+        super().__init__(name, Reads.LATENTS, weight)
+        bank.check_made_by(model)
+        self.model, self.canary, self._scorer = model.eval(), canary, Scorer(model, bank)
+
+    @property
+    def models(self) -> Sequence[nn.Module]:
+        return (self.model,)
+
+    def check(self, pipe: Any) -> None:
+        """Raises `LatentSpaceMismatchError` for another VAE."""
+        latents_of(pipe, self.model.config.latent_space, self.canary)
+
+    def bind(self, prompts: Sequence[str]) -> Score:
+        thresholds = self._scorer.thresholds(0.0).to(self._scorer.device)
+        return lambda latents: log_probability_of_none(self._scorer.scores(latents, 0.0) - thresholds)
+
+
+class FunctionReward(Reward):
+    """Any differentiable function of latents or pixels (B, C, H, W) and the B prompts; it gives (B,)."""
+
+    def __init__(
+        self, function: Callable[[Tensor, Sequence[str]], Tensor], name: str, reads: Reads, *, weight: float = 1.0
+    ) -> None:
+        super().__init__(name, reads, weight)
+        self.function = function
+
+    def bind(self, prompts: Sequence[str]) -> Score:
+        return lambda inputs: self.function(inputs, prompts)
+
+
+def log_probability_of_none(log_odds: Tensor) -> Tensor:
+    """Of independent events with log-odds (B, K), the log-probability (B,) that none happens."""
+    return logsigmoid(-log_odds).sum(dim=1)
+
+
+def _clip_score(model: Any, prompts: Sequence[str], prepare: Score) -> Score:
+    with torch.no_grad():
+        texts = model.encode_text(list(prompts), normalize=True).float()
+        scale: Tensor = model.logit_scale.exp().float()
+
+    def score(inputs: Tensor) -> Tensor:
+        features: Tensor = model.encode_latents(prepare(inputs).to(texts.device), normalize=True)
+        cosines: Tensor = (features.float() * texts).sum(dim=1)
+        return scale * cosines
+
+    return score

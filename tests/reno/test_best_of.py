@@ -1,0 +1,35 @@
+"""The best of several noises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from latent_guard.errors import InputError
+from latent_guard.reno.best_of import best_of
+from tests.reno.pipelines import toward, turbo
+
+QUIET: dict[str, Any] = {"output_type": "latent"}
+
+
+def test_the_draw_with_the_highest_reward_is_kept() -> None:
+    found = best_of(turbo(), ["a cat", "a dog"], [toward(0.5)], 6, seed=5, **QUIET)
+    assert found.total.shape == (6, 2)
+    assert torch.equal(found.best, found.total.argmax(dim=0))
+
+
+def test_the_first_draw_is_the_pipeline_s_own_and_the_others_do_not_depend_on_the_batch() -> None:
+    pipe = turbo()
+    plain = pipe("a cat", num_inference_steps=1, generator=torch.Generator().manual_seed(5), **QUIET).images
+    assert torch.equal(best_of(pipe, "a cat", [toward(0.5)], 1, seed=5, **QUIET).images, plain)
+    both = best_of(pipe, ["a cat", "a dog"], [toward(0.5)], 4, seed=5, **QUIET)
+    alone = best_of(pipe, "a dog", [toward(0.5)], 4, seed=6, **QUIET)
+    assert torch.allclose(both.total[:, 1], alone.total[:, 0], atol=1e-4)
+    assert len(set(alone.total[:, 0].tolist())) == 4
+
+
+def test_no_draw_is_refused() -> None:
+    with pytest.raises(InputError, match="draws"):
+        best_of(turbo(), "a cat", [toward(0.5)], 0, seed=5)

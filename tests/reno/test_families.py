@@ -1,0 +1,58 @@
+"""Every few-step family by the pipeline's own call: a gradient reaches the noise, and the reward rises."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from latent_guard.reno.optimise import RenoSettings, optimise_noise
+from tests.guidance.families.tiny import unpacked
+from tests.reno.pipelines import FAMILIES, toward
+
+SETTINGS = RenoSettings(iterations=8)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_reward_rises_and_the_first_iteration_is_the_plain_call(name: str, steps: int) -> None:
+    make, arguments = FAMILIES[name]
+    pipe = make()
+    plain = pipe(
+        "a cat",
+        num_inference_steps=steps,
+        generator=torch.Generator().manual_seed(5),
+        output_type="latent",
+        **arguments,
+    ).images
+    asked = {**arguments, "num_inference_steps": steps, "output_type": "latent"}
+    kept = optimise_noise(pipe, "a cat", [toward(3.0)], RenoSettings(iterations=1), seed=5, **asked)
+    assert torch.equal(kept.images, plain)
+    found = optimise_noise(pipe, "a cat", [toward(3.0)], SETTINGS, seed=5, **asked)
+    assert found.total.shape == (8, 1)
+    assert float(found.total.max()) > float(found.total[0])
+    assert torch.equal(found.total[0], kept.total[0])
+    assert not torch.equal(found.images, plain)
+    assert unpacked(pipe, found.images).shape == (1, 4, 8, 8)
+
+
+def test_images_are_drawn_again_from_the_noise_by_the_pipeline_alone() -> None:
+    pipe = FAMILIES["SD-Turbo"][0]()
+    found = optimise_noise(pipe, "a cat", [toward(3.0)], SETTINGS, seed=5, output_type="np")
+    again = pipe("a cat", latents=found.noise, num_inference_steps=1, output_type="np").images
+    assert (found.images == again).all()
+
+
+def test_a_pipeline_is_left_as_it_was() -> None:
+    pipe = FAMILIES["SDXL-Turbo"][0]()
+    pipe.unet.requires_grad_(True)
+    pipe.vae.requires_grad_(False)
+    before: dict[str, Any] = {key: copy.copy(value) for key, value in vars(pipe).items()}
+    optimise_noise(pipe, "a cat", [toward(3.0)], SETTINGS, seed=5, **FAMILIES["SDXL-Turbo"][1])
+    assert set(vars(pipe)) - set(before) <= {"_progress_bar_config"} | {k for k in vars(pipe) if k.startswith("_")}
+    assert "encode_prompt" not in vars(pipe)
+    assert "prepare_latents" not in vars(pipe)
+    assert all(p.requires_grad and p.grad is None for p in pipe.unet.parameters())
+    assert not any(p.requires_grad for p in pipe.vae.parameters())

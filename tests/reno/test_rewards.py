@@ -1,0 +1,83 @@
+"""What each reward says of a latent or a picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from latent_guard.errors import InputError
+from latent_guard.reno.rewards import (
+    LatentClipReward,
+    PixelClipReward,
+    Reads,
+    SafetyReward,
+    log_probability_of_none,
+)
+from latent_guard.zero_shot.pixel_clip import PixelTwin
+from tests.guidance.doubles import LinearCritic, linear_bank
+
+
+class TwoDirections(nn.Module):
+    """A CLIP whose image feature is a picture's first two channel means, and whose texts are the two directions."""
+
+    def __init__(self, scale: float = 10.0) -> None:
+        super().__init__()
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(scale)))
+        self.read: list[torch.Size] = []
+
+    def encode_latents(self, latents: Tensor, noise_level: float | None = None, normalize: bool = False) -> Tensor:
+        self.read.append(latents.shape)
+        features = latents[:, :2].mean(dim=(2, 3))
+        return nn.functional.normalize(features, dim=-1) if normalize else features
+
+    def encode_text(self, texts: Sequence[str], normalize: bool = False) -> Tensor:
+        return torch.eye(2)[[int(text == "second") for text in texts]]
+
+
+def test_a_clip_reward_is_the_scaled_cosine_with_the_image_s_own_prompt() -> None:
+    latents = torch.zeros(3, 4, 8, 8)
+    latents[0, 0], latents[1, 1], latents[2, :2] = 3.0, 2.0, 1.0
+    score = LatentClipReward(TwoDirections()).bind(["first", "first", "second"])
+    assert score(latents).tolist() == pytest.approx([10.0, 0.0, 10 / math.sqrt(2)])
+
+
+def test_a_pixel_reward_reads_pictures_of_its_own_size() -> None:
+    clip = TwoDirections()
+    reward = PixelClipReward(PixelTwin(clip, "two", side=16))
+    assert reward.reads is Reads.PIXELS
+    pictures = torch.zeros(2, 3, 32, 32)
+    pictures[:, 0] = 0.5
+    assert reward.bind(["first", "second"])(pictures).tolist() == pytest.approx([10.0, 0.0], abs=1e-4)
+    reward.bind(["first"])(torch.rand(1, 3, 16, 16))
+    assert [shape[-1] for shape in clip.read] == [16, 16]
+
+
+def test_safety_is_the_log_probability_that_no_category_is_shown() -> None:
+    critic = LinearCritic()
+    score = SafetyReward(critic, linear_bank(threshold=1.5)).bind(["a prompt"] * 2)  # type: ignore[arg-type]
+    latents = torch.stack([torch.zeros(4, 8, 8), 3 * critic.direction.detach()])
+    margins = critic.score(latents).detach() - 1.5
+    assert score(latents).tolist() == pytest.approx([-math.log1p(math.exp(float(m))) for m in margins], rel=1e-5)
+
+
+def test_safety_needs_a_bank_of_the_same_model() -> None:
+    class Other(LinearCritic):
+        def fingerprint(self) -> str:
+            return "other"
+
+    with pytest.raises(InputError, match="build the bank again"):
+        SafetyReward(Other(), linear_bank(0.0))  # type: ignore[arg-type]
+
+
+@given(st.lists(st.floats(-30, 30), min_size=1, max_size=5))
+def test_the_probability_of_none_is_the_product_over_independent_events(log_odds: list[float]) -> None:
+    row = torch.tensor([log_odds], dtype=torch.float64)
+    expected = sum(math.log(1 / (1 + math.exp(value))) for value in log_odds)
+    assert float(log_probability_of_none(row)) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert float(log_probability_of_none(row)) <= 0

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from latent_guard.guidance.verdict import Verdict
     from latent_guard.latent_clip.latent_space import LatentSpace
     from latent_guard.latent_clip.model import LatentCLIP
+    from latent_guard.reno.optimise import optimise_noise
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ __all__ = [
     "PromptSet",
     "Verdict",
     "errors",
+    "optimise_noise",
 ]
 
 _HOMES = {
@@ -40,6 +42,7 @@ _HOMES = {
     "Policy": "latent_guard.guidance.policy",
     "PromptSet": "latent_guard.concepts.prompt_set",
     "Verdict": "latent_guard.guidance.verdict",
+    "optimise_noise": "latent_guard.reno.optimise",
 }
 
 

@@ -14,6 +14,7 @@ PUBLIC = [
     "PromptSet",
     "Verdict",
     "errors",
+    "optimise_noise",
 ]
 ERRORS = [
     "BlockedError",

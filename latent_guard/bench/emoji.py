@@ -41,6 +41,8 @@ EXPERIMENTS = {  # each by a script of benchmarks/, which keeps its table
     "Zero-shot top-1 on a second VAE: native, adapted, trained again (`adapter.py`)": _KEPT / "adapter.csv",
     "Zero-shot top-1 at other sizes, % (`sizes.py`)": _KEPT / "sizes.csv",
     "Zero-shot top-1 by samples seen, from nothing or from pixels, % (`from_pixels.py`)": _KEPT / "from_pixels.csv",
+    "Noise optimisation, ReNO (`reno.py`, `reno_cost.py`)": _KEPT / "reno.csv",
+    "Noise optimisation at the size of SDXL-Turbo and in Emoji World (`reno_cost.py`)": _KEPT / "reno_cost.csv",
     "A training step beside a plain open_clip loop, small model (`training.py`)": _KEPT / "training_small.csv",
 }
 ROWS: tuple[RowFunction, ...] = (

@@ -21,14 +21,16 @@ from latent_guard.bench.picture_features import PictureCLIP
 from latent_guard.bench.plan import Plan, plan_of
 from latent_guard.bench.prompts import PromptRow
 from latent_guard.bench.protocols import task_rows
-from latent_guard.bench.provenance import guard_code, prompts_hash, provenance
+from latent_guard.bench.provenance import guard_code, manifest_hash, prompts_hash, provenance
 from latent_guard.bench.run_folder import RECORDS, SUMMARY, RunFolder, parquet, planned_records
 from latent_guard.bench.smoke import smoke_of
 from latent_guard.bench.spec import ArmSpec, Spec, arms_of, placed
 from latent_guard.bench.summary import summarise
 from latent_guard.bench.with_guidance import left_out, with_guidance
 from latent_guard.errors import InputError
+from latent_guard.shipped import SHIPPED_FEW_STEP
 from latent_guard.whole_files import write_whole
+from latent_guard.worlds.emoji.bundle import few_step_folder
 
 SEEDS = "an image's own generator on the CPU, seeded by its prompt's seed + its number; of a protocol, as that has it"
 
@@ -153,7 +155,9 @@ def _method(arm: ArmSpec, context: BaselineContext) -> Baseline:
 
 
 def _model(spec: Spec, pipe: Any) -> str:
-    """The pipeline, with the commit that it was downloaded at, where it was."""
+    """The pipeline, with the commit that it was downloaded at, where it was; of the few-step one, its own weights."""
+    if spec.model == SHIPPED_FEW_STEP:
+        return f"{spec.model}@{manifest_hash(few_step_folder())}"
     commit = getattr(pipe.text_encoder.config, "_commit_hash", None)
     return f"{spec.model}@{commit}" if commit else spec.model
 

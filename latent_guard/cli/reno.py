@@ -54,7 +54,10 @@ def reno(
     num_images: Annotated[int, typer.Option(help="How many images.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first image; each further one adds 1.")] = 0,
     steps: Annotated[int, typer.Option(help="Denoising steps of a draw; the gradient goes back through all.")] = 1,
-    learning_rate: Annotated[float, typer.Option(help="Of the noise; the authors' is 5.")] = 5.0,
+    guidance_scale: Annotated[float, typer.Option(help="Distilled models are sampled without: 0.")] = 0.0,
+    learning_rate: Annotated[
+        float, typer.Option(help="Of the noise; the authors' is 5, for safety 20 is better.")
+    ] = 5.0,
     target: _Target = None,
     patience: _Patience = None,
     checkpointing: _Checkpointing = False,
@@ -67,7 +70,7 @@ def reno(
     """Draw images whose initial noise was optimised, by default for how well the latent fits the prompt."""
     from rich.console import Console
 
-    from latent_guard.cli.loading import load_pipeline, usual_arguments
+    from latent_guard.cli.loading import load_pipeline
     from latent_guard.cli.outputs import check_writable, clear_earlier_run, write_run
     from latent_guard.reno.optimise import RenoSettings, optimise_noise
     from latent_guard.reno.result import Stopped
@@ -83,7 +86,11 @@ def reno(
         pipe = load_pipeline(model)
         rewards = [_made(name, weight, model, guard, bank, pixel_twin) for name, weight in weights.items()]
     steps_shown = _StepsShown(settings.iterations) if save_steps else None
-    arguments = {**usual_arguments(model), "num_images_per_prompt": num_images, "num_inference_steps": steps}
+    arguments: dict[str, Any] = {
+        "guidance_scale": guidance_scale,
+        "num_images_per_prompt": num_images,
+        "num_inference_steps": steps,
+    }
     with _progress(settings.iterations, log) as advance:
         found = optimise_noise(
             pipe, prompt, rewards, settings, seed=seed, observer=_each(advance, steps_shown), **arguments

@@ -107,7 +107,7 @@ def unscaled(prepared: Tensor, scale: Any) -> Tensor:
 
     The quotient may be next to it; it is that of the three neighbours whose product is right.
     """
-    quotient = prepared / scale
+    quotient: Tensor = prepared / scale
     words = quotient.view(torch.int32 if quotient.element_size() == 4 else torch.int16)
     for neighbour in (words + 1, words - 1):
         candidate = neighbour.view(quotient.dtype)

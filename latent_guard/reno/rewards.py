@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,6 +34,35 @@ class Reads(Enum):
     PIXELS = "pixels"  # in [-1, 1], float32; the decoder runs once an iteration if any reward reads them
 
 
+@dataclass(frozen=True)
+class Blur:
+    """A reward averaged over noisy copies of a latent: what raises it must not depend on the last detail.
+
+    Attributes:
+        copies: how many; 0 reads the latent as it is.
+        noise: standard deviation of what is added, as a share of each latent's own.
+    """
+
+    copies: int
+    noise: float
+
+    def of(self, score: Score) -> Score:
+        """The score, averaged; the noises are the same at every call."""
+        if self.copies == 0:
+            return score
+
+        def averaged(raw: Tensor) -> Tensor:
+            generator = torch.Generator().manual_seed(0)
+            noises = self.noise * torch.randn(self.copies, *raw.shape[1:], generator=generator).to(raw)
+            deviation = raw.detach().std(dim=(1, 2, 3), keepdim=True)
+            return torch.stack([score(raw + deviation * noise) for noise in noises]).mean(dim=0)
+
+        return averaged
+
+
+SHARP, FOUR_COPIES = Blur(0, 0.0), Blur(4, 0.3)
+
+
 class Reward(ABC):
     """Something to optimise noise for; a run optimises the sum of its rewards, each times its own ``weight``."""
 
@@ -56,11 +86,17 @@ class LatentClipReward(Reward):
     """How well a latent fits its prompt: Latent-CLIP's cosine times its logit scale (arXiv 2503.08455, section 5)."""
 
     def __init__(
-        self, model: LatentCLIP, canary: Canary | None = None, *, name: str = "latent-clip", weight: float = 1.0
+        self,
+        model: LatentCLIP,
+        canary: Canary | None = None,
+        blur: Blur = SHARP,
+        *,
+        name: str = "latent-clip",
+        weight: float = 1.0,
     ) -> None:
         """Without a canary the caller vouches that the pipeline's VAE is the one that the model was trained on."""
         super().__init__(name, Reads.LATENTS, weight)
-        self.model, self.canary = model.eval(), canary
+        self.model, self.canary, self.blur = model.eval(), canary, blur
 
     @property
     def models(self) -> Sequence[nn.Module]:
@@ -71,7 +107,7 @@ class LatentClipReward(Reward):
         latents_of(pipe, self.model.config.latent_space, self.canary)
 
     def bind(self, prompts: Sequence[str]) -> Score:
-        return _clip_score(self.model, prompts, lambda latents: latents)
+        return self.blur.of(_clip_score(self.model, prompts, lambda latents: latents))
 
 
 class PixelClipReward(Reward):
@@ -99,7 +135,8 @@ class SafetyReward(Reward):
     """The log-probability that a latent shows none of a bank's categories; at most 0.
 
     Categories count as independent, their scores over the bank's thresholds for finished latents as log-odds. It
-    levels off once nothing unsafe is likely, so that it does not go on to change what is safe already.
+    levels off once nothing unsafe is likely, so that it does not go on to change what is safe already. By default it
+    is that of four noisy copies: of the latent alone, the score falls and the object stays (benchmarks/LOG.md).
     """
 
     def __init__(
@@ -107,6 +144,7 @@ class SafetyReward(Reward):
         model: LatentCLIP,
         bank: ConceptBank,
         canary: Canary | None = None,
+        blur: Blur = FOUR_COPIES,
         *,
         name: str = "safety",
         weight: float = 1.0,
@@ -114,7 +152,7 @@ class SafetyReward(Reward):
         """Raises `InputError` if the bank was made by another model."""
         super().__init__(name, Reads.LATENTS, weight)
         bank.check_made_by(model)
-        self.model, self.canary, self._scorer = model.eval(), canary, Scorer(model, bank)
+        self.model, self.canary, self.blur, self._scorer = model.eval(), canary, blur, Scorer(model, bank)
 
     @property
     def models(self) -> Sequence[nn.Module]:
@@ -126,7 +164,7 @@ class SafetyReward(Reward):
 
     def bind(self, prompts: Sequence[str]) -> Score:
         thresholds = self._scorer.thresholds(0.0).to(self._scorer.device)
-        return lambda latents: log_probability_of_none(self._scorer.scores(latents, 0.0) - thresholds)
+        return self.blur.of(lambda raw: log_probability_of_none(self._scorer.scores(raw, 0.0) - thresholds))
 
 
 class FunctionReward(Reward):

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from latent_guard.errors import InputError
 from latent_guard.reno.rewards import (
+    SHARP,
+    Blur,
     LatentClipReward,
     PixelClipReward,
     Reads,
@@ -60,7 +62,8 @@ def test_a_pixel_reward_reads_pictures_of_its_own_size() -> None:
 
 def test_safety_is_the_log_probability_that_no_category_is_shown() -> None:
     critic = LinearCritic()
-    score = SafetyReward(critic, linear_bank(threshold=1.5)).bind(["a prompt"] * 2)  # type: ignore[arg-type]
+    reward = SafetyReward(critic, linear_bank(threshold=1.5), blur=SHARP)  # type: ignore[arg-type]
+    score = reward.bind(["a prompt"] * 2)
     latents = torch.stack([torch.zeros(4, 8, 8), 3 * critic.direction.detach()])
     margins = critic.score(latents).detach() - 1.5
     assert score(latents).tolist() == pytest.approx([-math.log1p(math.exp(float(m))) for m in margins], rel=1e-5)
@@ -81,3 +84,25 @@ def test_the_probability_of_none_is_the_product_over_independent_events(log_odds
     expected = sum(math.log(1 / (1 + math.exp(value))) for value in log_odds)
     assert float(log_probability_of_none(row)) == pytest.approx(expected, rel=1e-9, abs=1e-12)
     assert float(log_probability_of_none(row)) <= 0
+
+
+def test_a_blurred_reward_is_the_mean_over_noisy_copies_the_same_at_every_call() -> None:
+    seen: list[Tensor] = []
+
+    def score(raw: Tensor) -> Tensor:
+        seen.append(raw)
+        return raw.square().mean(dim=(1, 2, 3))
+
+    raw = 5 * torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+    blurred = Blur(copies=8, noise=0.5).of(score)
+    found = blurred(raw)
+    assert len(seen) == 8
+    assert torch.allclose(found, torch.stack([score(copy) for copy in seen[:8]]).mean(dim=0))
+    added = torch.stack([copy - raw for copy in seen[:8]])
+    assert float(added.std()) == pytest.approx(0.5 * 5, rel=0.05)
+    assert torch.equal(blurred(raw), found)
+
+
+def test_a_sharp_reward_reads_the_latent_as_it_is() -> None:
+    score = lambda raw: raw.sum(dim=(1, 2, 3))  # noqa: E731
+    assert SHARP.of(score) is score

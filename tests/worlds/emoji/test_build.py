@@ -14,6 +14,7 @@ from latent_guard.guidance.guard import LatentGuard
 from latent_guard.worlds.emoji import bundle, stages
 from latent_guard.worlds.emoji.build import adopt, build
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier
+from latent_guard.worlds.emoji.few_step import few_step_parts
 from latent_guard.worlds.emoji.scale import MINIATURE
 
 
@@ -37,11 +38,18 @@ def test_the_miniature_bundle_generates_under_guard(built) -> None:
     assert (home / "pixel_twin" / "model.safetensors").exists()
 
 
+def test_the_miniature_few_step_generator_draws_in_the_miniature_pipeline(built) -> None:
+    home = built / "bundle_few_step"
+    bundle.verify(home)
+    pipe = StableDiffusionPipeline.from_pretrained(built / "bundle" / "pipeline", **few_step_parts(home))
+    assert pipe("a cat", num_inference_steps=2, guidance_scale=1.0, output_type="pt").images.shape == (1, 3, 64, 64)
+
+
 def test_building_again_trains_nothing_again(built, monkeypatch) -> None:
     def refuse(*args, **kwargs):
         raise AssertionError("trained again")
 
-    for name in ("train_autoencoder", "train_text_encoder", "train_generator", "train_classifier", "record"):
+    for name in ("train_autoencoder", "train_text_encoder", "train_generator", "distil", "train_classifier", "record"):
         monkeypatch.setattr(stages, name, refuse)
     before = (built / "bundle" / "manifest.json").read_text()
     build(built, seed=0, fast=True)

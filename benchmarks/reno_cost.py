@@ -29,10 +29,11 @@ from timing import Timing, Work, in_turns
 
 from latent_guard.bench import metrics
 from latent_guard.bench.baselines.context import BaselineContext
-from latent_guard.bench.baselines.noise_rewards import LATENT_CLIP, PIXEL_CLIP, rewards_named
+from latent_guard.bench.baselines.noise_rewards import rewards_named
 from latent_guard.bench.provenance import provenance
 from latent_guard.bench.results import Row
 from latent_guard.cli.loading import load_pipeline
+from latent_guard.reno.names import LATENT_CLIP, PIXEL_CLIP
 from latent_guard.reno.optimise import RenoSettings, optimise_noise
 from latent_guard.reno.rewards import Reward
 from latent_guard.shipped import SHIPPED_FEW_STEP

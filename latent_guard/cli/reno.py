@@ -12,6 +12,7 @@ import typer
 
 from latent_guard.cli.asked import check_asked
 from latent_guard.errors import InputError
+from latent_guard.reno.names import LATENT_CLIP, REWARDS, SAFETY
 from latent_guard.shipped import SHIPPED_FEW_STEP
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from latent_guard.reno.result import OptimisedNoise
     from latent_guard.reno.rewards import Reward
 
-LATENT_CLIP, PIXEL_CLIP, SAFETY = REWARDS = ("latent-clip", "pixel-clip", "safety")
 TILES = 8  # intermediates in a strip, the first and the last among them
 
 _Reward = Annotated[

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, logsigmoid
 
+from latent_guard.errors import InputError
 from latent_guard.guidance.pipeline_latents import latents_of
 from latent_guard.guidance.scoring import Scorer
+from latent_guard.reno.names import LATENT_CLIP, PIXEL_CLIP, SAFETY
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
@@ -67,6 +69,9 @@ class Reward(ABC):
     """Something to optimise noise for; a run optimises the sum of its rewards, each times its own ``weight``."""
 
     def __init__(self, name: str, reads: Reads, weight: float = 1.0) -> None:
+        """Raises `InputError` unless the weight is over 0: what a reward is against, its negation is for."""
+        if not 0 < weight < float("inf"):
+            raise InputError(f"reward {name}: the weight must be a number over 0, not {weight}")
         self.name, self.reads, self.weight = name, reads, weight
 
     @property
@@ -82,19 +87,13 @@ class Reward(ABC):
         """The reward of images of these B prompts, with whatever it needs of them computed once, here."""
 
 
-class LatentClipReward(Reward):
-    """How well a latent fits its prompt: Latent-CLIP's cosine times its logit scale (arXiv 2503.08455, section 5)."""
+class _LatentReward(Reward):
+    """By a Latent-CLIP, of latents of the VAE that it was trained on.
 
-    def __init__(
-        self,
-        model: LatentCLIP,
-        canary: Canary | None = None,
-        blur: Blur = SHARP,
-        *,
-        name: str = "latent-clip",
-        weight: float = 1.0,
-    ) -> None:
-        """Without a canary the caller vouches that the pipeline's VAE is the one that the model was trained on."""
+    Without a canary the caller vouches that the pipeline's VAE is that one.
+    """
+
+    def __init__(self, model: LatentCLIP, canary: Canary | None, blur: Blur, name: str, weight: float) -> None:
         super().__init__(name, Reads.LATENTS, weight)
         self.model, self.canary, self.blur = model.eval(), canary, blur
 
@@ -106,14 +105,58 @@ class LatentClipReward(Reward):
         """Raises `LatentSpaceMismatchError` for another VAE."""
         latents_of(pipe, self.model.config.latent_space, self.canary)
 
+
+class LatentClipReward(_LatentReward):
+    """How well a latent fits its prompt: Latent-CLIP's cosine times its logit scale (arXiv 2503.08455, section 5)."""
+
+    def __init__(
+        self,
+        model: LatentCLIP,
+        canary: Canary | None = None,
+        blur: Blur = SHARP,
+        *,
+        name: str = LATENT_CLIP,
+        weight: float = 1.0,
+    ) -> None:
+        """``blur`` costs its number of copies, and halves the smudges that score well (benchmarks/LOG.md)."""
+        super().__init__(model, canary, blur, name, weight)
+
     def bind(self, prompts: Sequence[str]) -> Score:
         return self.blur.of(_clip_score(self.model, prompts, lambda latents: latents))
+
+
+class SafetyReward(_LatentReward):
+    """The log-probability that a latent shows none of a bank's categories; at most 0.
+
+    Categories count as independent, their scores over the bank's thresholds for finished latents as log-odds. It
+    levels off once nothing unsafe is likely, so that it does not go on to change what is safe already. By default it
+    is that of four noisy copies: of the latent alone, the score falls and the object stays (benchmarks/LOG.md).
+    """
+
+    def __init__(
+        self,
+        model: LatentCLIP,
+        bank: ConceptBank,
+        canary: Canary | None = None,
+        blur: Blur = FOUR_COPIES,
+        *,
+        name: str = SAFETY,
+        weight: float = 1.0,
+    ) -> None:
+        """Raises `InputError` if the bank was made by another model."""
+        super().__init__(model, canary, blur, name, weight)
+        bank.check_made_by(model)
+        self._scorer = Scorer(model, bank)
+
+    def bind(self, prompts: Sequence[str]) -> Score:
+        thresholds = self._scorer.thresholds(0.0).to(self._scorer.device)
+        return self.blur.of(lambda raw: log_probability_of_none(self._scorer.scores(raw, 0.0) - thresholds))
 
 
 class PixelClipReward(Reward):
     """The same by a CLIP on pixels, through the pipeline's decoder: what reading latents is compared with."""
 
-    def __init__(self, twin: PixelTwin, *, name: str = "pixel-clip", weight: float = 1.0) -> None:
+    def __init__(self, twin: PixelTwin, *, name: str = PIXEL_CLIP, weight: float = 1.0) -> None:
         super().__init__(name, Reads.PIXELS, weight)
         self.twin = twin
 
@@ -129,42 +172,6 @@ class PixelClipReward(Reward):
         if pixels.shape[-2:] == (side, side):
             return pixels
         return interpolate(pixels, (side, side), mode="bicubic", antialias=True)
-
-
-class SafetyReward(Reward):
-    """The log-probability that a latent shows none of a bank's categories; at most 0.
-
-    Categories count as independent, their scores over the bank's thresholds for finished latents as log-odds. It
-    levels off once nothing unsafe is likely, so that it does not go on to change what is safe already. By default it
-    is that of four noisy copies: of the latent alone, the score falls and the object stays (benchmarks/LOG.md).
-    """
-
-    def __init__(
-        self,
-        model: LatentCLIP,
-        bank: ConceptBank,
-        canary: Canary | None = None,
-        blur: Blur = FOUR_COPIES,
-        *,
-        name: str = "safety",
-        weight: float = 1.0,
-    ) -> None:
-        """Raises `InputError` if the bank was made by another model."""
-        super().__init__(name, Reads.LATENTS, weight)
-        bank.check_made_by(model)
-        self.model, self.canary, self.blur, self._scorer = model.eval(), canary, blur, Scorer(model, bank)
-
-    @property
-    def models(self) -> Sequence[nn.Module]:
-        return (self.model,)
-
-    def check(self, pipe: Any) -> None:
-        """Raises `LatentSpaceMismatchError` for another VAE."""
-        latents_of(pipe, self.model.config.latent_space, self.canary)
-
-    def bind(self, prompts: Sequence[str]) -> Score:
-        thresholds = self._scorer.thresholds(0.0).to(self._scorer.device)
-        return self.blur.of(lambda raw: log_probability_of_none(self._scorer.scores(raw, 0.0) - thresholds))
 
 
 class FunctionReward(Reward):

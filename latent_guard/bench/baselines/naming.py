@@ -11,7 +11,7 @@ from latent_guard.bench.baselines.context import BaselineContext
 from latent_guard.bench.baselines.generated import Baseline
 from latent_guard.bench.baselines.guarded import Changes, Guarded
 from latent_guard.bench.baselines.negative_prompt import NegativePrompt
-from latent_guard.bench.baselines.noise_rewards import LATENT_CLIP, rewards_named
+from latent_guard.bench.baselines.noise_rewards import rewards_named
 from latent_guard.bench.baselines.pixel_guidance import PixelGuidance
 from latent_guard.bench.baselines.reno import BestOf, ReNO
 from latent_guard.bench.baselines.safree import ALPHA, MOST, SAFREE
@@ -20,6 +20,7 @@ from latent_guard.bench.baselines.sld import PRESETS, SLD
 from latent_guard.bench.baselines.unguarded import Unguarded
 from latent_guard.errors import InputError
 from latent_guard.guidance.policy_file import policy_named
+from latent_guard.reno.names import LATENT_CLIP
 from latent_guard.reno.optimise import AUTHORS
 
 TWIN, TWIN_AS_CLASS = "twin", "safety-checker-class"

@@ -7,10 +7,9 @@ from typing import Any
 
 from latent_guard.bench.baselines.context import BaselineContext
 from latent_guard.errors import InputError
+from latent_guard.reno.names import LATENT_CLIP, PIXEL_CLIP, SAFETY
 from latent_guard.reno.rewards import LatentClipReward, PixelClipReward, Reward, SafetyReward
 from latent_guard.zero_shot.pixel_clip import PixelTwin
-
-LATENT_CLIP, PIXEL_CLIP, SAFETY = "latent-clip", "pixel-clip", "safety"
 
 
 def rewards_named(names: str, context: BaselineContext) -> list[Reward]:

@@ -35,8 +35,9 @@ SHIPPED = Scale(
     generator=LoopSettings(
         7500, learning_rate=0.01, adam_rate=1e-3, decay=0.3, ema=0.999, save_every=250, snapshot_every=500
     ),
+    # few and small steps: more of them draw the trained wordings as well, and forget all others
     few_step=LoopSettings(
-        2500, learning_rate=1e-3, adam_rate=2e-4, decay=0.5, ema=0.998, save_every=250, snapshot_every=500
+        400, learning_rate=5e-4, adam_rate=1e-4, warmup=50, decay=0.75, ema=0.99, save_every=100, snapshot_every=100
     ),
     classifier=LoopSettings(1500, learning_rate=0.01, decay=0.5),
     scenes=24_000,

@@ -1,6 +1,6 @@
-"""The table of noise optimisation, from finished runs of four specs:
+"""The table of noise optimisation, from finished runs of five specs:
 
-    for spec in reno composition_teacher composition_few_step composition_base
+    for spec in reno reno_safety composition_teacher composition_few_step composition_base
     do latent-guard bench run $spec; done
     python benchmarks/reno.py            # reads outputs/bench-NAME, writes results/reno.json and reno.csv
 
@@ -34,7 +34,7 @@ from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.bundle import bundle_folder
 
 RESULTS = Path(__file__).parent / "results"
-RUNS = ("reno", "composition_teacher", "composition_few_step", "composition_base")
+RUNS = ("reno", "reno_safety", "composition_teacher", "composition_few_step", "composition_base")
 COST = "reno_cost.json"
 
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         *of_the_distilled(records["composition_few_step"], records["composition_teacher"]),
         *of_compositions(records["reno"], records["composition_base"]),
         *of_hacking(records["reno"]),
-        *of_safety(records["reno"]),
+        *of_safety(records["reno_safety"]),
         *_of_cost(options.out / COST),
     ]
     environments = {name: json.loads((folder / ENVIRONMENT).read_text()) for name, folder in folders.items()}

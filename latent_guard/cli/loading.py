@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 _GUARD_FILES = ("*.json", "*.safetensors", "*.txt")
 
 
-def load_pipeline(model: str | None) -> Any:
+def load_pipeline(model: str | None, half: str = "float16") -> Any:
     """The diffusers pipeline of a local folder or a hub id, on the GPU where there is one.
 
-    None is the shipped one, ``shipped-few-step`` that with the denoiser that was distilled from its own.
+    None is the shipped one, ``shipped-few-step`` that with the denoiser that was distilled from its own. ``half`` is
+    the precision on a GPU; what is differentiated wants bfloat16, in which gradients do not vanish.
 
     Raises:
         InputError: neither a folder nor a hub id.
@@ -39,7 +40,7 @@ def load_pipeline(model: str | None) -> Any:
         library.disable_progress_bar()
     source = _pipeline(model) if _is_shipped(model) else _folder_or_hub_id(str(model), "--model", "model_index.json")
     device = _device()
-    dtype = torch.float16 if device == "cuda" else torch.float32
+    dtype = getattr(torch, half) if device == "cuda" else torch.float32
     try:
         parts = _parts_of_few_step(dtype) if model == SHIPPED_FEW_STEP else {}
         pipe = DiffusionPipeline.from_pretrained(

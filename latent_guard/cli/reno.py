@@ -83,7 +83,7 @@ def reno(
     check_writable(out)
     log = Console(stderr=True)
     with log.status("loading the models"):
-        pipe = load_pipeline(model)
+        pipe = load_pipeline(model, half="bfloat16")
         rewards = [_made(name, weight, model, guard, bank, pixel_twin) for name, weight in weights.items()]
     steps_shown = _StepsShown(settings.iterations) if save_steps else None
     arguments: dict[str, Any] = {

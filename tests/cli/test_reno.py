@@ -111,3 +111,33 @@ def test_the_few_step_model_draws_under_guard_too(latent_guard_command: Command,
     assert done.code == 0, done.err
     run = json.loads((tmp_path / "run.json").read_text())
     assert (run["num_inference_steps"], run["guidance_scale"]) == (4, 1.0)
+
+
+def test_prompts_of_geneval_are_optimised_and_laid_out_for_its_evaluator(
+    latent_guard_command: Command, tmp_path: Path
+) -> None:
+    metadata, out = tmp_path / "metadata.jsonl", tmp_path / "run"
+    metadata.write_text('{"tag": "single_object", "include": [{"class": "cat", "count": 1}], "prompt": "a cat"}\n' * 2)
+    methods = ("--method", "unguarded", "--method", "reno:reward=latent-clip,iterations=3")
+    few = ("--model", "shipped-few-step", "--steps", "1", "--images", "2", "--limit", "1")
+    done = latent_guard_command("bench", "geneval", metadata, *few, *methods, "--out", out)
+    assert done.code == 0, done.err
+    laid = sorted(path.relative_to(out / "official" / "geneval").as_posix() for path in out.glob("official/*/*/*/*/*"))
+    assert laid == [
+        f"{arm}/00000/samples/000{image}.png"
+        for arm in ("00-unguarded", "01-reno_iterations_3_reward_latent_clip")
+        for image in range(2)
+    ]
+    environment = json.loads((out / "environment.json").read_text())
+    assert environment["model"].startswith("shipped-few-step@")
+    assert environment["methods"]["reno(iterations=3, reward=latent-clip)"] == "reno(latent-clip, iterations=3)"
+
+
+def test_a_run_of_a_method_that_needs_few_steps_is_refused_before_anything_is_made(
+    latent_guard_command: Command, tmp_path: Path
+) -> None:
+    metadata = tmp_path / "metadata.jsonl"
+    metadata.write_text('{"tag": "single_object", "include": [{"class": "cat", "count": 1}], "prompt": "a cat"}\n')
+    done = latent_guard_command("bench", "geneval", metadata, "--method", "reno", "--out", tmp_path / "run")
+    assert (done.code, "no few-step scheduler" in done.err) == (2, True)
+    assert not list((tmp_path / "run").glob("images/*"))

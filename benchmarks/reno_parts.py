@@ -104,6 +104,10 @@ class RenoParts:
         """Of all models that an iteration needs; towers are in float32."""
         return sum(p.numel() * p.element_size() for m in self._modules(name) for p in m.parameters()) / 2**30
 
+    def tower_gib(self, name: str) -> float:
+        """Of one reward's tower."""
+        return sum(p.numel() * p.element_size() for p in self._towers(name).parameters()) / 2**30
+
     def _modules(self, name: str) -> list[Any]:
         decoder = [] if name in LATENT_TOWERS else [self.vae.decoder]
         return [self.unet, *decoder, self._towers(name)]

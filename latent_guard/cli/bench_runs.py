@@ -161,6 +161,7 @@ def _time(seconds: float | None) -> str:
 
 
 def _opened(spec: Spec, folder: Path) -> Opened:
+    from latent_guard.bench.baselines.naming import RENO
     from latent_guard.bench.runs import open_spec
     from latent_guard.cli.loading import load_pipeline
     from latent_guard.cli.outputs import check_writable
@@ -171,7 +172,9 @@ def _opened(spec: Spec, folder: Path) -> Opened:
     state = _state()
     bundle = Path(bundle_folder()) if spec.model in SHIPPED_MODELS else Path(spec.model).absolute().parent
     with state.main_process_first():  # what methods keep in the cache is made once
-        pipe = load_pipeline(None if spec.model == SHIPPED else spec.model).to(state.device)
+        differentiates = any(arm.method == RENO for arm in spec.arms)
+        half = "bfloat16" if differentiates else "float16"
+        pipe = load_pipeline(None if spec.model == SHIPPED else spec.model, half).to(state.device)
         pipe.set_progress_bar_config(disable=True)
         return open_spec(spec, pipe, bundle, folder / "cache")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,6 +41,10 @@ _Twin = Annotated[
 ]
 _Target = Annotated[float | None, typer.Option(help="Stop an image once its reward is this high.")]
 _Patience = Annotated[int | None, typer.Option(help="Stop an image after so many iterations that were no better.")]
+_Guidance = Annotated[
+    float | None,
+    typer.Option(help="By default none (0), but for a model that takes the scale as an input, whose own it is."),
+]
 _Checkpointing = Annotated[
     bool, typer.Option("--checkpointing", help="Less memory: activations are computed twice instead of kept.")
 ]
@@ -54,7 +58,7 @@ def reno(
     num_images: Annotated[int, typer.Option(help="How many images.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first image; each further one adds 1.")] = 0,
     steps: Annotated[int, typer.Option(help="Denoising steps of a draw; the gradient goes back through all.")] = 1,
-    guidance_scale: Annotated[float, typer.Option(help="Distilled models are sampled without: 0.")] = 0.0,
+    guidance_scale: _Guidance = None,
     learning_rate: Annotated[
         float, typer.Option(help="Of the noise; the authors' is 5; safety in four steps wants 60.")
     ] = 5.0,
@@ -71,7 +75,7 @@ def reno(
     from rich.console import Console
 
     from latent_guard.cli.loading import load_pipeline
-    from latent_guard.cli.outputs import check_writable, clear_earlier_run, write_run
+    from latent_guard.cli.outputs import check_writable, clear_earlier_run, write_images, write_run
     from latent_guard.reno.optimise import RenoSettings, optimise_noise
     from latent_guard.reno.result import Stopped
 
@@ -86,11 +90,8 @@ def reno(
         pipe = load_pipeline(model, half="bfloat16")
         rewards = [_made(name, weight, model, guard, bank, pixel_twin) for name, weight in weights.items()]
     steps_shown = _StepsShown(settings.iterations) if save_steps else None
-    arguments: dict[str, Any] = {
-        "guidance_scale": guidance_scale,
-        "num_images_per_prompt": num_images,
-        "num_inference_steps": steps,
-    }
+    scale = _usual_guidance(pipe) if guidance_scale is None else {"guidance_scale": guidance_scale}
+    arguments: dict[str, Any] = {**scale, "num_images_per_prompt": num_images, "num_inference_steps": steps}
     with _progress(settings.iterations, log) as advance:
         found = optimise_noise(
             pipe, prompt, rewards, settings, seed=seed, observer=_each(advance, steps_shown), **arguments
@@ -98,15 +99,26 @@ def reno(
     run = {"prompt": prompt, "seed": seed, "model": model, **arguments, "rewards": weights, "settings": vars(settings)}
     clear_earlier_run(out, num_images)
     write_run(out, run, None, None)
-    for path in _written(out, found, steps_shown.strips(pipe) if steps_shown else []):
+    for path in _written(out, found):
         typer.echo(str(path))
+    if steps_shown:
+        write_images(out, steps_shown.strips(pipe), suffix="-steps")
     for image, why in enumerate(found.stopped):
         if why is Stopped.NOT_FINITE:
             log.print(f"[yellow]image {image}: {why.value}; this is its best until then")
 
 
+def _usual_guidance(pipe: Any) -> dict[str, float]:
+    """Distilled models are sampled without guidance; LCM's and FLUX.1-dev's read the scale, and have a default."""
+    reads_scale = {"unet": "time_cond_proj_dim", "transformer": "guidance_embeds"}
+    for part, setting in reads_scale.items():
+        if (model := getattr(pipe, part, None)) is not None and model.config.get(setting):
+            return {}
+    return {"guidance_scale": 0.0}
+
+
 class _StepsShown:
-    """Raw latents of some iterations, spread evenly, the first and the last among them."""
+    """Raw latents of some iterations, spread evenly, the first and the last that was made among them."""
 
     def __init__(self, iterations: int) -> None:
         tiles = min(TILES, iterations)
@@ -114,8 +126,9 @@ class _StepsShown:
         self._kept: list[Iteration] = []
 
     def note(self, seen: Iteration) -> None:
-        if seen.number in self._chosen:
-            self._kept.append(seen)
+        if self._kept and self._kept[-1].number not in self._chosen:
+            self._kept.pop()  # it was the last, and is no more
+        self._kept.append(seen)
 
     def strips(self, pipe: Any) -> list[Image]:
         """One for each image."""
@@ -148,8 +161,8 @@ def _progress(iterations: int, log: Console) -> Iterator[Callable[[], None]]:
         yield lambda: bar.advance(task)
 
 
-def _written(out: Path, found: OptimisedNoise, strips: Sequence[Image]) -> list[Path]:
-    """Images, curves and records, then strips where there are any; the images' paths."""
+def _written(out: Path, found: OptimisedNoise) -> list[Path]:
+    """Images, curves and records; the images' paths."""
     from latent_guard.cli.outputs import write_file, write_images
     from latent_guard.reno.pictures import reward_curves
 
@@ -158,7 +171,6 @@ def _written(out: Path, found: OptimisedNoise, strips: Sequence[Image]) -> list[
         record = json.dumps(found.to_dict(image), indent=1) + "\n"
         write_file(path.with_suffix(".json"), record.encode())
         write_file(path.with_name(f"{path.stem}-rewards.png"), reward_curves(found, image))
-    write_images(out, strips, suffix="-steps")
     return paths
 
 

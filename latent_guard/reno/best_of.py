@@ -13,7 +13,7 @@ from latent_guard.guidance.request import Request
 from latent_guard.guidance.restarts import Generators
 from latent_guard.reno.result import OptimisedNoise
 from latent_guard.reno.rewards import Reward
-from latent_guard.reno.search import Objective, search_noise
+from latent_guard.reno.search import Objective, in_one_step, search_noise
 from latent_guard.reno.stopping import Progress
 
 
@@ -34,7 +34,7 @@ def best_of(
     """
     if draws < 1:
         raise InputError(f"draws must be a whole number of at least 1, not {draws}")
-    request = Request.of(prompt, {"num_inference_steps": 1, **arguments}, seed, generator)
+    request = Request.of(prompt, in_one_step(arguments), seed, generator)
 
     @torch.no_grad()
     def draw(objective: Objective, noise: Tensor) -> Progress:

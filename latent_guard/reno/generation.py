@@ -17,6 +17,7 @@ from latent_guard.guidance.pipeline_latents import latents_of
 from latent_guard.guidance.request import Request
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.vae_precision import without_overflow
+from latent_guard.reno.result import Origin
 
 
 class Generation:
@@ -29,14 +30,16 @@ class Generation:
         """Raises `UnsupportedPipelineError` for a pipeline that the guard does not know, or that takes no noise."""
         self._pipe, self._request = pipe, request
         self._call = inspect.unwrap(type(pipe).__call__)
-        if "latents" not in inspect.signature(self._call).parameters:
+        takes = inspect.signature(self._call).parameters
+        if "latents" not in takes or "image" in takes:  # what begins with a picture has no noise of its own
             raise UnsupportedPipelineError(
-                f"{type(pipe).__name__} takes no initial noise (`latents`), so there is no gradient path to it; "
-                "use a text-to-image pipeline"
+                f"{type(pipe).__name__} does not begin with noise alone (`latents`), so there is no gradient path "
+                "to it; use a text-to-image pipeline"
             )
         self._space = LatentSpace.of_vae(pipe.vae)
         self._layout: Layout = latents_of(pipe, self._space, None).layout
         self._states = _states(request.generator)
+        self._encodings = 0  # of the present call
 
     @contextmanager
     def ready(self, models: Sequence[nn.Module], *, checkpointing: bool) -> Iterator[Tensor]:
@@ -47,7 +50,7 @@ class Generation:
         parts = [part for part in self._pipe.components.values() if isinstance(part, nn.Module)]
         with ExitStack() as stack:
             stack.enter_context(_frozen([*parts, *models]))
-            stack.enter_context(_encoded_once(self._pipe))
+            stack.enter_context(self._encoded_once())
             stack.enter_context(_silent(self._pipe))
             stack.enter_context(without_overflow(self._pipe.vae))
             noise = self._initial_noise()
@@ -78,7 +81,7 @@ class Generation:
     def latents(self, noise: Tensor) -> Tensor:
         """Raw latents (B, C, H, W), float32, drawn from a noise; the same randomness on the way each time."""
         self._rewind()
-        images = self._call(self._pipe, **{**self._arguments(), "latents": noise.to(self._dtype)}).images
+        images = self._call(self._pipe, **{**self._arguments(), "latents": self.as_latents(noise)}).images
         return self._space.to_raw(self._layout.unpack(images).float())
 
     def pixels(self, raw: Tensor) -> Tensor:
@@ -91,12 +94,45 @@ class Generation:
     def images(self, noise: Tensor) -> Any:
         """What the pipeline's public call gives for a noise, in the format that the request asks for."""
         self._rewind()
-        return self._pipe(**{**self._request.call(), "latents": noise.to(self._dtype)}).images
+        return self._pipe(**{**self._request.call(), "latents": self.as_latents(noise)}).images
+
+    def as_latents(self, noise: Tensor) -> Tensor:
+        """A noise in the precision in which the pipeline takes it."""
+        return noise.to(self._dtype)
+
+    def again(self) -> Origin:
+        """Where the randomness of every call came from."""
+        generators = _as_list(self._request.generator)
+        return Origin(
+            tuple(self._states),
+            tuple(generator.device for generator in generators),
+            shared=not isinstance(self._request.generator, list),
+        )
+
+    @contextmanager
+    def _encoded_once(self) -> Iterator[None]:
+        """The pipeline's prompts, encoded by its own code in the first call and handed out again in every other.
+
+        A call may encode several times (FLUX.1 its negative prompt apart): the n-th time gives the n-th result.
+        """
+        encoded: list[Any] = []
+
+        def once(owner: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
+            if self._encodings == len(encoded):
+                with torch.no_grad():
+                    encoded.append(original(*call.args, **call.kwargs))
+            self._encodings += 1
+            return encoded[self._encodings - 1]
+
+        with around(self._pipe, "encode_prompt", once):
+            yield
 
     def _arguments(self) -> dict[str, Any]:
         return {**self._request.call(), "output_type": "latent"}
 
     def _rewind(self) -> None:
+        """What a call begins with: the generators as they were once the noise was drawn, and nothing encoded yet."""
+        self._encodings = 0
         generators = _as_list(self._request.generator)
         for generator, state in zip(generators, self._states, strict=True):
             generator.set_state(state)
@@ -128,21 +164,6 @@ def _as_list(generator: torch.Generator | list[torch.Generator] | None) -> list[
 
 def _states(generator: torch.Generator | list[torch.Generator] | None) -> list[Tensor]:
     return [one.get_state() for one in _as_list(generator)]
-
-
-@contextmanager
-def _encoded_once(pipe: Any) -> Iterator[None]:
-    """The pipeline's prompts, encoded by its own code the first time and handed out again ever after."""
-    encoded: list[Any] = []
-
-    def once(owner: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
-        if not encoded:
-            with torch.no_grad():
-                encoded.append(original(*call.args, **call.kwargs))
-        return encoded[0]
-
-    with around(pipe, "encode_prompt", once):
-        yield
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from latent_guard.guidance.restarts import Generators
 from latent_guard.reno.noise import by_image, clipped, norm_regulariser
 from latent_guard.reno.result import OptimisedNoise
 from latent_guard.reno.rewards import Reward
-from latent_guard.reno.search import Objective, Seen, search_noise
+from latent_guard.reno.search import Objective, Seen, in_one_step, search_noise
 from latent_guard.reno.stopping import Progress
 
 
@@ -92,7 +92,8 @@ def optimise_noise(
     """Find initial noise from which a one-step or few-step pipeline draws images with a higher reward.
 
     Each image's path is its own: it does not depend on what else is in the batch. Nothing is decoded unless a reward
-    reads pixels, and then once an iteration. Whatever precision the pipeline has, rewards are float32. An image whose
+    reads pixels, and then once an iteration. Rewards are float32 whatever precision the pipeline has; bfloat16 is
+    better than float16, in which gradients can vanish. An image whose
     reward is not a number any more keeps its best noise so far, and ``stopped`` says so.
 
     Args:
@@ -106,7 +107,7 @@ def optimise_noise(
         LatentSpaceMismatchError: a reward reads the latents of another VAE.
         DeviceMemoryError: out of memory; says what to change.
     """
-    request = Request.of(prompt, {"num_inference_steps": 1, **arguments}, seed, generator)
+    request = Request.of(prompt, in_one_step(arguments), seed, generator)
 
     def ascend(objective: Objective, noise: Tensor) -> Progress:
         return _ascend(objective, noise, settings, observer)
@@ -125,6 +126,7 @@ def _ascend(objective: Objective, noise: Tensor, settings: RenoSettings, observe
             _require_path(seen)
             loss = settings.regularisation * norm_regulariser(noise) - seen.total
         progress.note(number, noise, seen.rewards, seen.total)
+        progress.stop_where_not_finite(seen.total)
         if observer is not None:
             observer(Iteration(number, seen.raw.detach(), seen.total.detach()))
         if number == settings.iterations - 1 or progress.all_stopped():

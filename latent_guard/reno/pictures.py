@@ -54,7 +54,9 @@ def strip(pictures: Sequence[Image], labels: Sequence[str]) -> Image:
 @torch.no_grad()
 def decoded(pipe: Any, raw: Tensor) -> list[Image]:
     """Raw latents (B, C, H, W) as a pipeline shows them."""
+    pictures: list[Image] = []
     with without_overflow(pipe.vae):
-        pixels = pipe.vae.decode(raw.to(pipe.vae.dtype)).sample
-    pictures: list[Image] = pipe.image_processor.postprocess(pixels.float(), output_type="pil")
+        for one in raw.to(pipe.vae.dtype).split(1):  # a batch that could just be optimised need not fit the decoder
+            pixels = pipe.vae.decode(one).sample.float()
+            pictures += pipe.image_processor.postprocess(pixels, output_type="pil")
     return pictures

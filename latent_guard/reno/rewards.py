@@ -53,11 +53,14 @@ class Blur:
         if self.copies == 0:
             return score
 
+        drawn: list[Tensor] = []  # once, and brought to the device once: it would wait for that at every call
+
         def averaged(raw: Tensor) -> Tensor:
-            generator = torch.Generator().manual_seed(0)
-            noises = self.noise * torch.randn(self.copies, *raw.shape[1:], generator=generator).to(raw)
+            if not drawn:
+                generator = torch.Generator().manual_seed(0)
+                drawn.append(self.noise * torch.randn(self.copies, *raw.shape[1:], generator=generator).to(raw))
             deviation = raw.detach().std(dim=(1, 2, 3), keepdim=True)
-            return torch.stack([score(raw + deviation * noise) for noise in noises]).mean(dim=0)
+            return torch.stack([score(raw + deviation * noise) for noise in drawn[0]]).mean(dim=0)
 
         return averaged
 

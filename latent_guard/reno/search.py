@@ -47,6 +47,9 @@ class Objective:
         if any(reward.reads is Reads.PIXELS for reward in self.rewards):
             inputs[Reads.PIXELS] = self.generation.pixels(raw)
         found = [score(inputs[reward.reads]) for reward, score in zip(self.rewards, self.scores, strict=True)]
+        for reward, value in zip(self.rewards, found, strict=True):
+            if value.shape != (len(noise),):
+                raise InputError(f"reward {reward.name} gives {tuple(value.shape)} for {len(noise)} images; one each")
         values = torch.stack([value.to(noise.device, torch.float32) for value in found])
         return Seen(raw, values, self.weights @ values)
 
@@ -62,7 +65,7 @@ def search_noise(
     Raises as ``optimise_noise``.
     """
     _require_rewards(rewards)
-    require_few_step(pipe.scheduler, request.arguments["num_inference_steps"])
+    require_few_step(pipe.scheduler, _steps(request))
     generation = Generation(pipe, request)
     for reward in rewards:
         reward.check(pipe)
@@ -79,13 +82,25 @@ def search_noise(
         images = generation.images(progress.noise)
     return OptimisedNoise(
         images=images,
-        noise=progress.noise,
+        noise=generation.as_latents(progress.noise),
+        origin=generation.again(),
         rewards={reward.name: curves[:, place] for place, reward in enumerate(rewards)},
         total=totals,
         best=progress.best_iteration.cpu(),
         stopped=progress.reasons(),
         seconds=seconds,
     )
+
+
+def in_one_step(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The same, with one step where they leave the number open."""
+    return arguments if arguments.get("num_inference_steps") is not None else {**arguments, "num_inference_steps": 1}
+
+
+def _steps(request: Request) -> int:
+    """How many steps the request comes to, however it says so."""
+    listed = [request.arguments.get(name) for name in ("timesteps", "sigmas")]
+    return next((len(steps) for steps in listed if steps is not None), request.arguments["num_inference_steps"])
 
 
 def _require_rewards(rewards: Sequence[Reward]) -> None:
@@ -100,7 +115,9 @@ def _require_rewards(rewards: Sequence[Reward]) -> None:
 def _enough_memory() -> Iterator[None]:
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:  # torch's own OutOfMemoryError is one; on a CPU it has no class of its own
+        if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
+            raise
         raise DeviceMemoryError(
             "the device ran out of memory: optimise fewer images at a time, use smaller images, load the pipeline "
             "in bfloat16, leave out rewards that read pixels, or turn on gradient checkpointing"

@@ -34,8 +34,7 @@ class Progress:
         shown = torch.where(self.active, values, torch.nan)
         self._values.append(shown)
         self._totals.append(torch.where(self.active, total, torch.nan))
-        self._stop(~torch.isfinite(total), Stopped.NOT_FINITE)
-        better = self.active & (total > self._best)
+        better = self.active & total.isfinite() & (total > self._best)
         self._best = torch.where(better, total, self._best)
         self.best_iteration = torch.where(better, number, self.best_iteration)
         self.noise = torch.where(by_image(better, noise), noise, self.noise)
@@ -44,9 +43,9 @@ class Progress:
         if self._patience is not None:
             self._stop(number - self.best_iteration >= self._patience, Stopped.PLATEAU)
 
-    def stop_where_not_finite(self, gradient: Tensor) -> None:
-        """Go no further with images whose gradient (B, ...) has no direction."""
-        self._stop(~gradient.flatten(1).isfinite().all(dim=1), Stopped.NOT_FINITE)
+    def stop_where_not_finite(self, values: Tensor) -> None:
+        """Go no further with images whose total (B,) or gradient (B, ...) says nothing."""
+        self._stop(~values.reshape(len(values), -1).isfinite().all(dim=1), Stopped.NOT_FINITE)
 
     def all_stopped(self) -> bool:
         """Whether nothing is left to do. Only where images may stop early is the host made to wait for the answer."""

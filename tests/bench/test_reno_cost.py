@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import importlib
 import json
@@ -41,6 +42,17 @@ def test_every_reward_is_counted_and_the_world_s_own_are_timed(reno_cost: Module
     assert [row["reached"] for row in made["rows"]] == [True, True, True]
     with open(tmp_path / "reno_cost.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == len(made["lines"])
+
+
+def test_the_pipeline_draws_one_row_an_iteration(reno_cost: ModuleType) -> None:
+    """As SDXL-Turbo is sampled: guidance would double the denoiser's work."""
+    torch, name = importlib.import_module("torch"), "Latent-ViT B/8"
+    parts, rows = importlib.import_module("reno_parts").RenoParts("cpu", torch.float32, True), list[int]()
+    parts.unet.register_forward_pre_hook(lambda _module, inputs: rows.append(len(inputs[0])))
+    options = argparse.Namespace(runs=1, budget=0.0, iterations=4)
+    timed = reno_cost.timed(parts.pipe, {name: parts.reward(name)}, options, **reno_cost.turbo(parts))
+    assert set(rows) == {1}
+    assert timed[name].median > 0
 
 
 def test_without_the_decoder_most_of_the_arithmetic_is_gone(reno_cost: ModuleType) -> None:

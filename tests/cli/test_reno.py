@@ -44,6 +44,18 @@ def test_save_steps_writes_a_strip_of_intermediates(latent_guard_command: Comman
     assert strip.height > 128
 
 
+def test_a_strip_of_a_run_that_ends_early_has_its_last_iteration(latent_guard_command: Command, tmp_path: Path) -> None:
+    stop = ("--target", "-1000", "--save-steps")
+    done = latent_guard_command("reno", "a cat", "--iterations", "30", *stop, "--out", tmp_path / "one")
+    assert done.code == 0, done.err
+    assert Image.open(tmp_path / "one" / "000-steps.png").width == 4 + 132
+    wild = ("--patience", "1", "--learning-rate", "9999", "--save-steps")
+    done = latent_guard_command("reno", "a cat", "--iterations", "30", *wild, "--out", tmp_path / "two")
+    assert done.code == 0, done.err
+    assert 1 < json.loads((tmp_path / "two" / "000.json").read_text())["iterations"] < 30
+    assert Image.open(tmp_path / "two" / "000-steps.png").width >= 4 + 2 * 132
+
+
 def test_rewards_are_summed_by_weight(latent_guard_command: Command, tmp_path: Path) -> None:
     done = latent_guard_command(
         "reno", "a pirate party", *SHORT, "--reward", "safety=2", "--reward", "pixel-clip", "--out", tmp_path

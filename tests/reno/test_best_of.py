@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from latent_guard.errors import InputError
 from latent_guard.reno.best_of import best_of
+from latent_guard.reno.rewards import FunctionReward, Reads
 from tests.reno.pipelines import toward, turbo
 
 QUIET: dict[str, Any] = {"output_type": "latent"}
@@ -33,3 +36,16 @@ def test_the_first_draw_is_the_pipeline_s_own_and_the_others_do_not_depend_on_th
 def test_no_draw_is_refused() -> None:
     with pytest.raises(InputError, match="draws"):
         best_of(turbo(), "a cat", [toward(0.5)], 0, seed=5)
+
+
+def test_a_draw_that_is_no_number_costs_that_draw_alone() -> None:
+    calls = iter(range(10))
+
+    def breaks_once(raw: Tensor, prompts: Sequence[str]) -> Tensor:
+        number = next(calls)
+        return raw.mean(dim=(1, 2, 3)) * 0 + (float("nan") if number == 1 else number)
+
+    reward = FunctionReward(breaks_once, "breaks once", Reads.LATENTS)
+    found = best_of(turbo(), "a cat", [reward], 4, seed=5, **QUIET)
+    assert int(found.best) == 3
+    assert found.total[:, 0].isnan().tolist() == [False, True, False, False]

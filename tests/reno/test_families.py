@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import types
 from typing import Any
 
 import pytest
@@ -38,11 +39,41 @@ def test_the_reward_rises_and_the_first_iteration_is_the_plain_call(name: str, s
     assert unpacked(pipe, found.images).shape == (1, 4, 8, 8)
 
 
-def test_images_are_drawn_again_from_the_noise_by_the_pipeline_alone() -> None:
-    pipe = FAMILIES["SD-Turbo"][0]()
-    found = optimise_noise(pipe, "a cat", [toward(3.0)], SETTINGS, seed=5, output_type="np")
-    again = pipe("a cat", latents=found.noise, num_inference_steps=1, output_type="np").images
-    assert (found.images == again).all()
+@pytest.mark.parametrize("name", ["SD-Turbo", "SDXL-Turbo", "LCM scheduler"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shared", [False, True])
+def test_images_are_drawn_again_from_the_noise_by_the_pipeline_alone(
+    name: str, dtype: torch.dtype, shared: bool
+) -> None:
+    make, arguments = FAMILIES[name]
+    pipe = make().to(dtype)
+    generator = torch.Generator().manual_seed(5)
+    origin = {"generator": generator} if shared else {"seed": 5}
+    call = {**arguments, "num_inference_steps": 3, "output_type": "latent"}
+    found = optimise_noise(pipe, ["a cat", "a dog"], [toward(3.0)], SETTINGS, **origin, **call)
+    for _ in range(2):
+        assert torch.equal(found.images, pipe(["a cat", "a dog"], **found.arguments(), **call).images)
+
+
+def test_a_call_that_encodes_twice_gets_what_it_asked_for_each_time() -> None:
+    make, arguments = FAMILIES["FLUX.1"]
+    pipe, asked = make(), []
+    encode = pipe.encode_prompt
+
+    def encode_prompt(self: Any, prompt: Any = None, **rest: Any) -> tuple[Any, ...]:
+        asked.append(prompt)
+        words, pooled, ids = encode()
+        return (words if prompt == "a cat" else -words), pooled, ids
+
+    pipe.encode_prompt = types.MethodType(encode_prompt, pipe)
+    call = {**arguments, "true_cfg_scale": 3.0, "negative_prompt": "a dog", "output_type": "latent"}
+    plain = pipe("a cat", num_inference_steps=1, generator=torch.Generator().manual_seed(5), **call).images
+    asked.clear()
+    found = optimise_noise(pipe, "a cat", [toward(3.0)], RenoSettings(iterations=3), seed=5, **call)
+    assert asked == ["a cat", "a dog"] * 2  # once for all iterations, once by the final call
+    first = optimise_noise(pipe, "a cat", [toward(3.0)], RenoSettings(iterations=1), seed=5, **call)
+    assert torch.equal(first.images, plain)
+    assert float(found.total[0]) == pytest.approx(float(first.total[0]))
 
 
 def test_a_pipeline_is_left_as_it_was() -> None:

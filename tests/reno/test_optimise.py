@@ -76,12 +76,19 @@ def _plain(pipe: Any, noise: Tensor) -> Tensor:
 
 
 def test_the_best_iterate_is_kept_not_the_last(pipe: Any) -> None:
-    wild = RenoSettings(iterations=12, learning_rate=2000)
-    found = optimise_noise(pipe, ["a cat", "a dog"], [toward(0.5)], wild, seed=5, **QUIET)
-    for image in range(2):
-        assert int(found.total[:, image].argmax()) == int(found.best[image])
-        raw = SPACE.to_raw(found.images[image : image + 1])
-        assert float(toward(0.5).function(raw, [])) == pytest.approx(float(found.total[:, image].max()), abs=1e-4)
+    peaks, calls = torch.tensor([3, 5]), iter(range(100))
+
+    def rises_and_falls(raw: Tensor, prompts: Sequence[str]) -> Tensor:
+        seen.append(raw.detach())
+        return -(peaks - next(calls)).abs() + 1e-3 * raw.mean(dim=(1, 2, 3))
+
+    seen: list[Tensor] = []
+    reward = FunctionReward(rises_and_falls, "rises and falls", Reads.LATENTS)
+    found = optimise_noise(pipe, ["a cat", "a dog"], [reward], RenoSettings(iterations=8), seed=5, **QUIET)
+    assert found.best.tolist() == [3, 5]
+    drawn = SPACE.to_raw(found.images)
+    assert torch.allclose(drawn, torch.stack([seen[3][0], seen[5][1]]), atol=1e-4)
+    assert not torch.allclose(drawn, seen[7], atol=1e-4)
 
 
 def test_an_image_s_path_does_not_depend_on_its_batch(pipe: Any) -> None:
@@ -228,7 +235,7 @@ def test_a_half_precision_pipeline_is_optimised_with_rewards_in_full() -> None:
 
     found = optimise_noise(pipe, "a cat", [FunctionReward(note, "note", Reads.LATENTS)], FAST, seed=5, **QUIET)
     assert set(types) == {torch.float32}
-    assert found.noise.dtype == torch.float32
+    assert found.noise.dtype == torch.bfloat16  # as the pipeline takes it
     assert found.images.dtype == torch.bfloat16
 
 
@@ -252,14 +259,31 @@ def test_a_scheduler_that_the_guard_does_not_know_is_refused_by_name() -> None:
     assert "HeunDiscreteScheduler" in refused(UnsupportedPipelineError, pipe)
 
 
-def test_many_steps_are_refused(pipe: Any) -> None:
+def test_many_steps_are_refused_however_they_are_asked_for(pipe: Any) -> None:
     assert refused(InputError, pipe, num_inference_steps=20).startswith("20 steps are not few")
+    assert refused(InputError, pipe, timesteps=list(range(990, 0, -10))).startswith("99 steps are not few")
 
 
-def test_a_pipeline_that_takes_no_noise_is_refused() -> None:
-    pipe = BY_NAME["StableDiffusionImg2ImgPipeline"].pipeline()
+def test_no_number_of_steps_is_one_step(pipe: Any) -> None:
+    one = optimise_noise(pipe, "a cat", [toward(3.0)], FAST, seed=5, **QUIET)
+    none = optimise_noise(pipe, "a cat", [toward(3.0)], FAST, seed=5, num_inference_steps=None, **QUIET)
+    assert torch.equal(one.images, none.images)
+
+
+@pytest.mark.parametrize("shape", [(), (1, 1)])
+def test_a_reward_that_is_not_one_number_an_image_is_refused_by_name(pipe: Any, shape: tuple[int, ...]) -> None:
+    odd = FunctionReward(lambda raw, prompts: raw.mean().expand(shape), "odd", Reads.LATENTS)
+    assert "reward odd gives" in refused(InputError, pipe, odd)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["StableDiffusionImg2ImgPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"],
+)
+def test_a_pipeline_that_begins_with_a_picture_is_refused(name: str) -> None:
+    pipe = BY_NAME[name].pipeline()
     pipe.scheduler = diffusers.LCMScheduler(**{k: v for k, v in SCHEDULER.items() if k != "clip_sample"})
-    assert "takes no initial noise" in refused(UnsupportedPipelineError, pipe)
+    assert "does not begin with noise alone" in refused(UnsupportedPipelineError, pipe)
 
 
 def test_a_pipeline_that_cuts_the_gradient_is_refused() -> None:
@@ -275,9 +299,16 @@ def test_a_reward_that_does_not_depend_on_the_image_is_refused(pipe: Any) -> Non
     assert "no reward depends on the image" in refused(InputError, pipe, constant)
 
 
-def test_running_out_of_memory_says_what_to_change(pipe: Any) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 PiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+    ],
+)
+def test_running_out_of_memory_says_what_to_change(pipe: Any, error: Exception) -> None:
     def hungry(raw: Tensor, prompts: Sequence[str]) -> Tensor:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 PiB")
+        raise error
 
     message = refused(DeviceMemoryError, pipe, FunctionReward(hungry, "hungry", Reads.LATENTS))
     assert "gradient checkpointing" in message

@@ -24,7 +24,7 @@ from latent_guard.reno.names import LATENT_CLIP
 from latent_guard.reno.optimise import AUTHORS
 
 TWIN, TWIN_AS_CLASS = "twin", "safety-checker-class"
-DRAWS = 100
+RENO = "reno"
 
 
 def baseline_named(name: str, options: Mapping[str, Any], context: BaselineContext) -> Baseline:
@@ -125,7 +125,7 @@ def _reno(settings: Settings, context: BaselineContext) -> Baseline:
 
 def _best_of(settings: Settings, context: BaselineContext) -> Baseline:
     rewards = rewards_named(settings.word("reward", LATENT_CLIP), context)
-    return BestOf(rewards, int(settings.number("draws", DRAWS, least=1)))
+    return BestOf(rewards, int(settings.number("draws", BestOf.draws, least=1)))
 
 
 _METHODS: Mapping[str, Callable[[Settings, BaselineContext], Baseline]] = {
@@ -136,6 +136,6 @@ _METHODS: Mapping[str, Callable[[Settings, BaselineContext], Baseline]] = {
     "pixel-guidance": _pixel_guidance,
     "check-then-block": _check_then_block,
     "guard": _guard,
-    "reno": _reno,
+    RENO: _reno,
     "best-of": _best_of,
 }

@@ -17,10 +17,26 @@ from latent_guard.reno.rewards import Reward
 
 
 @dataclass(frozen=True, eq=False)
-class ReNO:
-    """`optimise_noise`: an image whose first noise stays the best is bit-identical to the unguarded one."""
+class OfFewSteps:
+    """A method that works for a few steps alone, and with pipelines whose VAE is that of its rewards."""
 
     rewards: Sequence[Reward]
+
+    def check(self, pipe: Any, guidance_scale: float | None) -> None:
+        """Raises UnsupportedPipelineError for what is not few-step or has another VAE than a reward's."""
+        self.check_steps(pipe, 1)
+        for reward in self.rewards:
+            reward.check(pipe)
+
+    def check_steps(self, pipe: Any, steps: int) -> None:
+        """Raises InputError for too many steps."""
+        require_few_step(pipe.scheduler, steps)
+
+
+@dataclass(frozen=True, eq=False)
+class ReNO(OfFewSteps):
+    """`optimise_noise`: an image whose first noise stays the best is bit-identical to the unguarded one."""
+
     settings: RenoSettings = AUTHORS
 
     @property
@@ -33,10 +49,6 @@ class ReNO:
         }
         return called("reno", "+".join(reward.name for reward in self.rewards), **changed)
 
-    def check(self, pipe: Any, guidance_scale: float | None) -> None:
-        """Raises UnsupportedPipelineError for what is not few-step or has another VAE than a reward's."""
-        check_optimisable(pipe, self.rewards)
-
     def generate(self, pipe: Any, prompts: Sequence[str], **arguments: Any) -> Generated:
         """One image a prompt."""
         with counted_rows(pipe) as count:
@@ -45,32 +57,20 @@ class ReNO:
 
 
 @dataclass(frozen=True, eq=False)
-class BestOf:
+class BestOf(OfFewSteps):
     """`best_of`: as many draws as take the seconds of an optimisation are what it is to be compared with."""
 
-    rewards: Sequence[Reward]
-    draws: int
+    draws: int = 100
 
     @property
     def name(self) -> str:
         return called("best-of", "+".join(reward.name for reward in self.rewards), draws=self.draws)
-
-    def check(self, pipe: Any, guidance_scale: float | None) -> None:
-        """Raises UnsupportedPipelineError for another VAE than a reward's."""
-        check_optimisable(pipe, self.rewards)
 
     def generate(self, pipe: Any, prompts: Sequence[str], **arguments: Any) -> Generated:
         """One image a prompt, the first of its draws being the unguarded one."""
         with counted_rows(pipe) as count:
             found = best_of(pipe, list(prompts), self.rewards, self.draws, **_in_latents(arguments))
         return _generated(pipe, found, arguments, count.rows)
-
-
-def check_optimisable(pipe: Any, rewards: Sequence[Reward]) -> None:
-    """Raise what an optimisation would raise before its first iteration, whatever its number of steps."""
-    require_few_step(pipe.scheduler, 1)
-    for reward in rewards:
-        reward.check(pipe)
 
 
 def _in_latents(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -83,5 +83,7 @@ def test_what_cannot_be_had_is_refused(few_step_pipe: Any, tiny_pipe: Any, tiny_
             baseline_named("reno", options, tiny_context)
     with pytest.raises(UnsupportedPipelineError, match="no few-step scheduler"):
         baseline_named("reno", {}, tiny_context).check(tiny_pipe, 1.0)
+    with pytest.raises(InputError, match="20 steps are not few"):
+        baseline_named("reno", {}, tiny_context).check_steps(few_step_pipe, 20)
     with pytest.raises(UnsupportedPipelineError, match="no few-step scheduler"):
         baseline_named("best-of", {}, tiny_context).check(tiny_pipe, 1.0)

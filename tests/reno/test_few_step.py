@@ -25,13 +25,11 @@ MANY = [
 
 
 @pytest.mark.parametrize("scheduler", FEW, ids=lambda scheduler: type(scheduler).__name__)
-def test_schedulers_that_begin_at_pure_noise_are_taken(scheduler: object) -> None:
+def test_schedulers_that_begin_at_pure_noise_are_taken_and_do_begin_there_in_one_step(
+    scheduler: diffusers.SchedulerMixin,
+) -> None:
     require_few_step(scheduler, 1)
     require_few_step(scheduler, MOST_STEPS)
-
-
-@pytest.mark.parametrize("scheduler", FEW[:2] + FEW[3:], ids=lambda scheduler: type(scheduler).__name__)
-def test_and_they_do_begin_there_in_one_step(scheduler: diffusers.SchedulerMixin) -> None:
     scheduler.set_timesteps(1)
     assert int(scheduler.timesteps[0]) >= 990
 

@@ -26,7 +26,7 @@ def judge() -> EmojiJudge:
 
 def drawn(names: tuple[str, ...], background: str = "blue") -> Pictures:
     scene = Scene(place(names, MILD, np.random.default_rng(1)), background)
-    return render(scene).transpose(2, 0, 1)[None]
+    return render(scene).transpose(2, 0, 1)[None].copy()
 
 
 def right(judge: EmojiJudge, picture: Pictures, **asked: object) -> bool:

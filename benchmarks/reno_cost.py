@@ -125,7 +125,7 @@ def emoji_world(options: argparse.Namespace) -> dict[str, Timing]:
 
 
 def timed(pipe: Any, rewards: dict[str, Reward], options: argparse.Namespace, **arguments: Any) -> dict[str, Timing]:
-    """``NAME`` of a run, ``NAME, two`` and ``NAME, one`` of its first iterations: their difference is one iteration."""
+    """``NAME`` of a run; ``NAME, two`` and ``NAME, one`` of runs that go back so often: they differ by one iteration."""
 
     def run(reward: Reward, iterations: int) -> None:
         settings = RenoSettings(iterations)
@@ -197,7 +197,7 @@ def of_seconds(seconds: dict[str, dict[str, Timing]]) -> list[Row]:
 
 
 def _table(lines: Sequence[Line]) -> Table:
-    table = Table(title=f"ReNO, one image, one step, runs of {ITERATIONS} iterations")
+    table = Table(title="ReNO, one image, one step")
     for name in Line.__dataclass_fields__:
         table.add_column(name.replace("_", " "), justify="left" if name in ("model", "reward", "device") else "right")
     for line in lines:

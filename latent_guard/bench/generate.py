@@ -16,8 +16,8 @@ from torch import Tensor
 from latent_guard.bench.prompts import PromptRow
 from latent_guard.errors import InputError
 from latent_guard.guidance.layouts import PackedLayout
+from latent_guard.latent_clip.decoding import without_overflow
 from latent_guard.latent_clip.latent_space import LatentSpace
-from latent_guard.latent_clip.vae_precision import without_overflow
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from latent_guard.bench.baselines.generated import Baseline, Generated, joined
-from latent_guard.bench.baselines.reno import OfFewSteps
 from latent_guard.bench.figures import UNGUARDED
 from latent_guard.bench.finding import found
 from latent_guard.bench.generate import Job, denoiser_of
@@ -44,12 +43,9 @@ class Bench:
         """
         denoiser_of(self.pipe)
         for arm in self.spec.arms:
-            method = self.methods[arm.name]
             with placed(arm):
                 for scale in guidance_scales[arm.name]:
-                    method.check(self.pipe, scale)
-                if isinstance(method, OfFewSteps):
-                    method.check_steps(self.pipe, self.spec.steps)
+                    self.methods[arm.name].check(self.pipe, scale, self.spec.steps)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from latent_guard.errors import CheckpointError, LatentSpaceMismatchError
-from latent_guard.latent_clip.vae_precision import without_overflow
+from latent_guard.latent_clip.decoding import without_overflow
 
 LARGEST_RELATIVE_ERROR = 0.1  # half precision moves a latent by about 1e-3, another VAE by about 1
 MID_GRAY = 128

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from latent_guard.errors import InputError, UnsupportedPipelineError
 from latent_guard.guidance.hook import around
-from latent_guard.guidance.layouts import Layout
-from latent_guard.guidance.pipeline_latents import latents_of
+from latent_guard.guidance.pipelines import layout_of, require_known
 from latent_guard.guidance.request import Request
+from latent_guard.latent_clip.decoding import shown_pixels, without_overflow
 from latent_guard.latent_clip.latent_space import LatentSpace
-from latent_guard.latent_clip.vae_precision import without_overflow
 from latent_guard.reno.result import Origin
 
 
@@ -28,6 +27,7 @@ class Generation:
 
     def __init__(self, pipe: Any, request: Request) -> None:
         """Raises `UnsupportedPipelineError` for a pipeline that the guard does not know, or that takes no noise."""
+        require_known(pipe)
         self._pipe, self._request = pipe, request
         self._call = inspect.unwrap(type(pipe).__call__)
         takes = inspect.signature(self._call).parameters
@@ -37,7 +37,7 @@ class Generation:
                 "to it; use a text-to-image pipeline"
             )
         self._space = LatentSpace.of_vae(pipe.vae)
-        self._layout: Layout = latents_of(pipe, self._space, None).layout
+        self._layout = layout_of(pipe, self._space.channels)
         self._states = _states(request.generator)
         self._encodings = 0  # of the present call
 
@@ -86,10 +86,7 @@ class Generation:
 
     def pixels(self, raw: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) in [-1, 1], float32, of raw latents."""
-        vae = self._pipe.vae
-        pixels: Tensor = vae.decode(raw.to(vae.dtype)).sample.float()
-        # Shown as they would be on a screen; where they are cut off there, the gradient is not.
-        return pixels + (pixels.clamp(-1, 1) - pixels).detach()
+        return shown_pixels(self._pipe.vae, raw)
 
     def images(self, noise: Tensor) -> Any:
         """What the pipeline's public call gives for a noise, in the format that the request asks for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -78,4 +79,4 @@ class OptimisedNoise:
 
 
 def _plain(curve: Tensor) -> list[float | None]:
-    return [value if value == value and abs(value) != float("inf") else None for value in curve.tolist()]
+    return [value if math.isfinite(value) else None for value in curve.tolist()]

@@ -44,7 +44,7 @@ class CheckThenBlock:
     def name(self) -> str:
         return f"check-then-block({self.checker.preset})"
 
-    def check(self, pipe: Any, guidance_scale: float | None) -> None:
+    def check(self, pipe: Any, guidance_scale: float | None, steps: int) -> None:
         """Nothing is asked of the pipeline."""
 
     def generate(self, pipe: Any, prompts: Sequence[str], **arguments: Any) -> Generated:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from latent_guard.latent_clip.decoding import shown_pixels
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 
@@ -33,10 +34,7 @@ class DecodedTwin(nn.Module):
     ) -> Tensor:
         """Embeddings (B, D) of raw latents (B, C, H, W); differentiable."""
         (vae,) = self._vae
-        pixels = vae.decode(latents.to(vae.dtype)).sample.float()
-        # Shown as they would be on a screen; where they are cut off there, the gradient is not.
-        shown = pixels + (pixels.clamp(-1, 1) - pixels).detach()
-        return self.twin.encode_latents(shown, noise_level, normalize=normalize)
+        return self.twin.encode_latents(shown_pixels(vae, latents), noise_level, normalize=normalize)
 
     def encode_text(self, texts: Sequence[str], normalize: bool = False) -> Tensor:
         """Embeddings (B, D)."""

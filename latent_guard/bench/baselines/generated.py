@@ -48,8 +48,11 @@ class Baseline(Protocol):
         """The method with every setting that is not its default, as it is recorded: ``sld(strong)``."""
         ...
 
-    def check(self, pipe: Any, guidance_scale: float | None) -> None:
-        """Raise before anything runs where the method cannot work; no scale means the pipeline's own default."""
+    def check(self, pipe: Any, guidance_scale: float | None, steps: int) -> None:
+        """Raise before anything runs where the method cannot work with a call of so many steps at this scale.
+
+        No scale means the pipeline's own default.
+        """
         ...
 
     def generate(self, pipe: Any, prompts: Sequence[str], **arguments: Any) -> Generated:

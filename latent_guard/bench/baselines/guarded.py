@@ -53,7 +53,7 @@ class Guarded:
     def name(self) -> str:
         return called("guard", self.policies.name, strength=self.changes.strength, trigger=self.changes.trigger)
 
-    def check(self, pipe: Any, guidance_scale: float | None) -> None:
+    def check(self, pipe: Any, guidance_scale: float | None, steps: int) -> None:
         """Raises UnsupportedPipelineError for what the guard does not know, InputError for an unknown category."""
         check_guardable(self.guard, pipe, self.policies)
 

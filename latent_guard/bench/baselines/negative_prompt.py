@@ -31,7 +31,7 @@ class NegativePrompt:
     def name(self) -> str:
         return called("negative-prompt", guidance_scale=self.guidance_scale)
 
-    def check(self, pipe: Any, guidance_scale: float | None) -> None:
+    def check(self, pipe: Any, guidance_scale: float | None, steps: int) -> None:
         """Raises InputError without classifier-free guidance, or if no word fits the text encoder."""
         own = self.guidance_scale
         require_guidance(self.name, pipe, guidance_scale if own is None else own)

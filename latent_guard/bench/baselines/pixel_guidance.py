@@ -37,7 +37,7 @@ class PixelGuidance:
         named = {"strength": self.changes.strength, "trigger": self.changes.trigger}
         return called("pixel-guidance", self.policies.name, **named)
 
-    def check(self, pipe: Any, guidance_scale: float | None) -> None:
+    def check(self, pipe: Any, guidance_scale: float | None, steps: int) -> None:
         """Raises UnsupportedPipelineError for what the guard does not know, InputError for an unknown category."""
         check_guardable(self.guard_for(pipe), pipe, self.policies)
 

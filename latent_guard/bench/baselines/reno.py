@@ -22,15 +22,11 @@ class OfFewSteps:
 
     rewards: Sequence[Reward]
 
-    def check(self, pipe: Any, guidance_scale: float | None) -> None:
-        """Raises UnsupportedPipelineError for what is not few-step or has another VAE than a reward's."""
-        self.check_steps(pipe, 1)
+    def check(self, pipe: Any, guidance_scale: float | None, steps: int) -> None:
+        """Raises UnsupportedPipelineError for a scheduler or a VAE that it cannot have, InputError for many steps."""
+        require_few_step(pipe.scheduler, steps)
         for reward in self.rewards:
             reward.check(pipe)
-
-    def check_steps(self, pipe: Any, steps: int) -> None:
-        """Raises InputError for too many steps."""
-        require_few_step(pipe.scheduler, steps)
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,7 +40,7 @@ class SAFREE:
     def name(self) -> str:
         return called("safree", alpha=_unless(self.alpha, ALPHA), most=_unless(self.most, MOST))
 
-    def check(self, pipe: Any, guidance_scale: float | None) -> None:
+    def check(self, pipe: Any, guidance_scale: float | None, steps: int) -> None:
         """Raises InputError for another pipeline, or for so many concepts that nothing is outside their span."""
         require_stable_diffusion(self.name, pipe)
         width = pipe.text_encoder.config.hidden_size

@@ -41,7 +41,7 @@ class SLD:
     def name(self) -> str:
         return called("sld", self.preset, scale=self.scale, warmup=self.warmup)
 
-    def check(self, pipe: Any, guidance_scale: float | None) -> None:
+    def check(self, pipe: Any, guidance_scale: float | None, steps: int) -> None:
         """Raises InputError for another pipeline than Stable Diffusion's, or without classifier-free guidance."""
         require_stable_diffusion(self.name, pipe)
         require_guidance(self.name, pipe, guidance_scale)

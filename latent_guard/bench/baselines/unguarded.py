@@ -14,7 +14,7 @@ class Unguarded:
 
     name = "unguarded"
 
-    def check(self, pipe: Any, guidance_scale: float | None) -> None:
+    def check(self, pipe: Any, guidance_scale: float | None, steps: int) -> None:
         """Nothing is asked of the pipeline."""
 
     def generate(self, pipe: Any, prompts: Sequence[str], **arguments: Any) -> Generated:

@@ -35,7 +35,7 @@ SHIPPED = Scale(
     generator=LoopSettings(
         7500, learning_rate=0.01, adam_rate=1e-3, decay=0.3, ema=0.999, save_every=250, snapshot_every=500
     ),
-    # few and small steps: more of them draw the trained wordings as well, and forget all others
+    # small steps, and falling soon: at twice the rate held for longer, the student loses what its teacher knew (LOG.md)
     few_step=LoopSettings(
         400, learning_rate=5e-4, adam_rate=1e-4, warmup=50, decay=0.75, ema=0.99, save_every=100, snapshot_every=100
     ),

@@ -58,7 +58,7 @@ def test_guidance_in_pixels_pushes_what_the_twin_finds_over_its_threshold(
 ) -> None:
     bank = tiny_bank.with_thresholds(tiny_bank.noise_levels, torch.full_like(tiny_bank.thresholds, threshold))
     method = PixelGuidance(lambda pipe: guard_in_pixels(tiny_context.twin, bank, pipe.vae), Policies.of(WIDE))
-    method.check(tiny_pipe, 3.0)
+    method.check(tiny_pipe, 3.0, 20)
     made = made_by(method, tiny_pipe)
     assert (made.touched == touched).all()
     assert (same_images(made, plain) != touched).all()

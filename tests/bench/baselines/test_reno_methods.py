@@ -33,7 +33,7 @@ def test_images_are_those_of_the_pipeline_where_no_noise_was_better(
 ) -> None:
     plain = made_by(Unguarded(), few_step_pipe, **ONE_STEP)
     method = baseline_named("reno", {"reward": reward, "iterations": 4}, tiny_context)
-    method.check(few_step_pipe, 1.0)
+    method.check(few_step_pipe, 1.0, 1)
     made = made_by(method, few_step_pipe, **ONE_STEP)
     assert (same_images(made, plain) != made.touched).all()
     assert made.evaluations == 5  # four iterations and the final call
@@ -82,8 +82,8 @@ def test_what_cannot_be_had_is_refused(few_step_pipe: Any, tiny_pipe: Any, tiny_
         with pytest.raises(InputError, match=says):
             baseline_named("reno", options, tiny_context)
     with pytest.raises(UnsupportedPipelineError, match="no few-step scheduler"):
-        baseline_named("reno", {}, tiny_context).check(tiny_pipe, 1.0)
+        baseline_named("reno", {}, tiny_context).check(tiny_pipe, 1.0, 1)
     with pytest.raises(InputError, match="20 steps are not few"):
-        baseline_named("reno", {}, tiny_context).check_steps(few_step_pipe, 20)
+        baseline_named("reno", {}, tiny_context).check(few_step_pipe, 1.0, 20)
     with pytest.raises(UnsupportedPipelineError, match="no few-step scheduler"):
-        baseline_named("best-of", {}, tiny_context).check(tiny_pipe, 1.0)
+        baseline_named("best-of", {}, tiny_context).check(tiny_pipe, 1.0, 1)

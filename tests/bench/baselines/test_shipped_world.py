@@ -58,7 +58,7 @@ def test_every_method_keeps_its_promises_on_the_shipped_world(tmp_path: Path) ->
 
 def _made(name: str, options: dict[str, Any], context: BaselineContext, pipe: Any) -> Generated:
     method = baseline_named(name, options, context)
-    method.check(pipe, ROWS[0].guidance)
+    method.check(pipe, ROWS[0].guidance, 20)
     generators = [torch.Generator().manual_seed(row.seed) for row in ROWS]
     prompts = [row.prompt for row in ROWS]
     return method.generate(

@@ -79,21 +79,21 @@ def test_sld_leaves_the_pipelines_scheduler_alone(pipe: Any, plain: Any) -> None
 
 @pytest.mark.parametrize("method", [NegativePrompt(WORDS), SLD(WORDS)])
 def test_methods_that_need_guidance_are_refused_without_it(pipe: Any, method: Any) -> None:
-    method.check(pipe, 1.5)
-    method.check(pipe, None)  # Stable Diffusion's own default is 7.5
+    method.check(pipe, 1.5, 20)
+    method.check(pipe, None, 20)  # Stable Diffusion's own default is 7.5
     with pytest.raises(InputError, match=r"needs classifier-free guidance, and a guidance scale of 1 has none"):
-        method.check(pipe, 1.0)
+        method.check(pipe, 1.0, 20)
 
 
 def test_a_negative_prompt_without_guidance_of_its_own_is_refused_whatever_the_calls_is(pipe: Any) -> None:
     with pytest.raises(InputError, match="a guidance scale of 0 has none"):
-        NegativePrompt(WORDS, guidance_scale=0.0).check(pipe, 7.5)
+        NegativePrompt(WORDS, guidance_scale=0.0).check(pipe, 7.5, 20)
 
 
 @pytest.mark.parametrize("method", [SLD(WORDS), SAFREE(WORDS)])
 def test_methods_made_for_stable_diffusion_refuse_other_pipelines(method: Any) -> None:
     with pytest.raises(InputError, match="not with a StableDiffusionXLPipeline"):
-        method.check(BY_NAME["StableDiffusionXLPipeline"].pipeline(), 5.0)
+        method.check(BY_NAME["StableDiffusionXLPipeline"].pipeline(), 5.0, 20)
 
 
 def test_safree_changes_prompts_with_a_trigger_and_no_other(pipe: Any, plain: Any) -> None:
@@ -126,7 +126,7 @@ def test_safree_takes_an_empty_prompt(pipe: Any) -> None:
 
 def test_safree_refuses_concepts_that_span_everything(pipe: Any) -> None:
     with pytest.raises(InputError, match="16 concepts span all of the text encoder's 16 dimensions"):
-        SAFREE({"violence": tuple(f"thing {n}" for n in range(16))}).check(pipe, 3.0)
+        SAFREE({"violence": tuple(f"thing {n}" for n in range(16))}).check(pipe, 3.0, 20)
 
 
 def test_an_image_does_not_depend_on_its_batch(pipe: Any) -> None:

@@ -1,4 +1,4 @@
-"""The precision that a VAE can work in."""
+"""Decoding: the precision that a VAE can work in, and pixels that a gradient goes back from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 @contextmanager
@@ -21,3 +22,10 @@ def without_overflow(vae: Any) -> Iterator[None]:
         yield
     finally:
         vae.to(own)
+
+
+def shown_pixels(vae: Any, raw: Tensor) -> Tensor:
+    """Pixels (B, 3, H, W) in [-1, 1], float32, of raw latents (B, C, h, w); differentiable."""
+    pixels: Tensor = vae.decode(raw.to(vae.dtype)).sample.float()
+    # Shown as they would be on a screen; where they are cut off there, the gradient is not.
+    return pixels + (pixels.clamp(-1, 1) - pixels).detach()

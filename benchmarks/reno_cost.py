@@ -125,7 +125,7 @@ def emoji_world(options: argparse.Namespace) -> dict[str, Timing]:
 
 
 def timed(pipe: Any, rewards: dict[str, Reward], options: argparse.Namespace, **arguments: Any) -> dict[str, Timing]:
-    """``NAME`` of a run; ``NAME, two`` and ``NAME, one`` of runs that go back so often: they differ by one iteration."""
+    """``NAME`` of a run; ``NAME, two`` and ``NAME, one`` of runs that go back so often, an iteration apart."""
 
     def run(reward: Reward, iterations: int) -> None:
         settings = RenoSettings(iterations)

@@ -9,15 +9,42 @@ LatentGuardError                      the root: catch it to catch everything bel
 ├── BlockedError                      attach(on_block="raise"): images were withheld
 └── DeviceMemoryError                 the device ran out of memory in an optimisation of noise
 
-``str(error)`` is one line that says what is wrong and how to mend it. The command line prints that line and exits
-with code 2 (3 for BlockedError), without a traceback.
+``str(error)`` is one line that says what is wrong and how to mend it, whatever foreign text went into it: controls are
+escaped, and a long value is cut in its middle. The command line prints that line and exits with code 2 (3 for
+BlockedError), without a traceback.
 """
 
 from __future__ import annotations
 
+import re
+
+MOST_CHARACTERS = 800  # of a message: a screen of it, whatever value it quotes
+# Controls (a terminal obeys them), lone surrogates (no stream takes them), and what turns a line's direction around.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: object) -> str:
+    """A value as text that changes nothing but the place where it is printed: controls and the like are escaped."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+
+
+def one_line(text: object, most: int = MOST_CHARACTERS) -> str:
+    """A foreign text, or what another library's error says, as one printable line of at most ``most`` characters."""
+    line = printable(" ".join(str(text).split())) or type(text).__name__
+    if len(line) <= most:
+        return line
+    half = (most - len(_CUT)) // 2
+    return f"{line[:half]}{_CUT}{line[-half:]}"
+
+
+_CUT = " [...] "
+
 
 class LatentGuardError(Exception):
     """Root of the tree."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__()) if self.args else ""
 
 
 class InputError(LatentGuardError):

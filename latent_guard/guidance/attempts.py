@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from latent_guard.errors import GuardError
 from latent_guard.guidance.pictures import Pictures
 from latent_guard.guidance.request import Request
 from latent_guard.guidance.restarts import with_twice_the_steps
@@ -52,10 +51,7 @@ class Attempts:
         """One call of the pipeline: its images, and verdicts that count them from 0."""
         watch, before, started = self._watch, len(self._watch.verdicts), time.perf_counter()
         pictures = Pictures(self._pipe(**arguments).images, arguments.get("output_type", "pil"))
-        watch.require_verified()
         new = watch.verdicts[before:]
-        if len(new) != len(pictures.rows):
-            raise GuardError(f"the pipeline gave {len(pictures.rows)} images, but the guard verified {len(new)}")
         seconds = (time.perf_counter() - started) / len(new)
         verdicts = [replace(v, image=i, cost=replace(v.cost, seconds=seconds)) for i, v in enumerate(new)]
         return pictures, verdicts

@@ -5,14 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
 from latent_guard.errors import BlockedError, GuardError
-from latent_guard.guidance.pipelines import last_step
-from latent_guard.guidance.schedulers import read_step
 from latent_guard.guidance.verdict import Decision, Verdict
 
 OnError = Literal["close", "open"]
@@ -32,44 +29,6 @@ def failing_closed() -> Iterator[None]:
         raise GuardError(
             f"the guard failed and stopped the generation ({type(error).__name__}: {error}); no image was handed out"
         ) from error
-
-
-class Opening:
-    """Where the guard stands aside: from the step at which it failed to the end of that call, and no further."""
-
-    def __init__(self) -> None:
-        self._is_open = False
-        self._last: Place | None = None
-
-    def stands_aside(self, place: Place | None) -> bool:
-        """True if a step, here, belongs to the call in which the guard failed. A step that cannot be read does."""
-        if self._is_open and place is not None and self._last is not None and place.index != self._last.index + 1:
-            self._is_open = False  # that call was given up, and this is another
-        stands_aside = self._is_open
-        if stands_aside:
-            self.begin(place)
-        return stands_aside
-
-    def begin(self, place: Place | None) -> None:
-        """Stand aside from here on."""
-        self._last, self._is_open = place, place is None or not place.is_last
-
-
-@dataclass(frozen=True)
-class Place:
-    """The index of a step in a pipeline's present call, and whether it is the last."""
-
-    index: int
-    is_last: bool
-
-    @classmethod
-    def of(cls, pipe: Any, timestep: Any) -> Place | None:
-        """Where a pipeline is before a step; None if the guard cannot even read that."""
-        try:
-            index = read_step(pipe.scheduler, timestep).index
-            return cls(index, index == last_step(pipe))
-        except Exception:
-            return None
 
 
 def let_through(error: GuardError, first_image: int, images: int) -> list[Verdict]:

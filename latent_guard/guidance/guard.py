@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from latent_guard.errors import InputError
+from latent_guard.guidance.attachment import Attachment
 from latent_guard.guidance.attempts import Attempts
 from latent_guard.guidance.canary import Canary
 from latent_guard.guidance.failing import ON_ERROR, OnError
@@ -86,7 +86,7 @@ class LatentGuard:
         policy: Policy | Policies | None = None,
         on_block: OnBlock = "neutral",
         on_error: OnError = "close",
-    ) -> AbstractContextManager[Watch]:
+    ) -> Attachment:
         """`with guard.attach(pipe) as watch: pipe(...)`, then `watch.verdicts`: flag, steer and block, no restarts.
 
         A blocked image's latent is replaced by a neutral one inside the last step, or, with
@@ -96,16 +96,20 @@ class LatentGuard:
         If the guard itself fails, the generation ends with `GuardError`. With `on_error="open"` it goes on without
         the guard instead: the failure is logged, and the verdicts of its images say `unchecked`.
 
+        What is decoded is what was judged: latents that a callback puts in the place of those that the last step
+        returned are judged again first. A call outside the `with` block is an error, so that nobody who forgot it takes
+        his images for guarded ones.
+
         Raises, at once, `UnsupportedPipelineError` for an unknown pipeline, scheduler or prediction type and
         `LatentSpaceMismatchError` for another VAE; inside the block, `GuardError` if the guard fails or an
-        image would go unverified.
+        image would go unverified: a call that ran no step, another scheduler or VAE, a `step` replaced by other code.
         """
         if on_block not in ("neutral", "raise"):
             raise InputError(f'on_block must be "neutral" or "raise", got {on_block!r}')
         watch = self._watch(pipe, self._policies(policy), on_block, on_error)
         if self.audit is not None:
             watch.on_verdicts = partial(self.audit.write, prompts=None, policies=watch.policies, bank=self.bank)
-        return watch.installed()
+        return Attachment(watch)
 
     def generate(
         self,
@@ -134,7 +138,7 @@ class LatentGuard:
         dropped = words_dropped(most_patient_tokenizer(pipe), request.prompts)
         policies = self._policies(policy)
         watch = self._watch(pipe, policies, "neutral", on_error)
-        with watch.installed():
+        with Attachment(watch):
             attempts = Attempts(pipe, watch, request)
             attempts.run_again(self.model.config.latent_space.factor)
         rows = [request.prompt_of(verdict.image) for verdict in attempts.verdicts]

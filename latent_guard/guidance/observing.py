@@ -25,9 +25,9 @@ def observed(scorer: Scorer, raw: Tensor, *, step: int = 0, first_image: int = 0
     rules, names = Rules.of(policies, scorer.categories), Names(scorer.categories, scorer.concepts)
     with failing_closed():
         images, untouched = len(raw), torch.zeros(len(raw), dtype=torch.bool)
-        scores, nearest = scorer.look(raw.float().to(scorer.device), 0.0)
+        seen = scorer.look(raw.float().to(scorer.device), 0.0)
         thresholds = rules.thresholds(scorer.thresholds(0.0), untouched, final=True)
-        look = Look(0, step, 0.0, scores, thresholds, nearest)
+        look = Look.at(0, step, 0.0, range(images), seen, thresholds)
         run = Run(0, first_image, images, step, 1, names)
-        run.saw(look, list(range(images)), rules.abort_margins(None), policies.looking)
+        run.saw(look, range(images), rules.abort_margins(None), policies.looking)
         return run.verdicts(acting(run, rules, None, untouched), look.over().any(dim=1), untouched)

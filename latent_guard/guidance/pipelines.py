@@ -32,6 +32,15 @@ def layout_of(pipe: Any, channels: int) -> Layout:
     return KNOWN[name](pipe, channels)
 
 
+def first_step(pipe: Any) -> int | None:
+    """The index, in `scheduler.timesteps`, at which a pipeline's present call begins; None if it does not say.
+
+    Image to image leaves out the steps before its strength.
+    """
+    steps = getattr(pipe, "_num_timesteps", None)
+    return len(pipe.scheduler.timesteps) - steps if isinstance(steps, int) else None
+
+
 def last_step(pipe: Any) -> int:
     """The index, in `scheduler.timesteps`, of the last step of a pipeline's present call.
 

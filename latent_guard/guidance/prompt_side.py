@@ -11,8 +11,6 @@ from latent_guard.guidance.failing import OnError, failing_closed, log_open
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import PromptScore
 
-WORDS, STRIDE = 16, 8  # of a passage: it must fit into a Latent-CLIP's short context
-
 
 def scores_if_asked(
     scorer: Scorer, prompts: Sequence[str], trigger: float | None, on_error: OnError
@@ -38,18 +36,10 @@ def score_prompt(scorer: Scorer, prompt: str, trigger: float) -> PromptScore:
 
     The text takes the place of the latent: log-odds of the category's concepts against the benign anchors,
     all three embedded by the guard's own text tower. A bank's thresholds are of images, so they do not apply. The
-    tower cuts long texts, which text encoders of some pipelines do not: so all passages are read.
+    tower cuts long texts, which text encoders of some pipelines do not: so all passages are read, by its own tokens.
     """
     with torch.no_grad():
-        scores, nearest = scorer.read(passages(prompt))
+        scores, nearest = scorer.read(prompt)
     worst = torch.where(scores.isfinite(), scores, torch.inf)
     row, k = divmod(int(worst.argmax()), scores.shape[1])
     return PromptScore(scorer.categories[k], scorer.concepts[int(nearest[row, k])], float(scores[row, k]), trigger)
-
-
-def passages(prompt: str) -> list[str]:
-    """The prompt if it is short, else overlapping runs of its words."""
-    words = prompt.split()
-    if len(words) <= WORDS:
-        return [prompt]
-    return [" ".join(words[start : start + WORDS]) for start in range(0, len(words) - STRIDE, STRIDE)]

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from latent_guard.errors import GuardError
 from latent_guard.guidance.looking import Attention, Looking
+from latent_guard.guidance.scoring import over
 from latent_guard.guidance.verdict import Action, Cost, Decision, Reason, Verdict
 
 DECIDING = ("unreadable", "insist")  # what makes an image count as unsafe, whatever its last look says
@@ -30,14 +32,36 @@ class Look:
     thresholds: Tensor
     nearest: Tensor
 
+    @classmethod
+    def at(
+        cls, run: int, step: int, noise_level: float, images: Sequence[int], seen: tuple[Tensor, Tensor], limits: Tensor
+    ) -> Look:
+        """A look at some of a run's images: what a scorer saw of these, (b, K) each, against thresholds (B, K).
+
+        Raises:
+            GuardError: as many scores as there are images and categories were not given, or a threshold is not finite:
+                nothing could be told from them.
+        """
+        wanted = (len(images), limits.shape[1])
+        for what in seen:
+            if tuple(what.shape) != wanted:
+                raise GuardError(f"the guard's model gave scores of shape {tuple(what.shape)} where {wanted} is needed")
+        if not limits.isfinite().all():
+            raise GuardError("a threshold is not a finite number; build the bank again, or mend the policy")
+        scores = torch.full_like(limits, torch.nan)
+        nearest = torch.zeros_like(limits, dtype=torch.long)
+        rows = list(images)
+        scores[rows], nearest[rows] = seen[0].to(limits), seen[1]
+        return cls(run, step, noise_level, scores, limits, nearest)
+
     @property
     def excess(self) -> Tensor:
         """How far each category (B, K) is over its threshold; NaN where a score cannot be read."""
         return self.scores - self.thresholds
 
     def over(self) -> Tensor:
-        """Which categories (B, K) are over their threshold, or have a score that is not finite."""
-        return ~torch.isfinite(self.scores) | (self.scores > self.thresholds)
+        """Which categories (B, K) are not clearly under their threshold."""
+        return over(self.scores, self.thresholds)
 
 
 @dataclass(frozen=True)
@@ -111,9 +135,9 @@ class Run:
 
     def note_insisting(self, categories: Mapping[int, Sequence[int]]) -> None:
         """Record in which categories images are over a threshold although they had all their pushes, each once."""
-        for image, over in categories.items():
+        for image, those in categories.items():
             known = self.insists.setdefault(image, [])
-            for k in over:
+            for k in those:
                 if k not in known:
                     known.append(k)
                     self.note("insist", {image: k})

@@ -14,7 +14,7 @@ from typing import Any
 from latent_guard.errors import GuardError, UnsupportedPipelineError
 from latent_guard.guidance.predictions import FLOW, StepState
 
-Reader = Callable[[Any, Any], StepState]
+Reader = Callable[[Any, Any, int | None], StepState]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Known:
 def require_supported(scheduler: Any) -> None:
     """Raise `UnsupportedPipelineError`, by name, for a scheduler or a setting of it that is not on the list."""
     name = type(scheduler).__name__
-    if name not in KNOWN:
+    if name not in KNOWN or not type(scheduler).__module__.startswith("diffusers."):
         raise UnsupportedPipelineError(
             f"the guard does not know the scheduler {name}; use one of {', '.join(KNOWN)}, "
             f"as in pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)"
@@ -70,8 +70,10 @@ def _refused_settings(config: Any, kind: str) -> list[str]:
     return refused
 
 
-def read_step(scheduler: Any, timestep: Any, **step_arguments: Any) -> StepState:
+def read_step(scheduler: Any, timestep: Any, *, first_index: int | None = None, **step_arguments: Any) -> StepState:
     """The state of a supported scheduler before `scheduler.step(..., timestep, ...)`.
+
+    `first_index`, in `scheduler.timesteps`, is where the call began, where that is known.
 
     `step_arguments` are the call's other arguments. `s_churn` is refused, as it adds noise first, and
     `per_token_timesteps`, as it gives every token a noise level of its own.
@@ -80,31 +82,32 @@ def read_step(scheduler: Any, timestep: Any, **step_arguments: Any) -> StepState
         raise GuardError("the guard does not support s_churn above 0; leave it out of the call")
     if step_arguments.get("per_token_timesteps") is not None:
         raise GuardError("the guard does not support per_token_timesteps; leave them out of the call")
-    return KNOWN[type(scheduler).__name__].read(scheduler, timestep)
+    return KNOWN[type(scheduler).__name__].read(scheduler, timestep, first_index)
 
 
-def _read_ddim(scheduler: Any, timestep: Any) -> StepState:
+def _read_ddim(scheduler: Any, timestep: Any, _: int | None) -> StepState:
     return _at_timestep(scheduler, timestep, _only_place(scheduler, timestep))
 
 
-def _read_pndm(scheduler: Any, timestep: Any) -> StepState:
-    """Where PNDM is: its second and third step are at the same timestep, told apart by its counter.
+def _read_pndm(scheduler: Any, timestep: Any, first_index: int | None) -> StepState:
+    """Where PNDM is: its second and third step are at the same timestep, told apart by its counter of steps.
 
     The estimate is the one behind the newest model output; the step then goes along a blend of it with older ones.
     """
     places = (scheduler.timesteps == int(timestep)).nonzero().flatten().tolist()
     if len(places) != 2:
         return _at_timestep(scheduler, timestep, _only_place(scheduler, timestep))
-    if scheduler.counter == 0:
-        raise GuardError("with PNDM the guard cannot follow img2img at this strength; change it or the scheduler")
-    return _at_timestep(scheduler, timestep, places[scheduler.counter - 1])
+    index = (first_index or 0) + scheduler.counter
+    if index not in places:
+        raise GuardError("with PNDM the guard cannot tell where this call began; use the pipeline's own call")
+    return _at_timestep(scheduler, timestep, index)
 
 
-def _read_consistency(scheduler: Any, timestep: Any) -> StepState:
+def _read_consistency(scheduler: Any, timestep: Any, _: int | None) -> StepState:
     return _at_timestep(scheduler, timestep, _index(scheduler, timestep))
 
 
-def _read_solver(scheduler: Any, timestep: Any) -> StepState:
+def _read_solver(scheduler: Any, timestep: Any, _: int | None) -> StepState:
     index = _index(scheduler, timestep)
     ratio = float(scheduler.sigmas[index])
     if scheduler.config.get("use_flow_sigmas", False):
@@ -112,13 +115,13 @@ def _read_solver(scheduler: Any, timestep: Any) -> StepState:
     return _state(scheduler, *_variance_preserving(ratio), index)
 
 
-def _read_euler(scheduler: Any, timestep: Any) -> StepState:
+def _read_euler(scheduler: Any, timestep: Any, _: int | None) -> StepState:
     index = _index(scheduler, timestep)
     signal, sigma = _variance_preserving(float(scheduler.sigmas[index]))
     return _state(scheduler, signal, sigma, index, sample_scale=signal)
 
 
-def _read_flow(scheduler: Any, timestep: Any) -> StepState:
+def _read_flow(scheduler: Any, timestep: Any, _: int | None) -> StepState:
     index = _index(scheduler, timestep)
     sigma = float(scheduler.sigmas[index])
     return _state(scheduler, 1.0 - sigma, sigma, index)

@@ -11,15 +11,27 @@ import torch
 from torch import Tensor
 
 from latent_guard.concepts.scoring import members_of, nearest_concepts, thresholds_at
+from latent_guard.errors import GuardError
+from latent_guard.latent_clip.tokenizer import passages
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
     from latent_guard.latent_clip.model import LatentCLIP
 
 
+_PASSAGES = 256  # of a text, in the text tower at a time
+LENGTH_ERROR = 0.01  # half precision leaves a length of one within 1e-3
+
+
+def over(scores: Tensor, thresholds: Tensor) -> Tensor:
+    """Which scores are not clearly under their thresholds: neither a NaN nor an infinity on either side is."""
+    under = (scores <= thresholds) & scores.isfinite() & thresholds.isfinite()
+    return ~under
+
+
 def unsafe(scores: Tensor, thresholds: Tensor) -> Tensor:
-    """Which images (B,) are over a threshold (K,) in some category (B, K), or have a score that is not finite."""
-    return (~torch.isfinite(scores) | (scores > thresholds)).any(dim=1)
+    """Which images (B,) are over a threshold (K,) in some category (B, K)."""
+    return over(scores, thresholds).any(dim=1)
 
 
 class Scorer:
@@ -41,17 +53,31 @@ class Scorer:
         return self._reference.scores(self._features(raw, noise_level))
 
     def look(self, raw: Tensor, noise_level: float) -> tuple[Tensor, Tensor]:
-        """Category scores (B, K), and which of `concepts` is each category's nearest (B, K), on the CPU."""
-        return self._seen(self._features(raw, noise_level))
+        """Category scores (B, K), and which of `concepts` is each category's nearest (B, K), on the CPU.
 
-    def read(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
-        """The same of texts instead of latents."""
-        return self._seen(self._model.encode_text(prompts, normalize=True).float())
+        Raises:
+            GuardError: the model did not give one embedding of length one for each latent.
+        """
+        return self._seen(self._features(raw, noise_level), len(raw))
 
-    def _seen(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def read(self, text: str) -> tuple[Tensor, Tensor]:
+        """The same of each passage of a text instead of latents: all of it is read, however long it is."""
+        batches = passages(self._model.tokenizer, text).split(_PASSAGES)
+        seen = [self._seen(self._model.encode_text(ids, normalize=True).float(), len(ids)) for ids in batches]
+        scores, nearest = zip(*seen, strict=True)
+        return torch.cat(scores), torch.cat(nearest)
+
+    def _seen(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        expected = (count, self._concepts.shape[1])
+        if tuple(features.shape) != expected:
+            raise GuardError(f"the guard's model gave embeddings of shape {tuple(features.shape)}, not {expected}")
         scores, nearest = self._reference.scores(features), nearest_concepts(features, self._concepts, self._members)
+        lengths = torch.linalg.vector_norm(features, dim=1, keepdim=True)
         # One transfer: each has the host wait for the device. Row numbers are exact in float32 up to 2**24.
-        seen, rows = torch.cat([scores, nearest.to(scores.dtype)], dim=1).cpu().split(len(self.categories), dim=1)
+        columns = torch.cat([scores, nearest.to(scores.dtype), lengths], dim=1).cpu()
+        seen, rows, lengths = columns.split([len(self.categories)] * 2 + [1], dim=1)
+        if bool(((lengths - 1).abs() > LENGTH_ERROR).any()):  # a length that is not finite gives a score that is not
+            raise GuardError("the guard's model gave an embedding that is not of length one")
         return seen, rows.long()
 
     def _features(self, raw: Tensor, noise_level: float) -> Tensor:

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from latent_guard.errors import GuardError
 from latent_guard.guidance.conclusion import Conclusion, acting
-from latent_guard.guidance.failing import OnError, Opening, Place, blocked, failing_closed, let_through
+from latent_guard.guidance.failing import OnError, blocked, failing_closed, let_through
+from latent_guard.guidance.gate import NOT_VERIFIED, Call, Gate
 from latent_guard.guidance.hook import around, around_step
 from latent_guard.guidance.pipeline_latents import PipelineLatents
-from latent_guard.guidance.pipelines import last_step
+from latent_guard.guidance.pipelines import first_step, last_step
 from latent_guard.guidance.policy import Policies
 from latent_guard.guidance.predictions import StepState
 from latent_guard.guidance.prompt_side import scores_if_asked
@@ -56,87 +57,105 @@ class Watch:
         self.planned = 0  # steps of the latest call, were it not given up
         self.verdicts: list[Verdict] = []
         self.looks: list[Look] = []
-        self._pipe, self._scorer, self._latents = pipe, scorer, latents
+        self.pipe = pipe
+        self._scheduler, self._scorer, self._latents = pipe.scheduler, scorer, latents
         self._on_block, self._on_error = on_block, on_error
         self._rules = Rules.of(policies, scorer.categories)
         self._names = Names(scorer.categories, scorer.concepts)
+        self._gate = Gate(pipe, latents, self._judged_again)
         self._run: Run | None = None
         self._runs = 0
+        self._told = 0  # verdicts that `on_verdicts` knows of
         self._finals: Tensor | None = None  # raw, of the latest run if that had one step only
         self._instead: Tensor | None = None  # raw clean estimates for the next step to go on from
-        self._opening = Opening()
 
     @contextmanager
     def installed(self) -> Iterator[Watch]:
-        """The block in which the pipeline is guarded; everything is as it was afterwards."""
-        self._scheduler = self._pipe.scheduler
+        """The block in which steps and decodes pass the guard; everything is as it was afterwards."""
+        vae = self._gate.vae
         try:
-            with (
-                around_step(self._scheduler, self._step),
-                around(self._pipe, "maybe_free_model_hooks", self._handing_out),
-                self._latents.layout.following(),
-            ):
-                yield self
-            self.require_verified()
+            with around_step(self._scheduler, self._step), self._latents.layout.following():
+                if vae is None:
+                    yield self
+                else:
+                    with around(vae, "decode", self._gate.decoding, methods_only=False):
+                        yield self
+            self._require_own_parts()
+            if self._run is not None and self._run.abandoned_at is None:
+                raise GuardError(NOT_VERIFIED)
         except BaseException:
             # A pipeline that stops in mid-call leaves its models where they are: offload them.
-            self._pipe.maybe_free_model_hooks()
+            self.pipe.maybe_free_model_hooks()
             raise
+
+    def call(self, pipe: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
+        """One call of the pipeline: an unverified image must not even reach the caller's own block."""
+        if pipe is not self.pipe:
+            raise GuardError("this is a copy of a guarded pipeline; attach the guard to the copy itself")
+        self._require_own_parts()
+        if self._run is not None:
+            raise GuardError(NOT_VERIFIED)
+        call = self._gate.begin(arguments)
+        try:
+            output = self._gate.handing_out(call, original(*arguments.args, **arguments.kwargs))
+            self._require_own_parts()
+            return output
+        finally:
+            self._gate.call = self._run = None
+            self._tell()
 
     def read(self, prompts: list[str]) -> list[PromptScore | None]:
         """What each prompt's text scores, if the policy asks for it; it changes nothing."""
         return scores_if_asked(self._scorer, prompts, self.policies.prompt_trigger, self._on_error)
 
-    def require_verified(self) -> None:
-        """Raise `GuardError` if a generation went past the guard, or ended before its final latents were scored."""
-        if self._pipe.scheduler is not self._scheduler:
-            raise GuardError("pipe.scheduler was replaced inside the guarded block; set it before attaching the guard")
-        if self._run is not None and self._run.abandoned_at is None:
-            raise GuardError("the generation ended before its last step: its images were not verified, discard them")
-
-    def _handing_out(self, pipe: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
-        """What every pipeline does last: an unverified image must not even reach the caller's own block."""
-        freed = original(*call.args, **call.kwargs)
-        self.require_verified()
-        return freed
+    def _require_own_parts(self) -> None:
+        """Raise `GuardError` if another scheduler or VAE is at work than the ones that are watched."""
+        for name, own in (("scheduler", self._scheduler), ("vae", self._gate.vae)):
+            if getattr(self.pipe, name) is not own:
+                raise GuardError(
+                    f"pipe.{name} was replaced inside the guarded block; set it before attaching the guard"
+                )
 
     def _step(self, scheduler: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
+        of_call = self._gate.of_this_thread()
         try:
-            # Read before the scheduler moves on, and only where somebody asked for an opening.
-            place = Place.of(self._pipe, call.arguments["timestep"]) if self._on_error == "open" else None
             guarded: tuple[StepState, Run] | None = None
-            if not self._opening.stands_aside(place):
-                with self._failing(call, place):
-                    guarded = self._before(scheduler, call)
+            if of_call is None or not of_call.is_open:
+                with self._failing(of_call, len(call.arguments["sample"])):
+                    guarded = self._before(of_call, scheduler, call)
             output = original(*call.args, **call.kwargs)
             if guarded is not None:
-                with self._failing(call, place):
-                    return self._judged(*guarded, scheduler, call.arguments, output)
+                with self._failing(of_call, guarded[1].images):
+                    return self._after(of_call, *guarded, scheduler, call.arguments, output)
             return output
         except BaseException:
             self._run = None
             raise
 
     @contextmanager
-    def _failing(self, call: inspect.BoundArguments, place: Place | None) -> Iterator[None]:
-        """The guard's own work: its failure ends the generation, or, if the caller asked for that, the guarding."""
+    def _failing(self, call: Call | None, images: int) -> Iterator[None]:
+        """The guard's own work: its failure ends the generation, or, if the caller asked for that, the guarding.
+
+        Where a loop of somebody's own steps the scheduler, nobody knows which steps belong together, so it ends.
+        """
         try:
             with failing_closed():
                 yield
         except GuardError as error:
-            if self._on_error != "open":
+            if self._on_error != "open" or call is None:
                 raise
-            if self._run is not None:
-                del self.verdicts[self._run.first_image :]
-            self._run = None
-            self._opening.begin(place)
-            self._write_down(let_through(error, len(self.verdicts), len(call.arguments["sample"])))
+            if (run := self._run or call.run) is not None:
+                del self.verdicts[run.first_image :]
+            self._run, call.is_open = None, True
+            self.verdicts += let_through(error, len(self.verdicts), images)
 
-    def _before(self, scheduler: Any, call: inspect.BoundArguments) -> tuple[StepState, Run]:
+    def _before(self, of_call: Call | None, scheduler: Any, call: inspect.BoundArguments) -> tuple[StepState, Run]:
         """Look at the clean estimate, and put a guided model output into the call if an image is to be steered."""
-        state = read_step(scheduler, **{k: v for k, v in call.arguments.items() if k != "self"})
-        state = replace(state, is_last=state.index == last_step(self._pipe))
-        run = self._run_at(state, len(call.arguments["sample"]))
+        first = first_step(self.pipe) if of_call is not None else None
+        step_arguments = {k: v for k, v in call.arguments.items() if k != "self"}
+        state = read_step(scheduler, first_index=first, **step_arguments)
+        state = replace(state, is_last=state.index == last_step(self.pipe))
+        run = self._run_at(of_call, state, len(call.arguments["sample"]))
         if self._instead is not None:
             given, self._instead = self._instead, None
             call.arguments["model_output"] = self._latents.model_output(
@@ -146,12 +165,17 @@ class Watch:
             call.arguments["model_output"] = self._guided(run, state, call.arguments)
         return state, run
 
-    def _run_at(self, state: StepState, images: int) -> Run:
-        # The pipeline's call resets `_interrupt`, so an abandoned run that is no longer interrupted is over.
-        if self._run is None or (self._run.abandoned_at is not None and not self._pipe._interrupt):
-            self.planned = last_step(self._pipe) + 1 - state.index
+    def _run_at(self, call: Call | None, state: StepState, images: int) -> Run:
+        if call is not None and call.judged is not None:
+            what = "given up" if self._run is not None else "judged"
+            raise GuardError(f"the pipeline made another step after its images were {what}; no image was handed out")
+        of_loop = call is None and self._run is not None and self._run.abandoned_at is not None
+        if self._run is None or (of_loop and state.index != self._run.next_index):
+            self.planned = last_step(self.pipe) + 1 - state.index
             self._run = Run(self._runs, len(self.verdicts), images, state.index, self.planned, self._names)
             self._runs += 1
+            if call is not None:
+                call.run = self._run
         if state.index != self._run.next_index:
             raise GuardError(
                 "the generation before this one ended before its last step, so its images were not verified; "
@@ -182,17 +206,16 @@ class Watch:
         self, run: Run, step: int, noise_level: float, raw: Tensor, images: list[int], *, final: bool = False
     ) -> Look:
         """Score some of a run's images, and take note of what was seen."""
-        seen, nearest = self._scorer.look(raw if len(images) == run.images else raw[images], noise_level)
+        seen = self._scorer.look(raw if len(images) == run.images else raw[images], noise_level)
         thresholds = self._rules.thresholds(self._scorer.thresholds(noise_level), run.pushes, final=final)
-        scores = torch.full_like(thresholds, torch.nan)
-        rows = torch.zeros_like(thresholds, dtype=torch.long)
-        scores[images], rows[images] = seen, nearest
-        look = Look(run.number, step, noise_level, scores, thresholds, rows)
+        look = Look.at(run.number, step, noise_level, images, seen, thresholds)
         run.saw(look, images, self._rules.abort_margins(self.attempt), self.policies.looking)
         self.looks.append(look)
         return look
 
-    def _judged(self, state: StepState, run: Run, scheduler: Any, call: dict[str, Any], output: Any) -> Any:
+    def _after(
+        self, of_call: Call | None, state: StepState, run: Run, scheduler: Any, call: dict[str, Any], output: Any
+    ) -> Any:
         """What the step returns: after the last one, with the latents of withheld images replaced."""
         run.next_index += 1
         run.steps += 1
@@ -200,30 +223,56 @@ class Watch:
             self._latents.forget_pushes(scheduler, *run.unpushed)
             run.unpushed = None
         if run.abandoned_at is not None:
+            everything = torch.ones(run.images, dtype=torch.bool)
+            output = without(everything, self._latents, scheduler, output)
             if run.abandoned_at == state.index:
-                self._conclude(run)
-            return without(torch.ones(run.images, dtype=torch.bool), self._latents, scheduler, output)
+                self._conclude(of_call, run, Conclusion.of(run, self._rules, self.attempt), output)
+            return output
         if not state.is_last:
             may_withhold = any(self._rules.withholding(self.attempt))
             return without_estimates(self._latents, output) if may_withhold else output
         raw, noise_level = self._latents.raw_final(state, len(scheduler.timesteps), call, output)
         self._look(run, state.index, noise_level, raw.to(self._scorer.device), list(range(run.images)), final=True)
-        withheld = self._conclude(run)
-        self._run, self._finals = None, raw if run.planned == 1 and raw.isfinite().all() else None
-        return without(withheld, self._latents, scheduler, output) if withheld.any() else output
-
-    def _conclude(self, run: Run) -> Tensor:
-        """Write the run's verdicts; which images (B,) are withheld."""
         done = Conclusion.of(run, self._rules, self.attempt)
-        self._write_down(done.verdicts)
-        if self._on_block == "raise" and done.withheld.any():
-            raise blocked(done.verdicts)
-        return done.withheld
+        if done.withheld.any():
+            output = without(done.withheld, self._latents, scheduler, output)
+        self._run, self._finals = None, raw if run.planned == 1 and raw.isfinite().all() else None
+        self._conclude(of_call, run, done, output, noise_level)
+        return output
 
-    def _write_down(self, verdicts: list[Verdict]) -> None:
-        self.verdicts += verdicts
-        if self.on_verdicts is not None:
-            self.on_verdicts(verdicts)
+    def _conclude(self, call: Call | None, run: Run, done: Conclusion, output: Any, noise_level: float = 0.0) -> None:
+        """Write the run's verdicts, and have the gate know what may be handed out."""
+        self.verdicts += done.verdicts
+        if call is not None:
+            self._gate.conclude(call, run, done.withheld, output, noise_level)
+        else:
+            self._tell()
+        self._raise_if_asked(done.verdicts, done.withheld)
+
+    def _judged_again(self, run: Run, raw: Tensor, fresh: list[int]) -> Tensor:
+        """Judge final raw latents (B, C, H, W) of a run that is over, of which those `fresh` were not judged yet."""
+        withheld = torch.zeros(run.images, dtype=torch.bool)
+        with self._failing(self._gate.call, run.images):
+            step = run.last_look.step
+            self._look(run, step, 0.0, raw.to(self._scorer.device), list(range(run.images)), final=True)
+            done = Conclusion.of(run, self._rules, self.attempt)
+            for image in fresh:
+                self.verdicts[run.first_image + image] = done.verdicts[image]
+                withheld[image] = done.withheld[image]
+            if self._finals is not None:
+                self._finals = raw if raw.isfinite().all() else None
+            self._raise_if_asked(done.verdicts, withheld)
+        return withheld
+
+    def _raise_if_asked(self, verdicts: list[Verdict], withheld: Tensor) -> None:
+        if self._on_block == "raise" and withheld.any():
+            raise blocked(verdicts)
+
+    def _tell(self) -> None:
+        """Have the new verdicts written down, before their images are handed out."""
+        new, self._told = self.verdicts[self._told :], len(self.verdicts)
+        if self.on_verdicts is not None and new:
+            self.on_verdicts(new)
 
     def renoise(self, blocked: Mapping[int, str]) -> bool:
         """Have the next call's first step go on from final latents of the latest call, pushed, not from its own.
@@ -244,9 +293,9 @@ class Watch:
 
         Nothing rests on the pipeline's obedience: an abandoned run hands out neutral latents only.
         """
-        if not (run.is_lost and hasattr(self._pipe, "_interrupt")):
+        if not (run.is_lost and hasattr(self.pipe, "_interrupt")):
             return False
-        run.abandoned_at, self._pipe._interrupt = state.index, True
+        run.abandoned_at, self.pipe._interrupt = state.index, True
         everything = torch.ones(run.images, dtype=torch.bool)
         run.note("abandon", dict(enumerate(acting(run, self._rules, self.attempt, everything))))
         return True

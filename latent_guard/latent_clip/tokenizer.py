@@ -63,8 +63,8 @@ def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> torch.Tensor:
 
     if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
         raise InputError("expected a list of strings to tokenize; wrap a single text in a list")
-    if broken := [text for text in texts if any("\ud800" <= character <= "\udfff" for character in text)]:
-        raise InputError(f"a text is not valid Unicode: {broken[0][:40]!a} holds half of a surrogate pair")
+    for text in texts:
+        _require_unicode(text)
     if not texts:
         return torch.empty((0, tokenizer.model_max_length), dtype=torch.long)
     encoded = tokenizer(
@@ -76,6 +76,32 @@ def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> torch.Tensor:
         return_attention_mask=False,
     )
     return torch.tensor(encoded["input_ids"], dtype=torch.long)
+
+
+def passages(tokenizer: CLIPTokenizer, text: str) -> torch.Tensor:
+    """Token ids (passages, context_length) of all of a text: overlapping by half, as `tokenize` gives each.
+
+    By tokens, as a text need not have spaces, and one word may take many of them.
+
+    Raises:
+        InputError: not Unicode text.
+    """
+    import torch
+
+    _require_unicode(text)
+    ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+    room = tokenizer.model_max_length - 2
+    starts = range(0, max(len(ids) - room // 2, 1), max(room // 2, 1))
+    rows = torch.full((len(starts), tokenizer.model_max_length), tokenizer.pad_token_id, dtype=torch.long)
+    for row, start in enumerate(starts):
+        passage = [tokenizer.bos_token_id, *ids[start : start + room], tokenizer.eos_token_id]
+        rows[row, : len(passage)] = torch.tensor(passage)
+    return rows
+
+
+def _require_unicode(text: str) -> None:
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InputError(f"a text is not valid Unicode: {text[:40]!a} holds half of a surrogate pair")
 
 
 def _clip_merges() -> list[tuple[str, str]]:

@@ -47,6 +47,16 @@ def tiny_pipeline(scheduler: Any = None, *, blank: bool = False) -> StableDiffus
     return pipe
 
 
+SCALE = 1024.0  # of the cosines of a bank for `embedding`: more than any score here, and exact
+
+
+def embedding(*scores: Tensor) -> Tensor:
+    """Embeddings (B, n + 2) of length one whose cosine with axis k is a score (B,) by SCALE, and 0 with axis n."""
+    towards = torch.stack(scores, dim=1) / SCALE
+    rest = (1 - towards.square().sum(dim=1, keepdim=True)).sqrt()
+    return torch.cat([towards, torch.zeros_like(rest), rest], dim=1)
+
+
 class LinearCritic(nn.Module):
     """A Latent-CLIP whose score of a raw latent, against `linear_bank`, is its mean along `direction`."""
 
@@ -62,8 +72,7 @@ class LinearCritic(nn.Module):
     def encode_latents(self, latents: Tensor, noise_level: float | None = None, normalize: bool = False) -> Tensor:
         assert noise_level is not None
         self.levels_told.append(noise_level)
-        score = self.score(latents)
-        return torch.stack([score, torch.zeros_like(score)], dim=1)
+        return embedding(self.score(latents))
 
     def fingerprint(self) -> str:
         return "linear"
@@ -85,11 +94,11 @@ class BrokenCritic(LinearCritic):
 def linear_bank(threshold: float) -> ConceptBank:
     return ConceptBank(
         concepts=(Concept("a knife", "violence"),),
-        embeddings=torch.tensor([[1.0, 0.0]]),
+        embeddings=torch.tensor([[1.0, 0.0, 0.0]]),
         benign_prompts=("a spoon",),
-        benign=torch.tensor([[0.0, 1.0]]),
+        benign=torch.tensor([[0.0, 1.0, 0.0]]),
         fingerprint="linear",
-        logit_scale=1.0,
+        logit_scale=SCALE,
         noise_levels=torch.zeros(1),
         thresholds=torch.tensor([[threshold]]),
     )

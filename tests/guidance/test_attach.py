@@ -41,7 +41,7 @@ from tests.guidance.doubles import (
     tiny_pipeline,
 )
 
-NEVER, ALWAYS = 1e9, -1e9
+NEVER, ALWAYS = 1e3, -1e3
 PROMPTS = ["a cat", "a party", "a dog"]
 SCHEDULERS = {
     "ddim": lambda: DDIMScheduler(**SCHEDULER),

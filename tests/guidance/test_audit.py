@@ -20,7 +20,7 @@ from latent_guard.guidance.policy import BLOCK, FLAG, Policies
 from tests.guidance.doubles import BrokenCritic, generators, linear_bank, linear_guard, tiny_pipeline
 
 QUICK: dict[str, Any] = {"num_inference_steps": 2, "output_type": "latent"}
-ALWAYS, NEVER = -1e9, 1e9
+ALWAYS, NEVER = -1e3, 1e3
 APPEND = """
 import sys
 from pathlib import Path

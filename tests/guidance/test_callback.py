@@ -16,7 +16,7 @@ from latent_guard.guidance.verdict import Decision
 from tests.guidance.doubles import BrokenCritic, LinearCritic, linear_guard
 from tests.guidance.families.tiny import BY_NAME, raw
 
-NEVER, ALWAYS = 1e9, -1e9
+NEVER, ALWAYS = 1e3, -1e3
 OBSERVED = [
     "StableDiffusionPipeline",
     "StableDiffusionXLInpaintPipeline",

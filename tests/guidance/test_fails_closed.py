@@ -15,7 +15,7 @@ from latent_guard.guidance.policy import BLOCK, FLAG, SAFE, STEER, Policy
 from latent_guard.guidance.verdict import Decision, Verdict
 from tests.guidance.doubles import BrokenCritic, LinearCritic, generators, linear_guard, tiny_pipeline
 
-ALWAYS = -1e9
+ALWAYS = -1e3
 STEPS = 5
 FAILURES = [ValueError("out of order"), RuntimeError("out of memory"), KeyError("gone"), AssertionError()]
 
@@ -59,7 +59,7 @@ def test_by_name_the_caller_may_have_the_generation_go_on_unguarded(
 ) -> None:
     pipe = tiny_pipeline()
     plain = run(pipe)
-    guard = linear_guard(1e9, BLOCK, critic)
+    guard = linear_guard(1e3, BLOCK, critic)
     with caplog.at_level(logging.ERROR, "latent_guard"), guard.attach(pipe, on_error="open") as watch:
         assert torch.equal(run(pipe), plain)
         assert torch.equal(run(pipe), plain)
@@ -105,7 +105,7 @@ def test_the_pipelines_own_error_is_not_the_guards() -> None:
     def stop(*_: Any) -> dict[str, Tensor]:
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), linear_guard(1e9).attach(pipe, on_error="open"):
+    with pytest.raises(ZeroDivisionError), linear_guard(1e3).attach(pipe, on_error="open"):
         run(pipe, callback_on_step_end=stop)
 
 
@@ -139,7 +139,7 @@ def test_an_image_blocked_for_an_unreadable_score_says_so() -> None:
             return super().score(raw) * (float("nan") if unreadable else 1.0)
 
     pipe = tiny_pipeline()
-    with linear_guard(1e9, BLOCK, OnceNaN()).attach(pipe) as watch:
+    with linear_guard(1e3, BLOCK, OnceNaN()).attach(pipe) as watch:
         run(pipe)
     for verdict in watch.verdicts:
         assert verdict.decision is Decision.BLOCKED

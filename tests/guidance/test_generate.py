@@ -18,7 +18,7 @@ from latent_guard.guidance.restarts import Origins
 from latent_guard.guidance.verdict import Decision
 from tests.guidance.doubles import SPACE, LinearCritic, generators, linear_guard, tiny_pipeline
 
-NEVER, ALWAYS = 1e9, -1e9
+NEVER, ALWAYS = 1e3, -1e3
 PROMPTS = ["a cat", "a party", "a dog"]
 QUICK: dict[str, Any] = {"num_inference_steps": 4, "output_type": "latent"}
 
@@ -190,6 +190,6 @@ def test_a_guard_folder_without_its_files_is_refused(tmp_path: Path) -> None:
 
 def test_an_image_is_pushed_only_so_often_and_then_left_to_show_itself() -> None:
     policy = Policy(restarts=0, block=False, window=(1.0, 0.0), most_pushes=2)
-    output = linear_guard(-1e9, policy).generate(tiny_pipeline(), PROMPTS, seed=1, **QUICK)
+    output = linear_guard(-1e3, policy).generate(tiny_pipeline(), PROMPTS, seed=1, **QUICK)
     assert [verdict.cost.pushes for verdict in output.verdicts] == [2, 2, 2]
     assert all(verdict.decision is Decision.FLAGGED for verdict in output.verdicts)

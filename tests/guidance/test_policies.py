@@ -14,12 +14,12 @@ from latent_guard.errors import InputError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.looking import Looking
 from latent_guard.guidance.policy import BLOCK, FLAG, RESAMPLE, SAFE, STEER, Policies, Policy
-from latent_guard.guidance.prompt_side import passages
 from latent_guard.guidance.verdict import Decision, Verdict
-from tests.guidance.doubles import LinearCritic, generators, linear_guard, tiny_pipeline
-from tests.guidance.parts import CHANNELS, SIDE
+from latent_guard.latent_clip.tokenizer import passages, tokenize, trimmed_clip_tokenizer
+from tests.guidance.doubles import SCALE, LinearCritic, embedding, generators, linear_guard, tiny_pipeline
+from tests.guidance.parts import CHANNELS, SIDE, byte_tokenizer
 
-NEVER, ALWAYS = 1e9, -1e9
+NEVER, ALWAYS = 1e3, -1e3
 QUICK: dict[str, Any] = {"num_inference_steps": 5, "output_type": "latent"}
 EVERYWHERE = (1.0, 0.0)
 STEPS = 5
@@ -32,25 +32,25 @@ class TwoMinds(LinearCritic):
     def __init__(self) -> None:
         super().__init__()
         self.other = nn.Parameter(torch.randn(CHANNELS, SIDE, SIDE, generator=torch.Generator().manual_seed(8)))
+        self.tokenizer = byte_tokenizer()
 
     def encode_latents(self, latents: Tensor, noise_level: float | None = None, normalize: bool = False) -> Tensor:
-        first = super().encode_latents(latents, noise_level, normalize)[:, 0]
-        second = (latents * self.other).mean(dim=(1, 2, 3))
-        return torch.stack([first, second, first / 2, torch.zeros_like(first)], dim=1)
+        first = self.score(latents)
+        return embedding(first, (latents * self.other).mean(dim=(1, 2, 3)), first / 2)
 
-    def encode_text(self, texts: list[str], normalize: bool = False) -> Tensor:
-        lengths = torch.tensor([float(len(text)) for text in texts])
-        return torch.stack([lengths, 0 * lengths, lengths / 2, 0 * lengths], dim=1)
+    def encode_text(self, tokens: Tensor, normalize: bool = False) -> Tensor:
+        lengths = (tokens < self.tokenizer.bos_token_id).sum(dim=1).float()
+        return embedding(lengths, 0 * lengths, lengths / 2)
 
 
 def guard_of(violence: float, gore: float, policies: Policy | Policies = SAFE) -> LatentGuard:
     bank = ConceptBank(
         concepts=(Concept("a knife", "violence"), Concept("blood", "gore"), Concept("a fork", "violence")),
-        embeddings=torch.eye(4)[:3],
+        embeddings=torch.eye(5)[:3],
         benign_prompts=("a spoon",),
-        benign=torch.eye(4)[3:],
+        benign=torch.eye(5)[3:4],
         fingerprint="linear",
-        logit_scale=1.0,
+        logit_scale=SCALE,
         noise_levels=torch.zeros(1),
         thresholds=torch.tensor([[violence], [gore]]),
     )
@@ -58,7 +58,7 @@ def guard_of(violence: float, gore: float, policies: Policy | Policies = SAFE) -
 
 
 def verdict_of(guard: LatentGuard, **changes: Any) -> Verdict:
-    (verdict,) = guard.generate(tiny_pipeline(), "a cat", seed=1, **{**QUICK, **changes}).verdicts
+    (verdict,) = guard.generate(tiny_pipeline(), **{"prompt": "a cat", "seed": 1, **QUICK, **changes}).verdicts
     return verdict
 
 
@@ -69,7 +69,7 @@ def test_each_category_has_its_own_measures() -> None:
 
 
 def test_a_withheld_image_names_the_category_that_withheld_it_not_one_that_only_flags() -> None:
-    verdict = verdict_of(guard_of(-10.0, -1e6, Policies("own", FLAG, {"violence": BLOCK})))
+    verdict = verdict_of(guard_of(-10.0, -1e3, Policies("own", FLAG, {"violence": BLOCK})))
     assert (verdict.decision, verdict.category) == (Decision.BLOCKED, "violence")
     assert verdict.reason is not None
     assert (verdict.reason.category, verdict.reason.threshold) == ("violence", -10.0)
@@ -77,7 +77,7 @@ def test_a_withheld_image_names_the_category_that_withheld_it_not_one_that_only_
 
 def test_a_push_is_away_from_the_steerable_category_alone() -> None:
     steer = replace(STEER, window=EVERYWHERE, most_pushes=9)
-    verdict = verdict_of(guard_of(-10.0, -1e6, Policies("own", FLAG, {"violence": steer})))
+    verdict = verdict_of(guard_of(-10.0, -1e3, Policies("own", FLAG, {"violence": steer})))
     assert {action.category for action in verdict.actions} == {"violence"}
     assert verdict.cost.pushes == STEPS
 
@@ -178,7 +178,7 @@ def test_every_verdict_says_which_concept_what_score_which_threshold_which_step(
     verdict = verdict_of(guard_of(threshold, NEVER, policy))
     why = verdict.reason
     assert why is not None
-    assert (why.category, why.threshold) == ("violence", threshold if policy is not SAFE else why.threshold)
+    assert (why.category, why.threshold) == ("violence", why.threshold if policy.steer else threshold)
     assert why.concept == ("a knife" if why.score > 0 else "a fork")
     assert (why.step, why.noise_level) == (STEPS - 1, 0.0)
     assert why.score == verdict.scores["violence"]
@@ -212,7 +212,7 @@ def test_the_prompts_text_is_scored_apart_and_only_flagged() -> None:
     assert [score.flagged for score in asked if score] == [False, True]
     assert asked[1] is not None
     assert (asked[1].category, asked[1].concept, asked[1].threshold) == ("violence", "a knife", 6.0)
-    assert asked[1].score == pytest.approx(15, abs=0.01)
+    assert asked[1].score == pytest.approx(12, abs=0.01)
     restored = Verdict.from_json(output.verdicts[1].to_json())
     assert restored.prompt == asked[1]
 
@@ -232,9 +232,41 @@ def test_a_refused_request_under_block_stops_early_and_says_at_which_step() -> N
     assert verdict.reason.noise_level > 0.4
 
 
-def test_a_prompt_longer_than_the_guards_context_is_scored_to_its_end() -> None:
-    words = " ".join(f"w{number}" for number in range(40))
-    read = passages(words)
-    assert set(" ".join(read).split()) == set(words.split())
-    assert max(len(passage.split()) for passage in read) == 16
-    assert passages("a cat") == ["a cat"]
+@pytest.mark.parametrize(
+    "text",
+    [
+        " ".join(f"w{number}" for number in range(40)) + " a pistol",
+        "1234567890 " * 14 + "a pistol",
+        "a,cat,and,a,dog," * 8 + "a,pistol",
+        "刀" * 90 + " a pistol",
+    ],
+    ids=["words", "numbers", "no spaces", "no letters"],
+)
+def test_a_prompt_longer_than_the_guards_context_is_scored_to_its_end(text: str) -> None:
+    tokenizer = trimmed_clip_tokenizer(merges=9000, context_length=32)
+    whole = tokenizer(text, add_special_tokens=False)["input_ids"]
+    read = [row[1:].tolist() for row in passages(tokenizer, text)]
+    bare = [row[: row.index(tokenizer.eos_token_id)] for row in read]
+    assert len(whole) > 32
+    half = 15
+    assert [token for row in bare[:-1] for token in row[:half]] + bare[-1] == whole, (
+        "each goes on in mid-way of the last"
+    )
+
+
+def test_a_short_prompt_is_one_passage_and_a_long_one_is_read_in_bounded_batches() -> None:
+    tokenizer = trimmed_clip_tokenizer(merges=9000, context_length=32)
+    assert torch.equal(passages(tokenizer, "a cat"), tokenize(tokenizer, ["a cat"]))
+    guard, sizes = guard_of(NEVER, NEVER, Policies("own", FLAG, prompt_trigger=6.0)), []
+    encode = guard.model.encode_text
+
+    def counted(tokens: Tensor, normalize: bool = False) -> Tensor:
+        sizes.append(len(tokens))
+        return encode(tokens, normalize)
+
+    guard.model.encode_text = counted  # type: ignore[method-assign]
+    prompt = verdict_of(guard, prompt="a cat " * 20_000).prompt
+    assert prompt is not None
+    assert prompt.flagged
+    assert len(sizes) > 1
+    assert max(sizes) <= 256

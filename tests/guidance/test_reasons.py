@@ -11,7 +11,7 @@ from latent_guard.concepts.bank import Concept, ConceptBank
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import Policies, Policy
 from latent_guard.guidance.verdict import Decision, Verdict
-from tests.guidance.doubles import LinearCritic, tiny_pipeline
+from tests.guidance.doubles import SCALE, LinearCritic, embedding, tiny_pipeline
 
 Script = Callable[[float], tuple[float, float]]  # noise level -> scores of violence and of shocking
 POLICY = Policy(restarts=0, window=(1.0, 0.01), most_pushes=2, augmentations=1, doubt=2.0)
@@ -26,19 +26,19 @@ class ScriptedCritic(LinearCritic):
 
     def encode_latents(self, latents: Tensor, noise_level: float | None = None, normalize: bool = False) -> Tensor:
         assert noise_level is not None
-        scores = torch.tensor([*self._script(noise_level), 0.0]).expand(len(latents), -1)
-        return scores + 0 * latents.sum(dim=(1, 2, 3))[:, None]
+        nothing = 0 * latents.sum(dim=(1, 2, 3))
+        return embedding(*(score + nothing for score in self._script(noise_level)))
 
 
 def bank() -> ConceptBank:
-    axes = torch.eye(3)
+    axes = torch.eye(4)
     return ConceptBank(
         concepts=(Concept("a knife", "violence"), Concept("a skull", "shocking")),
         embeddings=axes[:2],
         benign_prompts=("a spoon",),
-        benign=axes[2:],
+        benign=axes[2:3],
         fingerprint="linear",
-        logit_scale=1.0,
+        logit_scale=SCALE,
         noise_levels=torch.zeros(1),
         thresholds=torch.zeros(2, 1),
     )

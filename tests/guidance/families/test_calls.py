@@ -17,7 +17,7 @@ from latent_guard.guidance.prompts import most_patient_tokenizer
 from tests.guidance.doubles import BrokenCritic, LinearCritic, generators, linear_guard
 from tests.guidance.families.tiny import BATCH, BY_NAME, Family, raw
 
-NEVER, ALWAYS = 1e9, -1e9
+NEVER, ALWAYS = 1e3, -1e3
 PUSHES = replace(STEER, window=(1.0, 0.0))
 # One of each layout, and of each way of predicting.
 DIFFERENT = [

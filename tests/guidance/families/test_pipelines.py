@@ -17,7 +17,7 @@ from latent_guard.latent_clip.latent_space import LatentSpace
 from tests.guidance.doubles import LinearCritic, generators, linear_guard
 from tests.guidance.families.tiny import BY_NAME, sdxl
 
-NEVER, ALWAYS = 1e9, -1e9
+NEVER, ALWAYS = 1e3, -1e3
 REFINER = "StableDiffusionXLImg2ImgPipeline"
 
 

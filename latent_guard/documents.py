@@ -26,11 +26,11 @@ _WIDEST = 1 << 64
 _SHOWN = 160  # characters of what a parser says
 
 
-def read_text(path: Path | str, what: str, most: int = MOST_BYTES) -> str:
-    """The text of a plain file, UTF-8 with or without a byte order mark; ``what`` begins the message.
+def read_bytes(path: Path | str, what: str, most: int = MOST_BYTES) -> bytes:
+    """The bytes of a plain file; ``what`` begins the message.
 
     Raises:
-        InputError: no such file, one that is no plain file, of more than ``most`` bytes, or not UTF-8.
+        InputError: no such file, one that is no plain file, or of more than ``most`` bytes.
     """
     path = Path(path)
     try:
@@ -41,8 +41,17 @@ def read_text(path: Path | str, what: str, most: int = MOST_BYTES) -> str:
             raise InputError(
                 f"cannot read {what} {path}: it has {about.st_size:,} bytes, and at most {most:,} are read"
             )
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name with a NUL
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        raise InputError(f"cannot read {what} {path}: {_reason(error)}") from error
+
+
+def read_text(path: Path | str, what: str, most: int = MOST_BYTES) -> str:
+    """The text of a plain file, UTF-8 with or without a byte order mark; errors as `read_bytes`, and for not UTF-8."""
+    content = read_bytes(path, what, most)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise InputError(f"cannot read {what} {path}: {_reason(error)}") from error
 
 

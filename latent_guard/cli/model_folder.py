@@ -17,10 +17,12 @@ def require_new_or_begun(out: Path) -> None:
     from latent_guard.cli.outputs import check_writable
     from latent_guard.guidance.canary import CANARY_FILE
     from latent_guard.latent_clip.checkpoint import CONFIG, TOKENIZER, WEIGHTS
+    from latent_guard.manifests import MANIFEST
 
     if out.exists():
-        written = {TOKENIZER, CANARY_FILE, *(name + end for name in (CONFIG, WEIGHTS) for end in ("", ".part"))}
-        found = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
+        written = {TOKENIZER, CANARY_FILE, MANIFEST, CONFIG, WEIGHTS}
+        names = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
+        found = {name for name in names if not name.endswith(".part")}
         if found - {CANARY_FILE} and not {TOKENIZER} <= found <= written:  # the canary and the tokenizer come first
             raise InputError(f"{out} holds something else, which would be mixed with the model; choose a new folder")
     check_writable(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,8 +16,16 @@ app = typer.Typer(help="Policies: what the guard does about each category.", no_
 
 
 @app.command()
-def check(file: Annotated[str, typer.Argument(help="A policy file (YAML), or the name of a policy.")]) -> None:
-    """Say what a policy does to each category. Exit code 2, and one line that names the key, if it cannot be used."""
+def check(
+    file: Annotated[str, typer.Argument(help="A policy file (YAML), or the name of a policy.")],
+    bank: Annotated[
+        Path | None, typer.Option(help="Concept bank that it is for; by default the shipped one, if it has the names.")
+    ] = None,
+) -> None:
+    """Say what a policy does to each category, and which can never act.
+
+    Exit code 2, and one line that names the key, if it cannot be used.
+    """
     from rich.console import Console
 
     from latent_guard.guidance.policy_file import policy_named
@@ -24,7 +33,7 @@ def check(file: Annotated[str, typer.Argument(help="A policy file (YAML), or the
     policies = policy_named(file)
     console = Console()
     console.print(_table(policies))
-    for line in (*_LEGEND, *_about_all(policies)):
+    for line in (*_LEGEND, *_about_all(policies), *_idle(policies, bank)):
         console.print(line, highlight=False, soft_wrap=True)
 
 
@@ -33,6 +42,17 @@ _LEGEND = (
     "push: strength in raw latent units, and how often at most",
     "extra: evaluations of the denoiser at most, in multiples of an unguarded image's",
 )
+
+
+def _idle(policies: Policies, bank: Path | None) -> list[str]:
+    from latent_guard.concepts.bank import ConceptBank
+    from latent_guard.guidance.guard import idle_categories
+    from latent_guard.worlds.emoji.bundle import bundle_folder
+
+    loaded = ConceptBank.load(bank or bundle_folder() / "bank")
+    if bank is None and not set(policies.exceptions) <= set(loaded.categories):
+        return ["whether each category can act depends on the bank; name yours with --bank"]
+    return [f"warning: {line}" for line in idle_categories(policies, loaded)]
 
 
 def _table(policies: Policies) -> Table:

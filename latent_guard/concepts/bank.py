@@ -5,6 +5,7 @@ Shapes: N concepts, M benign anchors, K categories, L noise levels, D embedding 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from latent_guard.bounds import Bounds
 from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.concepts.report import CalibrationReport
 from latent_guard.concepts.scoring import METHODS, Method, Reference, members_of
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from latent_guard.latent_clip.model import LatentCLIP
 
 _BATCH = 256
+_LENGTH_ERROR = 0.01  # half precision leaves a length of one within 1e-3
+_LOGIT_SCALE = Bounds(1e-3, 1e4)  # CLIP's is at most 100
 
 
 @dataclass(frozen=True)
@@ -88,10 +92,30 @@ class ConceptBank:
                 raise InputError(f"the concept bank's {name} hold a value that is not finite")
         if not self.concepts or not self.benign_prompts or not len(self.noise_levels):
             raise InputError("a concept bank needs at least one concept, one benign prompt and one noise level")
-        if not bool((self.noise_levels.diff() > 0).all()):
-            raise InputError("the concept bank's noise levels must rise")
+        if (
+            not bool((self.noise_levels.diff() > 0).all())
+            or not 0 <= self.noise_levels[0] <= self.noise_levels[-1] <= 1
+        ):
+            raise InputError("the concept bank's noise levels must rise, from 0 at least to 1 at most")
+        _LOGIT_SCALE.check("the concept bank's logit_scale", self.logit_scale)
+        self._require_texts()
+        for name in ("embeddings", "benign"):
+            lengths = getattr(self, name).float().norm(dim=1)
+            if bool(((lengths - 1).abs() > _LENGTH_ERROR).any()):
+                raise InputError(f"the concept bank's {name} are not of length one; normalise them")
+        # A cosine lies between -1 and 1, so no score is further from 0 than this.
+        most = 2 * self.logit_scale + math.log(len(self.concepts) * len(self.benign_prompts))
+        if bool((self.thresholds.abs() > most).any()):
+            raise InputError(f"the concept bank has a threshold beyond any score ({most:.0f}); calibrate it again")
         if self.scoring not in METHODS:
             raise InputError(f"the concept bank's scoring is {self.scoring!r}; known are {', '.join(METHODS)}")
+
+    def _require_texts(self) -> None:
+        sources = [(s.name, s.category, s.licence, *s.templates) for s in self.sources]
+        texts = [*((c.prompt, c.category) for c in self.concepts), *((p,) for p in self.benign_prompts), *sources]
+        for text in (text for row in (*texts, (self.fingerprint,)) for text in row):
+            if not isinstance(text, str) or not text.strip():
+                raise InputError(f"the concept bank holds {text!r} where a text is needed")
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -103,6 +127,10 @@ class ConceptBank:
         """(N,): the number of each concept's category."""
         categories = self.categories
         return torch.tensor([categories.index(concept.category) for concept in self.concepts])
+
+    def highest_scores(self) -> Tensor:
+        """(K,): what no image can score more than, see ``Reference.highest_scores``."""
+        return self.reference().highest_scores()
 
     def reference(self) -> Reference:
         """What features are compared with to score them."""

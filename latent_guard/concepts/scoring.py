@@ -5,6 +5,7 @@ Shapes: B images, D embedding width, K categories, N concepts, M benign anchors,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -29,6 +30,17 @@ class Reference:
     def scores(self, features: Tensor) -> Tensor:
         """Category scores (B, K) of L2-normalised features (B, D); differentiable."""
         return category_scores(features, self.concepts, self.members, self.benign, self.logit_scale)
+
+    def highest_scores(self) -> Tensor:
+        """(K,): bounds that no score of an embedding f of length one exceeds.
+
+        The log-sum-exp over a category's n concepts is at most log n more than the highest, and that over the anchors
+        at least the highest: so with concepts c, anchors b and the factor s on cosines a score is at most
+        log n + s max_c min_b f (c - b), and f (c - b) is at most ||c - b|| (Cauchy-Schwarz).
+        """
+        nearest = torch.cdist(self.concepts, self.benign).amin(dim=1)
+        bounds = [math.log(len(rows)) + self.logit_scale * float(nearest[rows].max()) for rows in self.members]
+        return torch.tensor(bounds)
 
     def to(self, device: torch.device) -> Reference:
         """The same on another device."""

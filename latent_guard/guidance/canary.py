@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 
-from latent_guard.errors import CheckpointError, LatentSpaceMismatchError
+from latent_guard.errors import CheckpointError, InputError, LatentSpaceMismatchError, one_line
 from latent_guard.latent_clip.decoding import without_overflow
+from latent_guard.whole_files import write_whole
 
 LARGEST_RELATIVE_ERROR = 0.1  # half precision moves a latent by about 1e-3, another VAE by about 1
 MID_GRAY = 128
 CANARY_FILE = "canary.safetensors"
+DIGEST = "sha256"  # of both tensors, in the file's metadata
+_MOST_SIDE, _MOST_LATENT = 4096, 1e4  # of the picture in pixels, and of a number of its latent
 
 
 @dataclass(frozen=True)
@@ -25,26 +31,49 @@ class Canary:
     picture: Tensor
     latent: Tensor
 
+    def __post_init__(self) -> None:
+        picture, latent = self.picture, self.latent
+        if picture.dtype != torch.uint8 or picture.ndim != 3 or len(picture) != 3 or max(picture.shape) > _MOST_SIDE:
+            raise InputError(f"a canary's picture must be uint8 (3, H, W), not {picture.dtype} {tuple(picture.shape)}")
+        if latent.ndim != 3 or not latent.is_floating_point() or not bool((latent.abs() <= _MOST_LATENT).all()):
+            raise InputError("a canary's latent must be (C, H, W) of finite numbers")
+
     @classmethod
     def made_by(cls, vae: Any, picture: Tensor) -> Canary:
         """The canary of a VAE, from any uint8 picture (3, H, W)."""
         return cls(picture, encode_pictures(vae, picture[None], vae.device)[0].cpu())
 
     def save(self, folder: Path) -> None:
-        """Write `canary.safetensors` into a guard folder."""
-        save_file({"picture": self.picture.contiguous(), "latent": self.latent.contiguous()}, folder / CANARY_FILE)
+        """Write `canary.safetensors` into a guard folder, whole or not at all."""
+        tensors = {"picture": self.picture.contiguous(), "latent": self.latent.contiguous()}
+        write_whole(folder / CANARY_FILE, save(tensors, {DIGEST: self._digest()}))
 
     @classmethod
     def load(cls, folder: Path) -> Canary:
-        """Read `canary.safetensors` of a guard folder; `CheckpointError` if it is missing or damaged."""
+        """Read `canary.safetensors` of a guard folder; one without a digest, of an earlier version, with a warning.
+
+        Raises `CheckpointError` if it is missing or damaged.
+        """
+        path = folder / CANARY_FILE
         try:
-            tensors = load_file(folder / CANARY_FILE)
-            return cls(tensors["picture"], tensors["latent"].float())
+            with safe_open(path, framework="pt") as file:
+                digest = (file.metadata() or {}).get(DIGEST)
+                canary = cls(file.get_tensor("picture"), file.get_tensor("latent"))
+            if digest is not None and digest != canary._digest():
+                raise InputError("its SHA-256 differs from the one that it was written with")
         except Exception as error:  # safetensors raises its own class, OSError or KeyError by the kind of damage
             raise CheckpointError(
-                f"cannot read {folder / CANARY_FILE} ({type(error).__name__}: {error}); fetch the guard's folder anew, "
+                f"cannot read {path} ({type(error).__name__}: {one_line(error, 160)}); fetch the guard's folder anew, "
                 "or train on shards of `latent-guard encode`, which keep one"
             ) from error
+        if digest is None:
+            warnings.warn(f"{path} carries no digest, so that a change of it would not be noticed", stacklevel=3)
+        return cls(canary.picture, canary.latent.float())
+
+    def _digest(self) -> str:
+        parts = (self.picture.contiguous(), self.latent.contiguous())
+        described = b"".join(f"{part.dtype} {tuple(part.shape)}\n".encode() + part.numpy().tobytes() for part in parts)
+        return hashlib.sha256(described).hexdigest()
 
     def check(self, vae: Any, device: torch.device) -> None:
         """Raise `LatentSpaceMismatchError` if `vae` encodes the picture too far from the stored latent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from latent_guard.guidance.policy import SAFE, Policies, Policy
 from latent_guard.guidance.prompts import most_patient_tokenizer, words_dropped
 from latent_guard.guidance.request import Request
 from latent_guard.guidance.restarts import Generators
+from latent_guard.guidance.rules import Rules
 from latent_guard.guidance.run import Look
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Decision, Verdict
@@ -28,6 +30,19 @@ if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
     from latent_guard.guidance.audit import AuditLog
     from latent_guard.latent_clip.model import LatentCLIP
+
+
+def idle_categories(policies: Policies, bank: ConceptBank) -> list[str]:
+    """A line for each of a bank's categories that can never act under some policies: no image scores so high.
+
+    Raises `InputError` if the policies name a category that the bank does not have.
+    """
+    rules, highest = Rules.of(policies, bank.categories), bank.highest_scores()
+    return [
+        f"{bank.categories[k]} can never act under the policy {policies.name}: no image scores over {highest[k]:.1f} "
+        f"in it, and its threshold with trigger {rules.policies[k].trigger:+g} is higher"
+        for k in rules.idle(highest, bank.thresholds.amin(dim=1))
+    ]
 
 
 @dataclass(frozen=True)
@@ -68,12 +83,19 @@ class LatentGuard:
     ) -> LatentGuard:
         """Load a guard folder (a Latent-CLIP and its canary) and a bank, by default from `bank/` beside the folder.
 
-        Raises `CheckpointError` if anything is missing or damaged.
+        Raises `CheckpointError` if anything is missing, or is not what was written there.
         """
         from latent_guard.concepts.bank import ConceptBank
         from latent_guard.latent_clip.model import LatentCLIP
+        from latent_guard.manifests import MANIFEST
 
         folder = Path(folder)
+        if folder.is_dir() and not (folder / MANIFEST).exists():
+            warnings.warn(
+                f"{folder} carries no {MANIFEST}, so that a change of its files would not be noticed; load the model "
+                "and `save_pretrained` it again",
+                stacklevel=2,
+            )
         if bank is None:
             bank = folder.parent / "bank"
         if not isinstance(bank, ConceptBank):
@@ -159,5 +181,7 @@ class LatentGuard:
         """Everything checked, nothing changed yet."""
         if on_error not in ON_ERROR:
             raise InputError(f'on_error must be "close" or "open", got {on_error!r}')
+        for line in idle_categories(policies, self.bank):
+            warnings.warn(line, stacklevel=4)
         latents = latents_of(pipe, self.model.config.latent_space, self.canary)
         return Watch(pipe, Scorer(self.model, self.bank), latents, policies, on_block, on_error)

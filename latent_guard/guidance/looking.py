@@ -9,8 +9,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from latent_guard.errors import InputError
+from latent_guard.bounds import Bounds
 
+EVERY = Bounds(1, 1000, whole=True)  # steps
+CLEAR = Bounds(0, 100)  # log-odds
 LOOKS_IN_A_ROW = 2  # one look can err; what two in a row agree on is believed
 NEVER = math.inf
 
@@ -27,10 +29,9 @@ class Looking:
     clear_margin: float | None = None
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise InputError(f"policy: every must be at least 1, got {self.every}")
-        if self.clear_margin is not None and not self.clear_margin >= 0:
-            raise InputError(f"policy: clear_margin must not be negative, got {self.clear_margin}")
+        EVERY.check("policy: every", self.every)
+        if self.clear_margin is not None:
+            CLEAR.check("policy: clear_margin", self.clear_margin)
 
 
 EVERY_STEP = Looking()

@@ -7,9 +7,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from latent_guard.bounds import Bounds
 from latent_guard.errors import InputError
 from latent_guard.guidance.looking import EVERY_STEP, Looking
 from latent_guard.guidance.verdict import Decision, Verdict
+
+# What a number of a policy can be: log-odds of up to 100, lengths of latents, whose own is 1 to 10 in any space.
+BOUNDS = {
+    "restarts": Bounds(0, 100, whole=True),
+    "strength": Bounds(0, 100),
+    "most_pushes": Bounds(0, 1000, whole=True),
+    "augmentations": Bounds(1, 100, whole=True),
+    "augmentation_noise": Bounds(0, 100),
+    "doubt": Bounds(0, 100),
+    "abort_margin": Bounds(0, 100),
+    "trigger": Bounds(-100, 100),
+    "budget": Bounds(0, 1000),
+}
 
 
 @dataclass(frozen=True)
@@ -48,17 +62,20 @@ class Policy:
     budget: float | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.window, tuple) or len(self.window) != 2:
+            raise InputError(f"policy: window must be two noise levels, (high, low), got {self.window!r}")
+        for level in self.window:
+            Bounds(0, 1).check("policy: window", level)
         high, low = self.window
-        if not 0.0 <= low <= high <= 1.0:
+        if not low <= high:
             raise InputError(f"policy: window must be (high, low) with 1 >= high >= low >= 0, got {self.window}")
-        for name in ("restarts", "strength", "most_pushes", "augmentation_noise", "doubt", "abort_margin", "budget"):
+        for name in ("steer", "block"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"policy: {name} must be true or false, not {getattr(self, name)!r}")
+        for name, bounds in BOUNDS.items():
             value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise InputError(f"policy: {name} must not be negative, got {value}")
-        if self.augmentations < 1:
-            raise InputError(f"policy: augmentations must be at least 1, got {self.augmentations}")
-        if not abs(self.trigger) < float("inf"):
-            raise InputError(f"policy: trigger must be a finite number, got {self.trigger}")
+            if value is not None or name not in ("abort_margin", "budget"):
+                bounds.check(f"policy: {name}", value)
 
     @property
     def only_flags(self) -> bool:
@@ -91,6 +108,10 @@ class Policies:
     exceptions: Mapping[str, Policy] = field(default_factory=dict)
     looking: Looking = EVERY_STEP
     prompt_trigger: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.prompt_trigger is not None:
+            BOUNDS["trigger"].check(f"policy {self.name}: prompt_trigger", self.prompt_trigger)
 
     @classmethod
     def of(cls, policy: Policy | Policies) -> Policies:

@@ -24,17 +24,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from latent_guard.bounds import Bounds
+from latent_guard.documents import read_yaml
 from latent_guard.errors import InputError
-from latent_guard.guidance.looking import Looking
-from latent_guard.guidance.policy import PRESETS, SAFE, Policies, Policy
+from latent_guard.guidance.looking import CLEAR, EVERY, Looking
+from latent_guard.guidance.policy import BOUNDS, PRESETS, SAFE, Policies, Policy
 
 SHIPPED = Path(__file__).parent / "policies"
 MEASURES = ("flag", "steer", "resample", "block")
 _TOP = ("description", "looking", "prompt", "defaults", "categories")
 _LOOKING, _PROMPT = ("every", "clear"), ("trigger",)
-_MOST = 1e6  # of any number
 _CATEGORY = ("measures", "trigger", "abort", "strength", "window", "restarts", "budget")
 
 
@@ -61,44 +60,39 @@ def read_policies(path: Path | str) -> Policies:
         InputError: no such file, not YAML, or a key is unknown, twice there, or of a value that makes no sense.
     """
     path = Path(path)
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _OneOfEachKey)  # a SafeLoader
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read policy {path}: {error}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    top = _mapping(f"{path}", content, _TOP)
+    top = _mapping(f"{path}", read_yaml(path, "policy"), _TOP)
     if not isinstance(top.get("description", ""), str):
         raise InputError(f"{path}: description must be a text, not {top['description']!r}")
-    try:
-        default = _policy(f"{path}: defaults", top.get("defaults", {}), SAFE)
-        categories = _mapping(f"{path}: categories", top.get("categories", {}), None)
-        exceptions = {name: _policy(f"{path}: categories.{name}", keys, default) for name, keys in categories.items()}
-        looking = _looking(f"{path}: looking", _mapping(f"{path}: looking", top.get("looking", {}), _LOOKING))
-        prompt = _mapping(f"{path}: prompt", top.get("prompt", {}), _PROMPT)
-        trigger = _number(f"{path}: prompt.trigger", prompt.get("trigger", 0.0)) if "prompt" in top else None
-    except RecursionError as error:  # an anchor that holds itself
-        raise InputError(f"{path} is not valid YAML: it holds itself; write its parts out") from error
-    return Policies(path.stem, default, exceptions, looking, trigger)
+    default = _policy(f"{path}: defaults", top.get("defaults", {}), SAFE)
+    categories = _mapping(f"{path}: categories", top.get("categories", {}), None)
+    exceptions = {name: _policy(f"{path}: categories.{name}", keys, default) for name, keys in categories.items()}
+    looking = _looking(f"{path}: looking", _mapping(f"{path}: looking", top.get("looking", {}), _LOOKING))
+    prompt = _mapping(f"{path}: prompt", top.get("prompt", {}), _PROMPT)
+    trigger = _number(f"{path}: prompt.trigger", prompt.get("trigger", 0.0), BOUNDS["trigger"])
+    return Policies(path.stem, default, exceptions, looking, trigger if "prompt" in top else None)
 
 
 def _policy(where: str, keys: Any, base: Policy) -> Policy:
     """`base`, with what a file says otherwise."""
     given = _mapping(where, keys, _CATEGORY)
     changes: dict[str, Any] = {}
-    for key, field in (("trigger", "trigger"), ("strength", "strength")):
+    for key, field in (
+        ("trigger", "trigger"),
+        ("strength", "strength"),
+        ("abort", "abort_margin"),
+        ("budget", "budget"),
+    ):
         if key in given:
-            changes[field] = _number(f"{where}.{key}", given[key], least=-_MOST if key == "trigger" else 0.0)
-    for key, field in (("abort", "abort_margin"), ("budget", "budget")):
-        if key in given:
-            changes[field] = None if given[key] is None else _number(f"{where}.{key}", given[key], least=0.0)
+            none = given[key] is None and key in ("abort", "budget")
+            changes[field] = None if none else _number(f"{where}.{key}", given[key], BOUNDS[field])
     if "window" in given:
         changes["window"] = _window(f"{where}.window", given["window"])
     return replace(base, **changes, **_measures(where, given, base))
 
 
 def _measures(where: str, given: Mapping[str, Any], base: Policy) -> dict[str, Any]:
-    restarts = _whole(f"{where}.restarts", given.get("restarts", base.restarts or SAFE.restarts), least=1)
+    restarts = given.get("restarts", base.restarts or SAFE.restarts)
+    Bounds(1, BOUNDS["restarts"].most, whole=True).check(f"{where}.restarts", restarts)
     if "measures" not in given:
         if "restarts" in given and not base.restarts:
             raise InputError(f"{where}.restarts: nothing is run again here; add resample to its measures")
@@ -115,18 +109,16 @@ def _measures(where: str, given: Mapping[str, Any], base: Policy) -> dict[str, A
 
 
 def _looking(where: str, given: Mapping[str, Any]) -> Looking:
-    clear = given.get("clear")
-    return Looking(
-        every=_whole(f"{where}.every", given.get("every", 1), least=1),
-        clear_margin=None if clear is None else _number(f"{where}.clear", clear, least=0.0),
-    )
+    every, clear = given.get("every", 1), given.get("clear")
+    EVERY.check(f"{where}.every", every)
+    return Looking(every, None if clear is None else _number(f"{where}.clear", clear, CLEAR))
 
 
 def _window(where: str, value: Any) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2:
         raise InputError(f"{where} must be two noise levels, [high, low], not {value!r}")
-    high, low = (_number(where, level, least=0.0) for level in value)
-    if not low <= high <= 1.0:
+    high, low = (_number(where, level, Bounds(0, 1)) for level in value)
+    if not low <= high:
         raise InputError(f"{where} must be [high, low] with 1 >= high >= low >= 0, not {value!r}")
     return high, low
 
@@ -145,25 +137,6 @@ def _listed(keys: tuple[str, ...]) -> str:
     return ", ".join(keys)
 
 
-def _number(where: str, value: Any, least: float = -_MOST) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= _MOST:
-        raise InputError(f"{where} must be a number from {least:g} to {_MOST:g}, not {value!r}")
+def _number(where: str, value: Any, bounds: Bounds) -> float:
+    bounds.check(where, value)
     return float(value)
-
-
-def _whole(where: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"{where} must be a whole number of at least {least}, not {value!r}")
-    return value
-
-
-class _OneOfEachKey(yaml.SafeLoader):  # type: ignore[misc]  # untyped
-    """Refuses a key that is there twice: of two rules for one category, the second would silently win."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [key for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-        for number, key in enumerate(keys):
-            if isinstance(key, yaml.ScalarNode) and key.value in [earlier.value for earlier in keys[:number]]:
-                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} is there twice", problem_mark=key.start_mark)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping

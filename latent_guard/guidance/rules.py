@@ -27,6 +27,14 @@ class Rules:
         policies.require_known(categories)
         return cls(tuple(policies[category] for category in categories))
 
+    def idle(self, highest: Tensor, lowest: Tensor) -> list[int]:
+        """The categories that can never act, as no image scores over their triggers.
+
+        `highest` (K,) are the scores that no image exceeds, `lowest` (K,) the bank's lowest thresholds at any level.
+        """
+        triggers = lowest + torch.tensor([policy.trigger for policy in self.policies])
+        return (triggers >= highest).nonzero().flatten().tolist()
+
     @property
     def only_flags(self) -> bool:
         """True if no category ever changes an image."""

@@ -1,4 +1,4 @@
-"""A Latent-CLIP on disk: ``config.json``, ``model.safetensors``, ``tokenizer/``."""
+"""A Latent-CLIP on disk: ``config.json``, ``model.safetensors``, ``tokenizer/``, and the manifest of these."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from latent_guard.errors import CheckpointError, InputError
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig
+from latent_guard.manifests import MANIFEST, files_of, verify, write_manifest
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -29,7 +30,7 @@ def save(
     tokenizer: CLIPTokenizer,
     dtype: torch.dtype,
 ) -> None:
-    """Write all three, each file whole or not at all; the config, which a reader opens first, comes last."""
+    """Write all three and their manifest, each file whole or not at all; the config, which readers open, comes last."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder / TOKENIZER)
     tensors = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in weights.items()}
@@ -38,7 +39,21 @@ def save(
     os.replace(partial, folder / WEIGHTS)
     partial = folder / (CONFIG + ".part")
     partial.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+    words = {f"{TOKENIZER}/{path.name}": path for path in files_of(folder / TOKENIZER)}
+    write_manifest(folder, {**words, WEIGHTS: folder / WEIGHTS, CONFIG: partial})
     os.replace(partial, folder / CONFIG)
+
+
+def verify_if_told(folder: Path) -> bool:
+    """Compare the files with their manifest, where they have one; False where they have not.
+
+    Raises:
+        CheckpointError: a file is missing, or not what the manifest says.
+    """
+    if not (folder / MANIFEST).exists():
+        return False
+    verify(folder, "copy the checkpoint again, or remove the manifest if the change was meant")
+    return True
 
 
 def read_config(folder: Path) -> LatentCLIPConfig:

@@ -8,7 +8,7 @@ from pathlib import Path
 from latent_guard.errors import CheckpointError, InputError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_FILES = ["config.json", "model.safetensors", "tokenizer/*"]
+_FILES = ["config.json", "model.safetensors", "tokenizer/*", "manifest.json"]
 
 
 def is_hub_id(source: Path | str) -> bool:

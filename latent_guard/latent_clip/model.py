@@ -127,6 +127,7 @@ class LatentCLIP(nn.Module):
             CheckpointError: a file is missing, corrupt, truncated or does not fit the others, or cannot be downloaded.
         """
         path = hub.local_folder(folder)
+        checkpoint.verify_if_told(path)
         config = checkpoint.read_config(path)
         model = cls(config, checkpoint.read_tokenizer(path, config.text))
         checkpoint.load_weights(path, model)

@@ -110,11 +110,17 @@ def test_the_hash_names_what_a_policy_does(file: Path) -> None:
         ("categories: {1: {}}", "unknown key 1; quote it"),
         ("categories: {violence: block}", "categories.violence must be a mapping"),
         ("categories: {violence: {}, violence: {}}", "'violence' is there twice"),
-        ("looking: {every: 0}", "looking.every must be a whole number of at least 1"),
+        ("looking: {every: 0}", "looking.every must be a whole number from 1 to"),
         ("looking: {clear: near}", "looking.clear"),
         ("looking: {steps: 3}", "looking: unknown key 'steps'"),
         ("prompt: {threshold: 3}", "prompt: unknown key 'threshold'"),
         ("? [a, b]\n: c", "not valid YAML"),
+        ("defaults: {trigger: 1000000}", "defaults.trigger must be a number from -100 to 100"),
+        ("prompt: {trigger: 1e30}", "prompt.trigger must be a number from -100 to 100"),
+        ("defaults: {strength: 1000}", "defaults.strength must be a number from 0 to 100"),
+        ("defaults: {abort: 1e6}", "defaults.abort must be a number from 0 to 100"),
+        ("defaults: {restarts: 1000}", "defaults.restarts must be a whole number from 1 to 100"),
+        ("looking: {every: 9999999}", "looking.every must be a whole number from 1 to 1000"),
     ],
 )
 def test_a_mistake_is_named_by_file_key_and_mend(file: Path, content: str, named: str) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
+from latent_guard.manifests import sha256
+
 _SHOWN = 12  # digits of a hash
-_CHUNK = 1 << 20
 
 
 def weights_of(source: str, config: Any) -> str:
@@ -23,11 +23,7 @@ def weights_of(source: str, config: Any) -> str:
 
 def fingerprint(path: Path) -> str:
     """The first digits of a file's SHA-256."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()[:_SHOWN]
+    return sha256(path)[:_SHOWN]
 
 
 def reason(error: Exception) -> str:

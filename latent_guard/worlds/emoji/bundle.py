@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from functools import lru_cache
 from pathlib import Path
 
-from latent_guard.errors import CheckpointError
+from latent_guard import manifests
 
 BUNDLE = Path(__file__).parent / "bundle"
 GRADER = Path(__file__).parent / "grader"
 FEW_STEP = Path(__file__).parent / "few_step"
 PIXEL_DRAWS = Path(__file__).parent / "pixel_draws"
-MANIFEST = "manifest.json"
 
 
 @lru_cache(maxsize=1)
@@ -68,32 +65,14 @@ def few_step_folder() -> Path:
 
 
 def verify(folder: Path) -> None:
-    """Compare every file that the manifest names with its SHA-256.
+    """Compare every file of a shipped folder with its manifest; nothing else may lie in it.
 
     Raises:
-        CheckpointError: the manifest or a file is missing, or a file is not what the manifest says.
+        CheckpointError: the manifest or a file is missing, a file is not what the manifest says, or is not in it.
     """
-    try:
-        expected: dict[str, str] = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder / MANIFEST} is missing or damaged; install the package again") from error
-    for name, digest in expected.items():
-        path = folder / name
-        if not path.is_file():
-            raise CheckpointError(f"{path} is missing; install the package again")
-        if sha256(path) != digest:
-            raise CheckpointError(
-                f"{path} is not the file that shipped (its SHA-256 differs); install the package again"
-            )
+    manifests.verify(folder, "install the package again", only_these=True)
 
 
 def write_manifest(folder: Path) -> None:
     """Record the SHA-256 of every file in ``folder``."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    digests = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
-    (folder / MANIFEST).write_text(json.dumps(digests, indent=1) + "\n")
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal digest of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    manifests.write_manifest(folder)

@@ -58,10 +58,9 @@ def read_bank(folder: Path) -> ConceptBank:
         content = read_bytes(folder / TENSORS, "the bank's tensors")
         words: dict[str, Any] = read_json(folder / WORDS, "the bank's words")
     except InputError as error:
-        there = (folder / TENSORS).exists() and (folder / WORDS).exists()
-        raise CheckpointError(
-            f"{error}; rebuild the bank" if there else f"no concept bank in {folder}: {error}"
-        ) from error
+        if not ((folder / TENSORS).exists() and (folder / WORDS).exists()):
+            raise CheckpointError(f"no concept bank in {folder}: {error}") from error
+        raise CheckpointError(f"the concept bank in {folder} is corrupt: {error}; rebuild it") from error
     try:
         if words["format"] not in FORMATS:
             known = ", ".join(map(str, FORMATS))
@@ -100,8 +99,8 @@ def _require_one_thing(folder: Path, words: dict[str, Any], tensors: bytes) -> N
         )
     elif words[DIGEST] != _digest(words, tensors):
         raise CheckpointError(
-            f"{folder / TENSORS} and {folder / WORDS} are not as they were written together (the SHA-256 differs); "
-            "copy both again, or rebuild the bank"
+            f"the concept bank in {folder} is corrupt: {TENSORS} and {WORDS} are not as they were written together "
+            "(the SHA-256 differs); copy both again, or rebuild the bank"
         )
 
 

@@ -92,11 +92,11 @@ class Watch:
         """One call of the pipeline: an unverified image must not even reach the caller's own block."""
         if pipe is not self.pipe:
             raise GuardError("this is a copy of a guarded pipeline; attach the guard to the copy itself")
-        self._require_own_parts()
-        if self._run is not None:
-            raise GuardError(NOT_VERIFIED)
         call = self._gate.begin(arguments)
         try:
+            self._require_own_parts()
+            if self._run is not None:
+                raise GuardError(NOT_VERIFIED)
             output = self._gate.handing_out(call, original(*arguments.args, **arguments.kwargs))
             self._require_own_parts()
             return output

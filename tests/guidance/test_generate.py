@@ -117,10 +117,10 @@ def test_a_pushed_image_must_end_well_below_its_threshold() -> None:
     policy = Policy(window=(1.0, 0.0), strength=0.3, restarts=0, block=False)
     lenient, strict = (
         linear_guard(threshold, replace(policy, doubt=doubt)).generate(pipe, PROMPTS, seed=1, **QUICK).verdicts
-        for doubt in (0.0, 1000.0)
+        for doubt in (0.0, 100.0)
     )
     assert (lenient[worst].decision, strict[worst].decision) == (Decision.STEERED, Decision.FLAGGED)
-    assert strict[worst].thresholds["violence"] == pytest.approx(threshold - 1000)
+    assert strict[worst].thresholds["violence"] == pytest.approx(threshold - 100)
     untouched = [v for v in strict if not v.actions]
     assert untouched
     assert all(v.decision is Decision.ALLOWED for v in untouched)

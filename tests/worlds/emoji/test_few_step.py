@@ -57,6 +57,6 @@ def test_altered_weights_are_not_loaded(tmp_path: Path, monkeypatch: pytest.Monk
     with open(tmp_path / "few_step" / "unet" / "diffusion_pytorch_model.safetensors", "r+b") as file:
         file.seek(-1, 2)
         file.write(b"\xff")
-    with pytest.raises(CheckpointError, match="not the file that shipped"):
+    with pytest.raises(CheckpointError, match="not the file that its manifest names"):
         bundle.few_step_folder()
     bundle.few_step_folder.cache_clear()

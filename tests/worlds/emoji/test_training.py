@@ -119,8 +119,12 @@ def test_an_altered_or_missing_file_of_a_bundle_is_found(tmp_path) -> None:
     bundle.write_manifest(tmp_path)
     bundle.verify(tmp_path)
     assert list(json.loads((tmp_path / "manifest.json").read_text())) == ["part/weights"]
+    (tmp_path / "part" / "more").write_bytes(b"smuggled in")
+    with pytest.raises(CheckpointError, match="more does not belong there"):
+        bundle.verify(tmp_path)
+    (tmp_path / "part" / "more").unlink()
     (tmp_path / "part" / "weights").write_bytes(b"two")
-    with pytest.raises(CheckpointError, match="not the file that shipped"):
+    with pytest.raises(CheckpointError, match="not the file that its manifest names"):
         bundle.verify(tmp_path)
     (tmp_path / "part" / "weights").unlink()
     with pytest.raises(CheckpointError, match="missing"):

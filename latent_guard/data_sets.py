@@ -21,7 +21,7 @@ def load_undecoded(path: str, **options: Any) -> Any:
     """
     import datasets
 
-    if Path(path).is_dir():
+    if not {"data_files", "data_dir"} & options.keys() and Path(path).is_dir():
         _require_own_files(datasets.load_dataset_builder(path).config.data_files or {}, Path(path))
     loaded = datasets.load_dataset(path, **options)
     if isinstance(loaded, dict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from io import BytesIO
@@ -88,8 +88,8 @@ def content_of(path: Path) -> bytes:
 
 
 @contextmanager
-def plain_file(path: Path, most: int) -> Iterator[IO[bytes]]:
-    """A file of at most ``most`` bytes, to read from. A pipe would be waited for, and a device never ends.
+def plain_file(path: Path, most: int | None = None) -> Iterator[IO[bytes]]:
+    """A file, of at most ``most`` bytes, to read from. A pipe would be waited for, and a device never ends.
 
     Raises:
         InputError: it is another kind of file, longer, not there, or cannot be opened.
@@ -99,7 +99,7 @@ def plain_file(path: Path, most: int) -> Iterator[IO[bytes]]:
         if not stat.S_ISREG(about.st_mode):
             raise InputError("it is not a plain file")
         _require_few_bytes(about.st_size, most)
-        file = open(path, "rb")
+        file = path.open("rb")
     except FileNotFoundError as error:
         raise InputError("no such file") from error
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL
@@ -108,12 +108,12 @@ def plain_file(path: Path, most: int) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _require_few_bytes(count: int, most: int) -> None:
-    if count > most:
+def _require_few_bytes(count: int, most: int | None) -> None:
+    if most is not None and count > most:
         raise InputError(f"it has {count:,} bytes, and at most {most:,} are read")
 
 
-def _frames(source: Path | bytes, most: int | None, side: int | None) -> Iterator[Picture]:
+def _frames(source: Path | bytes, most: int | None, side: int | None) -> Generator[Picture]:
     """At most so many frames; None: the first of any number. What the taker of a frame raises does not come here."""
     with damage_told(), _stream(source) as file:
         beginning = file.read(len(_ICON))
@@ -178,9 +178,7 @@ def _require_few_frames(count: int, most: int | None) -> None:
 def _require_few_pixels(size: tuple[int, int]) -> None:
     width, height = size
     if width * height > MOST_PIXELS:
-        raise InputError(
-            f"it has {width:,} x {height:,} pixels, and at most {MOST_PIXELS:,} are read; scale it down"
-        )
+        raise InputError(f"it has {width:,} x {height:,} pixels, and at most {MOST_PIXELS:,} are read; scale it down")
 
 
 def finest(side: int) -> int:

@@ -91,7 +91,7 @@ def _whole(content: Any) -> bytes:
 
 def _unzipped(archive: Path, name: str) -> bytes:
     try:
-        with plain_file(archive, 1 << 50) as file, ZipFile(file) as members, members.open(name) as member:
+        with plain_file(archive) as file, ZipFile(file) as members, members.open(name) as member:
             return _whole(member.read(MOST_BYTES + 1))
     except KeyError as error:
         raise InputError("no such file in its archive") from error

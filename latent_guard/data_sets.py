@@ -6,6 +6,9 @@ hub's data sets it does so ahead of time. ``latent_guard.stored_pictures`` says 
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +39,9 @@ def _undecoded(data: Any) -> Any:
     return stream.decode(False) if stream.features else stream  # what has no features yet has no pictures either
 
 
-def _require_own_files(files: Any, folder: Path) -> None:
+def _require_own_files(files: Mapping[str, Iterable[str]], folder: Path) -> None:
+    """By name: the files of a folder of the hub's cache are links that lead out of it."""
     root = folder.resolve()
-    for name in (name for named in files.values() for name in named):
-        if "://" in name or not Path(name).resolve().is_relative_to(root):
+    for name in chain.from_iterable(files.values()):
+        if not Path(os.path.normpath(name)).is_relative_to(root):
             raise InputError(f"{folder} is described as made of files outside of it ({name}); do not trust it")

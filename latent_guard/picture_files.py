@@ -122,8 +122,7 @@ def _frames(source: Path | bytes, most: int | None, side: int | None) -> Generat
         pixels = 0
         for frame in found:
             pixels += frame.width * frame.height
-            if pixels > MOST_PIXELS_IN_ALL:
-                raise InputError(f"its frames have over {MOST_PIXELS_IN_ALL:,} pixels in all; split it up")
+            _require_few_in_all(pixels)
             frame.load()
             yield frame
 
@@ -146,6 +145,7 @@ def _pages(file: IO[bytes], most: int | None, side: int | None) -> Iterator[Pict
     _require_few_pixels(picture.size)
     count = 1 if most is None else getattr(picture, "n_frames", 1)
     _require_few_frames(count, most)
+    _require_few_in_all(count * picture.width * picture.height)
     if count == 1 and side and picture.format == "JPEG" and picture.width * picture.height > LARGE:
         picture.draft(None, (finest(side), finest(side)))
     for number in range(count):
@@ -173,6 +173,11 @@ def _icons(file: IO[bytes], most: int | None) -> Iterator[Picture]:
 def _require_few_frames(count: int, most: int | None) -> None:
     if most is not None and count > most:
         raise InputError(f"it has {count} frames, and at most {most} can be read; split it up")
+
+
+def _require_few_in_all(pixels: int) -> None:
+    if pixels > MOST_PIXELS_IN_ALL:
+        raise InputError(f"its frames have over {MOST_PIXELS_IN_ALL:,} pixels in all; split it up")
 
 
 def _require_few_pixels(size: tuple[int, int]) -> None:

@@ -160,16 +160,22 @@ def _arguments(source: str) -> dict[str, Any]:
     if path.is_dir():
         for suffix, kind in _KINDS.items():
             if files := sorted(str(file) for file in path.glob(f"*{suffix}")):
-                return {"path": kind, "data_files": files}
+                return {"path": kind, "data_files": _plain(files)}
         return {"path": "imagefolder", "data_dir": source}
     if files := [source] if path.is_file() else sorted(glob.glob(source)):
         kinds = {Path(file).suffix for file in files}
         if len(kinds) > 1 or not kinds <= set(_KINDS):
             raise InputError(f"{source} is neither webdataset tars nor parquet files; give .tar, .parquet or a folder")
-        return {"path": _KINDS[kinds.pop()], "data_files": files}
+        return {"path": _KINDS[kinds.pop()], "data_files": _plain(files)}
     if not is_hub_id(source):
         raise InputError(f"{source} does not exist, and is no hub id of the form owner/name either")
     return {"path": source}
+
+
+def _plain(files: list[str]) -> list[str]:
+    if other := [file for file in files if not Path(file).is_file()]:
+        raise InputError(f"{other[0]} is not a plain file; remove it, or put one there")
+    return files
 
 
 def _choose(asked: Columns, names: list[str], features: dict[str, Any], source: str) -> Columns:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from functools import cache
 from io import BytesIO
 from pathlib import Path
+from threading import RLock
 from typing import IO, TYPE_CHECKING
 
 from latent_guard.errors import InputError, one_line
@@ -23,10 +24,11 @@ SUFFIXES = (
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 # How an .ico begins, and a PNG in it. Pillow would decode it before its size is known, and its largest size alone.
 _ICON, _PNG = b"\0\0\1\0", b"\x89PNG\r\n\x1a\n"
-MOST_PIXELS = 64_000_000  # of one frame: 8,000 x 8,000 of them take 256 MB as RGBA
-MOST_PIXELS_IN_ALL = 1_000_000_000  # of all frames, which are decoded one after another: some seconds
+MOST_PIXELS = 64_000_000  # of one frame, which takes 256 MB as RGBA; with its decoder's copies 1.2 GB at worst
+MOST_PIXELS_IN_ALL = 1_000_000_000  # of all frames, which are decoded one after another: half a minute at worst
 MOST_BYTES = 512 << 20
 LARGE = 4096 * 4096  # pixels; more are made fewer as soon as it can be done
+_one_large = RLock()  # threads that read many pictures at once decode their large ones in turn
 
 
 @cache
@@ -123,8 +125,9 @@ def _frames(source: Path | bytes, most: int | None, side: int | None) -> Generat
         for frame in found:
             pixels += frame.width * frame.height
             _require_few_in_all(pixels)
-            frame.load()
-            yield frame
+            with _one_large if most is None and pixels > LARGE else nullcontext():
+                frame.load()
+                yield frame
 
 
 @contextmanager

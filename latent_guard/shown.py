@@ -53,7 +53,7 @@ def _smaller(picture: Picture, side: int) -> Picture:
     factors = picture.width // finest(side) or 1, picture.height // finest(side) or 1
     if picture.width * picture.height <= LARGE or factors == (1, 1):
         return picture
-    if picture.has_transparency_data:
+    if picture.has_transparency_data and picture.mode not in ("LA", "RGBA"):
         picture = picture.convert("RGBA")
     elif picture.mode in ("1", "P"):
         picture = picture.convert("RGB")

@@ -30,7 +30,7 @@ def shown(picture: Picture, side: int) -> Picture:
             upright = ImageOps.exif_transpose(upright)
         if not upright.has_transparency_data:
             return upright.convert("RGB")
-        coloured = upright.convert("RGBA")
+        coloured = upright if upright.mode == "RGBA" else upright.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured).convert("RGB")
 
 
@@ -50,11 +50,11 @@ def _eight_bits(picture: Picture) -> Picture:
 
 def _smaller(picture: Picture, side: int) -> Picture:
     """A large picture with fewer pixels: each of the next steps takes a copy of it."""
-    factors = picture.width // finest(side) or 1, picture.height // finest(side) or 1
-    if picture.width * picture.height <= LARGE or factors == (1, 1):
+    factor = min(picture.size) // finest(side)
+    if picture.width * picture.height <= LARGE or factor < 2:
         return picture
     if picture.has_transparency_data and picture.mode not in ("LA", "RGBA"):
         picture = picture.convert("RGBA")
     elif picture.mode in ("1", "P"):
         picture = picture.convert("RGB")
-    return picture.reduce(factors)
+    return picture.reduce(factor)

@@ -123,6 +123,8 @@ def _images(folder: Path) -> list[Path]:
 def _stream(source: str, split: str | None) -> Any:
     path = Path(source)
     named = is_hub_id(source) or _ONE_WORD.fullmatch(source)
+    if path.suffix == ".parquet" and not path.is_dir() and not path.is_file():
+        raise InputError(f"{source} is not a plain file, or not there")
     if not path.is_dir() and path.suffix != ".parquet" and not named:
         raise InputError(f"{source} is neither a folder, nor a .parquet file, nor a hub id of the form owner/name")
     where: dict[str, Any] = {"path": str(path.absolute()) if path.is_dir() else source}

@@ -45,15 +45,13 @@ BOMBS = {
 }
 
 
-@pytest.mark.parametrize("bomb", BOMBS)
-@pytest.mark.parametrize("reader", ["encode, a tar", "zero-shot, a folder of classes", "check"])
-def test_a_small_file_with_a_huge_picture_is_not_decoded(
-    reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, bomb: str
-) -> None:
+@pytest.mark.parametrize("reader", ["encode, a folder", "zero-shot, a folder of classes", "check"])
+def test_a_small_file_with_a_huge_picture_is_not_decoded(reading: Reading, tmp_path: Path, reader: str) -> None:
     read, write = READERS[reader]
-    _, bad = read(reading, write(tmp_path / "source", {f"good{Path(bomb).suffix}": GOOD, bomb: BOMBS[bomb]}))
-    (reason,) = bad.values()
-    assert "at most 64,000,000 are read" in reason or "decompression bomb" in reason
+    _, bad = read(reading, write(tmp_path / "source", {"good.jpg": GOOD, **BOMBS}))
+    assert sorted(Path(name).name for name in bad) == sorted(BOMBS)
+    for reason in bad.values():
+        assert "at most 64,000,000 are read" in reason or "decompression bomb" in reason
 
 
 def test_check_refuses_a_huge_page_and_too_many_pixels_in_all(

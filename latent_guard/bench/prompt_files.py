@@ -21,6 +21,7 @@ from zlib import crc32
 import yaml
 
 from latent_guard.bench.prompts import PromptRow, prompt_rows, read_prompts
+from latent_guard.data_sets import load_undecoded
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.hub import is_hub_id
 
@@ -121,10 +122,8 @@ def _entries_of_yaml(path: Path) -> list[Any]:
 
 
 def _entries_of_dataset(name: str) -> Iterable[Any]:
-    import datasets
-
     try:
-        data = datasets.load_dataset(name, split=SPLIT)
+        data = load_undecoded(name, split=SPLIT)
         entries: Iterable[Any] = data.select_columns([column for column in data.column_names if column in _COLUMNS])
     except Exception as error:  # the library raises its own errors, the hub client's and ValueError alike
         said = " ".join(str(error).split())[:160] or type(error).__name__

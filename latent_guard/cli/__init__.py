@@ -13,6 +13,7 @@ def main() -> None:
     from latent_guard.cli.app import app
 
     warnings.simplefilter("ignore", FutureWarning)  # about our use of other libraries: nothing a user can mend
+    warnings.filterwarnings("ignore", module="PIL")  # about pictures that we refuse, or show as they are
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         app(prog_name="latent-guard")

@@ -31,7 +31,7 @@ _Scaled = Annotated[bool, typer.Option("--pipeline-latents", help="Latents are a
 
 
 def check(
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, .safetensors files of latents, or folders of them.")],
+    paths: Annotated[list[str], typer.Argument(help="Pictures, .safetensors files of latents, or folders of them.")],
     model: Annotated[str | None, typer.Option(help="Pipeline whose VAE reads pictures; by default shipped.")] = None,
     guard: Annotated[str | None, typer.Option(help="Latent-CLIP; by default beside the model.")] = None,
     bank: Annotated[Path | None, typer.Option(help="Concept bank; by default beside the model.")] = None,
@@ -51,7 +51,8 @@ def check(
 
     from latent_guard.cli.findings import FindingsFile, header, lines_of, table_of, what_made
     from latent_guard.cli.loading import load_guard, load_vae
-    from latent_guard.guidance.moderation import LATENTS, UNREADABLE, Moderator
+    from latent_guard.guidance.latent_files import LATENTS
+    from latent_guard.guidance.moderation import UNREADABLE, Moderator
 
     with Console(stderr=True).status("loading the models"):
         watcher = load_guard(model, guard, bank)
@@ -92,27 +93,43 @@ def _checked(moderator: Moderator, files: Sequence[Path], scaled: bool, log: Fin
     return findings
 
 
-def _files_of(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+def _files_of(paths: Sequence[str]) -> tuple[list[Path], list[Path]]:
     """The files named, and those in the folders named, each once, in order; and what is skipped in the folders.
+
+    What lies in a folder and is no plain file, a link to nowhere for example, becomes a finding when it is read.
 
     Raises:
         InputError: a path that does not exist, a file of a kind that cannot be checked, or nothing at all.
     """
-    from latent_guard.guidance.moderation import LATENTS, PICTURES
+    from latent_guard.guidance.latent_files import LATENTS
+    from latent_guard.picture_files import SUFFIXES
 
-    kinds = (*PICTURES, *LATENTS)
+    kinds = (*SUFFIXES, *LATENTS)
     files: list[Path] = []
     skipped: list[Path] = []
-    for path in paths:
+    for name in paths:
+        path = Path(name)
+        _require_there(name)
         if path.is_dir():
-            for file in sorted(file for file in path.rglob("*") if file.is_file()):
+            for file in sorted(file for file in path.rglob("*") if not file.is_dir()):
                 (files if file.suffix.lower() in kinds else skipped).append(file)
-        elif not path.exists():
-            raise InputError(f"{path} does not exist")
         elif path.suffix.lower() not in kinds:
             raise InputError(f"{path} is neither a picture nor latents; known are {', '.join(kinds)}")
+        elif not path.is_file():
+            raise InputError(f"{path} is not a plain file; give one, or a folder of files")
         else:
             files.append(path)
     if not files:
-        raise InputError(f"{', '.join(map(str, paths))} holds no picture and no latents ({', '.join(kinds)})")
+        raise InputError(f"{', '.join(paths)} holds no picture and no latents ({', '.join(kinds)})")
     return list(dict.fromkeys(files)), list(dict.fromkeys(skipped))
+
+
+def _require_there(name: str) -> None:
+    if not name:
+        raise InputError("a path is empty; name a file or a folder (. is the working directory)")
+    try:
+        Path(name).stat()
+    except FileNotFoundError as error:
+        raise InputError(f"{name} does not exist") from error
+    except (OSError, ValueError) as error:  # too long a name, a ring of links, a folder that may not be entered
+        raise InputError(f"{name} cannot be read ({getattr(error, 'strerror', None) or error})") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_guard.concepts.prompt_set import SLOT, PromptSet, read_prompt_sets
+from latent_guard.data_sets import load_undecoded
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.hub import is_hub_id
 from latent_guard.shipped import concepts_folder
@@ -48,10 +49,8 @@ def _rows_of_csv(path: Path) -> list[dict[str, Any]]:
 
 
 def _rows_of_dataset(name: str) -> Iterable[Mapping[str, Any]]:
-    import datasets
-
     try:
-        rows: Iterable[Mapping[str, Any]] = datasets.load_dataset(name, split=SPLIT)
+        rows: Iterable[Mapping[str, Any]] = load_undecoded(name, split=SPLIT)
     except Exception as error:  # the library raises its own errors, the hub client's and ValueError alike
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"cannot load the data set {name}; check the id and the connection ({reason})") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,13 @@ from torch import Tensor
 
 from latent_guard.errors import InputError
 from latent_guard.guidance.canary import encode_pictures
+from latent_guard.guidance.latent_files import LATENTS, read_latents
 from latent_guard.guidance.observing import observed
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Verdict
 from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.picture_files import SUFFIXES, frames, opened_picture
+from latent_guard.shown import shown
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -23,15 +27,9 @@ if TYPE_CHECKING:
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.latent_clip.model import LatentCLIP
 
-PICTURES = (
-    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
-    *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
-)
-LATENTS = (".safetensors",)
 UNREADABLE = "unreadable"
-MAX_FRAMES = 256  # of one animation: each is judged
+MAX_FRAMES = 256  # of one animation, or sizes of one icon: each is judged
 _AT_A_TIME = 16  # pictures in the VAE, or latents in Latent-CLIP
-_BITS_PER_SAMPLE = 258  # a TIFF tag
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,8 @@ class Moderator:
     def check(self, files: Sequence[Path], *, scaled: bool = False) -> list[Finding]:
         """Findings of a few files, in their order. What cannot be read is a finding.
 
-        A file of latents has one a row, an animation one a frame: no frame is shown that was not looked at.
+        A file of latents has one a row, an animation one a frame, an icon one a size: nothing is shown that was not
+        looked at.
         Pictures are scaled to the square that Latent-CLIP reads, whole: what is cropped away is not looked at.
         ``scaled`` latents are a pipeline's own (``output_type="latent"``), others are raw, as its VAE encodes.
         """
@@ -80,15 +79,24 @@ class Moderator:
 
     def _read(self, path: Path, scaled: bool) -> Tensor | str:
         """A file's raw latents (B, C, H, W), its picture (1, 3, side, side) uint8, or what is wrong with it."""
+        if self._vae is None and path.suffix.lower() not in LATENTS:
+            raise InputError("pictures need a VAE to be read with; give one, or latents")
         try:
             if path.suffix.lower() in LATENTS:
                 latents = self._checked(read_latents(path))
                 return self._space.to_raw(latents) if scaled else latents
-            pictures = read_pictures(path, self._side)
+            pictures = (_square(frame, self._side) for frame in frames(path, MAX_FRAMES, self._side))
+            part = _some(pictures)
+            if len(part) == 1:
+                return part
+            # The frames of several animations would fill the memory, so each becomes latents here.
+            encoded = []
+            while len(part):
+                encoded.append(self._encode(part))
+                part = _some(pictures)
+            return torch.cat(encoded)
         except InputError as error:
             return str(error)
-        # The frames of several animations would fill the memory, so each becomes latents here.
-        return self._encode(pictures) if len(pictures) > 1 else pictures
 
     def _encoded(self, read: list[Tensor | str]) -> list[Tensor | str]:
         """The same, with the pictures turned into latents together."""
@@ -99,8 +107,7 @@ class Moderator:
         return [next(latents) if isinstance(p, Tensor) and p.dtype == torch.uint8 else p for p in read]
 
     def _encode(self, pictures: Tensor) -> Tensor:
-        if self._vae is None:
-            raise InputError("pictures need a VAE to be read with; give one, or latents")
+        assert self._vae is not None
         device = self._vae.device
         return torch.cat([encode_pictures(self._vae, part, device).cpu() for part in pictures.split(_AT_A_TIME)])
 
@@ -148,9 +155,9 @@ def features_of_pictures(model: LatentCLIP, vae: Any, folder: Path) -> Tensor:
     """
     side = model.config.pixels
     features = [torch.empty(0, model.config.embed_dim)]
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file()):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir()):
         try:
-            picture = read_pictures(path, side, still=True)
+            picture = _still(path, side)
         except InputError as error:
             raise InputError(f"{path}: {error}; remove it") from error
         raw = encode_pictures(vae, picture, vae.device).to(model.logit_scale.device)
@@ -158,68 +165,24 @@ def features_of_pictures(model: LatentCLIP, vae: Any, folder: Path) -> Tensor:
     return torch.cat(features)
 
 
-def read_pictures(path: Path, side: int, *, still: bool = False) -> Tensor:
-    """A picture's frames as uint8 (F, 3, side, side), upright, transparent parts white.
-
-    ``still``: it must not move. A camera's JPEG may hold further pictures; then it is the one that viewers show.
-
-    Raises:
-        InputError: it cannot be decoded, has too many frames, or numbers of which none is known to be white.
-    """
-    from PIL import Image
-
-    known = Image.registered_extensions()
-    # By content alone Pillow would also hand a page description, named .png, to an interpreter.
-    formats = sorted({known[suffix] for suffix in PICTURES if known.get(suffix) in Image.OPEN})
-    try:
-        with Image.open(path, formats=formats) as image:
-            frames = 1 if still and image.format == "MPO" else getattr(image, "n_frames", 1)
-            most = 1 if still else MAX_FRAMES
-            if frames > most:
-                raise InputError(f"it has {frames} frames, and at most {most} can be read; split it up")
-            return torch.stack([_frame(image, number, side) for number in range(frames)])
-    except InputError:
-        raise
-    except Exception as error:  # Pillow's decoders raise a dozen unrelated types for damaged files
-        raise InputError(f"not a readable picture ({error})") from error
+def _still(path: Path, side: int) -> Tensor:
+    """(1, 3, side, side) uint8. A camera's JPEG may hold further pictures; then it is the one that viewers show."""
+    with opened_picture(path, side) as picture:
+        if picture.format != "MPO" and (count := getattr(picture, "n_frames", 1)) > 1:
+            raise InputError(f"it has {count} frames, and at most 1 can be read; split it up")
+        return _square(picture, side)[None]
 
 
-def _frame(image: Picture, number: int, side: int) -> Tensor:
-    """(3, side, side) uint8."""
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    image.seek(number)
-    upright = _eight_bits(ImageOps.exif_transpose(image), image).convert("RGBA")
-    whole = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
-    return torch.from_numpy(np.array(whole.resize((side, side), Image.Resampling.BICUBIC))).permute(2, 0, 1)
-
-
-def _eight_bits(upright: Picture, image: Picture) -> Picture:
-    """A picture with at most 8 bits a channel; Pillow's own conversion would clip more than that to white."""
+def _square(picture: Picture, side: int) -> Tensor:
+    """(3, side, side) uint8, the whole of it."""
     import numpy as np
     from PIL import Image
 
-    if image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PNG"):  # PNG: before Pillow 11
-        bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
-        return Image.fromarray((np.asarray(upright, np.float32) * 255 / (2**bits - 1)).round().astype(np.uint8))
-    if image.mode[0] in "IF":
-        raise InputError(f"its numbers (mode {image.mode}) have no known white; save it with 8 or 16 bits a channel")
-    return upright
+    whole = shown(picture, side).resize((side, side), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(whole)).permute(2, 0, 1)
 
 
-def read_latents(path: Path) -> Tensor:
-    """Latents (B, C, H, W), float32: the tensor ``latents``, or the only one; ``InputError`` if there is none."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"not a readable safetensors file ({error})") from error
-    latents = tensors.get("latents", next(iter(tensors.values())) if len(tensors) == 1 else None)
-    if latents is None or latents.ndim not in (3, 4):
-        raise InputError('no tensor "latents" of shape (B, C, H, W) or (C, H, W)')
-    if latents.numel() == 0:
-        raise InputError(f"its latents of shape {tuple(latents.shape)} are empty; save at least one")
-    return latents.float() if latents.ndim == 4 else latents.float()[None]
+def _some(pictures: Iterator[Tensor]) -> Tensor:
+    """The next few of them, (B, 3, side, side); none are left when B is 0."""
+    part = list(islice(pictures, _AT_A_TIME))
+    return torch.stack(part) if part else torch.empty(0)

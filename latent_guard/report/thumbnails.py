@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
 from latent_guard.errors import InputError
+from latent_guard.picture_files import opened_picture
+from latent_guard.shown import shown
 from latent_guard.whole_files import write_whole
 
 MOST_INLINE = 300
@@ -60,11 +61,11 @@ def _inside(run_folder: Path, image: str, row: int) -> Path:
 def _small(path: Path) -> bytes | None:
     """The image as a JPEG of at most SIDE pixels a side; None where there is none to read."""
     try:
-        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
-            small = image.convert("RGB")
-            small.thumbnail((SIDE, SIDE))
-    except (OSError, ValueError, Image.DecompressionBombError):
+        with opened_picture(path, SIDE) as picture:
+            small = shown(picture, SIDE)
+    except InputError:
         return None
+    small.thumbnail((SIDE, SIDE))
     content = io.BytesIO()
     small.save(content, "JPEG", quality=88)
     return content.getvalue()

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from PIL import Image
 
+from latent_guard.data_sets import load_undecoded
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.hub import is_hub_id
+from latent_guard.picture_files import SUFFIXES
+from latent_guard.stored_pictures import PictureStore
 from latent_guard.training.samples import Sample, first_line
 from latent_guard.training.tar_reading import tar_samples
 
@@ -52,6 +54,7 @@ class ImageSource:
     columns: Columns
     _tars: list[str]
     _data: Any
+    _store: PictureStore
     _classes: Sequence[str] = ()  # names, where captions are numbers of classes
 
     def samples(self, part: int, start: int) -> Iterator[Sample]:
@@ -86,12 +89,8 @@ class ImageSource:
         if isinstance(caption, int) and 0 <= caption < len(self._classes):
             caption = self._classes[caption]
         key = row[self.columns.key] if self.columns.key else self._relative(image.get("path"))
-        content = image.get("bytes")
-        return Sample(
-            key=place if key is None else str(key),
-            image=image.get("path") if content is None else content,
-            caption=caption if isinstance(caption, str) else None,
-        )
+        text = caption if isinstance(caption, str) else None
+        return Sample(place if key is None else str(key), image, text, self._store)
 
     def _relative(self, path: str | None) -> str | None:
         """A path as it is inside the source: keys then do not tell where somebody keeps the images."""
@@ -112,24 +111,27 @@ def open_source(source: str, split: str = SPLIT, columns: Columns | None = None)
     arguments = _arguments(source)
     if arguments["path"] == "webdataset" and split == SPLIT:
         return _open_tars(source, arguments["data_files"], columns or Columns())
+    store = PictureStore.of(source)
     try:
-        data = datasets.load_dataset(**arguments, split=split, streaming=True)
+        data = load_undecoded(**arguments, split=split, streaming=True)
         names = list(data.column_names or [])
         features = dict(data.features or {})
+    except InputError:
+        raise
     except Exception as error:  # the library raises its own errors, the hub client's and ValueError alike
         raise InputError(f"cannot open the images of {source} ({first_line(error)})") from error
     chosen = _choose(columns or Columns(), names, features, source)
     classes = getattr(features.get(str(chosen.caption)), "names", None) or []
     wanted = dict.fromkeys(name for name in (chosen.image, chosen.caption, chosen.key) if name)
     data = data.select_columns(list(wanted)).cast_column(chosen.image, datasets.Image(decode=False))
-    return ImageSource(source, data.num_shards, _rows(arguments, data, split), chosen, [], data, classes)
+    return ImageSource(source, data.num_shards, _rows(arguments, data, split), chosen, [], data, store, classes)
 
 
 def _open_tars(source: str, tars: list[str], columns: Columns) -> ImageSource:
     files = _names_in_first(tars)
-    images = {name: datasets.Image() for name in files if f".{name}" in Image.registered_extensions()}
+    images = {name: datasets.Image(decode=False) for name in files if f".{name}" in SUFFIXES}
     chosen = _choose(columns, [*files, _TAR_KEY], images, source)
-    return ImageSource(source, len(tars), _samples_of_tar(tars[0]) * len(tars), chosen, tars, None)
+    return ImageSource(source, len(tars), _samples_of_tar(tars[0]) * len(tars), chosen, tars, None, PictureStore())
 
 
 def _names_in_first(tars: list[str]) -> list[str]:
@@ -158,16 +160,22 @@ def _arguments(source: str) -> dict[str, Any]:
     if path.is_dir():
         for suffix, kind in _KINDS.items():
             if files := sorted(str(file) for file in path.glob(f"*{suffix}")):
-                return {"path": kind, "data_files": files}
+                return {"path": kind, "data_files": _plain(files)}
         return {"path": "imagefolder", "data_dir": source}
     if files := [source] if path.is_file() else sorted(glob.glob(source)):
         kinds = {Path(file).suffix for file in files}
         if len(kinds) > 1 or not kinds <= set(_KINDS):
             raise InputError(f"{source} is neither webdataset tars nor parquet files; give .tar, .parquet or a folder")
-        return {"path": _KINDS[kinds.pop()], "data_files": files}
+        return {"path": _KINDS[kinds.pop()], "data_files": _plain(files)}
     if not is_hub_id(source):
         raise InputError(f"{source} does not exist, and is no hub id of the form owner/name either")
     return {"path": source}
+
+
+def _plain(files: list[str]) -> list[str]:
+    if other := [file for file in files if not Path(file).is_file()]:
+        raise InputError(f"{other[0]} is not a plain file; remove it, or put one there")
+    return files
 
 
 def _choose(asked: Columns, names: list[str], features: dict[str, Any], source: str) -> Columns:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.picture_files import MOST_BYTES
 from latent_guard.training.tar_shards import LATENT, check_whole
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def tar_samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
                 if files and (key != current or extension in files):
                     yield current, files
                     files = {}
-                current, files[extension] = key, content.read()
+                current, files[extension] = key, content.read(MOST_BYTES + 1)  # more: refused, whatever it is
     except (OSError, EOFError, tarfile.TarError) as error:
         raise InputError(f"{path} is damaged ({error}); copy it again, or delete it") from error
     if files:

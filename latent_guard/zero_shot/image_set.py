@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latent_guard.data_sets import load_undecoded
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.hub import is_hub_id
+from latent_guard.picture_files import SUFFIXES, opened_picture
+from latent_guard.shown import shown
+from latent_guard.stored_pictures import PictureStore
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 LABEL_COLUMNS = ("label", "labels", "class", "cls")
+_SIDE = 1024  # pixels of the largest square that a model sees
 _ONE_WORD = re.compile(r"[\w.-]+")  # the hub's oldest data sets have no owner, such as imagenet-1k and cifar10
 
 
@@ -25,25 +29,21 @@ class ImageRow:
 
     key: str
     label: int | None
-    stored: Any
+    stored: Mapping[str, Any] | None
+    store: PictureStore
 
     def picture(self) -> Picture:
         """The image, upright, RGB, transparent parts white.
 
         Raises:
-            InputError: it cannot be decoded.
+            InputError: it cannot be decoded, or a row may not name it; or the hub cannot be reached.
         """
-        import datasets
-        from PIL import Image
-
         try:
-            opened: Picture = datasets.Image().decode_example(self.stored)
-            if not opened.has_transparency_data:
-                return opened.convert("RGB")
-            white = Image.new("RGBA", opened.size, "white")
-            return Image.alpha_composite(white, opened.convert("RGBA")).convert("RGB")
-        except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
-            raise InputError(f"not a readable picture ({error})") from error
+            content = self.store.content(self.stored)
+        except ConnectionError as error:
+            raise InputError(str(error)) from error
+        with opened_picture(content, _SIDE) as opened:
+            return shown(opened, _SIDE)
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class ImageSet:
     """
 
     rows: Any  # a datasets.Dataset or IterableDataset, its images not decoded
+    store: PictureStore
     image_column: str
     label_column: str
     labels: tuple[str, ...] | None
@@ -68,7 +69,9 @@ class ImageSet:
                 label = row[self.label_column]
                 number = numbers.get(label) if isinstance(label, str) else label
                 known = isinstance(number, int) and number >= 0  # hidden labels of test splits are -1
-                yield ImageRow(str(row.get("key", place)), number if known else None, row[self.image_column])
+                yield ImageRow(
+                    str(row.get("key", place)), number if known else None, row[self.image_column], self.store
+                )
         except (OSError, ValueError) as error:  # a damaged file of the set, or a connection that broke
             raise InputError(f"cannot read on in the image set ({' '.join(str(error).split())[:200]})") from error
 
@@ -103,13 +106,14 @@ def _of_folders(folder: Path, files: dict[str, list[Path]]) -> ImageSet:
         "image": datasets.Image(decode=False),
         "label": datasets.ClassLabel(names=list(files)),
     }
+    names = [path.relative_to(folder).as_posix() for found in files.values() for path in found]
     columns = {
-        "key": [path.relative_to(folder).as_posix() for found in files.values() for path in found],
-        "image": [str(path) for found in files.values() for path in found],
+        "key": names,
+        "image": names,
         "label": [name for name, found in files.items() for _ in found],
     }
     rows = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
-    return ImageSet(rows, "image", "label", tuple(files), len(rows))
+    return ImageSet(rows, PictureStore.of(str(folder)), "image", "label", tuple(files), len(rows))
 
 
 def _images(folder: Path) -> list[Path]:
@@ -117,15 +121,19 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _stream(source: str, split: str | None) -> Any:
-    import datasets
-
     path = Path(source)
     named = is_hub_id(source) or _ONE_WORD.fullmatch(source)
+    if path.suffix == ".parquet" and not path.is_dir() and not path.is_file():
+        raise InputError(f"{source} is not a plain file, or not there")
     if not path.is_dir() and path.suffix != ".parquet" and not named:
         raise InputError(f"{source} is neither a folder, nor a .parquet file, nor a hub id of the form owner/name")
-    where: dict[str, Any] = {"path": "parquet", "data_files": source} if path.is_file() else {"path": source}
+    where: dict[str, Any] = {"path": str(path.absolute()) if path.is_dir() else source}
+    if path.is_file():
+        where = {"path": "parquet", "data_files": source}
     try:
-        splits: Mapping[str, Any] = datasets.load_dataset(**where, streaming=True)
+        splits: Mapping[str, Any] = load_undecoded(**where, streaming=True)
+    except InputError:
+        raise
     except Exception as error:  # the library raises its own errors, the hub client's, pyarrow's and ValueError alike
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"cannot load {source} as a data set of images; check what it names ({reason})") from error
@@ -156,7 +164,8 @@ def _of_stream(rows: Any, source: str, label_column: str | None) -> ImageSet:
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {source} ({' '.join(str(error).split())[:200]})") from error
     split = (rows.info.splits or {}).get(str(rows.split))
-    return ImageSet(rows, images[0], column, tuple(labels) if labels else None, split.num_examples if split else None)
+    count = split.num_examples if split else None
+    return ImageSet(rows, PictureStore.of(source), images[0], column, tuple(labels) if labels else None, count)
 
 
 def _label_column(features: Mapping[str, Any], source: str, wanted: str | None) -> str:

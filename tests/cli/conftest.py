@@ -21,6 +21,7 @@ from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, Vision
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.tokenizer import trimmed_clip_tokenizer
+from tests.cli.picture_sources import Reading
 
 CONTEXT = 16
 CHANNELS = 4
@@ -47,6 +48,11 @@ def latent_guard_command(
         return Finished(int(stop.value.code or 0), printed.out, printed.err)
 
     return run
+
+
+@pytest.fixture
+def reading(latent_guard_command: Callable[..., Finished], tiny_bundle: Path, tmp_path: Path) -> Reading:
+    return Reading(latent_guard_command, tiny_bundle, tmp_path / "out")
 
 
 @pytest.fixture(scope="session")

@@ -96,8 +96,8 @@ def test_a_hub_id_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     rows = datasets.load_dataset("parquet", data_files=str(write_parquet(tmp_path / "a.parquet", 2)), split="train")
     asked: list[dict[str, object]] = []
 
-    def hub(**arguments: object) -> datasets.IterableDataset:
-        asked.append(arguments)
+    def hub(path: str, **arguments: object) -> datasets.IterableDataset:
+        asked.append({"path": path, **arguments})
         return rows.to_iterable_dataset()
 
     monkeypatch.setattr(datasets, "load_dataset", hub)

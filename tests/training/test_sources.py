@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from pathlib import Path
 
+import datasets
 import pytest
+from datasets.utils import file_utils
 
 from latent_guard.errors import InputError
+from latent_guard.stored_pictures import PictureStore
 from latent_guard.training import samples
 from latent_guard.training.encode_plan import Encoded, Worker
 from latent_guard.training.encoding import encode
@@ -16,7 +20,7 @@ from latent_guard.training.sources import Columns, open_source
 from tests.training.images import jpeg, samples_in, tiny_encoder, write_folder, write_tar
 
 
-def run(source: Path, out: Path) -> Encoded:
+def run(source: Path | str, out: Path) -> Encoded:
     return encode(open_source(str(source)), out, tiny_encoder(), Worker(0, 1), 100, show_progress=False)
 
 
@@ -69,21 +73,30 @@ def test_images_are_fetched_where_rows_hold_urls(zipped: Path, tmp_path: Path) -
     assert samples_in(tmp_path / "out") == [(f"{n}.jpg", f"picture {n}") for n in range(3)]
 
 
-def test_what_cannot_be_reached_is_not_bad(zipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(path: str, mode: str) -> object:
+def test_what_cannot_be_reached_is_not_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [f"hf://datasets/owner/name@main/{number}.jpg" for number in range(3)]
+    rows = datasets.Dataset.from_dict({"image": places, "text": ["a", "b", "c"]}).cast_column("image", datasets.Image())
+    monkeypatch.setattr(datasets, "load_dataset", lambda path, **_: rows.to_iterable_dataset())
+
+    def unreachable(path: str, mode: str) -> io.BytesIO:
         raise TimeoutError("timed out")
 
     with monkeypatch.context() as patch:
-        patch.setattr(samples, "xopen", unreachable)
+        patch.setattr(file_utils, "xopen", unreachable)
         with pytest.raises(InputError, match=r"0\.jpg.* cannot be reached \(timed out\); run the same command again"):
-            run(zipped, tmp_path / "out")
-    assert run(zipped, tmp_path / "out") == Encoded(samples=3, shards=1, bad=0, finished=True)
+            run("owner/name", tmp_path / "out")
+    monkeypatch.setattr(file_utils, "xopen", lambda path, mode: io.BytesIO(jpeg(places.index(path))))
+    assert run("owner/name", tmp_path / "out") == Encoded(samples=3, shards=1, bad=0, finished=True)
 
 
 def test_images_that_are_not_there_are_bad(tmp_path: Path) -> None:
-    for image, reason in ((None, "no image"), (b"", "no image"), (str(tmp_path / "absent.png"), "no such file")):
+    for stored, reason in (
+        ({}, "no image"),
+        ({"bytes": b""}, "no image"),
+        ({"path": str(tmp_path / "absent.png")}, "no such file"),
+    ):
         with pytest.raises(InputError, match=reason):
-            samples.Sample("0", image, "a picture").content()
+            samples.Sample("0", stored, "a picture", PictureStore(tmp_path.resolve())).content()
 
 
 def test_a_folder_of_classes_gives_their_names_as_captions(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from latent_guard.picture_files import opened_picture
 from latent_guard.worlds.emoji.catalogue import BY_NAME, EmojiObject
 
 SIZE = 64
@@ -144,7 +145,7 @@ def _background(name: str, width: int, height: int) -> NDArray[np.uint8]:
 @cache
 def glyph(name: str) -> Image.Image:
     """The square RGBA picture of an object."""
-    with Image.open(GLYPHS / BY_NAME[name].file_name) as picture:
+    with opened_picture(GLYPHS / BY_NAME[name].file_name) as picture:
         rgba: Image.Image = picture.convert("RGBA")
         return rgba
 

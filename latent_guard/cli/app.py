@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from latent_guard.cli import (
@@ -19,6 +21,9 @@ from latent_guard.cli import (
     world,
     zero_shot,
 )
+
+# The base of whatever is wrong with a command line, of which typer has no name of its own.
+WrongUsage: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     help="Content safety for latent diffusion: checks and steers an image while it is still a latent.",

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from latent_guard.errors import CheckpointError
+from latent_guard.whole_files import write_whole
 
 BUNDLE = Path(__file__).parent / "bundle"
 GRADER = Path(__file__).parent / "grader"
@@ -91,7 +92,7 @@ def write_manifest(folder: Path) -> None:
     """Record the SHA-256 of every file in ``folder``."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     digests = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
-    (folder / MANIFEST).write_text(json.dumps(digests, indent=1) + "\n")
+    write_whole(folder / MANIFEST, (json.dumps(digests, indent=1) + "\n").encode())
 
 
 def sha256(path: Path) -> str:

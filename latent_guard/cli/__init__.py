@@ -30,14 +30,13 @@ def _finished() -> int:
     """The exit code of the command."""
     import typer
 
-    from latent_guard.cli.app import WrongUsage, app
+    from latent_guard.cli.app import WrongUsage, command
     from latent_guard.cli.shortages import line_about
     from latent_guard.terminal import fail
 
-    command = typer.main.get_command(app)
     try:
-        with command.make_context("latent-guard", sys.argv[1:]) as context:
-            command.invoke(context)
+        with command().make_context("latent-guard", sys.argv[1:]) as context:
+            command().invoke(context)
         return 0
     except typer.Exit as stop:
         return stop.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import typer
@@ -44,3 +45,9 @@ app.add_typer(concepts.app, name="concepts")
 app.add_typer(world.app, name="world")
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")
+
+
+@cache
+def command() -> Any:
+    """All of them as one command, to be invoked."""
+    return typer.main.get_command(app)

@@ -86,7 +86,10 @@ def generate(
         return
     if audit is not None:
         from latent_guard.guidance.audit import AuditLog
+        from latent_guard.whole_files import writing
 
+        with writing(audit):
+            audit.parent.mkdir(parents=True, exist_ok=True)
         watcher.audit = AuditLog(audit, prompts=audit_prompts)
         watcher.audit.append(b"")  # a log that cannot be written is found out now
     _guarded(pipe, watcher, policies, request, compare=compare, as_json=as_json)

@@ -49,7 +49,7 @@ def require_folder(place: str | Path, option: str) -> Path:
     Raises:
         InputError: no file can be made there.
     """
-    with _refused(place, option):
+    with _refused(place, f"into {option}"):
         found = _found(place)
         if found is not None and not stat.S_ISDIR(found.st_mode):
             raise InputError(f"{option} {place} is not a folder; name a folder")
@@ -104,9 +104,9 @@ def _try_out(folder: Path, name: str) -> None:
 
 
 @contextmanager
-def _refused(place: str | Path, option: str) -> Iterator[None]:
+def _refused(place: str | Path, what: str) -> Iterator[None]:
     try:
-        with writing(f"{option} {os.fspath(place) or repr('')}"):
+        with writing(f"{what} {os.fspath(place) or repr('')}"):
             yield
     except ValueError as error:  # a NUL
-        raise InputError(f"{option} {place} is no path ({error})") from error
+        raise InputError(f"cannot write {what} {place} ({error}); choose another place") from error

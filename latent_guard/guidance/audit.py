@@ -61,7 +61,6 @@ class AuditLog:
         # A pipe's last byte cannot be read, nor that of a log that its writer may only add to.
         readable = not self.path.exists() or (self.path.is_file() and os.access(self.path, os.R_OK))
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(self.path, (os.O_RDWR if readable else os.O_WRONLY) | os.O_APPEND | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)

@@ -92,7 +92,9 @@ class Table:
 
 def status(words: str) -> Status:
     """While its block runs, a turning wheel and these words on stderr."""
-    return _console().status(printable(words))
+    from rich.text import Text
+
+    return _console().status(Text(printable(words)))
 
 
 def progress(*columns: ProgressColumn, shown: bool | None = None, transient: bool = True) -> Progress:

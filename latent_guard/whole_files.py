@@ -16,7 +16,8 @@ from latent_guard.errors import InputError, one_line
 
 PART = ".part"  # ends the names of files that are being written, and of what a kill leaves of them
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NO_ROOM_WORDS = ("No space left", "File too large", "quota exceeded", "PytorchStreamWriter failed")
+_TORCH_WORDS = ("PytorchStreamWriter failed", "inline_container", "iostream error")  # it has no others
+_NO_ROOM_WORDS = ("No space left", "File too large", "quota exceeded", *_TORCH_WORDS)
 _SHOWN = 200  # characters of what a library says
 
 

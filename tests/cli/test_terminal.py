@@ -55,6 +55,7 @@ def hostile_bundle(tiny_bundle: Path, tmp_path: Path, hostile: str) -> Path:
     return bundle
 
 
+@pytest.mark.parametrize("hostile", ["[/red]", ":smiley:", CONTROLS[0] + CONTROLS[1]], indirect=True)
 def test_a_blocked_generation_exits_with_3_whatever_its_category_is_called(
     latent_guard_command: Command, hostile_bundle: Path, hostile: str, tmp_path: Path
 ) -> None:

@@ -74,7 +74,7 @@ def writing(path: Path | str) -> Iterator[None]:
         reason = not_written(error)
         if reason is None:
             raise
-        mend = "make room on its disk, then try again" if is_full(error) else "choose another place"
+        mend = "make room, then run the same command again" if is_full(error) else "choose another place"
         raise InputError(f"cannot write {path} ({reason}); {mend}") from error
 
 

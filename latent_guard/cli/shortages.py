@@ -28,7 +28,7 @@ def line_about(error: BaseException) -> str | None:
         return f"no more threads can be started ({first}); raise the limit (`ulimit -u`) and run the same command again"
     if isinstance(error, Exception) and (reason := not_written(error)) is not None:
         place = f"{error.filename}: " if isinstance(error, OSError) and error.filename is not None else ""
-        mend = "make room on the disk, then run the same command again" if is_full(error) else "mend that and try again"
+        mend = "make room, then run the same command again" if is_full(error) else "mend that and try again"
         return f"{place}{reason}; {mend}"
     return None
 

@@ -27,8 +27,8 @@ def write_sample(path: Path, picture: NDArray[np.uint8]) -> Path:
     It is written above that folder and then moved into it: what a crash may leave is never taken for an image.
     """
     above = path.parent.parent / path.name
-    write_whole(above, png(picture))
     with writing(path):
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(above, png(picture))
         os.replace(above, path)
     return path

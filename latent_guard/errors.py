@@ -20,12 +20,12 @@ import re
 
 MOST_CHARACTERS = 800  # of a message: a screen of it, whatever value it quotes
 # Controls (a terminal obeys them), lone surrogates (no stream takes them), and what turns a line's direction around.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def printable(text: object) -> str:
     """A value as text that changes nothing but the place where it is printed: controls and the like are escaped."""
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
 def one_line(text: object, most: int = MOST_CHARACTERS) -> str:

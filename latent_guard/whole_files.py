@@ -1,7 +1,8 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all; what a file system refuses is one clear line, whichever library met it."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,19 +10,51 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from safetensors import SafetensorError
+
+from latent_guard.errors import InputError, one_line
+
+PART = ".part"  # ends the names of files that are being written, and of what a kill leaves of them
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_TORCH_WORDS = ("PytorchStreamWriter failed", "inline_container", "iostream error")  # it has no others
+_NO_ROOM_WORDS = ("No space left", "File too large", "quota exceeded", *_TORCH_WORDS)
+_SHOWN = 200  # characters of what a library says
+
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place, then move it there: a reader, or a crash, never meets half of it."""
-    with _moved_to(path) as partial:
+    """Write a file beside its place, then move it there: a reader, or a crash, never meets half of it.
+
+    Its folder is made.
+
+    Raises:
+        InputError: the file system refuses.
+    """
+    with _moved_to(path, part_beside(path)) as partial:
         partial.write_bytes(content)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """The same for a library that wants a path: what it writes to the one given is moved into place.
+
+    Only one process may write such a file; what a killed one left of it is written over.
+
+    Raises:
+        InputError: the file system refuses.
+    """
+    with _moved_to(path, path.with_name(path.name + PART)) as partial:
+        yield partial
 
 
 def link_whole(source: Path, path: Path) -> None:
     """The same file under a second name, or a copy of it where the file system has no such names, whole or not at all.
 
     Only for files that are replaced and never written into: else a change of one would be a change of both.
+
+    Raises:
+        InputError: the file system refuses.
     """
-    with _moved_to(path) as partial:
+    with _moved_to(path, part_beside(path)) as partial:
         try:
             os.link(source, partial)
         except OSError:
@@ -29,10 +62,52 @@ def link_whole(source: Path, path: Path) -> None:
 
 
 @contextmanager
-def _moved_to(path: Path) -> Iterator[Path]:
-    partial = path.with_name(f"{path.name}.{uuid4().hex}.part")  # two processes, of two machines, may write one file
+def writing(path: Path | str) -> Iterator[None]:
+    """What goes wrong inside is that ``path`` cannot be written: for what is neither of the above.
+
+    Raises:
+        InputError: the file system refuses.
+    """
     try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield
+    except Exception as error:
+        reason = not_written(error)
+        if reason is None:
+            raise
+        mend = "make room, then run the same command again" if is_full(error) else "choose another place"
+        raise InputError(f"cannot write {path} ({reason}); {mend}") from error
+
+
+def part_beside(path: Path) -> Path:
+    """A name of its own for what will be ``path``: two processes, of two machines, may write one file."""
+    return path.with_name(f"{path.name}.{uuid4().hex}{PART}")
+
+
+def not_written(error: Exception) -> str | None:
+    """Why a file could not be written, if that is what an error says; None for any other error.
+
+    safetensors, torch's writer and tokenizers have no errors of their own for it.
+    """
+    if isinstance(error, OSError):
+        return error.strerror or one_line(error, _SHOWN)
+    is_writers = isinstance(error, SafetensorError | RuntimeError) or type(error) is Exception
+    says_so = "os error" in str(error) or "I/O error" in str(error) or is_full(error)
+    return one_line(error, _SHOWN) if is_writers and says_so else None
+
+
+def is_full(error: Exception) -> bool:
+    """Whether an error says that there is no room for a file."""
+    if isinstance(error, OSError):
+        return error.errno in _NO_ROOM
+    return any(words in str(error) for words in _NO_ROOM_WORDS)
+
+
+@contextmanager
+def _moved_to(path: Path, partial: Path) -> Iterator[Path]:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from latent_guard.bench.provenance import commit, manifest_hash
 from latent_guard.bench.results import Row, not_measured
 from latent_guard.bench.target import UNGUARDED, Target
 from latent_guard.bench.workbench import Workbench
+from latent_guard.csv_text import table_csv
 from latent_guard.errors import InputError
 from latent_guard.guidance.policy import Policies
 from latent_guard.whole_files import write_whole
@@ -69,8 +70,7 @@ def run_attacks(
 def write_attacks(bench: Workbench, results: Sequence[AttackResult], path: Path = ATTACKS) -> None:
     """One line an attack, with what made it."""
     made_by = {"bundle": manifest_hash(bench.bundle), "commit": commit()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, _table(results).assign(**made_by).to_csv(index=False).encode())
+    write_whole(path, table_csv(_table(results).assign(**made_by)))
 
 
 def summary(results: Sequence[AttackResult]) -> list[str]:

@@ -70,7 +70,6 @@ def write_compbench_prompts(out: Path, prompts: Sequence[CompBenchPrompt], image
         members = [prompt for prompt in prompts if prompt.category == category]
         files = [(compbench_path(out, p, k * images + i), p) for k, p in enumerate(members) for i in range(images)]
         lines = [json.dumps({"file": path.name, "prompt": prompt.row.prompt}) + "\n" for path, prompt in files]
-        (out / category).mkdir(parents=True, exist_ok=True)
         write_whole(out / category / "prompts.jsonl", "".join(lines).encode())
 
 

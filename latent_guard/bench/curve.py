@@ -12,7 +12,9 @@ from latent_guard.bench.figures import UNGUARDED
 from latent_guard.bench.run_folder import RECORDS
 from latent_guard.bench.runs import open_spec, run
 from latent_guard.bench.spec import EMOJI, ArmSpec, Spec, TaskSpec
+from latent_guard.csv_text import table_csv
 from latent_guard.errors import InputError
+from latent_guard.terminal import track
 from latent_guard.whole_files import write_whole
 
 TRAINING_CURVE = Path("benchmarks/results/training_curve.csv")
@@ -30,25 +32,19 @@ def measure_curve(bundle: Path, build: Path, out: Path = TRAINING_CURVE, images:
     Raises:
         InputError: the folder holds no snapshots.
     """
-    from rich.console import Console
-    from rich.progress import track
-
     from latent_guard.worlds.emoji.loop import SNAPSHOTS
 
     snapshots = sorted((build / "generator" / SNAPSHOTS).glob("*.safetensors"))
     if not snapshots:
         raise InputError(f"{build}: no snapshots of a generator; give a folder of `latent-guard world emoji build`")
     pipe = _pipeline_of(build)
-    measured = [
-        _graded(bundle, pipe, snapshot, images)
-        for snapshot in track(snapshots, "grading snapshots", console=Console(stderr=True), transient=True)
-    ]
+    measured = [_graded(bundle, pipe, snapshot, images) for snapshot in track(snapshots, "grading snapshots")]
     table = pd.DataFrame(measured)
     if out.exists():
         earlier = pd.read_csv(out)
         table = pd.concat([earlier[~earlier[STEPS_COLUMN].isin(table[STEPS_COLUMN])], table])
     table = table.sort_values(STEPS_COLUMN)
-    write_whole(out, table.to_csv(index=False).encode())
+    write_whole(out, table_csv(table))
     return table
 
 

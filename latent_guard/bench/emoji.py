@@ -30,6 +30,7 @@ from latent_guard.bench.trigger_rows import TRIGGER_TABLE, trigger_at_each_step
 from latent_guard.bench.workbench import RENDER_SEED, Workbench
 from latent_guard.bench.zero_shot_rows import retrieval_on_renders, zero_shot_on_generated, zero_shot_on_renders
 from latent_guard.errors import InputError
+from latent_guard.terminal import note
 from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.prompts import GUIDANCE
 
@@ -91,12 +92,9 @@ def run_benchmark(bench: Workbench, rows: Sequence[RowFunction], results: Path =
 
     The page is written again after every row, so that an interrupted run leaves what it has.
     """
-    from rich.console import Console
-
-    log = Console(stderr=True)
     store = RowStore(bench.folder / "rows.json", bench.key)
     for number, row in enumerate(rows, start=1):
-        log.print(f"row {number} of {len(rows)}: {row.__name__.replace('_', ' ')}")
+        note(f"row {number} of {len(rows)}: {row.__name__.replace('_', ' ')}")
         store.put(row.__name__, row(bench))
         write_results(results, bench, store)
     return [line for row in rows for line in store.get(row.__name__)]
@@ -116,7 +114,6 @@ def write_results(path: Path, bench: Workbench, store: RowStore) -> None:
         **EXPERIMENTS,
     }
     appendices = [text for title, table in tables.items() if (text := csv_appendix(title, table))]
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, results_page("Emoji World: what it shows", facts(bench), rows, appendices).encode())
 
 

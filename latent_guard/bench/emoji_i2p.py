@@ -6,11 +6,10 @@ made of a prompt, or where it came from, are empty. Written by ``write_emoji_i2p
 
 from __future__ import annotations
 
-import csv
 from dataclasses import asdict
-from io import StringIO
 from pathlib import Path
 
+from latent_guard.csv_text import csv_lines
 from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.prompts import prompt_lists
 
@@ -37,11 +36,8 @@ COLUMNS = (
 
 def emoji_i2p() -> str:
     """The file's text."""
-    buffer = StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**asdict(row), "": number} for number, row in enumerate(prompt_lists()[LIST]))
-    return buffer.getvalue()
+    rows = ({**asdict(row), "": number} for number, row in enumerate(prompt_lists()[LIST]))
+    return csv_lines([COLUMNS, *([row.get(name, "") for name in COLUMNS] for row in rows)])
 
 
 def write_emoji_i2p(folder: Path) -> None:

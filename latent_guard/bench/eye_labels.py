@@ -9,13 +9,16 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latent_guard.bench.judge import Pictures
+from latent_guard.csv_text import csv_lines
 from latent_guard.errors import InputError
+from latent_guard.whole_files import write_whole
 
 if TYPE_CHECKING:
     from latent_guard.bench.workbench import Workbench
@@ -98,11 +101,12 @@ def _numbered(keys: Sequence[tuple[Any, ...]], order: Iterable[int]) -> Iterable
 
 
 def _write_sheets(folder: Path, pictures: Pictures) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for start in range(0, len(pictures), COLUMNS * LINES):
         path = folder / f"sheet-{start // (COLUMNS * LINES) + 1}.png"
-        _sheet(pictures[start : start + COLUMNS * LINES], first_number=start + 1).save(path)
+        content = BytesIO()
+        _sheet(pictures[start : start + COLUMNS * LINES], first_number=start + 1).save(content, "PNG")
+        write_whole(path, content.getvalue())
         paths.append(path)
     return paths
 
@@ -122,11 +126,7 @@ def _sheet(pictures: Pictures, first_number: int) -> Any:
 
 
 def _write(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    write_whole(path, csv_lines([header, *rows]).encode())
 
 
 def _read(path: Path) -> list[dict[str, str]]:

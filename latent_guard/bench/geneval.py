@@ -55,7 +55,6 @@ def read_geneval(path: Path | str) -> list[GenEvalPrompt]:
 def write_geneval_image(out: Path, index: int, prompt: GenEvalPrompt, image: int, picture: NDArray[np.uint8]) -> Path:
     """Write one image (3, H, W) of the prompt with this index from 0, its metadata first; the image's path."""
     folder = out / f"{index:05d}"
-    folder.mkdir(parents=True, exist_ok=True)
     metadata = folder / "metadata.jsonl"
     if not metadata.exists():
         write_whole(metadata, (json.dumps(prompt.metadata) + "\n").encode())

@@ -14,6 +14,7 @@ from latent_guard.bench.left_out import RATE, LeftOut, leave_out
 from latent_guard.bench.results import Row
 from latent_guard.bench.workbench import Workbench
 from latent_guard.concepts.prompt_set import read_prompt_sets
+from latent_guard.csv_text import table_csv
 from latent_guard.shipped import concepts_folder
 from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.catalogue import UNSAFE_NAMES
@@ -48,5 +49,4 @@ def write_left_out(path: Path, each: Sequence[LeftOut]) -> None:
     """One line an object, as the results page shows it."""
     shares = [[one.name, *(f"{flags.mean():.0%}" for flags in (one.complete, one.without, one.added))] for one in each]
     table = pd.DataFrame(shares, columns=["object", "all prompts", "left out", "added by name"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, table.to_csv(index=False).encode())
+    write_whole(path, table_csv(table))

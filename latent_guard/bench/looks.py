@@ -5,7 +5,6 @@ The two images of a pair share seed and scene and differ in one named object, so
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,8 @@ from torch import Tensor
 from latent_guard.bench import metrics
 from latent_guard.bench.judge import Judge, columns_of, sees_unsafe
 from latent_guard.bench.metrics import Estimate
+from latent_guard.csv_text import csv_lines
+from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.captions import TWO, explicit
 from latent_guard.worlds.emoji.catalogue import BACKGROUNDS, LOOK_ALIKES, SAFE_NAMES, UNSAFE_NAMES
 from latent_guard.worlds.emoji.estimates import Trajectories
@@ -89,9 +90,8 @@ def auroc_by_step(
 
 def write_auroc(path: Path, by_model: dict[str, list[StepAUROC]]) -> None:
     """One line a step, one column a model, as the results page shows it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["step", "noise level", *by_model])
-        for steps in zip(*by_model.values(), strict=True):
-            writer.writerow([steps[0].step, f"{steps[0].noise_level:.3f}", *(s.auroc.plain() for s in steps)])
+    rows = (
+        [steps[0].step, f"{steps[0].noise_level:.3f}", *(s.auroc.plain() for s in steps)]
+        for steps in zip(*by_model.values(), strict=True)
+    )
+    write_whole(path, csv_lines([["step", "noise level", *by_model], *rows]).encode())

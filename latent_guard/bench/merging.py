@@ -96,7 +96,6 @@ def _bring(unit: Unit, shard: RunFolder, out: RunFolder, beside: Sequence[Path])
         if not file.is_file():
             raise InputError(f"{file} is not there, though {unit.name} was made; copy {shard.path} again")
         goal = out.path / file.relative_to(shard.path)
-        goal.parent.mkdir(exist_ok=True)
         link_whole(file, goal)
 
 

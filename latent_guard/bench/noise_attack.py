@@ -19,6 +19,7 @@ from latent_guard.guidance.rules import Rules
 from latent_guard.guidance.schedulers import read_step
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.terminal import track
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier, unsafe_margin
 from latent_guard.worlds.emoji.prompts import GUIDANCE
 
@@ -42,11 +43,8 @@ def attacked_noise(
     keeps its length, so that it stays one that the sampler was made for. Of all iterates the one is kept whose worse
     hinge is best.
     """
-    from rich.console import Console
-    from rich.progress import track
-
     noise = torch.stack([_initial(bench, seed) for seed in seeds])
-    starts = track(range(0, len(prompts), BATCH), "attacking noise", console=Console(stderr=True), transient=True)
+    starts = track(range(0, len(prompts), BATCH), "attacking noise")
     return torch.cat(
         [
             _descend(bench, labeller, policies, list(prompts[i : i + BATCH]), noise[i : i + BATCH], iterations)

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from latent_guard.bench.plan import Unit
+from latent_guard.terminal import progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -55,11 +56,10 @@ class Shown:
 def shown_progress(units: Sequence[Unit], left: Sequence[Unit], show: bool) -> Iterator[Shown]:
     """A bar over the images of ``units``, those beside the ``left`` ones being there already; of several processes,
     one shows its own share."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
     whole, open_images = (sum(len(unit.jobs) for unit in of) for of in (units, left))
     columns = (TextColumn("generating"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not show) as bar:
+    with progress(*columns, shown=show) as bar:
         task = bar.add_task("generating", total=whole, completed=whole - open_images, pace="")
         yield Shown(bar, task, Pace(open_images))

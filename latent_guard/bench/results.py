@@ -50,7 +50,6 @@ class RowStore:
 
     def put(self, name: str, rows: Sequence[Row]) -> None:
         self._rows[name] = [asdict(row) for row in rows]
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self._path, json.dumps({"key": self._key, "rows": self._rows}, indent=1).encode())
 
     def get(self, name: str) -> list[Row]:

@@ -30,7 +30,7 @@ from latent_guard.bench.samples import png
 from latent_guard.bench.spec import Spec
 from latent_guard.errors import InputError
 from latent_guard.guidance.verdict import Verdict
-from latent_guard.whole_files import write_whole
+from latent_guard.whole_files import write_whole, writing
 
 SPEC, ENVIRONMENT, RECORDS, SUMMARY = "spec.yaml", "environment.json", "records.parquet", "summary.json"
 PARTS, IMAGES, VERDICTS, LOOKS, LATENTS = "parts", "images", "verdicts", "looks", "latents"
@@ -55,7 +55,8 @@ class RunFolder:
         cls.found(path, spec)
         _check_made_by(path, environment)
         for name in (PARTS, IMAGES, VERDICTS, LOOKS, LATENTS):
-            (path / name).mkdir(parents=True, exist_ok=True)
+            with writing(path):
+                (path / name).mkdir(parents=True, exist_ok=True)
         write_whole(path / SPEC, _text_of(spec).encode())
         write_whole(path / ENVIRONMENT, (json.dumps(environment, indent=1) + "\n").encode())
         return cls(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from latent_guard.whole_files import write_whole
+from latent_guard.whole_files import write_whole, writing
 
 
 def png(picture: NDArray[np.uint8]) -> bytes:
@@ -26,8 +26,9 @@ def write_sample(path: Path, picture: NDArray[np.uint8]) -> Path:
 
     It is written above that folder and then moved into it: what a crash may leave is never taken for an image.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     above = path.parent.parent / path.name
-    write_whole(above, png(picture))
-    os.replace(above, path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(above, png(picture))
+        os.replace(above, path)
     return path

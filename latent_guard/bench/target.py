@@ -15,6 +15,7 @@ from latent_guard.bench.generate import decode
 from latent_guard.bench.judge import Bools, Pictures
 from latent_guard.bench.workbench import Workbench
 from latent_guard.guidance.verdict import Decision
+from latent_guard.terminal import track
 from latent_guard.worlds.emoji.prompts import GUIDANCE
 
 if TYPE_CHECKING:
@@ -56,12 +57,8 @@ class Target:
 
     def ask(self, prompts: Sequence[str], seeds: Sequence[int], noise: Tensor | None = None) -> Answers:
         """One query for each prompt: its seed draws the initial noise, unless ``noise`` (N, C, h, w) gives it."""
-        from rich.console import Console
-        from rich.progress import track
-
         size = self.bench.spec.batch_size
-        log = Console(stderr=True)
-        starts = track(range(0, len(prompts), size), f"asking, guard {self.name}", console=log, transient=True)
+        starts = track(range(0, len(prompts), size), f"asking, guard {self.name}")
         parts = [
             self._batch(prompts[i : i + size], seeds[i : i + size], None if noise is None else noise[i : i + size])
             for i in starts

@@ -17,6 +17,7 @@ from latent_guard.bench.metrics import Estimate
 from latent_guard.bench.recordings import Recording
 from latent_guard.bench.results import Row, not_measured
 from latent_guard.bench.workbench import Workbench
+from latent_guard.csv_text import table_csv
 from latent_guard.guidance.policy import SAFE
 from latent_guard.guidance.scoring import Scorer, unsafe
 from latent_guard.whole_files import write_whole
@@ -99,8 +100,7 @@ def write_triggers(path: Path, steps: Sequence[StepTrigger]) -> None:
             for s in steps
         ]
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, table.to_csv(index=False).encode())
+    write_whole(path, table_csv(table))
 
 
 def _shown(estimate: Estimate) -> str:

@@ -2,21 +2,95 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 import warnings
+from typing import NoReturn
 
 from latent_guard.errors import BlockedError, LatentGuardError
 
+_BLOCKED, _WRONG, _INTERRUPTED, _TERMINATED, _BROKEN_PIPE = 3, 2, 130, 143, 1
 
-def main() -> None:
-    """Run the command line; an error of the package's tree becomes one line on stderr and an exit code."""
-    from latent_guard.cli.app import app
 
+def main() -> NoReturn:
+    """Run the command line and exit; whatever goes wrong that a user can mend is one line on stderr."""
+    from latent_guard import terminal
+
+    terminal.take_any_text()
+    _quieten_libraries()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
+    code = _finished()
+    sys.exit(_flushed(code))
+
+
+def _finished() -> int:
+    """The exit code of the command."""
+    import typer
+
+    from latent_guard.cli.app import WrongUsage, command
+    from latent_guard.cli.shortages import line_about
+    from latent_guard.terminal import fail
+
+    try:
+        with command().make_context("latent-guard", sys.argv[1:]) as context:
+            command().invoke(context)
+        return 0
+    except typer.Exit as stop:
+        return stop.exit_code
+    except LatentGuardError as error:
+        fail(error)
+        return _BLOCKED if isinstance(error, BlockedError) else _WRONG
+    except WrongUsage as error:
+        if said := error.format_message():  # none where the help was shown instead
+            named = getattr(getattr(error, "ctx", None), "command_path", "latent-guard")
+            fail(f"{said} (`{named} --help` says what there is)")
+        return _WRONG
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # whoever read has what they wanted
+        return _BROKEN_PIPE
+    except Exception as error:
+        if (line := line_about(error)) is None:
+            raise
+        fail(line)
+        return _WRONG
+
+
+def _flushed(code: int) -> int:
+    """The code, once all that was printed has gone out: at the interpreter's end it would be too late to say."""
+    from latent_guard.terminal import fail
+
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        failed = _BROKEN_PIPE
+    except OSError as error:
+        fail(f"cannot print what came of it ({error.strerror or error}); send it where there is room")
+        failed = _WRONG
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes nowhere
+    return code or failed
+
+
+def _terminated(*_: object) -> NoReturn:
+    """As Ctrl-C does, let what was begun be cleaned up."""
+    raise SystemExit(_TERMINATED)
+
+
+def _quieten_libraries() -> None:
+    import logging
+
+    from latent_guard.errors import one_line
+
+    class OneLine(logging.LogRecord):
+        def getMessage(self) -> str:  # noqa: N802  (of logging)
+            return one_line(super().getMessage())
+
+    logging.setLogRecordFactory(OneLine)
     warnings.simplefilter("ignore", FutureWarning)  # about our use of other libraries: nothing a user can mend
     warnings.filterwarnings("ignore", module="PIL")  # about pictures that we refuse, or show as they are
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
-    try:
-        app(prog_name="latent-guard")
-    except LatentGuardError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(3 if isinstance(error, BlockedError) else 2)
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {one_line(message)}\n"

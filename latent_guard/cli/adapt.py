@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latent_guard.cli.places import OutFolder
 from latent_guard.errors import InputError
+from latent_guard.terminal import say, warn
 
 if TYPE_CHECKING:
     from latent_guard.guidance.canary import Canary
@@ -28,7 +30,10 @@ class Kind(str, Enum):
 def adapt(
     model: Annotated[str, typer.Argument(help="Latent-CLIP: folder or hub id.")],
     source: Annotated[str, typer.Argument(help="Images, from any source that `latent-guard encode` takes.")],
-    out: Annotated[Path, typer.Argument(help="Folder for the adapted Latent-CLIP; it must be new or empty.")],
+    out: Annotated[
+        Path,
+        typer.Argument(help="Folder for the adapted Latent-CLIP; it must be new or empty.", parser=OutFolder("OUT")),
+    ],
     vae: Annotated[str, typer.Option(help="The VAE to be read, or a pipeline with it: folder or hub id.")],
     from_vae: Annotated[
         str | None, typer.Option(help="The VAE that the model was made for, likewise.  [default: the shipped one]")
@@ -97,10 +102,10 @@ def _fitted(pairs: LatentPairs, new: Encoder, clip: LatentCLIP, kind: Kind) -> A
 
 def _say(fit: AdapterFit, pairs: LatentPairs, adapted: LatentCLIP, out: Path) -> None:
     space = adapted.config.latent_space
-    typer.echo(f"{out} now holds Latent-CLIP {adapted.fingerprint()}, which reads latents of {space}")
-    typer.echo(
+    say(f"{out} now holds Latent-CLIP {adapted.fingerprint()}, which reads latents of {space}")
+    say(
         f"fitted to {fit.fitted} images in {fit.seconds:.1f} s; on {fit.held_out} others {fit.explained:.1%} of the "
         f"variance explained, embeddings as before to a cosine of {fit.agreement:.3f}"
     )
     if pairs.unreadable:
-        typer.echo(f"warning: {pairs.unreadable} images could not be read and are left out", err=True)
+        warn(f"{pairs.unreadable} images could not be read and are left out")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import typer
 
 from latent_guard.cli import (
@@ -19,6 +22,9 @@ from latent_guard.cli import (
     world,
     zero_shot,
 )
+
+# The base of whatever is wrong with a command line, of which typer has no name of its own.
+WrongUsage: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     help="Content safety for latent diffusion: checks and steers an image while it is still a latent.",
@@ -39,3 +45,9 @@ app.add_typer(concepts.app, name="concepts")
 app.add_typer(world.app, name="world")
 app.add_typer(policy.app, name="policy")
 app.add_typer(audit.app, name="audit")
+
+
+@cache
+def command() -> Any:
+    """All of them as one command, to be invoked."""
+    return typer.main.get_command(app)

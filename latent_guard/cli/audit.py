@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latent_guard.terminal import Table, put_json, warn
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.table import Table
 
     from latent_guard.guidance.audit import Entry
 
@@ -31,17 +30,16 @@ def summary(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """Count the verdicts of a log by decision and category."""
-    from rich.console import Console
-
     from latent_guard.guidance.audit import read_audit
+    from latent_guard.json_text import json_text
 
     entries, unreadable = read_audit(file)
     if as_json:
-        typer.echo(json.dumps(_counts(entries, unreadable), ensure_ascii=False))
+        put_json(json_text(_counts(entries, unreadable)))
         return
-    Console().print(_table(entries))
+    _table(entries).show()
     if unreadable:
-        Console(stderr=True).print(f"[yellow]warning: {unreadable} lines are not verdicts and were not counted")
+        warn(f"{unreadable} lines are not verdicts and were not counted")
 
 
 def _counts(entries: Sequence[Entry], unreadable: int) -> dict[str, object]:
@@ -59,8 +57,6 @@ def _counts(entries: Sequence[Entry], unreadable: int) -> dict[str, object]:
 
 def _table(entries: Sequence[Entry]) -> Table:
     """One row a category, one column a decision."""
-    from rich.table import Table
-
     from latent_guard.guidance.verdict import Decision
 
     decisions = [decision.value for decision in Decision]
@@ -69,7 +65,7 @@ def _table(entries: Sequence[Entry]) -> Table:
     table = Table("category", *decisions, "all", title=f"{len(entries)} verdicts")
     for category in categories:
         cells = [counts[category, decision] for decision in decisions]
-        table.add_row(category, *map(str, cells), str(sum(cells)), end_section=category == categories[-1])
+        table.add(category, *cells, sum(cells), ends_section=category == categories[-1])
     totals = [sum(counts[category, decision] for category in categories) for decision in decisions]
-    table.add_row("all", *map(str, totals), str(len(entries)))
+    table.add("all", *totals, len(entries))
     return table

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latent_guard.cli import bench_compare, bench_i2p, bench_prompts, bench_runs
+from latent_guard.cli.places import OutFile, OutFolder, require_file
+from latent_guard.terminal import say
 
 if TYPE_CHECKING:
     from latent_guard.bench.workbench import Workbench
@@ -25,7 +27,12 @@ app.command("report")(bench_runs.report)
 app.command("merge")(bench_runs.merge)
 app.command("compare")(bench_compare.compare)
 
-_Out = Annotated[Path, typer.Option(help="Folder for images and figures; an interrupted run goes on from it.")]
+_Out = Annotated[
+    Path,
+    typer.Option(help="Folder for images and figures; an interrupted run goes on from it.", parser=OutFolder("--out")),
+]
+_Labelled = Annotated[Path, typer.Option(help="Folder that `latent-guard bench eye-sheets` wrote into.")]
+_Results = Annotated[Path, typer.Option(help="The page to write.", parser=OutFile("--results", (".md",)))]
 _Quick = Annotated[bool, typer.Option("--quick", help="100 images a row, in minutes.")]
 
 
@@ -34,39 +41,35 @@ def emoji(
     quick: _Quick = False,
     rows: Annotated[str, typer.Option(help="Only rows with one of these words in their name: steer,benign.")] = "",
     out: _Out = Path("outputs/bench-emoji"),
-    results: Annotated[Path, typer.Option(help="The page to write.")] = Path("benchmarks/RESULTS.md"),
+    results: _Results = Path("benchmarks/RESULTS.md"),
 ) -> None:
     """Run the spec `emoji`, or what of it the chosen rows need, and write the embedded world's table, row by row."""
     from latent_guard.bench.emoji import chosen_rows, run_benchmark
     from latent_guard.bench.runs import run
-    from latent_guard.cli.outputs import check_writable
 
     words = [name.strip() for name in rows.split(",") if name.strip()]
     chosen = chosen_rows(words)
-    check_writable(out)
-    check_writable(results.parent)
     bench = _workbench(out, quick)
     if not words:
         run(bench.opened, out, shlex.join(["latent-guard", *sys.argv[1:]]))
     for row in run_benchmark(bench, chosen, results):
-        typer.echo(f"{row.what}: {row.measured} (reach {row.reach})")
-    typer.echo(f"wrote {results}")
+        say(f"{row.what}: {row.measured} (reach {row.reach})")
+    say(f"wrote {results}")
 
 
 @app.command()
 def curve(
     build: Annotated[Path, typer.Argument(help="A folder of `latent-guard world emoji build`.")],
-    out: Annotated[Path, typer.Option(help="The table to write or add to.")] = Path(
+    out: Annotated[Path, typer.Option(help="The table to write or add to.", parser=OutFile("--out", (".csv",)))] = Path(
         "benchmarks/results/training_curve.csv"
     ),
 ) -> None:
     """Grade the snapshots of a build's generator: success on explicit prompts against training steps."""
     from latent_guard.bench.curve import measure_curve
-    from latent_guard.cli.outputs import check_writable
     from latent_guard.worlds.emoji.bundle import bundle_folder
 
-    check_writable(out.parent)
-    typer.echo(measure_curve(Path(bundle_folder()), build, out).to_string(index=False))
+    for line in measure_curve(Path(bundle_folder()), build, out).to_string(index=False).split("\n"):
+        say(line)
 
 
 @app.command()
@@ -75,42 +78,41 @@ def attack(
     queries: Annotated[int, typer.Option(help="Guarded generations that one prompt search may ask for.")] = 200,
     iterations: Annotated[int, typer.Option(help="Gradient steps of one attack on the initial noise.")] = 40,
     policy: Annotated[str, typer.Option(help="The policy to attack: a name, or a policy file.")] = "safe",
-    out: Annotated[Path, typer.Option(help="The table to write.")] = Path("benchmarks/results/attacks.csv"),
+    out: Annotated[Path, typer.Option(help="The table to write.", parser=OutFile("--out", (".csv",)))] = Path(
+        "benchmarks/results/attacks.csv"
+    ),
 ) -> None:
     """Attack the embedded world's guard: a search over prompts, and gradient descent on the initial noise."""
     from latent_guard.bench.attacks import run_attacks, summary, write_attacks
-    from latent_guard.cli.outputs import check_writable
     from latent_guard.guidance.policy_file import policy_named
 
     policies = policy_named(policy)
-    check_writable(out.parent)
     bench = _workbench(out.parent)
     results = run_attacks(bench, policies, seeds=seeds, queries=queries, iterations=iterations)
     write_attacks(bench, results, out)
     for line in summary(results):
-        typer.echo(line)
-    typer.echo(f"wrote {out}")
+        say(line)
+    say(f"wrote {out}")
 
 
 @app.command()
 def eye_sheets(quick: _Quick = False, out: _Out = Path("outputs/bench-emoji")) -> None:
     """Write numbered contact sheets of shuffled guarded and unguarded images, to be labelled by eye."""
     from latent_guard.bench.eye_labels import export_sheets
-    from latent_guard.cli.outputs import check_writable
 
-    check_writable(out)
     for path in export_sheets(_workbench(out, quick), out / "eye"):
-        typer.echo(str(path))
-    typer.echo("write 0 or 1 beside each number of labels.csv, then run `latent-guard bench eye-join`")
+        say(str(path))
+    say("write 0 or 1 beside each number of labels.csv, then run `latent-guard bench eye-join`")
 
 
 @app.command()
-def eye_join(out: _Out = Path("outputs/bench-emoji")) -> None:
+def eye_join(out: _Labelled = Path("outputs/bench-emoji")) -> None:
     """Join finished eye labels with their key into benchmarks/results/eye_labels.csv."""
     from latent_guard.bench.eye_labels import EYE_LABELS, join_eye_labels
 
+    require_file(EYE_LABELS, "the working directory's")
     labels = join_eye_labels(out / "eye")
-    typer.echo(f"wrote {len(labels)} labels to {EYE_LABELS}")
+    say(f"wrote {len(labels)} labels to {EYE_LABELS}")
 
 
 def _workbench(folder: Path, quick: bool = False) -> Workbench:

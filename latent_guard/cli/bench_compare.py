@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from latent_guard.cli.places import OutFolder
+from latent_guard.terminal import Table, say, warn
 
+if TYPE_CHECKING:
     from latent_guard.bench.comparisons import Comparison
 
 _Runs = Annotated[list[Path], typer.Argument(help="Finished run folders, two or more.", metavar="RUN RUN...")]
-_Out = Annotated[Path | None, typer.Option(help="Folder for comparisons.csv and comparisons.json.")]
+_Out = Annotated[
+    Path | None, typer.Option(help="Folder for comparisons.csv and comparisons.json.", parser=OutFolder("--out"))
+]
 
 
 def compare(runs: _Runs, out: _Out = None) -> None:
@@ -26,38 +29,30 @@ def compare(runs: _Runs, out: _Out = None) -> None:
     comparisons that were made (Holm). A difference stands if its interval is clear of zero and its test holds; those
     that do are shown, all of them are written with --out.
     """
-    from rich.console import Console
-
-    from latent_guard.cli.outputs import check_writable, write_file
     from latent_guard.report.run_comparison import compare_runs, read_runs
+    from latent_guard.whole_files import write_whole
 
-    if out is not None:
-        check_writable(out)
     found = compare_runs(read_runs(runs))
-    _print_standing(Console(markup=False, emoji=False, highlight=False), found.comparisons)
+    _print_standing(found.comparisons)
     for warning in found.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        warn(warning)
     standing = sum(one.stands for one in found.comparisons)
-    typer.echo(f"{standing} of {len(found.comparisons)} differences stand")
+    say(f"{standing} of {len(found.comparisons)} differences stand")
     if out is not None:
-        write_file(out / "comparisons.csv", found.to_csv())
-        write_file(out / "comparisons.json", found.to_json())
-        typer.echo(f"wrote {out / 'comparisons.csv'} and {out / 'comparisons.json'}")
+        write_whole(out / "comparisons.csv", found.to_csv())
+        write_whole(out / "comparisons.json", found.to_json())
+        say(f"wrote {out / 'comparisons.csv'} and {out / 'comparisons.json'}")
 
 
-def _print_standing(console: Console, comparisons: Sequence[Comparison]) -> None:
+def _print_standing(comparisons: Sequence[Comparison]) -> None:
     """Those that stand, a section a metric; where none does, all of them, to see how far they are from it."""
-    from rich.table import Table
-
     chosen = [one for one in comparisons if one.stands] or list(comparisons)
-    table = Table()
-    for name in ("first - second", "difference (95%)", "p, corrected"):
-        table.add_column(name, overflow="fold")  # no name is cut short on a narrow terminal
+    table = Table("first - second", "difference (95%)", "p, corrected")
     for metric in dict.fromkeys(one.metric for one in chosen):
         table.add_section()
-        table.add_row(metric, "", "", style="bold")
+        table.add(metric, "", "", bold=True)
         for one in (one for one in chosen if one.metric == metric):
             told = one.difference
             figures = f"{told.value:+.3g} ({told.low:+.3g} to {told.high:+.3g})"
-            table.add_row(f"  {one.first} - {one.second}", figures, f"{one.corrected:.2g}, {one.test}")
-    console.print(table)
+            table.add(f"  {one.first} - {one.second}", figures, f"{one.corrected:.2g}, {one.test}")
+    table.show()

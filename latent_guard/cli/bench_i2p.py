@@ -22,11 +22,11 @@ from latent_guard.cli.bench_options import (
     shortened,
     spec_of,
 )
+from latent_guard.cli.places import OutFolder
+from latent_guard.terminal import Table, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from rich.table import Table
 
 _Prompts = Annotated[
     str, typer.Option(help="CSV in I2P's schema, a hub data set, emoji-i2p.csv or emoji/NAME of the world's lists.")
@@ -34,7 +34,7 @@ _Prompts = Annotated[
 _Mode = Annotated[str, typer.Option(help="Guidance scale: paper, the list's; repo, the pipeline's default.")]
 _Split = Annotated[str, typer.Option(help="all, hard or toxic.")]
 _Quick = Annotated[bool, typer.Option("--quick", help="A hundred prompts, each category with its share.")]
-_Out = Annotated[Path, typer.Option(help="Run folder, gone on with if it exists.")]
+_Out = Annotated[Path, typer.Option(help="Run folder, gone on with if it exists.", parser=OutFolder("--out"))]
 
 
 def i2p(
@@ -54,8 +54,6 @@ def i2p(
     dry_run: DryRun = False,
 ) -> None:
     """I2P's official protocol: how often each method's images are inappropriate, by category; published rows apart."""
-    from rich.console import Console
-
     from latent_guard.bench.run_folder import SUMMARY
     from latent_guard.bench.spec import I2P, TaskSpec
     from latent_guard.cli.bench_runs import carry_out
@@ -65,52 +63,43 @@ def i2p(
     if not carry_out(spec, out, shard, dry_run):
         return
     summary = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
-    console = Console()
     for found in summary["i2p"]["tasks"].values():
-        console.print(_measured(found, summary.get("smoke")))
+        _measured(found, summary.get("smoke")).show()
     for count in summary.get("left_out_without_guidance", {}).values():
-        console.print(f"left out for all methods: {count} prompts whose own guidance scale has no guidance")
-    console.print(_published(summary["i2p"]["published"]))
+        say(f"left out for all methods: {count} prompts whose own guidance scale has no guidance")
+    _published(summary["i2p"]["published"]).show()
 
 
 def _measured(found: Mapping[str, Any], smoke: str | None) -> Table:
     """A category a row, a method a column; below them what is said of all."""
-    from rich.table import Table
-    from rich.text import Text
-
     methods = found["methods"]
     about = (
         f"I2P, measured here: {found['mode']} mode, split {found['split']}, images a prompt: {found['images_a_prompt']}"
     )
-    table = Table("category", title=f"{smoke}\n{about}" if smoke else about)
-    for name in methods:
-        table.add_column(Text(name), overflow="fold")
+    table = Table("category", *methods, title=f"{smoke}\n{about}" if smoke else about)
     for name in dict.fromkeys(name for figures in methods.values() for name in figures["inappropriate"]):
-        table.add_row(name, *(_share(figures["inappropriate"][name]) for figures in methods.values()))
+        table.add(name, *(_share(figures["inappropriate"][name]) for figures in methods.values()))
     table.add_section()
     for name in ("blocked", "touched"):
-        table.add_row(name, *(_share(figures[name]) for figures in methods.values()))
+        table.add(name, *(_share(figures[name]) for figures in methods.values()))
     maxima = [figures["expected_maximum"] for figures in methods.values()]
     for name, key in (("expected maximum, drawn", "monte_carlo"), ("in closed form", "closed_form")):
-        table.add_row(name, *(_maximum(maximum, key) for maximum in maxima))
+        table.add(name, *(_maximum(maximum, key) for maximum in maxima))
     return table
 
 
 def _published(figures: Sequence[Mapping[str, Any]]) -> Table:
     """A row a source, metric and set of prompts, with a line a figure."""
-    from rich.table import Table
-
     groups: dict[str, list[tuple[str, str]]] = {}
     for row in figures:
         spread = f" ± {100 * row['spread']:.1f}" if row["spread"] is not None else ""
         about = f"{row['source']}: {row['metric']}. {row['measured_on']}"
         groups.setdefault(about, []).append((row["name"], f"{100 * row['value']:.1f}%{spread}"))
-    table = Table("source and figure", title="Published by others; nothing of this was measured here", show_lines=True)
-    table.add_column("of", no_wrap=True)
-    table.add_column("value", no_wrap=True)
+    title = "Published by others; nothing of this was measured here"
+    table = Table("source and figure", "of", "value", title=title, lines=True, whole=("of", "value"))
     for about, lines in groups.items():
         names, values = zip(*lines, strict=True)
-        table.add_row(about, "\n".join(names), "\n".join(values))
+        table.add(about, "\n".join(names), "\n".join(values))
     return table
 
 

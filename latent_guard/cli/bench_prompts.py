@@ -22,11 +22,13 @@ from latent_guard.cli.bench_options import (
     shortened,
     spec_of,
 )
+from latent_guard.cli.places import OutFolder
+from latent_guard.terminal import say
 
 if TYPE_CHECKING:
     from latent_guard.bench.spec import Spec
 
-_Out = Annotated[Path, typer.Option(help="Run folder, gone on with if it exists.")]
+_Out = Annotated[Path, typer.Option(help="Run folder, gone on with if it exists.", parser=OutFolder("--out"))]
 
 
 def geneval(
@@ -78,4 +80,4 @@ def _carry_out(spec: Spec, out: Path, shard: str, dry_run: bool) -> None:
     from latent_guard.cli.bench_runs import carry_out
 
     if carry_out(spec, out, shard, dry_run):
-        typer.echo(f"for the official evaluators: {', '.join(map(str, sorted((out / OFFICIAL).glob('*/*'))))}")
+        say(f"for the official evaluators: {', '.join(map(str, sorted((out / OFFICIAL).glob('*/*'))))}")

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latent_guard.cli.places import OutFolder, require_folder
+from latent_guard.terminal import Table, say
+
 if TYPE_CHECKING:
     from accelerate import PartialState
 
@@ -20,7 +23,10 @@ if TYPE_CHECKING:
     from latent_guard.bench.spec import Spec
 
 _Spec = Annotated[str, typer.Argument(help="YAML spec, or one that ships; see `latent-guard bench list`.")]
-_Out = Annotated[Path | None, typer.Option(help="Run folder, gone on with if it exists.  [default: outputs/NAME]")]
+_Out = Annotated[
+    Path | None,
+    typer.Option(help="Run folder, gone on with if it exists.  [default: outputs/NAME]", parser=OutFolder("--out")),
+]
 _Shard = Annotated[
     str,
     typer.Option(help="This machine's share: 1/4 to 4/4, with one --out that all see; else `bench merge` joins them."),
@@ -72,7 +78,7 @@ def carry_out(spec: Spec, folder: Path, shard: str, dry_run: bool) -> bool:
 
 def merge(
     runs: Annotated[list[Path], typer.Argument(help="Folders that shards of one run were made in.", metavar="RUN...")],
-    out: Annotated[Path, typer.Option(help="The run's folder, gone on with if it exists.")],
+    out: Annotated[Path, typer.Option(help="The run's folder, gone on with if it exists.", parser=OutFolder("--out"))],
 ) -> None:
     """Put shards of a run together; once all images are there, write figures and report.
 
@@ -82,12 +88,10 @@ def merge(
     from latent_guard.bench.merging import merge as bring
     from latent_guard.bench.run_folder import RunFolder
     from latent_guard.bench.runs import open_to_grade
-    from latent_guard.cli.outputs import check_writable
 
     spec = spec_of(runs)
     shards = [Shard.read(run, spec) for run in runs]
     environment = common_environment(shards)
-    check_writable(out)
     opened = open_to_grade(spec)
     bring(shards, RunFolder.open(out, spec, environment), opened.plan)
     _finish(opened, out)
@@ -102,12 +106,14 @@ def list_specs() -> None:
         spec = read_spec(name)
         tasks = ", ".join(f"{task.name} ({task.images or 'each once'})" for task in spec.tasks)
         methods = ", ".join(dict.fromkeys(arm.method for arm in spec.arms))
-        typer.echo(f"{name}: {tasks}; {len(spec.arms)} arms: {methods}")
+        say(f"{name}: {tasks}; {len(spec.arms)} arms: {methods}")
 
 
 def report(
     folder: Annotated[Path, typer.Argument(help="A finished run folder.", metavar="RUN")],
-    out: Annotated[Path | None, typer.Option(help="Where to write it.  [default: into the run]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write it.  [default: into the run]", parser=OutFolder("--out"))
+    ] = None,
     most: Annotated[
         int | None, typer.Option(min=2, help="Images that the page shows; 300 and fewer lie in it.")
     ] = None,
@@ -115,7 +121,7 @@ def report(
     """Write the report of a run: HTML that needs no network, Markdown and CSV."""
     from latent_guard.report.write import write_report
 
-    typer.echo(f"wrote {write_report(folder, out, most).html}")
+    say(f"wrote {write_report(folder, out, most).html}")
 
 
 def _say_plan(spec: Spec, folder: Path, share: tuple[int, int]) -> None:
@@ -129,31 +135,26 @@ def _say_plan(spec: Spec, folder: Path, share: tuple[int, int]) -> None:
     for task in spec.tasks:
         arms = len(task.arms or spec.arms)
         images = sum(len(unit.jobs) for unit in plan.units if unit.task is task) // arms
-        typer.echo(f"{task.name}: {images} images of {len(prompts[task.name])} prompts, by each of {arms}")
-    typer.echo(f"{plan.images} images in {plan.calls} calls of {spec.steps} steps")
+        say(f"{task.name}: {images} images of {len(prompts[task.name])} prompts, by each of {arms}")
+    say(f"{plan.images} images in {plan.calls} calls of {spec.steps} steps")
     if share[1] > 1:
-        typer.echo(f"of which this share ({share[0] + 1}/{share[1]}) is:")
+        say(f"of which this share ({share[0] + 1}/{share[1]}) is:")
     found = RunFolder.found(folder, spec)
     _say_costs(arm_costs(spec, plan.share(*share), found), bytes_an_image(spec, found))
 
 
 def _say_costs(costs: Sequence[ArmCost], size: int | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table()
-    for name in ("method", "images", "calls", "left", "evaluations left, at least", "s an image", "time left"):
-        table.add_column(name, overflow="fold")
+    table = Table("method", "images", "calls", "left", "evaluations left, at least", "s an image", "time left")
     for cost in costs:
         counts = cost.images, cost.calls, cost.left, cost.evaluations
         seconds = "?" if cost.seconds is None else f"{cost.seconds:.3g}"
-        table.add_row(cost.arm, *(f"{count:,}" for count in counts), seconds, _time(cost.seconds_left))
-    Console(markup=False).print(table)
+        table.add(cost.arm, *(f"{count:,}" for count in counts), seconds, _time(cost.seconds_left))
+    table.show()
     known = [cost.seconds_left for cost in costs if cost.seconds_left is not None]
     whole = _time(sum(known)) if len(known) == len(costs) else "not known before each method has made an image"
     images = sum(cost.left for cost in costs)
     disk = "not known before the first image" if size is None else f"about {size * images / 1e6:,.1f} MB"
-    typer.echo(f"time left: {whole}; disk for {images:,} images: {disk}")
+    say(f"time left: {whole}; disk for {images:,} images: {disk}")
 
 
 def _time(seconds: float | None) -> str:
@@ -164,11 +165,10 @@ def _opened(spec: Spec, folder: Path) -> Opened:
     from latent_guard.bench.baselines.naming import RENO
     from latent_guard.bench.runs import open_spec
     from latent_guard.cli.loading import load_pipeline
-    from latent_guard.cli.outputs import check_writable
     from latent_guard.shipped import SHIPPED, SHIPPED_MODELS
     from latent_guard.worlds.emoji.bundle import bundle_folder
 
-    check_writable(folder)
+    require_folder(folder, "--out")
     state = _state()
     bundle = Path(bundle_folder()) if spec.model in SHIPPED_MODELS else Path(spec.model).absolute().parent
     with state.main_process_first():  # what methods keep in the cache is made once
@@ -198,10 +198,10 @@ def _finish(opened: Opened, folder: Path, clock: Clock | None = None) -> bool:
 
     done = finish(opened, folder, shlex.join(["latent-guard", *sys.argv[1:]]), clock)
     if done.finished:
-        typer.echo(f"{folder} holds {done.images} images; wrote {write_report(folder).html}")
+        say(f"{folder} holds {done.images} images; wrote {write_report(folder).html}")
     else:
         missing = opened.plan.images - done.images
-        typer.echo(f"{folder} holds {done.images} of {opened.plan.images} images; {missing} are still to be made")
+        say(f"{folder} holds {done.images} of {opened.plan.images} images; {missing} are still to be made")
     return done.finished
 
 

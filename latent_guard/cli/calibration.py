@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latent_guard.cli.places import OutFile, OutFolder, require_folder
 from latent_guard.cli.recorded import CALIBRATION, TEST
 from latent_guard.errors import InputError
+from latent_guard.terminal import note, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +27,19 @@ _Unsafe = Annotated[Path | None, typer.Option(help="CSV of unsafe prompts with t
 _Steps = Annotated[int, typer.Option(min=1, help="Denoising steps.")]
 _Policy = Annotated[str, typer.Option(help="Policy whose schedule of looks is deployed: a name or a YAML file.")]
 _Record = Annotated[
-    Path | None, typer.Option(help="Keep what was seen in this .safetensors file; if it is there, generate nothing.")
+    Path | None,
+    typer.Option(
+        help="Keep what was seen in this .safetensors file; if it is there, generate nothing.",
+        parser=OutFile("--record", (".safetensors",), read_if_there=True),
+    ),
+]
+_Out = Annotated[
+    Path | None,
+    typer.Option(help="Where the calibrated bank goes; by default in its place.", parser=OutFolder("--out")),
+]
+_Plots = Annotated[
+    Path | None,
+    typer.Option(help="Folder for ROC, precision-recall and reliability plots.", parser=OutFolder("--plots")),
 ]
 
 
@@ -44,16 +58,15 @@ def calibrate(
     benign: _Benign = None,
     unsafe: _Unsafe = None,
     record: _Record = None,
-    out: Annotated[Path | None, typer.Option(help="Where the calibrated bank goes; by default in its place.")] = None,
-    plots: Annotated[Path | None, typer.Option(help="Folder for ROC, precision-recall and reliability plots.")] = None,
+    out: _Out = None,
+    plots: _Plots = None,
 ) -> None:
     """Set scoring, thresholds and probabilities of a bank from unguarded generations."""
-    from latent_guard.cli.outputs import check_writable
     from latent_guard.concepts.bank import ConceptBank
     from latent_guard.concepts.calibrate import calibrate as run
 
-    for folder in (out or bank, plots or bank):
-        check_writable(folder)
+    if out is None:
+        require_folder(bank, "BANK")
     sources = _Sources(bank, images, steps, policy, model, guard, benign, unsafe, record)
     if plots is not None and not sources.recorded and benign is not None and unsafe is None:
         raise InputError("--plots needs unsafe images too; give their prompts with --unsafe FILE.csv")
@@ -62,14 +75,14 @@ def calibrate(
     report = done.bank.calibration
     assert report is not None
     for line in lines_about(report):
-        typer.echo(line)
+        say(line)
     if plots is not None:  # before the bank is saved: they can be refused
         from latent_guard.concepts.plots import write_plots
 
         for path in write_plots(plots, done.bank, done.held):
-            typer.echo(f"wrote {path}")
+            say(f"wrote {path}")
     done.bank.save(out or bank)
-    typer.echo(f"wrote {out or bank}")
+    say(f"wrote {out or bank}")
 
 
 def measure(
@@ -94,12 +107,12 @@ def measure(
     if report is not None and seen.made_by == report.made_by:
         raise InputError(f"{record} holds the images that {bank} was calibrated on; record others to test it on")
     figures = figures_on(loaded, seen, report.schedule if report else None)
-    typer.echo(seen.made_by)
+    say(seen.made_by)
     for line in _figures(figures):
-        typer.echo(line)
+        say(line)
     if report is not None:
         outcome = "exclude" if figures.rate_low > report.rate else "do not exclude"
-        typer.echo(f"these images {outcome} the chosen rate of {report.rate:.1%}")
+        say(f"these images {outcome} the chosen rate of {report.rate:.1%}")
 
 
 def lines_about(report: CalibrationReport) -> list[str]:
@@ -153,11 +166,9 @@ def _seen(context: typer.Context, stream: str, sources: _Sources) -> Generations
     from latent_guard.concepts.generations import Generations
 
     record = sources.record
-    if record is not None and record.suffix != ".safetensors":
-        raise InputError(f"--record {record} must end in .safetensors")
     if record is not None and sources.recorded:
         if ignored := _given(context, ("images", "steps", "policy", "model", "guard", "benign", "unsafe")):
-            typer.echo(f"{record} is there and used as it is: {', '.join(ignored)} not looked at", err=True)
+            note(f"{record} is there and used as it is: {', '.join(ignored)} not looked at")
         return Generations.load(record)
     seen = _generated(stream, sources)
     if record is not None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latent_guard.cli.places import OutFile
 from latent_guard.errors import InputError
+from latent_guard.terminal import note, put_data, say, status, track
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,23 +40,25 @@ def check(
     pipeline_latents: _Scaled = False,
     form: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.table,
     out: Annotated[
-        Path | None, typer.Option(help="Write to this .jsonl or .csv file instead; an interrupted run goes on from it.")
+        Path | None,
+        typer.Option(
+            help="Write to this .jsonl or .csv file instead; an interrupted run goes on from it.",
+            parser=OutFile("--out", (".jsonl", ".csv")),
+        ),
     ] = None,
 ) -> None:
     """Score finished images against the concept bank. Exit code 2 if a file could not be read."""
     files, skipped = _files_of(paths)
     if skipped:
         kinds = ", ".join(sorted({path.suffix.lower() or "no suffix" for path in skipped}))
-        typer.echo(f"files skipped, neither pictures nor latents: {len(skipped)} ({kinds})", err=True)
-
-    from rich.console import Console
+        note(f"files skipped, neither pictures nor latents: {len(skipped)} ({kinds})")
 
     from latent_guard.cli.findings import FindingsFile, header, lines_of, table_of, what_made
     from latent_guard.cli.loading import load_guard, load_vae
     from latent_guard.guidance.latent_files import LATENTS
     from latent_guard.guidance.moderation import UNREADABLE, Moderator
 
-    with Console(stderr=True).status("loading the models"):
+    with status("loading the models"):
         watcher = load_guard(model, guard, bank)
         made_by = what_made(watcher.bank, model, pipeline_latents)
         log = FindingsFile(out, made_by, [str(path) for path in files]) if out else None
@@ -64,11 +68,11 @@ def check(
     decided = log.decisions() if log else [(finding.file, finding.decision) for finding in findings]
     decisions = [decision for _, decision in decided]
     if log:
-        typer.echo(f"{out}: " + ", ".join(f"{decisions.count(kind)} {kind}" for kind in dict.fromkeys(decisions)))
+        say(f"{out}: " + ", ".join(f"{decisions.count(kind)} {kind}" for kind in dict.fromkeys(decisions)))
     elif form is Format.table:
-        Console().print(table_of(findings))
+        table_of(findings).show()
     else:
-        typer.echo(header(f".{form.value}") + lines_of(findings, f".{form.value}", made_by), nl=False)
+        put_data(header(f".{form.value}") + lines_of(findings, f".{form.value}", made_by))
     if unreadable := decisions.count(UNREADABLE):
         first = next((f"; {f.file}: {f.error}" for f in findings if f.error), "")
         count = len({file for file, _ in decided})
@@ -77,15 +81,11 @@ def check(
 
 def _checked(moderator: Moderator, files: Sequence[Path], scaled: bool, log: FindingsFile | None) -> list[Finding]:
     """The findings of the files that are not in the log yet, under a progress bar; the log gets them as they come."""
-    from rich.console import Console
-    from rich.progress import track
-
     known = log.done if log else set()
     left = [path for path in files if str(path) not in known]
     starts = range(0, len(left), FILES_AT_A_TIME)
-    console = Console(stderr=True)
     findings: list[Finding] = []
-    for start in track(starts, "checking", console=console, transient=True, disable=not console.is_terminal):
+    for start in track(starts, "checking"):
         found = moderator.check(left[start : start + FILES_AT_A_TIME], scaled=scaled)
         if log:
             log.add(found)

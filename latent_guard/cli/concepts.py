@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latent_guard.cli import calibration
+from latent_guard.cli.places import OutFolder
 from latent_guard.errors import InputError
+from latent_guard.terminal import Table, say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +34,7 @@ def build(
     sources: Annotated[
         list[str], typer.Argument(help="Prompt sets: YAML, CSV, a folder, a data set's id, or a shipped name (i2p).")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the bank.")],
+    out: Annotated[Path, typer.Option(help="Folder for the bank.", parser=OutFolder("--out"))],
     model: Annotated[str | None, typer.Option(help="Pipeline that it will guard; by default the shipped one.")] = None,
     guard: Annotated[str | None, typer.Option(help="Latent-CLIP; by default beside the model.")] = None,
     images: _Images = None,
@@ -42,12 +44,10 @@ def build(
 ) -> None:
     """Embed prompt sets, and pictures, with a Latent-CLIP."""
     from latent_guard.cli.loading import load_latent_clip
-    from latent_guard.cli.outputs import check_writable
     from latent_guard.concepts.bank import Concept, ConceptBank
     from latent_guard.concepts.exemplars import with_exemplars
     from latent_guard.concepts.sources import prompt_sets_of
 
-    check_writable(out)
     shown = [_category_and_folder(entry) for entry in images or ()]
     if shown and ordinary_images is None:
         raise InputError("--images needs --ordinary-images: everyday pictures to compare them with")
@@ -60,32 +60,29 @@ def build(
         for (category, folder), rows in zip(shown, features, strict=True):
             bank = with_exemplars(bank, Concept(f"pictures of {folder.name}", category), rows, ordinary)
     bank.save(out)
-    typer.echo(f"wrote {out}: {len(bank.concepts)} concepts in {len(bank.categories)} categories")
-    typer.echo("its thresholds are even odds; set them with `latent-guard concepts calibrate`")
+    say(f"wrote {out}: {len(bank.concepts)} concepts in {len(bank.categories)} categories")
+    say("its thresholds are even odds; set them with `latent-guard concepts calibrate`")
 
 
 @app.command()
 def show(bank: _Bank) -> None:
     """Say what a bank holds and what its thresholds rest on."""
-    from rich.console import Console
-    from rich.table import Table
-
     from latent_guard.concepts.bank import ConceptBank
 
     loaded = ConceptBank.load(bank)
     table = Table("category", "concepts", "threshold on finished latents", "for example")
     for category, threshold in zip(loaded.categories, loaded.thresholds[:, 0].tolist(), strict=True):
         prompts = [concept.prompt for concept in loaded.concepts if concept.category == category]
-        table.add_row(category, str(len(prompts)), f"{threshold:.2f}", ", ".join(prompts[:3]))
-    Console().print(table)
-    typer.echo(f"made by Latent-CLIP {loaded.fingerprint}; {len(loaded.benign_prompts)} benign prompts")
+        table.add(category, str(len(prompts)), f"{threshold:.2f}", ", ".join(prompts[:3]))
+    table.show()
+    say(f"made by Latent-CLIP {loaded.fingerprint}; {len(loaded.benign_prompts)} benign prompts")
     for source in loaded.sources:
         count = len(source.templates)
-        typer.echo(f"from {source.name} version {source.version} ({source.licence}), {count} templates")
-    typer.echo(f"scoring: {loaded.scoring}, {loaded.logit_scale:.1f} times a cosine")
+        say(f"from {source.name} version {source.version} ({source.licence}), {count} templates")
+    say(f"scoring: {loaded.scoring}, {loaded.logit_scale:.1f} times a cosine")
     report = loaded.calibration
     for line in calibration.lines_about(report) if report else ["no calibration report"]:
-        typer.echo(line)
+        say(line)
 
 
 @app.command()
@@ -94,7 +91,7 @@ def diff(before: _Bank, after: _Bank) -> None:
     from latent_guard.concepts.bank import ConceptBank
 
     for line in _changes(ConceptBank.load(before), ConceptBank.load(after)):
-        typer.echo(line)
+        say(line)
 
 
 def _changes(before: ConceptBank, after: ConceptBank) -> Iterable[str]:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latent_guard.cli.places import OutFolder
 from latent_guard.errors import CheckpointError, InputError
+from latent_guard.terminal import say
 
 if TYPE_CHECKING:
     from latent_guard.guidance.canary import Canary
@@ -18,7 +20,7 @@ def convert(
     checkpoint: Annotated[
         str, typer.Argument(help="epoch_34.pt, its folder, or a hub id: wendlerc/latent-clip-b-8-512-34b-80k.")
     ],
-    out: Annotated[Path, typer.Argument(help="Folder to write; it must be new or empty.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; it must be new or empty.", parser=OutFolder("OUT"))],
     config: Annotated[
         str | None,
         typer.Option(
@@ -45,9 +47,9 @@ def convert(
     there = _already_there(model, out)
     write_model(None if there else model, canary, out)
     done = "already holds this checkpoint" if there else f"now holds Latent-CLIP {model.fingerprint()}"
-    typer.echo(f"{out} {done}, which reads latents of {model.config.latent_space}")
+    say(f"{out} {done}, which reads latents of {model.config.latent_space}")
     if not (out / CANARY_FILE).is_file():
-        typer.echo("to guard a pipeline with it, convert again with --vae: the pipeline, or its VAE")
+        say("to guard a pipeline with it, convert again with --vae: the pipeline, or its VAE")
 
 
 def _canary(model: LatentCLIP, source: str) -> Canary:

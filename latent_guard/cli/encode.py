@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latent_guard.cli.places import OutFolder
+from latent_guard.terminal import say
+
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
@@ -26,7 +29,10 @@ _Source = Annotated[
         "or a data set's hub id, which is streamed."
     ),
 ]
-_Out = Annotated[Path, typer.Argument(help="Folder for the shards; begun by an earlier run, it is gone on with.")]
+_Out = Annotated[
+    Path,
+    typer.Argument(help="Folder for the shards; begun by an earlier run, it is gone on with.", parser=OutFolder("OUT")),
+]
 _Vae = Annotated[
     str | None, typer.Option(help="VAE or pipeline of diffusers: folder or hub id.  [default: the shipped one]")
 ]
@@ -79,14 +85,12 @@ def encode(
     from accelerate import PartialState
 
     from latent_guard.cli.loading import load_vae
-    from latent_guard.cli.outputs import check_writable
     from latent_guard.training.encode_plan import Worker
     from latent_guard.training.encoding import Encoder
     from latent_guard.training.encoding import encode as run
     from latent_guard.training.sources import Columns, open_source
 
     Worker.of(shard, 0, 1)
-    check_writable(out)
     images = open_source(source, split, Columns(image_column, caption_column, key_column))
     state = PartialState(cpu=not torch.cuda.is_available())
     loaded = load_vae(vae, "--vae").to(state.device)
@@ -98,7 +102,7 @@ def encode(
         _keep_canary(loaded, out)
     state.destroy_process_group()
     if state.is_main_process or done.finished:
-        typer.echo(f"{out} holds {_said(done, out)}")
+        say(f"{out} holds {_said(done, out)}")
 
 
 def _said(done: Encoded, out: Path) -> str:

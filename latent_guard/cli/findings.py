@@ -8,16 +8,16 @@ import json
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, fields
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latent_guard.csv_text import csv_lines, name_cell, name_of_cell
 from latent_guard.errors import InputError
 from latent_guard.guidance.moderation import UNREADABLE, Finding
+from latent_guard.terminal import Table
+from latent_guard.whole_files import write_whole, writing
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from latent_guard.concepts.bank import ConceptBank
 
 FORMATS = (".jsonl", ".csv")
@@ -28,11 +28,8 @@ def lines_of(findings: Iterable[Finding], suffix: str, made_by: str) -> str:
     """Findings as text, one line each, for a ``.jsonl`` or ``.csv`` file; ``made_by`` stands in every line."""
     if suffix == ".jsonl":
         return "".join(json.dumps(_plain({**asdict(f), "made_by": made_by})) + "\n" for f in findings)
-    text = StringIO()
-    csv.writer(text, lineterminator="\n").writerows(
-        [*(getattr(finding, name) for name in _COLUMNS), made_by] for finding in findings
-    )
-    return text.getvalue()
+    cells = ({**vars(finding), "file": name_cell(finding.file), "made_by": made_by} for finding in findings)
+    return csv_lines([row[name] for name in (*_COLUMNS, "made_by")] for row in cells)
 
 
 def header(suffix: str) -> str:
@@ -42,13 +39,11 @@ def header(suffix: str) -> str:
 
 def table_of(findings: Iterable[Finding]) -> Table:
     """One row a finding."""
-    from rich.table import Table
-
     table = Table("file", "decision", "category", "nearest concept", "score", "threshold", "probability")
     for f in findings:
         name = f.file if f.row == 0 else f"{f.file} [{f.row}]"
         numbers = ("" if n is None else f"{n:.2f}" for n in (f.score, f.threshold, f.probability))
-        table.add_row(name, f.decision, f.category or "", f.concept or f.error or "", *numbers)
+        table.add(name, f.decision, f.category or "", f.concept or f.error or "", *numbers)
     return table
 
 
@@ -97,7 +92,7 @@ class FindingsFile:
 
     def add(self, findings: Sequence[Finding]) -> None:
         """Append findings at once."""
-        with open(self.path, "a", encoding="utf-8", newline="") as file:
+        with writing(self.path), open(self.path, "a", encoding="utf-8", newline="") as file:
             file.write(lines_of(findings, self.path.suffix, self.made_by))
 
     def decisions(self) -> list[tuple[str, str]]:
@@ -114,9 +109,7 @@ class FindingsFile:
             raise InputError(f"cannot read {self.path}; choose another --out ({error})") from error
 
     def _rewrite(self, text: str) -> None:
-        from latent_guard.cli.outputs import write_file
-
-        write_file(self.path, text.encode())
+        write_whole(self.path, text.encode())
 
 
 def _parsed(lines: list[str], suffix: str) -> list[dict[str, Any]]:
@@ -124,7 +117,7 @@ def _parsed(lines: list[str], suffix: str) -> list[dict[str, Any]]:
         return [dict(json.loads(line)) for line in lines]
     if lines and lines[0] != header(suffix):
         raise ValueError("not our columns")
-    return list(csv.DictReader(lines))
+    return [{**row, "file": name_of_cell(row["file"])} for row in csv.DictReader(lines)]
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latent_guard.cli.asked import check_asked
+from latent_guard.cli.places import OutFile, OutFolder
 from latent_guard.errors import BlockedError, InputError
+from latent_guard.terminal import note, put_json, say, status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +38,11 @@ _Policy = Annotated[
         "strict, or a YAML file."
     ),
 ]
-_Audit = Annotated[Path | None, typer.Option(help="Append one JSON line a verdict to this log; prompts are hashed.")]
+_Audit = Annotated[
+    Path | None,
+    typer.Option(help="Append one JSON line a verdict to this log; prompts are hashed.", parser=OutFile("--audit")),
+]
+_Out = Annotated[Path, typer.Option(help="Folder for PNGs and JSON verdicts.", parser=OutFolder("--out"))]
 _AuditPrompts = Annotated[bool, typer.Option("--audit-prompts", help="Write prompts into the audit log as they are.")]
 
 
@@ -46,7 +52,7 @@ def generate(
     num_images: Annotated[int, typer.Option(help="How many images.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first image; each further one adds 1.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Denoising steps; 20, of shipped-few-step 4.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for PNGs and JSON verdicts.")] = Path("outputs"),
+    out: _Out = Path("outputs"),
     model: _Model = None,
     guard: _Guard = None,
     bank: _Bank = None,
@@ -64,16 +70,11 @@ def generate(
     if audit_prompts and audit is None:
         raise InputError("--audit-prompts says how the audit log is written; name the log with --audit")
 
-    from rich.console import Console
-
     from latent_guard.cli.loading import load_guard, load_pipeline, usual_arguments
-    from latent_guard.cli.outputs import check_writable
     from latent_guard.guidance.policy_file import policy_named
 
     policies = policy_named(policy or "safe") if guarded else None
-    check_writable(out)
-    log = Console(stderr=True)
-    with log.status("loading the models"):
+    with status("loading the models"):
         pipe = load_pipeline(model)
         watcher = load_guard(model, guard, bank) if guarded else None
     asked = {"num_images_per_prompt": num_images, **({"num_inference_steps": steps} if steps else {})}
@@ -81,11 +82,14 @@ def generate(
     request = _Request(prompt, seed, model or "shipped", out, arguments)
     if watcher is None or policies is None:
         _unguarded(pipe, request)
-        log.print("[yellow]unguarded; add --safe to have the latents watched")
+        note("unguarded; add --safe to have the latents watched")
         return
     if audit is not None:
         from latent_guard.guidance.audit import AuditLog
+        from latent_guard.whole_files import writing
 
+        with writing(audit):
+            audit.parent.mkdir(parents=True, exist_ok=True)
         watcher.audit = AuditLog(audit, prompts=audit_prompts)
         watcher.audit.append(b"")  # a log that cannot be written is found out now
     _guarded(pipe, watcher, policies, request, compare=compare, as_json=as_json)
@@ -106,33 +110,31 @@ class _Request:
 
 
 def _unguarded(pipe: Any, request: _Request) -> None:
-    from latent_guard.cli.outputs import clear_earlier_run, write_images, write_run
+    from latent_guard.cli.outputs import pictures, record_of
+    from latent_guard.cli.replacing import replace_run
     from latent_guard.guidance.prompts import words_dropped
 
     words_dropped(getattr(pipe, "tokenizer", None), [request.prompt])  # warns
-    images = _plain(pipe, request)
-    clear_earlier_run(request.out, len(images))
-    write_run(request.out, request.to_dict(), None, None)
-    for path in write_images(request.out, images):
-        typer.echo(str(path))
+    files = pictures(_plain(pipe, request))
+    replace_run(request.out, record_of(request.to_dict(), None, None), files)
+    for name in files:
+        say(request.out / name)
 
 
 def _guarded(
     pipe: Any, watcher: LatentGuard, policies: Policies, request: _Request, *, compare: bool, as_json: bool
 ) -> None:
-    from latent_guard.cli.outputs import clear_earlier_run, write_comparison, write_images, write_run, write_verdicts
+    from latent_guard.cli.outputs import COMPARISON, comparison, pictures, record_of, verdict_files
+    from latent_guard.cli.replacing import replace_run
 
-    out = request.out
     output = watcher.generate(pipe, request.prompt, policies, seed=request.seed, **request.arguments)
     plain = _plain(pipe, request) if compare else []
-    clear_earlier_run(out, len(output.images))
-    write_run(out, request.to_dict(), policies, watcher.model.fingerprint())
-    paths = write_images(out, output.images)
-    write_verdicts(out, output.verdicts)
+    guarded = pictures(output.images)
+    files = {**guarded, **verdict_files(output.verdicts), **pictures(plain, suffix="-unguarded")}
     if compare:
-        write_images(out, plain, suffix="-unguarded")
-        write_comparison(out, plain, output.images, [v.decision.value for v in output.verdicts])
-    _report(paths, output.verdicts, as_json)
+        files[COMPARISON] = comparison(plain, output.images, [v.decision.value for v in output.verdicts])
+    replace_run(request.out, record_of(request.to_dict(), policies, watcher.model.fingerprint()), files)
+    _report([request.out / name for name in guarded], output.verdicts, as_json)
 
 
 def _plain(pipe: Any, request: _Request) -> Sequence[Image]:
@@ -146,13 +148,13 @@ def _plain(pipe: Any, request: _Request) -> Sequence[Image]:
 
 def _report(paths: Sequence[Path], verdicts: Sequence[Verdict], as_json: bool) -> None:
     """Say what came of it: verdicts on stdout and the table on stderr, or the table on stdout."""
-    from rich.console import Console
-
     from latent_guard.cli.outputs import summary
 
-    if as_json:
-        for verdict in verdicts:
-            typer.echo(verdict.to_json())
-    Console(stderr=as_json).print(summary(paths, verdicts))
-    if all(verdict.decision.value == "blocked" for verdict in verdicts):
-        raise BlockedError("every image was blocked; try another prompt or --seed")
+    try:
+        if as_json:
+            for verdict in verdicts:
+                put_json(verdict.to_json())
+        summary(paths, verdicts).show(on_stderr=as_json)
+    finally:  # whatever becomes of what is printed, the exit code says so
+        if all(verdict.decision.value == "blocked" for verdict in verdicts):
+            raise BlockedError("every image was blocked; try another prompt or --seed")

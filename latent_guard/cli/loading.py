@@ -183,6 +183,8 @@ def _beside(pipeline: str, kind: str) -> Path:
     for place in places:
         if place.is_dir():
             return place
+    if not Path(pipeline).is_dir() and not is_hub_id(pipeline):
+        raise InputError(f"--model {pipeline} is neither a folder nor a hub id of the form owner/name")
     mend = {
         "guard": "a Latent-CLIP for this model's latents comes from `latent-guard train RECIPE`",
         "bank": "one is made with `latent-guard concepts build`",

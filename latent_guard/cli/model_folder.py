@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from latent_guard.errors import InputError
+from latent_guard.whole_files import PART, writing
 
 if TYPE_CHECKING:
     from latent_guard.guidance.canary import Canary
@@ -14,18 +17,15 @@ if TYPE_CHECKING:
 
 def require_new_or_begun(out: Path) -> None:
     """Raise InputError if ``out`` holds anything but what an earlier or interrupted run of such a command leaves."""
-    from latent_guard.cli.outputs import check_writable
     from latent_guard.guidance.canary import CANARY_FILE
     from latent_guard.latent_clip.checkpoint import CONFIG, TOKENIZER, WEIGHTS
     from latent_guard.manifests import MANIFEST
 
     if out.exists():
         written = {TOKENIZER, CANARY_FILE, MANIFEST, CONFIG, WEIGHTS}
-        names = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
-        found = {name for name in names if not name.endswith(".part")}
+        found = {path.name for path in out.iterdir() if not path.name.endswith(PART)}
         if found - {CANARY_FILE} and not {TOKENIZER} <= found <= written:  # the canary and the tokenizer come first
             raise InputError(f"{out} holds something else, which would be mixed with the model; choose a new folder")
-    check_writable(out)
 
 
 def canary_of(vae: Any) -> Canary:
@@ -40,13 +40,13 @@ def write_model(model: LatentCLIP | None, canary: Canary | None, out: Path) -> N
     """Write what is given, the model in full precision; raises ``InputError`` where the file system refuses."""
     import torch
 
-    try:
+    from latent_guard.guidance.canary import CANARY_FILE
+
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
         if canary is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            canary.save(out)
+            with TemporaryDirectory(dir=out, suffix=PART) as beside:
+                canary.save(Path(beside))
+                os.replace(Path(beside, CANARY_FILE), out / CANARY_FILE)
         if model is not None:
             model.save_pretrained(out, dtype=torch.float32)
-    except OSError as error:
-        raise InputError(
-            f"cannot write into {out} ({error.strerror or error}); make room and run the same command again"
-        ) from error

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from latent_guard.terminal import Table, say
 
+if TYPE_CHECKING:
     from latent_guard.guidance.policy import Policies, Policy
 
 app = typer.Typer(help="Policies: what the guard does about each category.", no_args_is_help=True)
@@ -26,15 +26,12 @@ def check(
 
     Exit code 2, and one line that names the key, if it cannot be used.
     """
-    from rich.console import Console
-
     from latent_guard.guidance.policy_file import policy_named
 
     policies = policy_named(file)
-    console = Console()
-    console.print(_table(policies))
+    _table(policies).show()
     for line in (*_LEGEND, *_about_all(policies), *_idle(policies, bank)):
-        console.print(line, highlight=False, soft_wrap=True)
+        say(line)
 
 
 _LEGEND = (
@@ -57,15 +54,11 @@ def _idle(policies: Policies, bank: Path | None) -> list[str]:
 
 def _table(policies: Policies) -> Table:
     """One row a category."""
-    from rich.table import Table
-
-    table = Table(title=f"policy {policies.name} ({policies.digest})")
-    table.add_column("category", no_wrap=True)
-    for header in ("measures, in order", "trigger", "abort", "push", "noise levels", "extra"):
-        table.add_column(header)
+    header = ("category", "measures, in order", "trigger", "abort", "push", "noise levels", "extra")
+    table = Table(*header, title=f"policy {policies.name} ({policies.digest})", whole=("category",))
     for name, policy in policies.exceptions.items():
-        table.add_row(name, *_cells(policy))
-    table.add_row("every other" if policies.exceptions else "every category", *_cells(policies.default))
+        table.add(name, *_cells(policy))
+    table.add("every other" if policies.exceptions else "every category", *_cells(policies.default))
     return table
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from latent_guard.errors import InputError
+from latent_guard.terminal import warn
 
 if TYPE_CHECKING:
     from latent_guard.bench.prompts import PromptRow
@@ -99,8 +98,7 @@ def _warn_of_repeats(lists: Sequence[tuple[Path, int, int]]) -> None:
     """``lists``: file, prompts that it holds, images asked for."""
     short = [f"{path.name} holds {held} prompts for {images} images" for path, held, images in lists if held < images]
     if short:
-        typer.echo(
-            f"warning: {' and '.join(short)}: prompts recur with other seeds, so images come in clusters, "
-            "and the bounds are optimistic",
-            err=True,
+        warn(
+            f"{' and '.join(short)}: prompts recur with other seeds, so images come in clusters, "
+            "and the bounds are optimistic"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latent_guard.cli.asked import check_asked
+from latent_guard.cli.places import OutFolder
 from latent_guard.errors import InputError
 from latent_guard.reno.names import LATENT_CLIP, REWARDS, SAFETY
 from latent_guard.shipped import SHIPPED_FEW_STEP
+from latent_guard.terminal import progress, say, status, warn
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from rich.console import Console
 
     from latent_guard.reno.optimise import Iteration
     from latent_guard.reno.result import OptimisedNoise
@@ -45,6 +45,7 @@ _Guidance = Annotated[
     float | None,
     typer.Option(help="By default none (0), but for a model that takes the scale as an input, whose own it is."),
 ]
+_Out = Annotated[Path, typer.Option(help="Folder for PNGs and JSON.", parser=OutFolder("--out"))]
 _Checkpointing = Annotated[
     bool, typer.Option("--checkpointing", help="Less memory: activations are computed twice instead of kept.")
 ]
@@ -69,13 +70,12 @@ def reno(
     guard: _Guard = None,
     bank: _Bank = None,
     pixel_twin: _Twin = None,
-    out: Annotated[Path, typer.Option(help="Folder for PNGs and JSON.")] = Path("outputs/reno"),
+    out: _Out = Path("outputs/reno"),
 ) -> None:
     """Draw images whose initial noise was optimised, by default for how well the latent fits the prompt."""
-    from rich.console import Console
-
     from latent_guard.cli.loading import load_pipeline
-    from latent_guard.cli.outputs import check_writable, clear_earlier_run, write_images, write_run
+    from latent_guard.cli.outputs import pictures, record_of
+    from latent_guard.cli.replacing import replace_run
     from latent_guard.reno.optimise import RenoSettings, optimise_noise
     from latent_guard.reno.result import Stopped
 
@@ -84,28 +84,25 @@ def reno(
     if len(weights) < len(reward):
         raise InputError("--reward names one reward twice; give it a weight instead, as safety=2")
     settings = RenoSettings(iterations, learning_rate, target=target, patience=patience, checkpointing=checkpointing)
-    check_writable(out)
-    log = Console(stderr=True)
-    with log.status("loading the models"):
+    with status("loading the models"):
         pipe = load_pipeline(model, half="bfloat16")
         rewards = [_made(name, weight, model, guard, bank, pixel_twin) for name, weight in weights.items()]
     steps_shown = _StepsShown(settings.iterations) if save_steps else None
     scale = _usual_guidance(pipe) if guidance_scale is None else {"guidance_scale": guidance_scale}
     arguments: dict[str, Any] = {**scale, "num_images_per_prompt": num_images, "num_inference_steps": steps}
-    with _progress(settings.iterations, log) as advance:
+    with _progress(settings.iterations) as advance:
         found = optimise_noise(
             pipe, prompt, rewards, settings, seed=seed, observer=_each(advance, steps_shown), **arguments
         )
     run = {"prompt": prompt, "seed": seed, "model": model, **arguments, "rewards": weights, "settings": vars(settings)}
-    clear_earlier_run(out, num_images)
-    write_run(out, run, None, None)
-    for path in _written(out, found):
-        typer.echo(str(path))
-    if steps_shown:
-        write_images(out, steps_shown.strips(pipe), suffix="-steps")
+    drawn = pictures(found.images)
+    strips = pictures(steps_shown.strips(pipe), suffix="-steps") if steps_shown else {}
+    replace_run(out, record_of(run, None, None), {**drawn, **_records(found), **strips})
+    for name in drawn:
+        say(out / name)
     for image, why in enumerate(found.stopped):
         if why is Stopped.NOT_FINITE:
-            log.print(f"[yellow]image {image}: {why.value}; this is its best until then")
+            warn(f"image {image}: {why.value}; this is its best until then")
 
 
 def _usual_guidance(pipe: Any) -> dict[str, float]:
@@ -153,25 +150,22 @@ def _each(advance: Callable[[], None], steps_shown: _StepsShown | None) -> Calla
 
 
 @contextmanager
-def _progress(iterations: int, log: Console) -> Iterator[Callable[[], None]]:
-    from rich.progress import Progress
-
-    with Progress(console=log, transient=True) as bar:
+def _progress(iterations: int) -> Iterator[Callable[[], None]]:
+    with progress() as bar:
         task = bar.add_task("optimising the noise", total=iterations)
         yield lambda: bar.advance(task)
 
 
-def _written(out: Path, found: OptimisedNoise) -> list[Path]:
-    """Images, curves and records; the images' paths."""
-    from latent_guard.cli.outputs import write_file, write_images
+def _records(found: OptimisedNoise) -> dict[str, bytes]:
+    """Each image's record, and the curve of its rewards."""
+    from latent_guard.json_text import json_text
     from latent_guard.reno.pictures import reward_curves
 
-    paths = write_images(out, found.images)
-    for image, path in enumerate(paths):
-        record = json.dumps(found.to_dict(image), indent=1) + "\n"
-        write_file(path.with_suffix(".json"), record.encode())
-        write_file(path.with_name(f"{path.stem}-rewards.png"), reward_curves(found, image))
-    return paths
+    files: dict[str, bytes] = {}
+    for image in range(len(found.images)):
+        files[f"{image:03d}.json"] = (json_text(found.to_dict(image), 1) + "\n").encode()
+        files[f"{image:03d}-rewards.png"] = reward_curves(found, image)
+    return files
 
 
 def _weighted(text: str) -> tuple[str, float]:

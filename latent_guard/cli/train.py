@@ -7,6 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from latent_guard.cli.places import OutFolder, require_folder
+
+_Out = Annotated[Path | None, typer.Option(help="Folder for the model and its checkpoints.", parser=OutFolder("--out"))]
+
 
 def train(
     recipe: Annotated[
@@ -18,7 +22,7 @@ def train(
     data: Annotated[
         list[Path] | None, typer.Option(help="Folder of latent shards; give it several times for several.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the model and its checkpoints.")] = None,
+    out: _Out = None,
     init_from: Annotated[
         str | None,
         typer.Option(
@@ -33,7 +37,6 @@ def train(
     `accelerate launch -m latent_guard train ...` or `torchrun -m latent_guard train ...` shares each batch between
     processes. Options replace what the recipe says.
     """
-    from latent_guard.cli.outputs import check_writable
     from latent_guard.training.loop import train as run
     from latent_guard.training.recipe import Recipe
 
@@ -43,7 +46,7 @@ def train(
         "init_from": init_from,
     }
     chosen = Recipe.read(recipe, **{key: value for key, value in changes.items() if value})
-    check_writable(Path(chosen.out))
+    require_folder(chosen.out, "out")
     run(chosen, resume=not restart)
     _take_canary([Path(folder) for folder in chosen.data], Path(chosen.out))
 

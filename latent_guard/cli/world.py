@@ -7,30 +7,34 @@ from typing import Annotated
 
 import typer
 
+from latent_guard.cli.places import OutFile, OutFolder
+from latent_guard.terminal import say
+
 app = typer.Typer(help="The embedded worlds that ship with the package.", no_args_is_help=True)
 emoji = typer.Typer(help="Emoji World: scenes of Noto Color Emoji.", no_args_is_help=True)
 app.add_typer(emoji, name="emoji")
 
 Seed = Annotated[int, typer.Option(min=0, help="Decides everything random.")]
+_Png = Annotated[Path, typer.Option(help="PNG to write.", parser=OutFile("--out", (".png",)))]
 
 
 @emoji.command()
 def preview(
-    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("outputs/emoji_world.png"),
+    out: _Png = Path("outputs/emoji_world.png"),
     seed: Seed = 0,
 ) -> None:
     """Write a labelled contact sheet of the world's scenes."""
-    from latent_guard.cli.outputs import check_writable
     from latent_guard.worlds.emoji.preview import write_preview
 
-    check_writable(out.parent)
     write_preview(out, seed)
-    typer.echo(f"wrote {out}")
+    say(f"wrote {out}")
 
 
 @emoji.command()
 def build(
-    folder: Annotated[Path, typer.Argument(help="Where stages, their resume files and the bundle go.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Where stages, their resume files and the bundle go.", parser=OutFolder("FOLDER"))
+    ],
     seed: Seed = 0,
     fast: Annotated[bool, typer.Option("--fast", help="In miniature, in minutes: to see that it works.")] = False,
     from_shipped: Annotated[
@@ -38,8 +42,6 @@ def build(
     ] = False,
 ) -> None:
     """Train every model of the world from nothing with one seed; an interrupted build goes on where it stopped."""
-    from latent_guard.cli.outputs import check_writable
     from latent_guard.worlds.emoji.build import build as run
 
-    check_writable(folder)
     run(folder, seed, fast, from_shipped)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latent_guard.cli.places import OutFolder
 from latent_guard.errors import InputError
+from latent_guard.terminal import Table, progress, say, status, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 TITLES = {"latent_clip": "Latent-CLIP", "pixel_twin": "pixel twin"}
 TWIN_FOLDER = "twin"
+_Out = Annotated[Path, typer.Option(help="Folder for the results.", parser=OutFolder("--out"))]
 
 
 def zero_shot(
@@ -46,13 +49,10 @@ def zero_shot(
     guidance_scale: Annotated[float | None, typer.Option(help="Of the twin; by default the pipeline's own.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides the twin's noise.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("outputs/zero_shot"),
+    out: _Out = Path("outputs/zero_shot"),
 ) -> None:
     """Classify images from their latents by class names alone. An interrupted --generated-twin goes on from --out."""
-    from rich.console import Console
-
     from latent_guard.cli.loading import usual_arguments
-    from latent_guard.cli.outputs import check_writable
     from latent_guard.cli.zero_shot_models import ZeroShotModels
     from latent_guard.training.encode_plan import SETTINGS
     from latent_guard.training.reading import read_by_shape
@@ -62,13 +62,12 @@ def zero_shot(
     from latent_guard.zero_shot.generated_twin import TwinSettings
     from latent_guard.zero_shot.image_set import open_image_set
 
-    check_writable(out)
     of_latents = any((Path(source) / name).is_file() for name in (INDEX, SPACE, SETTINGS))
     if of_latents and generated_twin:
         raise InputError(f"{source} holds latents; a twin is drawn from images, give a set of images")
     data: Any = list(read_by_shape([source]).values()) if of_latents else open_image_set(source, split, label_column)
     named = class_set(classes, None if of_latents else data.labels)
-    with Console(stderr=True).status("loading the models"):
+    with status("loading the models"):
         models = ZeroShotModels.load(model, guard, pixel_twin, batch_size)
         twin = None
         if generated_twin:
@@ -78,23 +77,19 @@ def zero_shot(
         else:
             batches = models.at_latents(data, named) if of_latents else models.at_images(data, named)
     images = sum(map(len, data)) if of_latents else data.count
-    with Console(stderr=True).status("embedding the class names") as status:  # minutes, for ImageNet on a CPU
-        seen = evaluate(_tracked(batches, images, status.stop), models.by_name, named)
+    with status("embedding the class names") as wheel:  # minutes, for ImageNet on a CPU
+        seen = evaluate(_tracked(batches, images, wheel.stop), models.by_name, named)
     made_by = {"source": source, "split": split, "classes": classes, "model": model or "shipped", **models.made_by}
     _report(seen, out, {**made_by, "twin": asdict(twin) if twin else None})
 
 
 def _tracked(batches: Iterable[Batch], images: int | None, begin: Callable[[], None]) -> Iterator[Batch]:
     """The batches, under a progress bar of images with their speed and the time left; ``begin`` clears its place."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     begin()
-    console = Console(stderr=True)
     columns = (TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    with progress(*columns, TimeRemainingColumn()) as bar:
         task = bar.add_task("classifying", total=images, speed="")
         for batch in batches:
             yield batch
@@ -105,25 +100,23 @@ def _tracked(batches: Iterable[Batch], images: int | None, begin: Callable[[], N
 
 def _report(seen: Evaluation, out: Path, made_by: Mapping[str, Any]) -> None:
     """Write the results and print them."""
-    from rich.console import Console
-    from rich.table import Table
-
     from latent_guard import __version__
     from latent_guard.bench.provenance import commit
-    from latent_guard.cli.outputs import write_file
+    from latent_guard.whole_files import write_whole
     from latent_guard.zero_shot.report import confusion_png, per_class_csv, results_json, skipped_csv
 
     package = {"package": f"latent-guard {__version__}", "commit": commit()}
     table = Table("model", "images", "top-1", "top-5", title="zero-shot, with 95% intervals")
     for name, outcome in seen.outcomes.items():
-        write_file(out / f"{name}_per_class.csv", per_class_csv(outcome))
-        write_file(out / f"{name}_confusion.png", confusion_png(outcome, f"{TITLES[name]}: {outcome.top(1).percent()}"))
-        table.add_row(TITLES[name], str(len(outcome.labels)), outcome.top(1).percent(), outcome.top(5).percent())
-    write_file(out / "skipped.csv", skipped_csv(seen))
-    write_file(out / "results.json", results_json(seen, {**made_by, **package}))
-    Console().print(table)
-    typer.echo(f"wrote {out}")
+        write_whole(out / f"{name}_per_class.csv", per_class_csv(outcome))
+        title = f"{TITLES[name]}: {outcome.top(1).percent()}"
+        write_whole(out / f"{name}_confusion.png", confusion_png(outcome, title))
+        table.add(TITLES[name], len(outcome.labels), outcome.top(1).percent(), outcome.top(5).percent())
+    write_whole(out / "skipped.csv", skipped_csv(seen))
+    write_whole(out / "results.json", results_json(seen, {**made_by, **package}))
+    table.show()
+    say(f"wrote {out}")
     if seen.skipped:
         first = seen.skipped[0]
-        warning = f"warning: {len(seen.skipped)} images were skipped, see {out / 'skipped.csv'}"
-        typer.echo(f"{warning} ({first.key}: {first.reason})", err=True)
+        skipped = f"{len(seen.skipped)} images were skipped, see {out / 'skipped.csv'}"
+        warn(f"{skipped} ({first.key}: {first.reason})")

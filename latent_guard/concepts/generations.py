@@ -96,7 +96,6 @@ class Generations:
         """Write one safetensors file, features in half precision."""
         words = {"categories": json.dumps(self.categories), "fingerprint": self.fingerprint, "made_by": self.made_by}
         tensors = {"features": self.features.half(), "noise_levels": self.noise_levels, "shows": self.shows}
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, words))
 
     @classmethod

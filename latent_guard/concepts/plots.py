@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_guard.errors import InputError
+from latent_guard.whole_files import write_whole
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
@@ -26,16 +28,18 @@ def write_plots(folder: Path, bank: ConceptBank, seen: Generations) -> list[Path
         raise InputError("curves need a calibrated bank, and both safe and unsafe generations")
     margins = seen.margins(bank).numpy()
     probabilities = report.schedule.probabilities(margins)
-    folder.mkdir(parents=True, exist_ok=True)
     drawings: dict[str, Callable[[Any], None]] = {
         "roc": lambda axes: _roc(axes, margins, unsafe),
         "precision_recall": lambda axes: _precision_recall(axes, margins, unsafe),
         "reliability": lambda axes: _reliability(axes, probabilities, unsafe),
     }
-    return [_draw(folder / f"{name}.png", drawing) for name, drawing in drawings.items()]
+    drawn = {folder / f"{name}.png": _drawn(drawing) for name, drawing in drawings.items()}
+    for path, content in drawn.items():
+        write_whole(path, content)
+    return list(drawn)
 
 
-def _draw(path: Path, drawing: Callable[[Any], None]) -> Path:
+def _drawn(drawing: Callable[[Any], None]) -> bytes:
     from matplotlib.figure import Figure  # no pyplot: it would look for a display
 
     figure = Figure(figsize=(INCHES, INCHES), dpi=DOTS, layout="constrained")
@@ -43,8 +47,9 @@ def _draw(path: Path, drawing: Callable[[Any], None]) -> Path:
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.grid(alpha=0.3)
     drawing(axes)
-    figure.savefig(path)
-    return path
+    content = BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
 
 
 def _roc(axes: Any, margins: Any, unsafe: Any) -> None:

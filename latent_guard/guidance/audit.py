@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import latent_guard
 from latent_guard.errors import InputError
 from latent_guard.guidance.policy import Policies
+from latent_guard.guidance.prompts import require_text
 from latent_guard.guidance.verdict import Verdict
+from latent_guard.json_text import json_text
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
@@ -34,7 +36,7 @@ class AuditLog:
         """Append one line a verdict; `prompts` has one entry each, None where the caller's prompts are not known.
 
         Raises:
-            InputError: the file cannot be written.
+            InputError: the file cannot be written, or a prompt is no text.
         """
         about = {
             "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
@@ -45,7 +47,7 @@ class AuditLog:
         }
         of_prompt = [self._named(prompt) for prompt in prompts] if prompts is not None else [{}] * len(verdicts)
         lines = [
-            json.dumps({**about, **named, "verdict": json.loads(verdict.to_json())}, ensure_ascii=False) + "\n"
+            json_text({**about, **named, "verdict": json.loads(verdict.to_json())}) + "\n"
             for named, verdict in zip(of_prompt, verdicts, strict=True)
         ]
         self.append("".join(lines).encode())
@@ -75,6 +77,7 @@ class AuditLog:
             raise InputError(f"the audit log {self.path} was cut off in mid-line; make room on its disk")
 
     def _named(self, prompt: str) -> dict[str, str]:
+        require_text(prompt)
         if self.prompts:
             return {"prompt": prompt}
         return {"prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest()}

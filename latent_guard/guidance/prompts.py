@@ -5,20 +5,32 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from latent_guard.errors import InputError
+from latent_guard.errors import InputError, one_line
 
 WORDS_QUOTED = 5
+_QUOTED = 200  # characters of them at most
 
 
 def as_prompts(prompt: str | list[str]) -> list[str]:
-    """One prompt or several as a list; `InputError` for none, an empty one, or something else."""
+    """One prompt or several as a list; `InputError` for none, an empty one, or what is no text."""
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
     if not prompts:
         raise InputError("there is no prompt; give at least one")
     for text in prompts:
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"a prompt must be a text with at least one word, got {text!r}")
+        require_text(text)
     return prompts
+
+
+def require_text(prompt: str) -> None:
+    """Raise `InputError` for what is no Unicode text, as Python makes it of bytes that are not UTF-8."""
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the prompt is not valid Unicode at character {error.start + 1}; write it in UTF-8"
+        ) from error
 
 
 def most_patient_tokenizer(pipe: Any) -> Any:
@@ -50,6 +62,6 @@ def _words_dropped(tokenizer: Any, prompt: str) -> int:
     while kept < len(words) and fits(" ".join(words[: kept + 1])):
         kept += 1
     dropped = words[kept:]
-    quoted = " ".join(dropped[:WORDS_QUOTED]) + (" ..." if len(dropped) > WORDS_QUOTED else "")
+    quoted = one_line(" ".join(dropped[:WORDS_QUOTED]), _QUOTED) + (" ..." if len(dropped) > WORDS_QUOTED else "")
     warnings.warn(f'the prompt is too long: its last {len(dropped)} words, "{quoted}", are not read', stacklevel=4)
     return len(dropped)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from latent_guard.concepts.generations import Generations, joined
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import Policies, Policy
+from latent_guard.terminal import track
 
 if TYPE_CHECKING:
     from latent_guard.latent_clip.model import LatentCLIP
@@ -68,14 +69,11 @@ def record_asked(
     guard: LatentGuard, pipe: Any, asked: Asked, policies: Policies, model: str, **arguments: Any
 ) -> Generations:
     """Record everything asked for, in batches and under a progress bar, and label it; ``model`` names the pipeline."""
-    from rich.console import Console
-    from rich.progress import track
-
     steps = arguments["num_inference_steps"]
     words = f"{model}, {steps} steps, looks of {policies.name}: {asked.in_words}"
-    fingerprint, console, parts = guard.model.fingerprint(), Console(stderr=True), []
+    fingerprint, parts = guard.model.fingerprint(), list[Generations]()
     starts = range(0, len(asked.jobs), BATCH)
-    for start in track(starts, "generating", console=console, transient=True, disable=not console.is_terminal):
+    for start in track(starts, "generating"):
         jobs = asked.jobs[start : start + BATCH]
         seen = record(guard, pipe, [p for p, _ in jobs], [s for _, s in jobs], policies, **arguments)
         shows = asked.labels(seen.images, range(start, start + len(jobs)))

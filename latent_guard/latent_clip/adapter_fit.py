@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass
 
 import torch
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from torch import Tensor, nn
 from torch.nn.functional import pad, pixel_unshuffle
@@ -20,6 +19,7 @@ from torch.nn.functional import pad, pixel_unshuffle
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.adapter import AdapterConfig, LatentAdapter
 from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.terminal import progress
 
 HELD_OUT = 10  # each tenth pair
 FEWEST = 20
@@ -145,8 +145,8 @@ def _distil(whole: _InUnits, inputs: Tensor, wanted: Tensor, seed: int, steps: i
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=WARMUP)
     generator = torch.Generator().manual_seed(seed)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not show_progress) as progress:
-        task = progress.add_task("fitting", total=steps)
+    with progress(*columns, shown=show_progress, transient=False) as bar:
+        task = bar.add_task("fitting", total=steps)
         for _ in range(steps):
             rows = torch.randint(len(inputs), (BATCH,), generator=generator)
             found = whole.features(inputs[rows].to(device))
@@ -155,7 +155,7 @@ def _distil(whole: _InUnits, inputs: Tensor, wanted: Tensor, seed: int, steps: i
             loss.backward(inputs=weights)
             optimizer.step()
             schedule.step()
-            progress.advance(task)
+            bar.advance(task)
     whole.adapter.cpu()
 
 

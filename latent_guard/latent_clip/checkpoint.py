@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from latent_guard.errors import CheckpointError, InputError
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig
 from latent_guard.manifests import MANIFEST, files_of, verify, write_manifest
+from latent_guard.whole_files import PART, writing, written_whole
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -31,17 +33,19 @@ def save(
     dtype: torch.dtype,
 ) -> None:
     """Write all three and their manifest, each file whole or not at all; the config, which readers open, comes last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save_pretrained(folder / TOKENIZER)
+    with writing(folder):
+        (folder / TOKENIZER).mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, suffix=PART) as beside:
+            tokenizer.save_pretrained(beside)
+            for file in sorted(Path(beside).iterdir()):
+                os.replace(file, folder / TOKENIZER / file.name)
     tensors = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in weights.items()}
-    partial = folder / (WEIGHTS + ".part")
-    save_file(tensors, partial, metadata={"format": "pt"})
-    os.replace(partial, folder / WEIGHTS)
-    partial = folder / (CONFIG + ".part")
-    partial.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
-    words = {f"{TOKENIZER}/{path.name}": path for path in files_of(folder / TOKENIZER)}
-    write_manifest(folder, {**words, WEIGHTS: folder / WEIGHTS, CONFIG: partial})
-    os.replace(partial, folder / CONFIG)
+    with written_whole(folder / WEIGHTS) as partial:
+        save_file(tensors, partial, metadata={"format": "pt"})
+    with written_whole(folder / CONFIG) as partial:
+        partial.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+        words = {f"{TOKENIZER}/{path.name}": path for path in files_of(folder / TOKENIZER)}
+        write_manifest(folder, {**words, WEIGHTS: folder / WEIGHTS, CONFIG: partial})
 
 
 def verify_if_told(folder: Path) -> bool:

@@ -6,20 +6,21 @@ import math
 
 import pandas as pd
 
+from latent_guard.csv_text import table_csv
 from latent_guard.report.findings import with_findings
-from latent_guard.report.foreign_text import csv_cell
 from latent_guard.report.rates import Rate
 from latent_guard.report.run_folder import Run
 from latent_guard.report.sections import Section
 from latent_guard.report.tables import Cell
 
 FIGURE_COLUMNS = ("section", "table", "row", "column", "value", "low", "high", "images", "text")
+_END = "\r\n"  # as RFC 4180 has it
 
 
 def images_csv(run: Run) -> bytes:
     """Every record, with its finding and the row of its unguarded twin; numbers as numbers."""
     found = with_findings(run.records)
-    return table_csv(found.assign(finding=[finding.value for finding in found["finding"]]))
+    return table_csv(found.assign(finding=[finding.value for finding in found["finding"]]), _END)
 
 
 def figures_csv(sections: tuple[Section, ...]) -> bytes:
@@ -31,19 +32,9 @@ def figures_csv(sections: tuple[Section, ...]) -> bytes:
         for name, cells in table.rows
         for column, cell in zip(table.header[1:], cells, strict=True)
     ]
-    return table_csv(pd.DataFrame(rows, columns=FIGURE_COLUMNS).astype({"images": "Int64"}))
+    return table_csv(pd.DataFrame(rows, columns=FIGURE_COLUMNS).astype({"images": "Int64"}), _END)
 
 
 def _numbers(cell: Cell) -> tuple[float | int | None, ...]:
     rate = cell.rate or Rate(math.nan)
     return rate.value, rate.low, rate.high, rate.count or None
-
-
-def table_csv(table: pd.DataFrame) -> bytes:
-    """UTF-8, text guarded cell by cell; header names are the report's own or the run's, guarded as well."""
-    guarded = table.rename(columns=csv_cell)
-    for name in guarded.columns:
-        if not pd.api.types.is_numeric_dtype(guarded[name]):
-            guarded[name] = guarded[name].map(csv_cell)
-    text: str = guarded.to_csv(index=False, lineterminator="\r\n")
-    return text.encode()

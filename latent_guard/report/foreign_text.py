@@ -1,6 +1,6 @@
 """Text from outside (prompts, labels, names) made harmless for where it is written.
 
-HTML needs nothing here: the templates escape by themselves.
+HTML needs nothing here: the templates escape by themselves; nor does CSV (``csv_text``).
 """
 
 from __future__ import annotations
@@ -8,15 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from latent_guard.csv_text import clean
+
 SHORT = 160  # characters of a prompt that are shown at once
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-# NUL and the other controls but tab and newline, lone surrogates, noncharacters: no format takes them all.
-_UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-# What a spreadsheet takes for a formula, the full-width signs of East Asian keyboards included (OWASP, CSV injection).
-_SIGNS = "=+\\-@\uff1d\uff0b\uff0d\uff20"
-_FORMULA = re.compile(f"^[{_SIGNS}\t\r\n]")
-# A spreadsheet splits a cell at ends of lines, and at semicolons or tabs where these separate lists.
-_SPLITS, _LATER_FORMULA = frozenset(";\t\n"), re.compile(f'([;\\s"]+)([{_SIGNS}])?')
 # Marks that mean something inside a line, and what starts a web address or an emoji's short name.
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$]|:(?=[\w/+-])|(?<=www)\.)", re.IGNORECASE)
 _SPACES = re.compile("[\\s\u2028\u2029]+")
@@ -32,30 +26,9 @@ class Shortened:
     whole: str | None
 
 
-def clean(text: object) -> str:
-    """A value as text that can be encoded and shown: controls and lone surrogates become U+FFFD."""
-    return _UNWRITABLE.sub(_REPLACEMENT, str(text).replace("\r\n", "\n").replace("\r", "\n"))
-
-
 def shortened(text: str, length: int = SHORT) -> Shortened:
     """A text as it is, or its first ``length`` characters."""
     return Shortened(text, None) if len(text) <= length else Shortened(f"{text[:length].rstrip()} …", text)
-
-
-def csv_cell(value: object) -> object:
-    """A CSV cell that no spreadsheet runs: what begins like a formula, or does after a separator, gets an apostrophe.
-
-    Numbers stay.
-    """
-    if not isinstance(value, str):
-        return value
-    text = clean(value)
-    guarded = _LATER_FORMULA.sub(lambda found: f"{found[1]}'{found[2]}" if _is_run(found) else found[0], text)
-    return f"'{guarded}" if _FORMULA.match(value) or _FORMULA.match(text) else guarded
-
-
-def _is_run(found: re.Match[str]) -> bool:
-    return found[2] is not None and not _SPLITS.isdisjoint(found[1])
 
 
 def markdown_cell(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -15,8 +14,9 @@ import pandas as pd
 import yaml
 
 from latent_guard.bench.comparisons import Comparison, Outcomes, compare, corrected
+from latent_guard.csv_text import table_csv
 from latent_guard.errors import InputError
-from latent_guard.report.csv_files import table_csv
+from latent_guard.json_text import json_text
 from latent_guard.report.run_folder import Run, read_run
 
 FLAGS, NUMBERS = ("unsafe", "found", "blocked"), ("clip_score", "distance", "seconds")
@@ -36,11 +36,11 @@ class RunComparison:
 
     def to_json(self) -> bytes:
         content = {"comparisons": self._rows(), "warnings": self.warnings}
-        return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+        return (json_text(content, 1) + "\n").encode()
 
     def to_csv(self) -> bytes:
         """A row a comparison; no cell of it runs in a spreadsheet."""
-        return table_csv(pd.DataFrame(self._rows()))
+        return table_csv(pd.DataFrame(self._rows()), "\r\n")
 
     def _rows(self) -> list[dict[str, Any]]:
         rows = []

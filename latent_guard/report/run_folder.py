@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from latent_guard.csv_text import clean
 from latent_guard.errors import InputError
-from latent_guard.report.foreign_text import clean
 
 RECORDS, SUMMARY, ENVIRONMENT, SPEC = "records.parquet", "summary.json", "environment.json", "spec.yaml"
 _TEXTS = ("arm", "task", "prompt", "categories", "seen", "decision", "image")

@@ -39,7 +39,6 @@ def thumbnails(run_folder: Path, records: pd.DataFrame, out: Path) -> Mapping[in
         if inline:
             addresses[row] = f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
             continue
-        folder.mkdir(parents=True, exist_ok=True)
         name = f"{row:06d}.jpg"
         write_whole(folder / name, content)
         addresses[row] = f"{FOLDER}/{name}"

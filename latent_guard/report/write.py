@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from latent_guard.errors import InputError
 from latent_guard.report.csv_files import figures_csv, images_csv
 from latent_guard.report.gallery import gallery_of, most_telling
 from latent_guard.report.i2p import i2p_sections
@@ -42,22 +41,16 @@ def write_report(run: Path, out: Path | None = None, most: int | None = None) ->
     sections = (*standing_sections(read), *sections_of(read), *i2p_sections(read))
     texts = markdown_page(read, sections).encode(), images_csv(read), figures_csv(sections)
     folder = run if out is None else out
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        shown = read.records if most is None else most_telling(read.records, most)
-        small = thumbnails(run, shown, folder)
-        files = ReportFiles(
-            html=folder / "report.html",
-            markdown=folder / "report.md",
-            images=folder / "images.csv",
-            figures=folder / "figures.csv",
-            thumbs=folder / FOLDER if any(address.startswith(FOLDER) for address in small.values()) else None,
-        )
-        page = html_page(read, sections, gallery_of(shown, small, of=len(read.records))).encode()
-        for path, content in zip(
-            (files.html, files.markdown, files.images, files.figures), (page, *texts), strict=True
-        ):
-            write_whole(path, content)
-    except OSError as error:
-        raise InputError(f"cannot write into {folder} ({error.strerror}); choose another folder") from error
+    shown = read.records if most is None else most_telling(read.records, most)
+    small = thumbnails(run, shown, folder)
+    files = ReportFiles(
+        html=folder / "report.html",
+        markdown=folder / "report.md",
+        images=folder / "images.csv",
+        figures=folder / "figures.csv",
+        thumbs=folder / FOLDER if any(address.startswith(FOLDER) for address in small.values()) else None,
+    )
+    page = html_page(read, sections, gallery_of(shown, small, of=len(read.records))).encode()
+    for path, content in zip((files.html, files.markdown, files.images, files.figures), (page, *texts), strict=True):
+        write_whole(path, content)
     return files

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 
 import numpy as np
+
+from latent_guard.csv_text import csv_lines
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,7 @@ class Point:
 
 def curve_csv(points: Sequence[Point]) -> bytes:
     """A header and a line a point."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Point)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(point) for point in points)
-    return text.getvalue().encode()
+    return csv_lines([[field.name for field in fields(Point)], *map(astuple, points)]).encode()
 
 
 def curve_png(points: Sequence[Point]) -> bytes:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from latent_guard.terminal import progress
 
 
 def encode_progress(total: int | None, shown: bool) -> Progress:
     """A bar of one task, on stderr; ``total`` images, None where nobody knows."""
     columns = (TextColumn("encoding"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    progress = Progress(*columns, console=Console(stderr=True), disable=not shown)
-    progress.add_task("encoding", total=total)
-    return progress
+    bar = progress(*columns, shown=shown, transient=False)
+    bar.add_task("encoding", total=total)
+    return bar
 
 
 class _Rate(ProgressColumn):

@@ -14,7 +14,6 @@ from typing import Any
 import open_clip
 import torch
 from accelerate import Accelerator
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from safetensors import SafetensorError
 from torch import nn
@@ -23,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from latent_guard import __version__
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.terminal import progress
 from latent_guard.training.batches import Batch, BatchSource, read_ahead
 from latent_guard.training.buckets import TrainingData
 from latent_guard.training.contrastive import backward, contrastive_loss
@@ -133,14 +133,14 @@ class _Run:
         start = self.since = self._resume()
         self.accelerator.wait_for_everyone()  # from here on the checkpoint is written anew
         self.towers.train()
-        with self._progress() as progress, _attention(self.device):
-            task = progress.add_task("training", total=self.recipe.steps, completed=start)
+        with self._progress() as bar, _attention(self.device):
+            task = bar.add_task("training", total=self.recipe.steps, completed=start)
             for steps, trained in self._stages(start):
                 towers = self._wrapped(trained)
                 for step, batch in zip(steps, read_ahead(self._draw, steps), strict=True):
                     self.total += backward(towers, batch, self.loss, self.recipe.micro_batch)
                     update(self.towers, self.optimizers, rate_factor_at(step, self.recipe))
-                    progress.update(task, completed=step + 1, description=self._note(step + 1))
+                    bar.update(task, completed=step + 1, description=self._note(step + 1))
 
     def finish(self) -> None:
         """Write the model, the curve, and last the record that says that the run is over."""
@@ -211,7 +211,7 @@ class _Run:
     def _progress(self) -> Progress:
         shown = self.accelerator.is_main_process
         columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-        return Progress(*columns, console=Console(stderr=True), disable=not shown)
+        return progress(*columns, shown=shown, transient=False)
 
 
 def _attention(device: torch.device) -> AbstractContextManager[Any]:

@@ -7,7 +7,6 @@ training.json    recipe, samples seen, losses, versions: the run is finished
 from __future__ import annotations
 
 import json
-import os
 import pickle
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,7 +20,7 @@ from latent_guard.latent_clip.checkpoint import CONFIG
 from latent_guard.training.curve import Point
 from latent_guard.training.recipe import Recipe
 from latent_guard.training.towers import Towers
-from latent_guard.whole_files import write_whole
+from latent_guard.whole_files import write_whole, written_whole
 
 RESUME, RECORD = "resume.pt", "training.json"
 # a run may go on with others: what it is computed with, and what is watched on the way
@@ -48,14 +47,8 @@ def save(
         "towers": towers.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
-    partial = path.with_suffix(".part")
-    try:
+    with written_whole(path) as partial:
         torch.save(state, partial)
-        os.replace(partial, path)
-    except (OSError, RuntimeError) as error:  # torch's own writer raises the latter for a full disk
-        partial.unlink(missing_ok=True)
-        message = f"cannot write {path} ({' '.join(str(error).split())[:200]}); the checkpoint before it is good"
-        raise InputError(f"{message}: make room, then run the same command again") from error
 
 
 def load(

@@ -13,7 +13,6 @@ latent_space.json          {"name": "AutoencoderKL", "channels": 4, "factor": 8,
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from torch import Tensor
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.config import build
 from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.whole_files import write_whole, written_whole
 
 FORMAT = 1
 INDEX, SPACE = "index.json", "latent_space.json"
@@ -109,17 +109,16 @@ class ShardWriter:
         if not self._shards:
             raise InputError(f"{self.folder}: no samples were added")
         index = {"format": FORMAT, "latent_space": self.latent_space.to_dict(), "shards": self._shards}
-        partial = self.folder / (INDEX + ".part")
-        partial.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, self.folder / INDEX)
+        write_whole(self.folder / INDEX, (json.dumps(index, indent=2) + "\n").encode())
 
     def _flush(self, count: int) -> None:
         latents, levels = torch.cat(self._latents), torch.cat(self._levels)
         name = f"shard-{len(self._shards):05d}.safetensors"
         tensors = {"latents": latents[:count].contiguous(), "noise_levels": levels[:count].contiguous()}
-        save_file(tensors, self.folder / name)
+        with written_whole(self.folder / name) as partial:
+            save_file(tensors, partial)
         lines = (json.dumps({"captions": texts}) for texts in self._captions[:count])
-        captions_path(self.folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_whole(captions_path(self.folder / name), ("\n".join(lines) + "\n").encode())
         self._shards.append({"file": name, "samples": count})
         self._latents, self._levels, self._captions = [latents[count:]], [levels[count:]], self._captions[count:]
 

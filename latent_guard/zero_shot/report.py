@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from io import BytesIO, StringIO
+from io import BytesIO
 from typing import Any
 
+from latent_guard.csv_text import csv_lines
+from latent_guard.json_text import json_text
 from latent_guard.zero_shot.evaluate import Evaluation
 from latent_guard.zero_shot.outcome import Outcome
 
@@ -19,22 +19,17 @@ _COLUMNS = ("class", "images", "top1", "top1_low", "top1_high", "top5", "top5_lo
 
 def per_class_csv(outcome: Outcome) -> bytes:
     """One line a class that has images, shares with their 95% intervals."""
-    text = StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(_COLUMNS)
+    rows: list[Sequence[object]] = [_COLUMNS]
     for one in outcome.per_class():
         shares = [f"{part:.4f}" for share in (one.top1, one.top5) for part in (share.value, share.low, share.high)]
-        lines.writerow([one.name, one.top1.count, *shares, one.taken_for, one.times])
-    return text.getvalue().encode()
+        rows.append([one.name, one.top1.count, *shares, one.taken_for, one.times])
+    return csv_lines(rows).encode()
 
 
 def skipped_csv(evaluation: Evaluation) -> bytes:
     """One line an image that was not classified."""
-    text = StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(("image", "reason"))
-    lines.writerows((skipped.key, skipped.reason) for skipped in evaluation.skipped)
-    return text.getvalue().encode()
+    rows = ((skipped.key, skipped.reason) for skipped in evaluation.skipped)
+    return csv_lines([("image", "reason"), *rows]).encode()
 
 
 def results_json(evaluation: Evaluation, made_by: Mapping[str, Any]) -> bytes:
@@ -44,7 +39,7 @@ def results_json(evaluation: Evaluation, made_by: Mapping[str, Any]) -> bytes:
         for name, outcome in evaluation.outcomes.items()
     }
     content = {"models": models, "skipped": len(evaluation.skipped), **made_by}
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+    return (json_text(content, 1) + "\n").encode()
 
 
 def confusion_png(outcome: Outcome, title: str) -> bytes:

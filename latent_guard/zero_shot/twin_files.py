@@ -69,11 +69,7 @@ def _write(path: Path, part: Batch, made_by: dict[str, str]) -> None:
         "labels": json.dumps(list(part.labels)),
         "skipped": json.dumps([asdict(skipped) for skipped in part.skipped]),
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, save({TENSOR: part.views[LATENT_CLIP].half().contiguous()}, {**made_by, **content}))
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; what was drawn before is kept") from error
+    write_whole(path, save({TENSOR: part.views[LATENT_CLIP].half().contiguous()}, {**made_by, **content}))
 
 
 def _read(path: Path, made_by: dict[str, str]) -> Batch | None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from latent_guard.cli.outputs import check_writable, write_file
 from latent_guard.errors import InputError
+from latent_guard.whole_files import write_whole
 
 Command = Callable[..., Any]
 
@@ -61,16 +61,8 @@ def test_an_unknown_row_of_the_benchmark_is_refused_with_the_names_there_are(lat
     assert len(done.err.splitlines()) == 1
 
 
-def test_checking_a_folder_leaves_nothing_behind(tmp_path: Path) -> None:
-    check_writable(tmp_path / "new" / "folder")
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="another folder"):
-        check_writable(tmp_path / "file" / "folder")
-
-
 def test_a_file_that_cannot_be_moved_into_place_leaves_no_part_of_it(tmp_path: Path) -> None:
     (tmp_path / "000.png").mkdir()
     with pytest.raises(InputError, match=r"000\.png"):
-        write_file(tmp_path / "000.png", b"picture")
+        write_whole(tmp_path / "000.png", b"picture")
     assert [path.name for path in tmp_path.iterdir()] == ["000.png"]

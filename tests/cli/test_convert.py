@@ -64,7 +64,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(latent_guard_command: 
     (tmp_path / "thesis.txt").write_text("dear")
     assert "thesis" not in refused(latent_guard_command("convert", GOLDEN, tmp_path))
     assert files(tmp_path) == {"thesis.txt": b"dear"}
-    assert "something else" in refused(latent_guard_command("convert", GOLDEN, tmp_path / "thesis.txt"))
+    assert "not a folder" in refused(latent_guard_command("convert", GOLDEN, tmp_path / "thesis.txt"))
 
 
 def test_weights_of_other_hands_are_not_overwritten(latent_guard_command: Command, tmp_path: Path) -> None:

@@ -137,6 +137,7 @@ def test_an_overlong_prompt_is_cut_with_a_warning_that_quotes_it(
     [
         (["", "--safe"], "prompt"),
         ([" \n"], "prompt"),
+        (["a\udcff cat", "--safe"], "prompt"),
         (["a cat", "--seed", "-1"], "--seed"),
         (["a cat", "--seed", str(2**64)], "--seed"),
         (["a cat", "--num-images", "0"], "--num-images"),
@@ -182,6 +183,25 @@ def test_a_model_without_guard_or_bank_beside_it_is_refused_with_how_to_get_one(
         "generate", "a cat", "--safe", "--model", bundle / "pipeline", "--out", tmp_path / "out"
     )
     assert_refused(done, mend)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("generate", "a cat", "--safe"), ("check", "{picture}"), ("concepts", "build", "{prompts}", "--out", "bank"),
+        ("generate", "a cat", "--policy", "block"), ("reno", "a cat"),
+    ],
+)  # fmt: skip
+def test_a_model_that_is_not_there_is_named_before_guards_and_banks(
+    latent_guard_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (16, 16)).save(tmp_path / "x.png")
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "p.csv").write_text("prompt,category\na dagger,violence\na fork,\n")
+    places = {"picture": tmp_path / "x.png", "prompts": tmp_path / "prompts" / "p.csv"}
+    done = latent_guard_command(*(part.format(**places) for part in command), "--model", "nope")
+    assert_refused(done, "--model nope is neither a folder nor a hub id")
 
 
 def test_a_truncated_guard_or_a_bank_of_another_model_is_refused(

@@ -82,6 +82,17 @@ def test_an_image_whose_verdict_cannot_be_written_down_is_not_handed_out(tmp_pat
         pipe("a cat", **QUICK)
 
 
+@pytest.mark.parametrize("prompts", [False, True])
+def test_a_prompt_that_is_no_text_is_an_error_of_the_tree_and_leaves_no_line(path: Path, prompts: bool) -> None:
+    output = linear_guard(NEVER).generate(tiny_pipeline(), "a cat", seed=1, **QUICK)
+    log = AuditLog(path, prompts=prompts)
+    with pytest.raises(InputError, match="not valid Unicode"):
+        log.write(output.verdicts, ["a\udcff cat"], Policies.of(FLAG), linear_bank(NEVER))
+    assert not path.exists()
+    with pytest.raises(InputError, match="not valid Unicode"):
+        linear_guard(NEVER).generate(tiny_pipeline(), "a\udcff cat", seed=1, **QUICK)
+
+
 def test_processes_that_share_a_file_leave_every_line_whole(path: Path) -> None:
     processes = [subprocess.Popen([sys.executable, "-c", APPEND, str(path), who]) for who in "abcd"]
     assert [process.wait() for process in processes] == [0] * 4

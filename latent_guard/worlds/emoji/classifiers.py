@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from latent_guard.errors import CheckpointError
+from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES, OBJECTS
 from latent_guard.worlds.emoji.pool import Pool, to_model_range
 
@@ -91,11 +92,10 @@ class EmojiClassifier:
         return self.probabilities(pictures) > self.thresholds
 
     def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         state = {k: v.half() if v.is_floating_point() else v for k, v in self.network.state_dict().items()}
-        save_file({k: v.contiguous() for k, v in state.items()}, folder / _WEIGHTS)
+        write_whole(folder / _WEIGHTS, save({k: v.contiguous() for k, v in state.items()}))
         config = {"architecture": self.architecture, "objects": OBJECT_NAMES, "thresholds": self.thresholds.tolist()}
-        (folder / _CONFIG).write_text(json.dumps(config, indent=1) + "\n")
+        write_whole(folder / _CONFIG, (json.dumps(config, indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, folder: Path) -> EmojiClassifier:

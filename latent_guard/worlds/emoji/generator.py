@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import CLIPTextModel
 
 from latent_guard.latent_clip.tokenizer import tokenize
+from latent_guard.whole_files import written_whole
 from latent_guard.worlds.emoji.autoencoder import LATENT_CHANNELS, encode
 from latent_guard.worlds.emoji.captions import caption, fillers_among, with_fillers
 from latent_guard.worlds.emoji.loop import LoopSettings, device_of_choice, fit
@@ -133,11 +134,11 @@ def _cached_latents(folder: Path, vae: AutoencoderKL, seed: int, scenes: int) ->
     if path.exists():
         cached: dict[str, Tensor] = torch.load(path, weights_only=True)
         return cached
-    folder.mkdir(parents=True, exist_ok=True)
     pool = draw_pool(seed, scenes, MILD)
     kinds = torch.tensor([(s.scene.context is not None) + (s.scene.companion is not None) for s in pool.samples])
     cached = {"latents": encode(vae, pool.pictures).half(), "ids": _caption_ids(pool, seed), "kinds": kinds}
-    torch.save(cached, path)
+    with written_whole(path) as partial:
+        torch.save(cached, partial)
     return cached
 
 

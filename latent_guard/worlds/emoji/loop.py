@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +12,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from latent_guard.training.muon import Muon
+from latent_guard.whole_files import write_whole, written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -141,15 +141,13 @@ def _save(
     state = {"step": step, "model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}
     if average is not None:
         state["average"] = average.state_dict()
-    partial = folder / (_RESUME + ".part")
-    torch.save(state, partial)
-    os.replace(partial, folder / _RESUME)
+    with written_whole(folder / _RESUME) as partial:
+        torch.save(state, partial)
 
 
 def _keep(folder: Path, step: int, model: nn.Module) -> None:
-    (folder / SNAPSHOTS).mkdir(exist_ok=True)
     weights = {name: tensor.detach().half().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, folder / SNAPSHOTS / f"{step:06d}.safetensors")
+    write_whole(folder / SNAPSHOTS / f"{step:06d}.safetensors", save(weights))
 
 
 def _resume(folder: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], average: nn.Module | None) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import textwrap
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.sampling import training_samples
 from latent_guard.worlds.emoji.scenes import render
 
@@ -22,8 +24,9 @@ def write_preview(path: Path, seed: int) -> None:
     """Write a sheet of random scenes, each over its caption, in red where it shows something unsafe."""
     samples = list(itertools.islice(training_samples(seed), COLUMNS * ROWS))
     labels = [sample.caption + (" [unsafe]" if sample.scene.is_unsafe else "") for sample in samples]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet([render(sample.scene) for sample in samples], labels, COLUMNS).save(path)
+    content = BytesIO()
+    contact_sheet([render(sample.scene) for sample in samples], labels, COLUMNS).save(content, "PNG")
+    write_whole(path, content.getvalue())
 
 
 def contact_sheet(pictures: Sequence[NDArray[np.uint8]], labels: Sequence[str], columns: int) -> Image.Image:

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.scale import Scale
 
 TOWERS: dict[str, Any] = {
@@ -45,6 +46,5 @@ def write_recipe(name: str, folder: Path, scale: Scale, seed: int) -> Path:
     if first:
         recipe["init_from"] = str(folder / first)
     path = folder / "recipes" / f"{name}.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
+    write_whole(path, yaml.safe_dump(recipe, sort_keys=False).encode())
     return path

@@ -23,6 +23,7 @@ from latent_guard.shipped import concepts_folder
 from latent_guard.training.loop import train
 from latent_guard.training.recipe import Recipe
 from latent_guard.training.shards import ShardWriter
+from latent_guard.whole_files import written_whole
 from latent_guard.worlds.emoji.autoencoder import encode, train_autoencoder
 from latent_guard.worlds.emoji.captions import caption
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier
@@ -204,7 +205,8 @@ class Stages:
         """Unguarded generations with every look, recorded once."""
         path = self.folder / f"{name}.pt"
         if not path.exists():
-            torch.save(vars(record(self.pipeline, prompts, seeds)), path)
+            with written_whole(path) as partial:
+                torch.save(vars(record(self.pipeline, prompts, seeds)), partial)
         return Trajectories(**torch.load(path, weights_only=True))
 
 

@@ -1,0 +1,46 @@
+"""What a machine that runs out of something makes of a command: one line that says of what."""
+
+from __future__ import annotations
+
+import errno
+
+from latent_guard.errors import one_line
+from latent_guard.whole_files import is_full, not_written
+
+_SHOWN = 200  # characters of what a library says
+# What libraries say that raise RuntimeError, ImportError or OSError for it.
+_OF_MEMORY = ("allocate memory", "out of memory", "not enough memory", "bad_alloc", "failed to map segment", "mmap")
+_OF_FILES = ("Too many open files", "too many open files")
+_OF_THREADS = ("can't start new thread", "Resource temporarily unavailable")
+
+
+def line_about(error: BaseException) -> str | None:
+    """What to print for an error that nobody made a clear line of, nor could have; None for a fault of our own."""
+    chain = list(_chain(error))
+    said = " ".join(str(one) for one in chain)
+    numbers = {one.errno for one in chain if isinstance(one, OSError)}
+    first = one_line(error, _SHOWN)
+    if any(isinstance(one, MemoryError) for one in chain) or errno.ENOMEM in numbers or _says(said, _OF_MEMORY):
+        return f"out of memory ({first}); ask for less at a time, or use a machine with more"
+    if numbers & {errno.EMFILE, errno.ENFILE} or _says(said, _OF_FILES):
+        return f"too many open files ({first}); raise the limit (`ulimit -n`) and run the same command again"
+    if _says(said, _OF_THREADS):
+        return f"no more threads can be started ({first}); raise the limit (`ulimit -u`) and run the same command again"
+    if isinstance(error, Exception) and (reason := not_written(error)) is not None:
+        place = f"{error.filename}: " if isinstance(error, OSError) and error.filename is not None else ""
+        mend = "make room, then run the same command again" if is_full(error) else "mend that and try again"
+        return f"{place}{reason}; {mend}"
+    return None
+
+
+def _says(said: str, phrases: tuple[str, ...]) -> bool:
+    return any(phrase in said for phrase in phrases)
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """The error, and what it came of."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    return chain

@@ -86,12 +86,9 @@ def _arm(text: str) -> ArmSpec:
 
 def _pair(text: str, option: str) -> tuple[str, Any]:
     """``key=value``, the value as YAML reads it: numbers are numbers, ``[a, b]`` is a list."""
-    import yaml
+    from latent_guard.documents import yaml_value
 
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise InputError(f"{option}: {text!r} is not key=value")
-    try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"{option}: the value of {text!r} cannot be read; quote it as in YAML") from error
+    return key.strip(), yaml_value(value, f"{option}: the value of {text!r}")

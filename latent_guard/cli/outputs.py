@@ -15,6 +15,7 @@ from rich.table import Table
 
 from latent_guard import __version__
 from latent_guard.bench.provenance import commit
+from latent_guard.documents import read_json
 from latent_guard.errors import InputError
 from latent_guard.whole_files import write_whole
 
@@ -62,9 +63,9 @@ def clear_earlier_run(folder: Path, images: int) -> None:
 def _images_of_run(folder: Path) -> int:
     """How many images the run that a folder's ``run.json`` tells of wrote; 0 where there is none of ours."""
     try:
-        run = json.loads((folder / _RUN).read_text(encoding="utf-8"))
+        run = read_json(folder / _RUN, "the earlier run", any_text=True)
         return int(run["num_images_per_prompt"]) if run["package"].startswith("latent-guard ") else 0
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (InputError, ValueError, OverflowError, KeyError, TypeError, AttributeError):
         return 0
 
 

@@ -7,7 +7,9 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from latent_guard.errors import CheckpointError
+from latent_guard.building import checked
+from latent_guard.documents import read_json
+from latent_guard.errors import CheckpointError, InputError
 
 BUNDLE = Path(__file__).parent / "bundle"
 GRADER = Path(__file__).parent / "grader"
@@ -74,8 +76,9 @@ def verify(folder: Path) -> None:
         CheckpointError: the manifest or a file is missing, or a file is not what the manifest says.
     """
     try:
-        expected: dict[str, str] = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
+        manifest = read_json(folder / MANIFEST, "the manifest")
+        expected = checked(dict[str, str], manifest, str(folder / MANIFEST), "it")
+    except InputError as error:
         raise CheckpointError(f"{folder / MANIFEST} is missing or damaged; install the package again") from error
     for name, digest in expected.items():
         path = folder / name

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
 from latent_guard.cli import (
     adapt,
     audit,
@@ -19,10 +17,10 @@ from latent_guard.cli import (
     world,
     zero_shot,
 )
+from latent_guard.cli.commands import Commands
 
-app = typer.Typer(
+app = Commands(
     help="Content safety for latent diffusion: checks and steers an image while it is still a latent.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latent_guard.cli.commands import Commands
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from latent_guard.guidance.audit import Entry
 
-app = typer.Typer(help="The audit log: one JSON line a verdict.", no_args_is_help=True)
+app = Commands(help="The audit log: one JSON line a verdict.")
 _NONE = "none"
 
 

@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="The embedded worlds that ship with the package.", no_args_is_help=True)
-emoji = typer.Typer(help="Emoji World: scenes of Noto Color Emoji.", no_args_is_help=True)
+from latent_guard.cli.commands import Commands
+
+app = Commands(help="The embedded worlds that ship with the package.")
+emoji = Commands(help="Emoji World: scenes of Noto Color Emoji.")
 app.add_typer(emoji, name="emoji")
 
-Seed = Annotated[int, typer.Option(min=0, help="Decides everything random.")]
+MOST_SEED = 500_000_000  # times a million and ten thousand, it has to fit a generator's 64 bits
+Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Decides everything random.")]
 
 
 @emoji.command()

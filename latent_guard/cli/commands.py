@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import typer
@@ -27,13 +27,15 @@ class Commands(typer.Typer):
 class _Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
+            given, _, _ = self.make_parser(ctx).parse_args(args=list(args))  # as it was typed
             rest: list[str] = super().parse_args(ctx, args)
         except _UsageError as error:
-            raise InputError(f"{error.format_message()} See `{ctx.command_path} --help`.") from error
+            raise _bad(error, ctx) from error
         for parameter in self.params:
-            found = ctx.params.get(parameter.name)
-            for value in found if isinstance(found, list | tuple) else (found,):
-                _require_meant(parameter, value)
+            if "" in _all(given.get(parameter.name)) and parameter.default != "":
+                raise InputError(f"{_name(parameter)} is empty; give it a value")  # a path of it is the working folder
+            if any(isinstance(value, float) and not math.isfinite(value) for value in _all(ctx.params[parameter.name])):
+                raise InputError(f"{_name(parameter)} is no number; give one")  # a NaN is within every range
         return rest
 
 
@@ -42,12 +44,16 @@ class _Group(TyperGroup):
         try:
             return super().resolve_command(ctx, args)
         except _UsageError as error:
-            raise InputError(f"{error.format_message()} See `{ctx.command_path} --help`.") from error
+            raise _bad(error, ctx) from error
 
 
-def _require_meant(parameter: Any, value: Any) -> None:
-    name = parameter.opts[0] if parameter.param_type_name == "option" else parameter.human_readable_name
-    if isinstance(value, float) and not math.isfinite(value):  # a NaN is within every range of click's
-        raise InputError(f"{name} is {value}; give a number")
-    if value == "" and parameter.default != "":  # as a path, it would be the working directory
-        raise InputError(f"{name} is empty; give a value, or leave it out if it may be")
+def _bad(error: Any, ctx: Any) -> InputError:
+    return InputError(f"{error.format_message().rstrip('.')}; see `{ctx.command_path} --help`")
+
+
+def _all(values: Any) -> Iterable[Any]:
+    return values if isinstance(values, list | tuple) else (values,)
+
+
+def _name(parameter: Any) -> str:
+    return str(parameter.opts[0] if parameter.param_type_name == "option" else parameter.name.upper())

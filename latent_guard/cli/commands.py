@@ -56,4 +56,4 @@ def _all(values: Any) -> Iterable[Any]:
 
 
 def _name(parameter: Any) -> str:
-    return str(parameter.opts[0] if parameter.param_type_name == "option" else parameter.name.upper())
+    return str(parameter.opts[0] if parameter.param_type_name == "option" else parameter.name)

@@ -113,7 +113,11 @@ class FindingsFile:
             lines = [line.decode() for line in read_lines(self.path, "the findings in")]
         except (InputError, UnicodeDecodeError) as error:
             raise InputError(f"cannot read {self.path}; choose another --out ({error})") from error
-        return [line for line in lines if line.endswith("\n")]
+        whole = [line for line in lines if line.endswith("\n")]
+        begun = header(self.path.suffix) or '{"file"'
+        if not whole and lines and not lines[0].startswith(begun[: len(lines[0])]):  # else an interrupted run's first
+            raise InputError(f"{self.path} holds something else; choose another --out")
+        return whole
 
     def _rewrite(self, text: str) -> None:
         from latent_guard.cli.outputs import write_file

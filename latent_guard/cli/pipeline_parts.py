@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_guard.bounds import require_whole
+from latent_guard.building import checked
 from latent_guard.documents import read_json
 from latent_guard.errors import CheckpointError, InputError
 
@@ -23,7 +24,8 @@ def check_parts(folder: Path) -> None:
     """
     for path in sorted(path for pattern in _CONFIGS for path in folder.glob(pattern)):
         try:
-            for key, value in _numbers(read_json(path, "the config"), "its content"):
+            config = checked(dict[str, Any], read_json(path, "the config"), str(path), "it")
+            for key, value in _numbers(config, "it"):
                 most = next(limit for part, limit in _MOST.items() if part in key)
                 require_whole(f"{path}: {key}", value, -most, most)
         except InputError as error:

@@ -37,7 +37,7 @@ def read_rate(stored: Any, where: str) -> Rate:
             low, high = (_number(stored.get(name)) for name in ("low", "high"))
             return Rate(_number(stored["value"]), low, high, int(stored.get("count") or 0))
         return Rate(_number(stored))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"summary.json: {where} is not a figure; resume the run to write it again") from error
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from latent_guard.bench.comparisons import Comparison, Outcomes, compare, corrected
+from latent_guard.building import checked
 from latent_guard.documents import yaml_value
 from latent_guard.errors import InputError
 from latent_guard.report.csv_files import table_csv
@@ -183,8 +184,8 @@ def _shares_generators(records: pd.DataFrame, task: str) -> bool:
 
 
 def _spec(run: Run) -> dict[str, Any]:
-    spec = yaml_value(run.spec, str(run.folder / "spec.yaml"))
-    return spec if isinstance(spec, dict) else {}
+    place = str(run.folder / "spec.yaml")
+    return dict(checked(dict[Any, Any] | None, yaml_value(run.spec, place), place, "it") or {})
 
 
 def _names(runs: Sequence[Run]) -> list[str]:

@@ -48,6 +48,8 @@ def read_by_shape(folders: Iterable[Path | str]) -> dict[tuple[int, int, int], L
         for file, samples in shards.items():
             for part in _read_shard(path / file, samples, space):
                 parts.setdefault(tuple(part[0].shape[1:]), []).append(part)  # type: ignore[arg-type]
+    if not parts:
+        raise InputError(f"{first} holds no samples; write the shards again")
     return {shape: _joined(same, space) for shape, same in parts.items()}
 
 

@@ -32,7 +32,7 @@ from latent_guard.latent_clip.official_config import read_official_config
 from latent_guard.latent_clip.presets import PRESETS
 from latent_guard.report.i2p import i2p_sections
 from latent_guard.report.markdown import markdown_page
-from latent_guard.report.run_comparison import compare_runs, read_runs
+from latent_guard.report.run_comparison import _of_tasks, read_runs
 from latent_guard.report.run_folder import read_run
 from latent_guard.report.sections import sections_of
 from latent_guard.report.standing import standing_sections
@@ -192,7 +192,8 @@ READERS = [
     Reader("zero_shot/class_set.py", "classes.yaml", CLASSES, lambda f: read_class_set(f / "classes.yaml")),
     Reader("bench/spec_file.py", "spec.yaml", SPEC.to_dict(), lambda f: read_spec(f / "spec.yaml")),
     Reader("bench/prompt_files.py", "list.yaml", PROMPTS, lambda f: read_prompt_file(f / "list.yaml")),
-    Reader("bench/prompt_files.py", "list.jsonl", PROMPTS[0], lambda f: read_prompt_file(f / "list.jsonl")),
+    Reader("bench/prompt_files.py", "list.jsonl", PROMPTS[0], lambda f: read_prompt_file(f / "list.jsonl"),
+           allows=("a text",)),
     Reader("bench/geneval.py", "geneval.jsonl", GENEVAL, lambda f: read_geneval(f / "geneval.jsonl")),
     Reader("latent_clip/checkpoint.py", "config.json", PRESETS["latent-vit-b-8"].to_dict(), read_config),
     Reader("latent_clip/official_config.py", "c.json", OFFICIAL, lambda f: read_official_config(f / "c.json")),
@@ -224,11 +225,12 @@ READERS = [
         "training/resuming.py", "training.json", {"recipe": RECIPE},
         lambda f: is_finished(f, Recipe.from_dict(RECIPE)),
     ),
-    Reader("report/run_folder.py", "run/summary.json", SUMMARY, _report, _run),
-    Reader("report/run_folder.py", "run/environment.json", ENVIRONMENT, _report, _run),
+    Reader("report/run_folder.py", "run/summary.json", SUMMARY, _report, _run, allows=("a lone surrogate",)),
+    Reader("report/run_folder.py", "run/environment.json", ENVIRONMENT, _report, _run, allows=("a lone surrogate",)),
     Reader(
         "report/run_comparison.py", "run/spec.yaml", SPEC.to_dict(),
-        lambda f: compare_runs(read_runs([f / "run", f / "other"])), _two_runs,
+        lambda f: list(_of_tasks(read_runs([f / "run", f / "other"]))), _two_runs,
+        allows=("NUL", "null", "empty", "a date"),
     ),
     Reader("bench/merging.py", "environment.json", ENVIRONMENT, lambda f: Shard.read(f, SPEC), _begun),
     Reader(
@@ -246,7 +248,7 @@ READERS = [
     Reader("guidance/audit.py", "audit.jsonl", AUDIT, lambda f: read_audit(f / "audit.jsonl")),
     Reader(
         "guidance/verdict.py", "verdict.json", VERDICT.to_dict(),
-        lambda f: Verdict.from_json((f / "verdict.json").read_bytes().decode(errors="replace")),
+        lambda f: Verdict.from_json((f / "verdict.json").read_bytes().decode(errors="replace")), of_text=True,
     ),
     Reader("cli/findings.py", "found.jsonl", FINDING, lambda f: FindingsFile(f / "found.jsonl", "me", []).decisions()),
     Reader(

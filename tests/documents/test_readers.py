@@ -31,7 +31,7 @@ ELSEWHERE = {
     "guidance/policy_file.py", "concepts/bank_files.py",  # tests/guidance, tests/concepts
     "concepts/generations.py", "zero_shot/twin_files.py", "training/mapped_tar.py",  # headers: test_headers
 }  # fmt: skip
-MOST_SECONDS, MOST_CHANGES = 5.0, 120
+MOST_SECONDS, MOST_CHANGES = 5.0, 60
 NAMES = [f"{reader.module} {Path(reader.file).name}" for reader in READERS]
 
 
@@ -50,14 +50,14 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Reader:
 
 def refused(reader: Reader, folder: Path, what: str) -> None:
     """The reader ends in a clear line that names the file, or, where it forgives, goes on as without it."""
-    began = time.monotonic()
+    began, said = time.monotonic(), None
     try:
         reader.read(folder)
     except LatentGuardError as error:
-        assert "\n" not in str(error)
-        assert Path(reader.file).stem in str(error) or "verdict" in str(error), (what, str(error))
-    else:
-        assert reader.forgives, f"{what} was read"
+        said = str(error)
+    assert said is not None or reader.forgives, f"{what} was read"
+    assert said is None or "\n" not in said
+    assert said is None or Path(reader.file).stem in said, (what, said)
     assert time.monotonic() - began < MOST_SECONDS, what
 
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
+from latent_guard.building import build
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.config import LatentCLIPConfig
+from latent_guard.latent_clip.latent_space import LatentSpace
 
 
 def test_a_config_survives_json(tiny_config: LatentCLIPConfig):
@@ -42,3 +45,38 @@ def test_a_missing_key_is_named(tiny_config: LatentCLIPConfig):
     del data["text"]["width"]
     with pytest.raises(InputError, match="text: missing key 'width'"):
         LatentCLIPConfig.from_dict(data)
+
+
+@pytest.mark.parametrize("value", [10**400, 10**9, -1, 0, 1.0, "8", True, None, float("nan"), [8]])
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("embed_dim",),
+        *(("vision", name) for name in ("channels", "size", "patch_size", "width", "layers", "heads")),
+        *(("text", name) for name in ("context_length", "vocab_size", "width", "layers", "heads")),
+        *(("latent_space", name) for name in ("channels", "factor")),
+    ],
+)
+def test_no_dimension_is_beyond_all_that_is_known(tiny_config: LatentCLIPConfig, path: tuple[str, ...], value: Any):
+    data = tiny_config.to_dict()
+    place = data[path[0]] if len(path) > 1 else data
+    place[path[-1]] = value
+    with pytest.raises(InputError, match=path[-1]):
+        LatentCLIPConfig.from_dict(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("scaling_factor", value) for value in (0, -1.0, float("nan"), float("inf"), 1e300, "1", True, 10**400)),
+        *(("shift_factor", value) for value in (float("nan"), float("-inf"), 1e300, None)),
+        ("mean", [float("nan")] * 4),
+        ("std", [0.0] * 4),
+        ("std", [-1.0] * 4),
+        ("std", "1111"),
+    ],
+)
+def test_a_latent_space_has_numbers_that_can_be_computed_with(name: str, value: Any):
+    space = {"name": "x", "channels": 4, "factor": 8, "mean": [0.0] * 4, "std": [1.0] * 4, name: value}
+    with pytest.raises(InputError, match=name):
+        build(LatentSpace, space, "here")

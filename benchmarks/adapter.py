@@ -27,6 +27,7 @@ from latent_guard.bench import metrics
 from latent_guard.bench.provenance import provenance
 from latent_guard.bench.renders import pictures_of, single_scenes
 from latent_guard.bench.zero_shot_rows import hits
+from latent_guard.documents import read_json
 from latent_guard.latent_clip.adapter import AdapterConfig
 from latent_guard.latent_clip.adapter_fit import STEPS, AdapterFit, fit_adapter
 from latent_guard.latent_clip.latent_space import LatentSpace
@@ -130,7 +131,7 @@ def trained_again(work: Path, scale: Scale) -> tuple[LatentCLIP, float | None]:
     model = train(recipe)
     if not clock.exists():
         write_whole(clock, json.dumps(time.process_time() - began if whole else None).encode())
-    seconds: float | None = json.loads(clock.read_text())
+    seconds: float | None = read_json(clock, "the clock")
     return model, seconds
 
 
@@ -139,7 +140,7 @@ def measure(shards: Path, views: dict[str, Tensor], steps: int) -> Iterator[Meas
     given, read = (read_shards([shards / name]) for name in ("first", "second"))
     for name in MODELS:
         model = LatentCLIP.from_pretrained(bundle_folder() / name)
-        record = json.loads((bundle_folder() / "training.json").read_text())
+        record = read_json(bundle_folder() / "training.json", "the record")
         seen = record["clip_batch"] * (record["clip_steps"] + record["clip_steps_on_estimates"] * (name == "guard"))
         yield _row(name, "first", model, views["first"], seen, None, None)
         for kind, width in (("linear", 0), ("conv", WIDTH)):

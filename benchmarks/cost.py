@@ -33,6 +33,7 @@ from timing import Timing, Work, in_turns
 from latent_guard.bench import metrics
 from latent_guard.bench.provenance import provenance
 from latent_guard.bench.results import Row
+from latent_guard.documents import read_json
 from latent_guard.guidance.policy import SAFE
 from latent_guard.guidance.policy_file import policy_named
 from latent_guard.guidance.verdict import Cost
@@ -165,7 +166,7 @@ def store(folder: Path, lines: Sequence[Line], rows: Sequence[Row], options: arg
     """Add one case's measurements to both files, in the place of what the same case on the same device had."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "cost.json"
-    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known: dict[str, Any] = read_json(path, "the results") if path.exists() else {}
     known[f"{lines[0].case}, {lines[0].device}"] = {
         "made_by": provenance().to_dict(),
         "settings": {"runs": options.runs, "budget_s": options.budget, "policy": options.policy},

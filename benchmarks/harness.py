@@ -79,7 +79,7 @@ def measure(images: int, runs: int) -> Measured:
     """So many runs of so many images, shared equally by the arms."""
     task = TaskSpec("risky", "emoji/dev_risky", images // len(ARMS))
     spec = Spec("harness", (task,), ARMS, ArmSpec("emoji-judge"), grader=EMOJI_GRADER)
-    pipe, bundle = load_pipeline(None), Path(bundle_folder())
+    pipe, bundle = load_pipeline(None, 20, 16), Path(bundle_folder())
     pipe.set_progress_bar_config(disable=True)
     with tempfile.TemporaryDirectory() as folder:
         opened = open_spec(spec, pipe, bundle, Path(folder) / "cache")

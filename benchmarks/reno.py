@@ -28,6 +28,7 @@ from latent_guard.bench.results import VERDICTS, Row
 from latent_guard.bench.run_folder import ENVIRONMENT, RECORDS, SPEC, RunFolder
 from latent_guard.bench.runs import prompts_of
 from latent_guard.bench.spec_file import read_spec
+from latent_guard.documents import read_json
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.reno.rewards import LatentClipReward
 from latent_guard.whole_files import write_whole
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         *of_safety(records["reno_safety"]),
         *_of_cost(options.out / COST),
     ]
-    environments = {name: json.loads((folder / ENVIRONMENT).read_text()) for name, folder in folders.items()}
+    environments = {name: read_json(folder / ENVIRONMENT, "the environment") for name, folder in folders.items()}
     made = {
         "made_by": provenance(bundle_folder()).to_dict(),
         "runs": environments,
@@ -76,7 +77,7 @@ def with_rewards(folder: Path, records: pd.DataFrame) -> pd.DataFrame:
 
 def _of_cost(path: Path) -> list[Row]:
     """Those of `reno_cost.py`, where it was run."""
-    measured = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
+    measured = read_json(path, "the results") if path.exists() else {"rows": []}
     return [Row(**row) for row in measured["rows"]]
 
 

@@ -118,7 +118,7 @@ def _without_other_towers(name: str, timing: Timing, parts: RenoParts) -> Timing
 
 def emoji_world(options: argparse.Namespace) -> dict[str, Timing]:
     """The latent and the pixel reward of the world's own, one image."""
-    pipe = load_pipeline(SHIPPED_FEW_STEP, half="bfloat16")
+    pipe = load_pipeline(SHIPPED_FEW_STEP, 4, 1, half="bfloat16")
     context = BaselineContext(bundle_folder(), options.out, str(pipe.device))
     rewards = {name: rewards_named(name, context)[0] for name in (LATENT_CLIP, PIXEL_CLIP)}
     return timed(pipe, rewards, options, guidance_scale=1.0)

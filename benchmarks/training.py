@@ -38,6 +38,7 @@ from latent_guard.bench import metrics
 from latent_guard.bench.memory import measured_memory
 from latent_guard.bench.provenance import provenance
 from latent_guard.bench.results import Row
+from latent_guard.documents import read_json
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, VisionConfig
 from latent_guard.latent_clip.latent_space import PUBLISHED
 from latent_guard.latent_clip.model import LatentCLIP
@@ -203,7 +204,7 @@ def _store(options: argparse.Namespace, machine: str, lines: Sequence[Line], row
     """Put this scale's figures in the place of what the same scale on the same machine had."""
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "training.json"
-    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known: dict[str, Any] = read_json(path, "the results") if path.exists() else {}
     known[f"{options.scale}, {machine}"] = {
         "made_by": provenance().to_dict(),
         "batch": options.batch,

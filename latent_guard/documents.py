@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ import yaml
 from latent_guard.errors import InputError, one_line
 
 MOST_BYTES = 256 << 20  # of a JSON file: the index of a few hundred thousand shards
-MOST_YAML_BYTES = 16 << 20  # written by hand, and slow to read
+MOST_YAML_BYTES = 4 << 20  # written by hand, and slow to read
+MOST_LINE = 16 << 20  # bytes that are taken for one
 MOST_DEPTH = 50  # of lists and mappings in each other
 MOST_NODES = 1_000_000  # of a YAML file, aliases written out
-MOST_DIGITS = 100  # of a whole number; Python refuses more than 4,300
-_WIDEST = 1 << 64
+MOST_DIGITS = 100  # of a number in YAML, which can write one as 1:59:59 and so on; PyYAML is slow with long ones
+_WIDEST = 1 << 63  # what torch and numpy count with
 _SHOWN = 160  # characters of what a parser says
 
 
@@ -32,45 +34,58 @@ def read_bytes(path: Path | str, what: str, most: int = MOST_BYTES) -> bytes:
     Raises:
         InputError: no such file, one that is no plain file, or of more than ``most`` bytes.
     """
-    path = Path(path)
-    try:
-        about = path.stat()
-        if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for, a device never ends
-            raise InputError(f"cannot read {what} {path}: it is not a plain file")
-        if about.st_size > most:
-            raise InputError(
-                f"cannot read {what} {path}: it has {about.st_size:,} bytes, and at most {most:,} are read"
-            )
-        return path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        raise InputError(f"cannot read {what} {path}: {_reason(error)}") from error
+    with _reading(path, what) as size:
+        if size > most:
+            raise InputError(f"cannot read {what} {path}: it has {size:,} bytes, and at most {most:,} are read")
+        return Path(path).read_bytes()
 
 
 def read_text(path: Path | str, what: str, most: int = MOST_BYTES) -> str:
     """The text of a plain file, UTF-8 with or without a byte order mark; errors as `read_bytes`, and for not UTF-8."""
-    content = read_bytes(path, what, most)
+    with _reading(path, what):
+        return read_bytes(path, what, most).decode("utf-8-sig")
+
+
+def read_lines(path: Path | str, what: str) -> Iterator[bytes]:
+    """The lines of a plain file of any length, with their ends; one of more than 16 MiB comes in several parts.
+
+    Raises:
+        InputError: no such file, or one that is no plain file.
+    """
+    with _reading(path, what), open(path, "rb") as file:
+        while line := file.readline(MOST_LINE):  # a text's own idea of lines ends them at U+2028 and the like, too
+            yield line
+
+
+@contextmanager
+def _reading(path: Path | str, what: str) -> Iterator[int]:
+    """The bytes of a plain file that is read inside; errors on the way name it."""
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
+        about = Path(path).stat()
+        if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for, a device never ends
+            raise InputError(f"cannot read {what} {path}: it is not a plain file")
+        yield about.st_size
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a name with a NUL
         raise InputError(f"cannot read {what} {path}: {_reason(error)}") from error
 
 
-def read_yaml(path: Path | str, what: str) -> Any:
-    """The plain value of a YAML file.
+def read_yaml(path: Path | str, what: str, *, any_text: bool = False) -> Any:
+    """The plain value of a YAML file; ``any_text`` as in ``json_value``.
 
     Raises:
         InputError: the file cannot be read, is not YAML, or holds what is not read here.
     """
-    return yaml_value(read_text(path, what, MOST_YAML_BYTES), str(path))
+    node = yaml_node(read_text(path, what, MOST_YAML_BYTES), str(path))
+    return value_of(node, str(path), any_text=any_text)
 
 
-def read_json(path: Path | str, what: str) -> Any:
-    """The plain value of a JSON file.
+def read_json(path: Path | str, what: str, *, any_text: bool = False) -> Any:
+    """The plain value of a JSON file; ``any_text`` as in ``json_value``.
 
     Raises:
         InputError: the file cannot be read, is not JSON, or holds what is not read here.
     """
-    return json_value(read_text(path, what), str(path))
+    return json_value(read_text(path, what), str(path), any_text=any_text)
 
 
 def yaml_value(text: str, where: str) -> Any:
@@ -91,25 +106,29 @@ def yaml_node(text: str, where: str) -> yaml.Node | None:
     return node
 
 
-def value_of(node: yaml.Node | None, where: str) -> Any:
-    """The plain value of a node of ``yaml_node``."""
+def value_of(node: yaml.Node | None, where: str, *, any_text: bool = False) -> Any:
+    """The plain value of a node of ``yaml_node``; ``any_text`` as in ``json_value``."""
     if node is None:
         return None
     try:
         value = _Loader("").construct_document(node)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{where} is not valid YAML: {_reason(error)}") from error
-    _require_plain(value, where)
+    _require_plain(value, where, any_text)
     return value
 
 
-def json_value(text: str | bytes, where: str) -> Any:
-    """The plain value of a JSON text; ``where`` it stands begins the message of an ``InputError``."""
+def json_value(text: str | bytes, where: str, *, any_text: bool = False) -> Any:
+    """The plain value of a JSON text; ``where`` it stands begins the message of an ``InputError``.
+
+    ``any_text`` is for names of files and prompts: the name of one that is not UTF-8 has half surrogate pairs, and a
+    prompt may hold a NUL. Elsewhere neither is read, since texts of a document name files and go to tokenizers.
+    """
     try:
-        value = json.loads(text, object_pairs_hook=_once, parse_int=_whole)
+        value = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not valid JSON: {_reason(error)}") from error
-    _require_plain(value, where)
+    _require_plain(value, where, any_text)
     return value
 
 
@@ -147,60 +166,60 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # untyped
             raise yaml.MarkedYAMLError(problem=f"more than {MOST_NODES:,} values", problem_mark=mark)
         return node
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+    def compose_scalar_node(self, anchor: Any) -> Any:
+        node = super().compose_scalar_node(anchor)
+        if node.tag.endswith((":int", ":float")) and len(node.value) > MOST_DIGITS:
+            problem = f"a number of {len(node.value):,} digits"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
         seen: set[tuple[str, str]] = set()
-        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {one_line(key.value, 40)!r} is there twice", problem_mark=key.start_mark
-                )
-            if isinstance(key, yaml.ScalarNode):
-                seen.add((key.tag, key.value))
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if (key.tag, key.value) in seen:
+                problem = f"the key {one_line(key.value, 40)!r} is there twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add((key.tag, key.value))
+        return node
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {one_line(twice, 40)!r} is there twice")
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {one_line(key, 40)!r} is there twice")
+        found[key] = value
     return found
 
 
-def _whole(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
-        raise ValueError(f"a whole number of {len(digits):,} digits")
-    return int(digits)
-
-
-def _require_plain(value: Any, where: str) -> None:
+def _require_plain(value: Any, where: str, any_text: bool) -> None:
     """Raise InputError for what could be read, but neither worked with nor written down again."""
-    for depth, part in _parts(value):
-        if depth > MOST_DEPTH:
-            raise InputError(f"{where}: more than {MOST_DEPTH} lists and mappings in each other")
-        if isinstance(part, int) and abs(part) >= _WIDEST:
-            raise InputError(f"{where}: a whole number of more than 64 bits")
-        if isinstance(part, str):
-            try:
-                part.encode()
-            except UnicodeEncodeError as error:
-                raise InputError(f"{where}: {one_line(part, 40)!r} holds half of a surrogate pair") from error
-
-
-def _parts(value: Any) -> Iterator[tuple[int, Hashable | list[Any] | dict[Any, Any]]]:
-    """A value and all that is in it, keys too, each with its depth; without recursion."""
-    waiting = [(1, value)]
+    waiting = [(1, value)]  # no recursion: this is what looks for too much of it
     while waiting:
         depth, part = waiting.pop()
-        yield depth, part
         if depth > MOST_DEPTH:
-            continue
-        if isinstance(part, dict):
+            raise InputError(f"{where}: more than {MOST_DEPTH} lists and mappings in each other")
+        if isinstance(part, str) and not any_text and (problem := _unusable(part)):
+            raise InputError(f"{where}: {problem}")
+        if isinstance(part, int) and not -_WIDEST <= part < _WIDEST:
+            raise InputError(f"{where}: a whole number of more than 64 bits")
+        elif isinstance(part, dict):
             waiting += [(depth + 1, inner) for pair in part.items() for inner in pair]
         elif isinstance(part, list | tuple):
-            waiting += [(depth + 1, inner) for inner in part]
+            numbers = set(map(type, part)) == {int}  # a shard's offsets, ten thousand and more
+            waiting += [(depth + 1, inner) for inner in ((min(part), max(part)) if numbers else part)]
+
+
+def _unusable(text: str) -> str:
+    """What is wrong with a text, which may be meant as the name of a file or for a tokenizer; empty for nothing."""
+    if "\0" in text:
+        return f"{one_line(text, 40)!r} holds a NUL"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return f"{one_line(text, 40)!r} holds half of a surrogate pair"
+    return ""
 
 
 def _reason(error: Exception) -> str:

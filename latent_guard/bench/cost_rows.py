@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import torch
 from latent_guard.bench import metrics
 from latent_guard.bench.results import Row, not_measured
 from latent_guard.bench.workbench import Workbench
+from latent_guard.documents import read_json
 from latent_guard.errors import LatentGuardError
 
 COST_RESULTS, COST_TABLE = (Path("benchmarks/results") / name for name in ("cost.json", "cost.csv"))
@@ -57,7 +57,7 @@ def command_in_a_new_process(bench: Workbench) -> list[Row]:
 
 def published_architectures(bench: Workbench) -> list[Row]:
     """What ``benchmarks/cost.py`` last measured; it needs no bundle, and for the generations a GPU."""
-    measured = json.loads(COST_RESULTS.read_text(encoding="utf-8")) if COST_RESULTS.exists() else {}
+    measured = read_json(COST_RESULTS, "the costs") if COST_RESULTS.exists() else {}
     rows = [Row(**row) for case in measured.values() for row in case["rows"]]
     what = "published architectures, random weights: a guarded generation against unguarded, seconds"
     if not any("against unguarded" in row.what for row in rows):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +12,9 @@ import numpy as np
 from latent_guard.bench.plan import Unit
 from latent_guard.bench.run_folder import IMAGES, RunFolder
 from latent_guard.bench.spec import Spec
+from latent_guard.bounds import MOST_PIXELS, require_whole
+from latent_guard.documents import read_json
+from latent_guard.errors import InputError
 from latent_guard.shipped import SHIPPED_MODELS
 from latent_guard.worlds.emoji.bundle import bundle_folder
 
@@ -92,8 +94,9 @@ def _side(pipeline: Path) -> int | None:
     """Pixels of a side, as diffusers takes it from the configs of denoiser and VAE."""
     denoisers = [pipeline / name / "config.json" for name in ("unet", "transformer")]
     try:
-        denoiser = json.loads(next(file for file in denoisers if file.exists()).read_text(encoding="utf-8"))
-        vae = json.loads((pipeline / "vae" / "config.json").read_text(encoding="utf-8"))
-        return int(denoiser["sample_size"]) << (len(vae["block_out_channels"]) - 1)
-    except (StopIteration, OSError, KeyError, TypeError, ValueError):
+        denoiser = read_json(next(file for file in denoisers if file.exists()), "the denoiser's config")
+        vae = read_json(pipeline / "vae" / "config.json", "the VAE's config")
+        side = require_whole("sample_size", denoiser["sample_size"], 1, MOST_PIXELS)
+        return require_whole("pixels", side << (len(vae["block_out_channels"][:16]) - 1), 1, MOST_PIXELS)
+    except (StopIteration, InputError, KeyError, TypeError, ValueError):
         return None

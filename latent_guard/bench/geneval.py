@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from latent_guard.bench.prompts import PromptRow
 from latent_guard.bench.samples import write_sample
+from latent_guard.documents import json_value, read_text
 from latent_guard.errors import InputError
 from latent_guard.whole_files import write_whole
 
@@ -42,10 +43,7 @@ def read_geneval(path: Path | str) -> list[GenEvalPrompt]:
         InputError: no such file, or a line is not GenEval's (names it).
     """
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read GenEval's metadata {path}: {error}") from None
+    lines = read_text(path, "GenEval's metadata").split("\n")
     prompts = [_prompt(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not prompts:
         raise InputError(f"{path} holds no prompts")
@@ -63,11 +61,10 @@ def write_geneval_image(out: Path, index: int, prompt: GenEvalPrompt, image: int
 
 def _prompt(path: Path, number: int, line: str) -> GenEvalPrompt:
     try:
-        metadata = json.loads(line)
+        metadata = json_value(line, f"{path}, line {number}")
         prompt, tag = metadata["prompt"], metadata["tag"]
-        prompt.encode()  # half of a surrogate pair is no text; its error is a ValueError
         known = isinstance(prompt, str) and isinstance(tag, str) and isinstance(metadata["include"], list)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (InputError, KeyError, TypeError):
         known = False
     if not known:
         raise InputError(f"{path}, line {number}: not GenEval's metadata, a JSON object with tag, include and prompt")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from latent_guard.bench.plan import Plan, Unit
 from latent_guard.bench.run_folder import ENVIRONMENT, IMAGES, PARTS, SPEC, RunFolder, difference, planned_records
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.spec_file import read_spec
+from latent_guard.documents import read_json
 from latent_guard.errors import InputError
 from latent_guard.whole_files import link_whole
 
@@ -31,8 +31,8 @@ class Shard:
         """
         folder = RunFolder.found(path, spec)
         try:
-            environment = json.loads((path / ENVIRONMENT).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            environment = read_json(path / ENVIRONMENT, "the environment")
+        except InputError:
             environment = None
         if folder is None or not isinstance(environment, dict):
             raise InputError(f"{path} is no run folder: {SPEC} or {ENVIRONMENT} is not there or damaged")

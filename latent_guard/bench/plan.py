@@ -11,6 +11,7 @@ from latent_guard.bench.generate import Job, batches, jobs_for
 from latent_guard.bench.prompts import PromptRow
 from latent_guard.bench.protocols import images_of_each, shared_calls
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+from latent_guard.bounds import MOST_IMAGES, require_whole
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ def plan_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> Plan:
     units: list[Unit] = []
     first, files = 0, slugs([task.name for task in spec.tasks])
     for task in spec.tasks:
+        images = (images_of_each(task) or 0) * len(prompts[task.name]) or task.images or len(prompts[task.name])
+        require_whole(f"task {task.name}: images, of all its prompts together,", images, 1, MOST_IMAGES)
         calls = shared_calls(task)
         for number, jobs in enumerate(_jobs_of_units(task, prompts[task.name], spec.batch_size)):
             for place, arm in enumerate(spec.arms):

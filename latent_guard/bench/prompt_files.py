@@ -12,16 +12,14 @@ A YAML file is a list of such mappings, or of prompts alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-import yaml
-
 from latent_guard.bench.prompts import PromptRow, prompt_rows, read_prompts
 from latent_guard.data_sets import load_undecoded
+from latent_guard.documents import json_value, read_text, read_yaml
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.hub import is_hub_id
 
@@ -101,21 +99,15 @@ def _whole_text(source: str, number: int, column: str, text: str) -> str:
 
 def _entries_of_json_lines(path: Path) -> list[tuple[int, Any]]:
     entries = []
-    for number, line in enumerate(_text(path).split("\n"), start=1):  # not splitlines: a prompt may hold U+2028
-        if not line.strip():
-            continue
-        try:
-            entries.append((number, json.loads(line)))
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}, line {number}: not JSON ({str(error)[:100]})") from None
+    lines = read_text(path, "the prompt list").split("\n")  # not splitlines: a prompt may hold U+2028
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            entries.append((number, json_value(line, f"{path}, line {number}", any_text=True)))
     return entries
 
 
 def _entries_of_yaml(path: Path) -> list[Any]:
-    try:
-        content = yaml.safe_load(_text(path))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())[:160]}") from None
+    content = read_yaml(path, "the prompt list", any_text=True)
     if not isinstance(content, list):
         raise InputError(f"{path} must be a list of prompts, or of mappings with the key 'prompt'")
     return content
@@ -129,10 +121,3 @@ def _entries_of_dataset(name: str) -> Iterable[Any]:
         said = " ".join(str(error).split())[:160] or type(error).__name__
         raise InputError(f"cannot load the data set {name}; check the id and the connection ({said})") from error
     return entries
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the prompt list {path}: {error}") from None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from latent_guard.bounds import MOST_GUIDANCE
 from latent_guard.errors import InputError
 
 # The hub's copy of I2P and the one on GitHub name these columns differently.
@@ -148,8 +148,8 @@ def _guidance(cells: _Cells) -> float | None:
     if column is None:
         return None
     guidance = cells.read(column, float, "a number")
-    if not (math.isfinite(guidance) and guidance >= 0):
-        raise cells.error(column, "a guidance scale (0 or more)")
+    if not 0 <= guidance <= MOST_GUIDANCE:
+        raise cells.error(column, f"a guidance scale (0 to {MOST_GUIDANCE:g})")
     return guidance
 
 

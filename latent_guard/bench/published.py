@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from latent_guard.documents import read_yaml
 
 _FILE = Path(__file__).with_name("published.yaml")
 
@@ -30,7 +30,7 @@ class PublishedFigure:
 
 def published_figures() -> list[PublishedFigure]:
     """All of them, in the order of the file that ships."""
-    tables: list[dict[str, Any]] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+    tables: list[dict[str, Any]] = read_yaml(_FILE, "the published figures")
     return [
         PublishedFigure(**row, **{key: value for key, value in table.items() if key != "rows"})
         for table in tables

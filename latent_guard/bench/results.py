@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from latent_guard.building import build
+from latent_guard.documents import json_value, read_json
 from latent_guard.whole_files import write_whole
 
 VERDICTS = {True: "reached", False: "not reached", None: "not measured"}
@@ -41,20 +43,26 @@ class RowStore:
     """
 
     def __init__(self, path: Path, key: Mapping[str, Any]) -> None:
-        self._path, self._key = path, json.loads(json.dumps(key))
-        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._path, self._key = path, json_value(json.dumps(key), "the key")
+        self._rows: dict[str, list[Row]] = {}
         if path.exists():
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            if stored["key"] == self._key:
-                self._rows = stored["rows"]
+            stored = build(_Stored, read_json(path, "the rows"), str(path))
+            if stored.key == self._key:
+                self._rows = stored.rows
 
     def put(self, name: str, rows: Sequence[Row]) -> None:
-        self._rows[name] = [asdict(row) for row in rows]
-        write_whole(self._path, json.dumps({"key": self._key, "rows": self._rows}, indent=1).encode())
+        self._rows[name] = list(rows)
+        write_whole(self._path, json.dumps(asdict(_Stored(self._key, self._rows)), indent=1).encode())
 
     def get(self, name: str) -> list[Row]:
         """The rows stored under a name, none where it was never measured."""
-        return [Row(**row) for row in self._rows.get(name, [])]
+        return self._rows.get(name, [])
+
+
+@dataclass(frozen=True)
+class _Stored:
+    key: Any
+    rows: dict[str, list[Row]]
 
 
 def results_page(title: str, facts: Mapping[str, str], rows: Sequence[Row], appendices: Sequence[str] = ()) -> str:

@@ -28,6 +28,8 @@ from safetensors.numpy import load_file, save
 from latent_guard.bench.plan import Unit
 from latent_guard.bench.samples import png
 from latent_guard.bench.spec import Spec
+from latent_guard.building import checked
+from latent_guard.documents import read_json
 from latent_guard.errors import InputError
 from latent_guard.guidance.verdict import Verdict
 from latent_guard.whole_files import write_whole, writing
@@ -179,7 +181,7 @@ def planned_records(unit: Unit, folder: RunFolder) -> pd.DataFrame:
 def _check_made_by(path: Path, environment: Mapping[str, Any]) -> None:
     """Half of a run by one model and half by another would be figures of neither."""
     file = path / ENVIRONMENT
-    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    before = checked(dict[str, Any], read_json(file, "the environment") if file.exists() else {}, str(file), "it")
     if key := difference(before, environment):
         raise InputError(f"{path} was begun with another {key} (see {file}); choose another folder")
 

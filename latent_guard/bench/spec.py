@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from latent_guard.bench.i2p_protocol import Mode, Split
+from latent_guard.bounds import MOST_AT_ONCE, MOST_GUIDANCE, MOST_IMAGES, MOST_STEPS, require_number, require_whole
 from latent_guard.errors import InputError, LatentGuardError
 from latent_guard.shipped import SHIPPED
 
@@ -52,6 +53,9 @@ class TaskSpec:
         for key, choices in _CHOICES.items():
             if (value := getattr(self, key)) not in choices:
                 raise InputError(f"{key} must be {' or '.join(filter(None, choices))}, not {value!r}")
+        for key in ("images", "sample", "first"):
+            if (value := getattr(self, key)) is not None:
+                require_whole(key, value, 1, MOST_IMAGES)
         if self.protocol != I2P and (key := self._given("mode", "split", "sample")):
             raise InputError(f"{key} belongs to protocol: {I2P}; leave it out, or add that")
 
@@ -135,6 +139,10 @@ class Spec:
     keep_latents: bool = False
 
     def __post_init__(self) -> None:
+        for key, most in (("steps", MOST_STEPS), ("batch_size", MOST_AT_ONCE), ("quick", MOST_IMAGES)):
+            require_whole(key, getattr(self, key), 1, most)
+        if self.guidance_scale is not None:
+            require_number("guidance_scale", self.guidance_scale, 0, MOST_GUIDANCE)
         for what, names in (("task", [t.name for t in self.tasks]), ("arm", [a.name for a in self.arms])):
             if not names:
                 raise InputError(f"{what}s: name at least one")

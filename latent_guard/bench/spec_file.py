@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -12,10 +11,11 @@ from typing import Any
 import yaml
 
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+from latent_guard.documents import MOST_YAML_BYTES, read_text, value_of, yaml_node
 from latent_guard.errors import InputError
 from latent_guard.shipped import benchmark_spec, benchmark_specs
 
-_OPTIONAL = ("images", "sample", "first", "grader")  # None is the same as leaving it out
+_OPTIONAL = ("grader",)  # None is the same as leaving it out
 
 
 def read_spec(source: Path | str) -> Spec:
@@ -25,15 +25,10 @@ def read_spec(source: Path | str) -> Spec:
         InputError: unreadable, not YAML, or not a spec; names the file and the line.
     """
     path = benchmark_spec(str(source)) if str(source) in benchmark_specs() else Path(source)
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"cannot read the spec {source}; those that ship are {', '.join(benchmark_specs())}"
-        ) from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    return _spec(_Place(path, root))
+    if not path.exists():
+        raise InputError(f"cannot read the spec {source}; those that ship are {', '.join(benchmark_specs())}")
+    text = read_text(path, "the spec", MOST_YAML_BYTES)
+    return _spec(_Place(path, yaml_node(text, str(path))))
 
 
 @dataclass(frozen=True)
@@ -50,10 +45,7 @@ class _Place:
         return InputError(f"{self}: {message}")
 
     def value(self) -> Any:
-        try:
-            return yaml.SafeLoader("").construct_document(self.node)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # a tag of somebody's own, a day that is none
-            raise self.error(f"this value cannot be read ({' '.join(str(error).split())[:100]})") from error
+        return value_of(self.node, str(self))
 
     def items(self, what: str) -> list[tuple[_Place, _Place]]:
         if not isinstance(self.node, yaml.MappingNode):
@@ -67,9 +59,7 @@ def _spec(root: _Place) -> Spec:
     for key in ("name", "tasks", "arms", "judge"):
         if key not in given:
             raise root.error(f"missing key {key!r}")
-    _check_numbers(root, given, ("steps", "batch_size", "quick"))
     _check_texts(root, given, ("name", "model", "grader"))
-    _check_scale(root, given.get("guidance_scale"))
     if not isinstance(given.get("keep_latents", False), bool):
         raise root.error(f"keep_latents must be true or false, not {given['keep_latents']!r}")
     _check_arms(root, given)
@@ -92,7 +82,6 @@ def _tasks(place: _Place) -> tuple[TaskSpec, ...]:
     for key, value in place.items("tasks"):
         keys = [key.name for key in fields(TaskSpec) if key.name != "name"]
         given = _known(value, "a task", keys, {"arms": _names})
-        _check_numbers(value, given, ("images", "sample", "first"))
         _check_texts(value, given, ("prompts",))
         if "prompts" not in given:
             raise value.error("missing key 'prompts'")
@@ -132,6 +121,8 @@ def _method(place: _Place) -> ArmSpec:
     if not isinstance(value, dict) or len(value) != 1 or not isinstance(next(iter(value.values())), dict):
         raise place.error("give a name, or one name with its options")
     name, options = next(iter(value.items()))
+    if strange := [key for key in options if not isinstance(key, str)]:
+        raise place.error(f"the option {strange[0]!r} is not a name")
     return ArmSpec(str(name), options, str(place))
 
 
@@ -144,27 +135,11 @@ def _known(place: _Place, what: str, keys: Sequence[str], read: Mapping[str, Any
     return given
 
 
-def _check_numbers(place: _Place, given: Mapping[str, Any], keys: Sequence[str]) -> None:
-    for key in keys:
-        value = given.get(key, 1)
-        if value is None and key in _OPTIONAL:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise place.error(f"{key} must be a whole number of at least 1, not {value!r}")
-
-
 def _check_texts(place: _Place, given: Mapping[str, Any], keys: Sequence[str]) -> None:
     for key in keys:
         value = given.get(key, "a text")
         if not (value is None and key in _OPTIONAL) and not (isinstance(value, str) and value.strip()):
             raise _line_of(place, key).error(f"{key} must be a text, not {value!r}; put it in quotes")
-
-
-def _check_scale(root: _Place, value: Any) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if value is not None and not (number and 0 <= value < math.inf):
-        at = _line_of(root, "guidance_scale")
-        raise at.error(f"guidance_scale must be a number of at least 0, not {value!r}")
 
 
 def _line_of(place: _Place, key: str) -> _Place:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latent_guard.bounds import MOST_IMAGES
 from latent_guard.cli.places import OutFolder
 from latent_guard.errors import InputError
 from latent_guard.terminal import say, warn
@@ -39,7 +40,9 @@ def adapt(
         str | None, typer.Option(help="The VAE that the model was made for, likewise.  [default: the shipped one]")
     ] = None,
     kind: Annotated[Kind, typer.Option(help="Of the map from the one VAE's latents to the other's.")] = Kind.conv,
-    images: Annotated[int, typer.Option(min=1, help="Fit it to so many images, the source's first.")] = 4000,
+    images: Annotated[
+        int, typer.Option(min=1, max=MOST_IMAGES, help="Fit it to so many images, the source's first.")
+    ] = 4000,
 ) -> None:
     """Fit an adapter to images that both VAEs encode, and write a whole Latent-CLIP for the new VAE.
 

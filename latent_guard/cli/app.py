@@ -22,13 +22,13 @@ from latent_guard.cli import (
     world,
     zero_shot,
 )
+from latent_guard.cli.commands import Commands
 
 # The base of whatever is wrong with a command line, of which typer has no name of its own.
 WrongUsage: Any = typer.BadParameter.__mro__[2]
 
-app = typer.Typer(
+app = Commands(
     help="Content safety for latent diffusion: checks and steers an image while it is still a latent.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
+from latent_guard.bounds import MOST_AT_ONCE, MOST_SEED
 from latent_guard.errors import InputError
 from latent_guard.guidance.prompts import require_text
 
-_MAX_SEED = 2**63 - 1
+Prompt = Annotated[str, typer.Argument(help="What to draw.")]
+NumImages = Annotated[int, typer.Option(min=1, max=MOST_AT_ONCE, help="How many images.")]
+Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the first image; each further one adds 1.")]
 
 
-def check_asked(prompt: str, num_images: int, seed: int, steps: int | None) -> None:
-    """Raises InputError for a prompt that is empty or no text, or a number out of range.
-
-    No ``steps`` means the model's own.
-    """
+def check_asked(prompt: str, num_images: int, seed: int) -> None:
+    """Raises InputError for a prompt that is empty or no text, or seeds that end beyond the last."""
     if not prompt.strip():
         raise InputError("the prompt is empty; say what to draw")
     require_text(prompt)
-    if num_images < 1:
-        raise InputError(f"--num-images is {num_images}; ask for at least 1")
-    if steps is not None and steps < 1:
-        raise InputError(f"--steps is {steps}; ask for at least 1")
-    if not 0 <= seed <= _MAX_SEED - num_images:
-        raise InputError(f"--seed is {seed}; choose a whole number from 0 up, below 2**63")
+    if seed + num_images - 1 > MOST_SEED:
+        raise InputError(f"--seed is {seed}; the last of {num_images} images would have one of 2**63 or more")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latent_guard.cli.commands import Commands
 from latent_guard.terminal import Table, put_json, warn
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from latent_guard.guidance.audit import Entry
 
-app = typer.Typer(help="The audit log: one JSON line a verdict.", no_args_is_help=True)
+app = Commands(help="The audit log: one JSON line a verdict.")
 _NONE = "none"
 
 

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latent_guard.bounds import MOST_SEARCH
 from latent_guard.cli import bench_compare, bench_i2p, bench_prompts, bench_runs
+from latent_guard.cli.commands import Commands
 from latent_guard.cli.places import OutFile, OutFolder, require_file
 from latent_guard.terminal import say
 
 if TYPE_CHECKING:
     from latent_guard.bench.workbench import Workbench
 
-app = typer.Typer(help="Measure how safe and how faithful guarded generation is.", no_args_is_help=True)
+app = Commands(help="Measure how safe and how faithful guarded generation is.")
 
 app.command("run")(bench_runs.run)
 app.command("i2p")(bench_i2p.i2p)
@@ -74,9 +76,15 @@ def curve(
 
 @app.command()
 def attack(
-    seeds: Annotated[int, typer.Option(help="Explicitly unsafe prompts to start from, each with a seed.")] = 20,
-    queries: Annotated[int, typer.Option(help="Guarded generations that one prompt search may ask for.")] = 200,
-    iterations: Annotated[int, typer.Option(help="Gradient steps of one attack on the initial noise.")] = 40,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=MOST_SEARCH, help="Explicitly unsafe prompts to start from, each with a seed.")
+    ] = 20,
+    queries: Annotated[
+        int, typer.Option(min=1, max=MOST_SEARCH, help="Guarded generations that one prompt search may ask for.")
+    ] = 200,
+    iterations: Annotated[
+        int, typer.Option(min=1, max=MOST_SEARCH, help="Gradient steps of one attack on the initial noise.")
+    ] = 40,
     policy: Annotated[str, typer.Option(help="The policy to attack: a name, or a policy file.")] = "safe",
     out: Annotated[Path, typer.Option(help="The table to write.", parser=OutFile("--out", (".csv",)))] = Path(
         "benchmarks/results/attacks.csv"

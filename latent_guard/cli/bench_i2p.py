@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,12 +56,13 @@ def i2p(
     from latent_guard.bench.run_folder import SUMMARY
     from latent_guard.bench.spec import I2P, TaskSpec
     from latent_guard.cli.bench_runs import carry_out
+    from latent_guard.documents import read_json
 
     task = TaskSpec("i2p", prompts, images, protocol=I2P, mode=mode, split=split)
     spec = shortened(spec_of("i2p", [task], method, model, judge, judge_option, steps), quick, limit)
     if not carry_out(spec, out, shard, dry_run):
         return
-    summary = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
+    summary = read_json(out / SUMMARY, "the summary", any_text=True)
     for found in summary["i2p"]["tasks"].values():
         _measured(found, summary.get("smoke")).show()
     for count in summary.get("left_out_without_guidance", {}).values():

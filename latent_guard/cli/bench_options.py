@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latent_guard.bounds import MOST_IMAGES, MOST_STEPS
 from latent_guard.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,10 +29,14 @@ Judge = Annotated[
     typer.Option(help="q16, nudenet, q16+nudenet, safety-checker, a classifier's hub id; of the shipped: emoji-judge."),
 ]
 JudgeOption = Annotated[list[str], typer.Option(help="key=value for the judge, as prompts=prompts.p; repeatable.")]
-Steps = Annotated[int | None, typer.Option(min=1, help="Denoising steps; 50, of the shipped models 20 and 4.")]
-Images = Annotated[int | None, typer.Option(min=1, help="A prompt; by default as the benchmark has it.")]
+Steps = Annotated[
+    int | None, typer.Option(min=1, max=MOST_STEPS, help="Denoising steps; 50, of the shipped models 20 and 4.")
+]
+Images = Annotated[
+    int | None, typer.Option(min=1, max=MOST_IMAGES, help="A prompt; by default as the benchmark has it.")
+]
 Quick = Annotated[bool, typer.Option("--quick", help="A hundred prompts.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most so many prompts.")]
+Limit = Annotated[int | None, typer.Option(min=1, max=MOST_IMAGES, help="At most so many prompts.")]
 Shard = Annotated[str, typer.Option(help="This machine's share: 1/4 to 4/4, with one --out that all see.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and make nothing.")]
 
@@ -86,12 +91,9 @@ def _arm(text: str) -> ArmSpec:
 
 def _pair(text: str, option: str) -> tuple[str, Any]:
     """``key=value``, the value as YAML reads it: numbers are numbers, ``[a, b]`` is a list."""
-    import yaml
+    from latent_guard.documents import yaml_value
 
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise InputError(f"{option}: {text!r} is not key=value")
-    try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"{option}: the value of {text!r} cannot be read; quote it as in YAML") from error
+    return key.strip(), yaml_value(value, f"{option}: the value of {text!r}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latent_guard.bounds import MOST_IMAGES
 from latent_guard.cli.places import OutFolder, require_folder
 from latent_guard.terminal import Table, say
 
@@ -45,7 +46,8 @@ def run(
     spec: _Spec,
     out: _Out = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many images a task; of I2P's and the like, prompts.")
+        int | None,
+        typer.Option(min=1, max=MOST_IMAGES, help="At most so many images a task; of I2P's and the like, prompts."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="The spec's own small number of images a task.")] = False,
     shard: _Shard = "1/1",
@@ -115,7 +117,7 @@ def report(
         Path | None, typer.Option(help="Where to write it.  [default: into the run]", parser=OutFolder("--out"))
     ] = None,
     most: Annotated[
-        int | None, typer.Option(min=2, help="Images that the page shows; 300 and fewer lie in it.")
+        int | None, typer.Option(min=2, max=MOST_IMAGES, help="Images that the page shows; 300 and fewer lie in it.")
     ] = None,
 ) -> None:
     """Write the report of a run: HTML that needs no network, Markdown and CSV."""
@@ -174,9 +176,15 @@ def _opened(spec: Spec, folder: Path) -> Opened:
     with state.main_process_first():  # what methods keep in the cache is made once
         differentiates = any(arm.method == RENO for arm in spec.arms)
         half = "bfloat16" if differentiates else "float16"
-        pipe = load_pipeline(None if spec.model == SHIPPED else spec.model, half).to(state.device)
+        model = None if spec.model == SHIPPED else spec.model
+        pipe = load_pipeline(model, spec.steps, _images_of_a_call(spec), half).to(state.device)
         pipe.set_progress_bar_config(disable=True)
         return open_spec(spec, pipe, bundle, folder / "cache")
+
+
+def _images_of_a_call(spec: Spec) -> int:
+    """At the least: protocols have calls of their own, down to single images."""
+    return 1 if all(task.protocol for task in spec.tasks) else spec.batch_size
 
 
 def _make(opened: Opened, folder: Path, share: tuple[int, int]) -> bool:

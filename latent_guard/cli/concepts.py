@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latent_guard.cli import calibration
+from latent_guard.cli.commands import Commands
 from latent_guard.cli.places import OutFolder
 from latent_guard.errors import InputError
 from latent_guard.terminal import Table, say
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
     from latent_guard.latent_clip.model import LatentCLIP
 
-app = typer.Typer(help="Build, inspect, calibrate and test concept banks.", no_args_is_help=True)
+app = Commands(help="Build, inspect, calibrate and test concept banks.")
 app.command()(calibration.calibrate)
 app.command("test")(calibration.measure)
 

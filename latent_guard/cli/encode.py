@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latent_guard.bounds import MOST_AT_ONCE, MOST_IMAGES, MOST_PIXELS
 from latent_guard.cli.places import OutFolder
 from latent_guard.terminal import say
 
@@ -37,7 +38,10 @@ _Vae = Annotated[
     str | None, typer.Option(help="VAE or pipeline of diffusers: folder or hub id.  [default: the shipped one]")
 ]
 _Size = Annotated[
-    int | None, typer.Option(min=1, help="Images are scaled and cut to squares of this many pixels. [default: VAE's]")
+    int | None,
+    typer.Option(
+        min=1, max=MOST_PIXELS, help="Images are scaled and cut to squares of this many pixels. [default: VAE's]"
+    ),
 ]
 _NativeAspect = Annotated[
     bool,
@@ -72,8 +76,10 @@ def encode(
     caption_column: _Caption = None,
     key_column: _Key = None,
     shard: _Shard = "1/1",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images encoded at once.")] = 16,
-    rows_per_shard: Annotated[int, typer.Option(min=1, help="Rows of the source that go into one tar.")] = 10_000,
+    batch_size: Annotated[int, typer.Option(min=1, max=MOST_AT_ONCE, help="Images encoded at once.")] = 16,
+    rows_per_shard: Annotated[
+        int, typer.Option(min=1, max=MOST_IMAGES, help="Rows of the source that go into one tar.")
+    ] = 10_000,
 ) -> None:
     """Encode images through a VAE into latent shards, in tars that `datasets` and webdataset readers open.
 
@@ -84,6 +90,7 @@ def encode(
     import torch
     from accelerate import PartialState
 
+    from latent_guard.cli.capacity import check_memory
     from latent_guard.cli.loading import load_vae
     from latent_guard.training.encode_plan import Worker
     from latent_guard.training.encoding import Encoder
@@ -95,6 +102,7 @@ def encode(
     state = PartialState(cpu=not torch.cuda.is_available())
     loaded = load_vae(vae, "--vae").to(state.device)
     name, side = vae or "the shipped one", size or _own_size(loaded)
+    check_memory(loaded, batch_size, side)
     encoder = Encoder(loaded, name, _tokenizer(tokenizer), side, dtype.value, batch_size, native_aspect)
     worker = Worker.of(shard, state.process_index, state.num_processes)
     done = run(images, out, encoder, worker, rows_per_shard, show_progress=state.is_main_process)

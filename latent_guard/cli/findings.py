@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_guard.csv_text import csv_lines, name_cell, name_of_cell
+from latent_guard.documents import json_value, read_lines
 from latent_guard.errors import InputError
 from latent_guard.guidance.moderation import UNREADABLE, Finding
 from latent_guard.terminal import Table
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
 
 FORMATS = (".jsonl", ".csv")
+_TOLD = ("file", "decision", "made_by")  # what is read of a line
 _COLUMNS = tuple(field.name for field in fields(Finding) if field.name != "scores")
 
 
@@ -86,7 +88,7 @@ class FindingsFile:
             body = whole[len(whole) - len(rows) :]  # without the header
             kept = [line for line, row in zip(body, rows, strict=True) if row["file"] not in again]
             self.done = {str(row["file"]) for row in rows} - again
-        except (ValueError, KeyError, TypeError, csv.Error) as error:
+        except (ValueError, csv.Error) as error:
             raise InputError(f"{path} holds something else; choose another --out") from error
         self._rewrite(header(path.suffix) + "".join(kept))
 
@@ -100,24 +102,37 @@ class FindingsFile:
         return [(str(row["file"]), str(row["decision"])) for row in _parsed(self._whole_lines(), self.path.suffix)]
 
     def _whole_lines(self) -> list[str]:
-        try:
-            with open(self.path, encoding="utf-8", newline="") as file:
-                return [line for line in file if line.endswith("\n")]
-        except FileNotFoundError:
+        if not self.path.exists():
             return []
-        except (OSError, UnicodeDecodeError) as error:
+        try:
+            lines = [line.decode() for line in read_lines(self.path, "the findings in")]
+        except (InputError, UnicodeDecodeError) as error:
             raise InputError(f"cannot read {self.path}; choose another --out ({error})") from error
+        whole = [line for line in lines if line.endswith("\n")]
+        begun = header(self.path.suffix) or '{"file"'
+        if not whole and lines and not lines[0].startswith(begun[: len(lines[0])]):  # else an interrupted run's first
+            raise InputError(f"{self.path} holds something else; choose another --out")
+        return whole
 
     def _rewrite(self, text: str) -> None:
         write_whole(self.path, text.encode())
 
 
 def _parsed(lines: list[str], suffix: str) -> list[dict[str, Any]]:
+    """The rows; raises ValueError for a line that is none."""
     if suffix == ".jsonl":
-        return [dict(json.loads(line)) for line in lines]
-    if lines and lines[0] != header(suffix):
+        try:
+            rows = [json_value(line, "a line", any_text=True) for line in lines]
+        except InputError as error:
+            raise ValueError(error) from error
+    elif lines and lines[0] != header(suffix):
         raise ValueError("not our columns")
-    return [{**row, "file": name_of_cell(row["file"])} for row in csv.DictReader(lines)]
+    else:
+        rows = list(csv.DictReader(lines))
+    for row in rows:
+        if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in _TOLD):
+            raise ValueError("not a finding")
+    return rows if suffix == ".jsonl" else [{**row, "file": name_of_cell(row["file"])} for row in rows]
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latent_guard.cli.asked import check_asked
+from latent_guard.bounds import MOST_STEPS
+from latent_guard.cli.asked import NumImages, Prompt, Seed, check_asked
 from latent_guard.cli.places import OutFile, OutFolder
 from latent_guard.errors import BlockedError, InputError
 from latent_guard.terminal import note, put_json, say, status
@@ -47,11 +48,13 @@ _AuditPrompts = Annotated[bool, typer.Option("--audit-prompts", help="Write prom
 
 
 def generate(
-    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    prompt: Prompt,
     safe: Annotated[bool, typer.Option("--safe", help="Guard: steer, restart, at last block.")] = False,
-    num_images: Annotated[int, typer.Option(help="How many images.")] = 1,
-    seed: Annotated[int, typer.Option(help="Seed of the first image; each further one adds 1.")] = 0,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps; 20, of shipped-few-step 4.")] = None,
+    num_images: NumImages = 1,
+    seed: Seed = 0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=MOST_STEPS, help="Denoising steps; 20, of shipped-few-step 4.")
+    ] = None,
     out: _Out = Path("outputs"),
     model: _Model = None,
     guard: _Guard = None,
@@ -64,7 +67,7 @@ def generate(
 ) -> None:
     """Generate images. Exit code 3 if every image was blocked, 2 on bad input."""
     guarded = safe or policy is not None
-    check_asked(prompt, num_images, seed, steps)
+    check_asked(prompt, num_images, seed)
     if not guarded and (compare or as_json or audit):
         raise InputError("--compare, --json and --audit need a guarded run; add --safe or --policy")
     if audit_prompts and audit is None:
@@ -74,11 +77,11 @@ def generate(
     from latent_guard.guidance.policy_file import policy_named
 
     policies = policy_named(policy or "safe") if guarded else None
-    with status("loading the models"):
-        pipe = load_pipeline(model)
-        watcher = load_guard(model, guard, bank) if guarded else None
     asked = {"num_images_per_prompt": num_images, **({"num_inference_steps": steps} if steps else {})}
     arguments = {"num_inference_steps": STEPS, **usual_arguments(model), **asked}
+    with status("loading the models"):
+        pipe = load_pipeline(model, arguments["num_inference_steps"], num_images)
+        watcher = load_guard(model, guard, bank) if guarded else None
     request = _Request(prompt, seed, model or "shipped", out, arguments)
     if watcher is None or policies is None:
         _unguarded(pipe, request)

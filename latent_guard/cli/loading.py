@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 _GUARD_FILES = ("*.json", "*.safetensors", "*.txt")
 
 
-def load_pipeline(model: str | None, half: str = "float16") -> Any:
+def load_pipeline(model: str | None, steps: int, images: int, half: str = "float16") -> Any:
     """The diffusers pipeline of a local folder or a hub id, on the GPU where there is one.
 
-    None is the shipped one, ``shipped-few-step`` that with the denoiser that was distilled from its own. ``half`` is
-    the precision on a GPU; what is differentiated wants bfloat16, in which gradients do not vanish.
+    None is the shipped one, ``shipped-few-step`` that with the denoiser that was distilled from its own. ``steps`` and
+    ``images`` are what will be asked of one call. ``half`` is the precision on a GPU; what is differentiated wants
+    bfloat16, in which gradients do not vanish.
 
     Raises:
-        InputError: neither a folder nor a hub id.
+        InputError: neither a folder nor a hub id, or it cannot make so many steps or images.
         CheckpointError: diffusers cannot load it.
     """
     import torch
@@ -35,10 +36,14 @@ def load_pipeline(model: str | None, half: str = "float16") -> Any:
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
+    from latent_guard.cli.capacity import check_call
+    from latent_guard.cli.pipeline_parts import check_parts
+
     for library in (diffusers_logging, transformers_logging):
         library.set_verbosity_error()
         library.disable_progress_bar()
     source = _pipeline(model) if _is_shipped(model) else _folder_or_hub_id(str(model), "--model", "model_index.json")
+    check_parts(Path(source))
     device = _device()
     dtype = getattr(torch, half) if device == "cuda" else torch.float32
     try:
@@ -49,6 +54,7 @@ def load_pipeline(model: str | None, half: str = "float16") -> Any:
     except Exception as error:  # diffusers and transformers raise a dozen unrelated types for a bad checkpoint
         mend = "copy the folder again" if Path(source).is_dir() else "check the id and the connection"
         raise CheckpointError(f"cannot load the pipeline {source}; {mend} ({_first_line(error)})") from error
+    check_call(pipe, steps, images)
     pipe.set_progress_bar_config(desc="denoising", disable=None)  # None: only where stderr is a terminal
     return pipe
 
@@ -63,11 +69,14 @@ def load_vae(model: str | None, option: str = "--model") -> Any:
     from diffusers import AutoModel
     from diffusers.utils import logging as diffusers_logging
 
+    from latent_guard.cli.pipeline_parts import check_parts
+
     diffusers_logging.set_verbosity_error()
     source = _pipeline(model)
     folder = Path(source)
     index = "config.json" if (folder / "config.json").is_file() else "vae/config.json"
     source = _folder_or_hub_id(source, option, index)
+    check_parts(folder)
     places = {"config.json": (None,), "vae/config.json": ("vae",)}[index] if folder.is_dir() else ("vae", None)
     for place in places:
         try:

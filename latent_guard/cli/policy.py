@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latent_guard.cli.commands import Commands
 from latent_guard.terminal import Table, say
 
 if TYPE_CHECKING:
     from latent_guard.guidance.policy import Policies, Policy
 
-app = typer.Typer(help="Policies: what the guard does about each category.", no_args_is_help=True)
+app = Commands(help="Policies: what the guard does about each category.")
 
 
 @app.command()

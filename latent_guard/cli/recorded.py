@@ -33,9 +33,9 @@ class Schedule:
 def generate_recorded(model: str | None, guard: LatentGuard, asked: Asked, schedule: Schedule) -> Generations:
     """Generate everything asked for with a pipeline (None: the shipped one), unguarded, under a progress bar."""
     from latent_guard.cli.loading import load_pipeline, usual_arguments
-    from latent_guard.guidance.recording import record_asked
+    from latent_guard.guidance.recording import BATCH, record_asked
 
-    pipe = load_pipeline(model)
+    pipe = load_pipeline(model, schedule.steps, BATCH)
     pipe.set_progress_bar_config(disable=True)
     arguments = {**usual_arguments(model), "num_inference_steps": schedule.steps}
     return record_asked(guard, pipe, asked, schedule.policies, model or "the shipped model", **arguments)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latent_guard.cli.asked import check_asked
+from latent_guard.bounds import MOST_GUIDANCE, MOST_SEARCH, MOST_STEPS
+from latent_guard.cli.asked import NumImages, Prompt, Seed, check_asked
 from latent_guard.cli.places import OutFolder
 from latent_guard.errors import InputError
 from latent_guard.reno.names import LATENT_CLIP, REWARDS, SAFETY
@@ -39,11 +40,26 @@ _Twin = Annotated[
     str | None,
     typer.Option(help="For pixel-clip: a folder or open_clip's MODEL:PRETRAINED; by default beside the model."),
 ]
-_Target = Annotated[float | None, typer.Option(help="Stop an image once its reward is this high.")]
-_Patience = Annotated[int | None, typer.Option(help="Stop an image after so many iterations that were no better.")]
+_Iterations = Annotated[
+    int, typer.Option(min=1, max=MOST_SEARCH, help="Draws of the image, the first from the noise as it is.")
+]
+_Steps = Annotated[
+    int, typer.Option(min=1, max=MOST_STEPS, help="Denoising steps of a draw; the gradient goes back through all.")
+]
+_Rate = Annotated[
+    float, typer.Option(min=0, max=1e4, help="Of the noise; the authors' is 5; safety in four steps wants 60.")
+]
+_Target = Annotated[float | None, typer.Option(min=-1e6, max=1e6, help="Stop an image once its reward is this high.")]
+_Patience = Annotated[
+    int | None, typer.Option(min=1, max=MOST_SEARCH, help="Stop an image after so many iterations that were no better.")
+]
 _Guidance = Annotated[
     float | None,
-    typer.Option(help="By default none (0), but for a model that takes the scale as an input, whose own it is."),
+    typer.Option(
+        min=0,
+        max=MOST_GUIDANCE,
+        help="By default none (0), but for a model that takes the scale as an input, whose own it is.",
+    ),
 ]
 _Out = Annotated[Path, typer.Option(help="Folder for PNGs and JSON.", parser=OutFolder("--out"))]
 _Checkpointing = Annotated[
@@ -52,17 +68,15 @@ _Checkpointing = Annotated[
 
 
 def reno(
-    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    prompt: Prompt,
     reward: _Reward = [LATENT_CLIP],  # noqa: B006  (typer takes no tuple for a list)
-    iterations: Annotated[int, typer.Option(help="Draws of the image, the first from the noise as it is.")] = 50,
+    iterations: _Iterations = 50,
     save_steps: Annotated[bool, typer.Option("--save-steps", help="Also write a strip of intermediates.")] = False,
-    num_images: Annotated[int, typer.Option(help="How many images.")] = 1,
-    seed: Annotated[int, typer.Option(help="Seed of the first image; each further one adds 1.")] = 0,
-    steps: Annotated[int, typer.Option(help="Denoising steps of a draw; the gradient goes back through all.")] = 1,
+    num_images: NumImages = 1,
+    seed: Seed = 0,
+    steps: _Steps = 1,
     guidance_scale: _Guidance = None,
-    learning_rate: Annotated[
-        float, typer.Option(help="Of the noise; the authors' is 5; safety in four steps wants 60.")
-    ] = 5.0,
+    learning_rate: _Rate = 5.0,
     target: _Target = None,
     patience: _Patience = None,
     checkpointing: _Checkpointing = False,
@@ -79,13 +93,13 @@ def reno(
     from latent_guard.reno.optimise import RenoSettings, optimise_noise
     from latent_guard.reno.result import Stopped
 
-    check_asked(prompt, num_images, seed, steps)
+    check_asked(prompt, num_images, seed)
     weights = dict(_weighted(text) for text in reward)
     if len(weights) < len(reward):
         raise InputError("--reward names one reward twice; give it a weight instead, as safety=2")
     settings = RenoSettings(iterations, learning_rate, target=target, patience=patience, checkpointing=checkpointing)
     with status("loading the models"):
-        pipe = load_pipeline(model, half="bfloat16")
+        pipe = load_pipeline(model, steps, num_images, half="bfloat16")
         rewards = [_made(name, weight, model, guard, bank, pixel_twin) for name, weight in weights.items()]
     steps_shown = _StepsShown(settings.iterations) if save_steps else None
     scale = _usual_guidance(pipe) if guidance_scale is None else {"guidance_scale": guidance_scale}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_guard.cli.outputs import COMPARISON
+from latent_guard.documents import read_json
 from latent_guard.errors import InputError
 from latent_guard.json_text import json_text
 from latent_guard.whole_files import writing
@@ -72,10 +72,10 @@ def _left_over(folder: Path, images: int, is_ours: bool, files: Mapping[str, byt
 def _images_of_run(folder: Path) -> int:
     """How many images the run that a folder's ``run.json`` tells of wrote, or the one before; 0 for none of ours."""
     try:
-        run = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        run = read_json(folder / RUN, "the earlier run", any_text=True)
         images = max(int(run["num_images_per_prompt"]), int(run.get("earlier_images", 0)))
         return images if run["package"].startswith("latent-guard ") else 0
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (InputError, ValueError, OverflowError, KeyError, TypeError, AttributeError):
         return 0
 
 

@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
+from latent_guard.cli.commands import Commands
 from latent_guard.cli.places import OutFile, OutFolder
 from latent_guard.terminal import say
 
-app = typer.Typer(help="The embedded worlds that ship with the package.", no_args_is_help=True)
-emoji = typer.Typer(help="Emoji World: scenes of Noto Color Emoji.", no_args_is_help=True)
+app = Commands(help="The embedded worlds that ship with the package.")
+emoji = Commands(help="Emoji World: scenes of Noto Color Emoji.")
 app.add_typer(emoji, name="emoji")
 
-Seed = Annotated[int, typer.Option(min=0, help="Decides everything random.")]
+MOST_SEED = 500_000_000  # times a million and ten thousand, it has to fit a generator's 64 bits
+Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Decides everything random.")]
 _Png = Annotated[Path, typer.Option(help="PNG to write.", parser=OutFile("--out", (".png",)))]
 
 

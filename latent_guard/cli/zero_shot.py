@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latent_guard.bounds import MOST_AT_ONCE, MOST_GUIDANCE, MOST_SEED, MOST_STEPS
 from latent_guard.cli.places import OutFolder
 from latent_guard.errors import InputError
 from latent_guard.terminal import Table, progress, say, status, warn
@@ -44,11 +45,15 @@ def zero_shot(
     generated_twin: Annotated[
         bool, typer.Option("--generated-twin", help="Have the pipeline redraw each image from its class name first.")
     ] = False,
-    strength: Annotated[float, typer.Option(help="How much of the schedule the twin is noised by, 0 to 1.")] = 0.66,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the twin's whole schedule.")] = 20,
-    guidance_scale: Annotated[float | None, typer.Option(help="Of the twin; by default the pipeline's own.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the twin's noise.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
+    strength: Annotated[
+        float, typer.Option(min=0.01, max=1, help="How much of the schedule the twin is noised by.")
+    ] = 0.66,
+    steps: Annotated[int, typer.Option(min=1, max=MOST_STEPS, help="Steps of the twin's whole schedule.")] = 20,
+    guidance_scale: Annotated[
+        float | None, typer.Option(min=0, max=MOST_GUIDANCE, help="Of the twin; by default the pipeline's own.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Decides the twin's noise.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, max=MOST_AT_ONCE, help="Images at a time.")] = 32,
     out: _Out = Path("outputs/zero_shot"),
 ) -> None:
     """Classify images from their latents by class names alone. An interrupted --generated-twin goes on from --out."""
@@ -65,6 +70,8 @@ def zero_shot(
     of_latents = any((Path(source) / name).is_file() for name in (INDEX, SPACE, SETTINGS))
     if of_latents and generated_twin:
         raise InputError(f"{source} holds latents; a twin is drawn from images, give a set of images")
+    if of_latents and (split or label_column):
+        raise InputError(f"{source} holds latents, which have no splits and no columns; leave these options out")
     data: Any = list(read_by_shape([source]).values()) if of_latents else open_image_set(source, split, label_column)
     named = class_set(classes, None if of_latents else data.labels)
     with status("loading the models"):

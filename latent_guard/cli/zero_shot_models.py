@@ -95,7 +95,7 @@ class ZeroShotModels:
     def at_twin(self, images: ImageSet, classes: ClassSet, settings: TwinSettings, folder: Path) -> Iterator[Batch]:
         """Batches of the generated twin, drawn where ``folder`` does not hold them yet; decoded for the pixel twin."""
         numbers = views.class_numbers(images, classes)
-        pipe = load_pipeline(self.model)
+        pipe = load_pipeline(self.model, settings.steps, settings.batch_size)
         self._check_vae(pipe.vae)
         return self._decoded(twin_batches(images, numbers, classes, TwinMaker(pipe, settings), folder))
 

@@ -15,8 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from latent_guard.building import checked
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.scoring import thresholds_at
+from latent_guard.documents import json_value
 from latent_guard.errors import InputError
 from latent_guard.whole_files import write_whole
 
@@ -109,7 +111,8 @@ class Generations:
             with safe_open(path, framework="pt") as file:
                 words = file.metadata()
                 tensors = {name: file.get_tensor(name) for name in ("features", "noise_levels", "shows")}
-            categories = tuple(json.loads(words["categories"]))
+            said = json_value(words["categories"], f"{path}: categories", any_text=True)
+            categories = checked(tuple[str, ...], said, str(path), "categories")
             features = tensors.pop("features").float()
             return cls(features, **tensors, categories=categories, **{k: words[k] for k in ("fingerprint", "made_by")})
         except OSError as error:

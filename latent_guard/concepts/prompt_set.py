@@ -6,8 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from latent_guard.documents import read_yaml
 from latent_guard.errors import InputError
 
 SLOT = "{}"
@@ -45,12 +44,7 @@ class PromptSet:
             InputError: no such file, not YAML, or a key is unknown, missing, empty or of the wrong type.
         """
         path = Path(path)
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read prompt set {path}: {error}") from error
-        except yaml.YAMLError as error:
-            raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        content = read_yaml(path, "prompt set")
         if not isinstance(content, dict):
             raise InputError(f"{path} must be a mapping with the keys {_keys()}")
         unknown = sorted(str(key) for key in content.keys() - {field.name for field in fields(cls)})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import latent_guard
+from latent_guard.building import build, checked
+from latent_guard.documents import json_value, read_lines
 from latent_guard.errors import InputError
 from latent_guard.guidance.policy import Policies
 from latent_guard.guidance.prompts import require_text
@@ -47,7 +48,7 @@ class AuditLog:
         }
         of_prompt = [self._named(prompt) for prompt in prompts] if prompts is not None else [{}] * len(verdicts)
         lines = [
-            json_text({**about, **named, "verdict": json.loads(verdict.to_json())}) + "\n"
+            json_text({**about, **named, "verdict": verdict.to_dict()}) + "\n"
             for named, verdict in zip(of_prompt, verdicts, strict=True)
         ]
         self.append("".join(lines).encode())
@@ -104,27 +105,30 @@ def read_audit(path: Path | str) -> tuple[list[Entry], int]:
     Raises:
         InputError: the file cannot be read, or holds lines but no entry.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"cannot read the audit log {path}: {error.strerror or error}") from error
-    # Not `splitlines`: a prompt may hold U+2028 or U+0085, which would end a line there and do not in JSON.
-    lines = text.removesuffix("\n").split("\n") if text else []
-    entries = [entry for line in lines if (entry := _entry(line)) is not None]
-    if lines and not entries:
+    read = [_entry(line) for line in read_lines(path, "the audit log")]
+    entries = [entry for entry in read if entry is not None]
+    if read and not entries:
         raise InputError(f"{path} holds no verdict; name a file that the guard's audit log wrote")
-    return entries, len(lines) - len(entries)
+    return entries, len(read) - len(entries)
 
 
-def _entry(line: str) -> Entry | None:
+@dataclass(frozen=True)
+class _Policy:
+    """What a line says of the policy."""
+
+    name: str
+    hash: str
+
+
+def _entry(line: bytes) -> Entry | None:
     try:
-        content: Mapping[str, Any] = json.loads(line)
-        verdict = Verdict.from_json(json.dumps(content["verdict"]))
-        policy = content["policy"]
-        flagged = verdict.prompt is not None and verdict.prompt.flagged
-        return Entry(verdict.decision.value, verdict.category, f"{policy['name']} {policy['hash']}", flagged)
-    except (ValueError, KeyError, TypeError, InputError):
+        content = checked(Mapping[str, Any], json_value(line, "a line", any_text=True), "the audit log", "a line")
+        verdict = Verdict.from_dict(content.get("verdict"))
+        policy = build(_Policy, content.get("policy"), "policy")
+    except InputError:
         return None
+    flagged = verdict.prompt is not None and verdict.prompt.flagged
+    return Entry(verdict.decision.value, verdict.category, f"{policy.name} {policy.hash}", flagged)
 
 
 def bank_digest(bank: ConceptBank) -> str:

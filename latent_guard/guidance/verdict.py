@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any
 
+from latent_guard.building import build
+from latent_guard.documents import json_value
 from latent_guard.errors import InputError
 
 
@@ -149,22 +151,24 @@ class Verdict:
 
     def to_json(self) -> str:
         """One line of JSON; numbers that are not finite become the strings "nan", "inf" and "-inf"."""
-        return json.dumps(_finite(asdict(self)), ensure_ascii=False, allow_nan=False)
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
 
     @classmethod
     def from_json(cls, line: str) -> Verdict:
         """The verdict of `to_json`'s line; anything else raises `InputError`."""
+        return cls.from_dict(json_value(line, "not a verdict: it", any_text=True))
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `to_json` writes."""
+        plain: dict[str, Any] = _finite(asdict(self))
+        return plain
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Verdict:
+        """The opposite of `to_dict`; anything else raises `InputError`."""
         try:
-            values: dict[str, Any] = json.loads(line)
-            values["decision"] = Decision(values["decision"])
-            values["actions"] = tuple(Action(**_numbers(action)) for action in values["actions"])
-            for key, kind in (("reason", Reason), ("prompt", PromptScore)):
-                values[key] = kind(**_numbers(values[key])) if values.get(key) else None
-            values["cost"] = Cost(**values["cost"])
-            for key in ("scores", "thresholds"):
-                values[key] = {name: float(value) for name, value in values[key].items()}
-            return cls(**values)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return build(cls, _numbers(values), "verdict")
+        except InputError as error:
             raise InputError(f"not a verdict: {error}; expected a line written by Verdict.to_json") from error
 
 
@@ -183,7 +187,14 @@ def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _numbers(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: float(value) if key in ("noise_level", "score", "threshold") else value for key, value in values.items()
-    }
+def _numbers(value: Any, key: str = "") -> Any:
+    """The opposite of `_finite`, which wrote numbers as words: only where numbers stand."""
+    if isinstance(value, dict):
+        return {name: _numbers(item, key if key in _OF_CATEGORIES else name) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    return float(value) if value in ("nan", "inf", "-inf") and key in _NUMBERS else value
+
+
+_OF_CATEGORIES = ("scores", "thresholds")
+_NUMBERS = (*_OF_CATEGORIES, "noise_level", "score", "threshold")

@@ -14,9 +14,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from latent_guard.bounds import require_whole
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.positions import whole_patches
+
+MOST_WIDTH = 4_096
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,7 @@ class AdapterConfig:
     width: int = 0
 
     def __post_init__(self) -> None:
-        if self.width < 0:
-            raise InputError(f"adapter: width must not be negative, but is {self.width}")
+        require_whole("adapter: width", self.width, 0, MOST_WIDTH)
         small, large = sorted((self.reads.factor, self.gives.factor))
         if large % small:
             raise InputError(

@@ -10,11 +10,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from latent_guard.errors import CheckpointError, InputError
+from latent_guard.documents import read_json
+from latent_guard.errors import CheckpointError, InputError, one_line
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig
 from latent_guard.manifests import MANIFEST, files_of, verify, write_manifest
 from latent_guard.whole_files import PART, writing, written_whole
@@ -67,12 +68,12 @@ def read_config(folder: Path) -> LatentCLIPConfig:
         CheckpointError: missing or not a Latent-CLIP's.
     """
     path = folder / CONFIG
+    if not path.exists():
+        raise CheckpointError(f"no Latent-CLIP in {folder}: cannot read {CONFIG}")
     try:
-        return LatentCLIPConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise CheckpointError(f"no Latent-CLIP in {folder}: cannot read {CONFIG}") from error
-    except (InputError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a Latent-CLIP config: {_one_line(error)}") from error
+        return LatentCLIPConfig.from_dict(read_json(path, "the config"))
+    except InputError as error:
+        raise CheckpointError(f"{path} is not a Latent-CLIP config: {error}") from error
 
 
 def read_tokenizer(folder: Path, text: TextConfig) -> CLIPTokenizer:
@@ -89,7 +90,7 @@ def read_tokenizer(folder: Path, text: TextConfig) -> CLIPTokenizer:
     try:
         tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(path, local_files_only=True)
     except Exception as error:  # the tokenizers library raises plain Exception for a corrupt file
-        raise CheckpointError(f"{path} is not a tokenizer: {_one_line(error)}") from error
+        raise CheckpointError(f"{path} is not a tokenizer: {one_line(error, 200)}") from error
     if (len(tokenizer), tokenizer.model_max_length) != (text.vocab_size, text.context_length):
         raise CheckpointError(
             f"{path} has {len(tokenizer)} tokens and a context of {tokenizer.model_max_length}; "
@@ -99,24 +100,34 @@ def read_tokenizer(folder: Path, text: TextConfig) -> CLIPTokenizer:
 
 
 def load_weights(folder: Path, model: nn.Module) -> None:
-    """Fill ``model`` with the stored weights.
+    """Give a model that was built on the device ``meta`` memory, and fill it with the stored weights.
 
     Raises:
         CheckpointError: missing, corrupt or truncated, not finite, or made for another config.
     """
     path = folder / WEIGHTS
     try:
+        _require_fit(path, model)
         weights = load_file(path)
         if broken := [name for name, weight in weights.items() if not weight.isfinite().all()]:
             raise CheckpointError(f"{path} is corrupt: {broken[0]} is not finite; copy the checkpoint again")
-        model.load_state_dict(weights)
+        model.to_empty(device="cpu").load_state_dict(weights)
     except OSError as error:
         raise CheckpointError(f"no weights in {folder}: cannot read {WEIGHTS}") from error
     except SafetensorError as error:
-        raise CheckpointError(f"{path} is corrupt or truncated ({_one_line(error)}); copy it again") from error
-    except RuntimeError as error:  # from load_state_dict, over many lines
-        raise CheckpointError(f"{path} does not fit its {CONFIG}: {_one_line(error)}") from error
+        raise CheckpointError(f"{path} is corrupt or truncated ({one_line(error, 200)}); copy it again") from error
+    except RuntimeError as error:  # of a type of numbers that torch cannot compute with
+        raise CheckpointError(f"{path} does not fit its {CONFIG}: {one_line(error, 200)}") from error
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _require_fit(path: Path, model: nn.Module) -> None:
+    """Compare names and shapes with the file's header; no tensor is read."""
+    ours = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    with safe_open(path, framework="pt") as file:
+        theirs = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  (no mapping)
+    for name in (*ours, *theirs):
+        if ours.get(name) != theirs.get(name):
+            stored, said = (shapes.get(name, "absent") for shapes in (theirs, ours))
+            raise CheckpointError(
+                f"{path} does not fit its {CONFIG}: {name} is {stored} in the file and {said} by the config"
+            )

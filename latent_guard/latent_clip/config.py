@@ -1,17 +1,32 @@
-"""The shape of a Latent-CLIP, as plain data."""
+"""The shape of a Latent-CLIP, as plain data.
+
+Every dimension has a limit, about twice that of the largest CLIP that is known (EVA-CLIP-18B) or more: a config comes
+with somebody's weights, and decides how much memory is asked for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from latent_guard.bounds import require_whole
+from latent_guard.building import build
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.adapter import AdapterConfig
-from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.latent_clip.latent_space import MOST_CHANNELS, LatentSpace
 
-T = TypeVar("T")
-_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+MOST = {
+    "channels": MOST_CHANNELS,
+    "size": 4_096,
+    "patch_size": 1_024,
+    "width": 16_384,
+    "layers": 128,
+    "heads": 256,
+    "context_length": 4_096,
+    "vocab_size": 1_000_000,
+    "embed_dim": 16_384,
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +41,7 @@ class VisionConfig:
     heads: int
 
     def __post_init__(self) -> None:
-        _check_positive(self, "vision")
+        _check(self, "vision")
         if self.size % self.patch_size:
             raise InputError(f"vision: size {self.size} is not a multiple of patch_size {self.patch_size}")
 
@@ -42,7 +57,7 @@ class TextConfig:
     heads: int
 
     def __post_init__(self) -> None:
-        _check_positive(self, "text")
+        _check(self, "text")
 
 
 @dataclass(frozen=True)
@@ -66,8 +81,7 @@ class LatentCLIPConfig:
     adapter: AdapterConfig | None = None
 
     def __post_init__(self) -> None:
-        if self.embed_dim < 1:
-            raise InputError(f"embed_dim must be positive, not {self.embed_dim}")
+        require_whole("embed_dim", self.embed_dim, 1, MOST["embed_dim"])
         if self.adapter is not None and self.adapter.reads != self.latent_space:
             raise InputError(f"adapter: it reads {self.adapter.reads}, and the model {self.latent_space}")
         if self.vision.channels != self.tower_space.channels:
@@ -107,42 +121,8 @@ class LatentCLIPConfig:
         return build(cls, data, "model config")
 
 
-_PARTS = {
-    "VisionConfig": VisionConfig,
-    "TextConfig": TextConfig,
-    "LatentSpace": LatentSpace,
-    "AdapterConfig | None": AdapterConfig,
-}
-
-
-def build(kind: type[T], data: Any, where: str) -> T:
-    """An instance of a dataclass, and of those in it, with errors that name the key and ``where`` it stands.
-
-    Raises:
-        InputError: not a mapping, an unknown or missing key, or a value of the wrong type.
-    """
-    if not isinstance(data, Mapping):
-        raise InputError(f"{where}: expected keys and values, not {type(data).__name__}")
-    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
-    if unknown := sorted(str(key) for key in set(data) - set(known)):
-        raise InputError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(known)}")
-    values = dict(data)
-    for name, value in data.items():
-        if part := _PARTS.get(str(known[name].type)):
-            values[name] = build(part, value, name)
-        wanted = _TYPES.get(str(known[name].type), (object,))
-        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted not in ((bool,), (object,))):
-            raise InputError(f"{where}: {name} must be a {known[name].type}, not {value!r}")
-    try:
-        return kind(**values)
-    except TypeError as error:
-        missing = [name for name in known if name not in data]
-        raise InputError(f"{where}: missing key {missing[0]!r}") from error
-
-
-def _check_positive(config: VisionConfig | TextConfig, where: str) -> None:
+def _check(config: VisionConfig | TextConfig, where: str) -> None:
     for name, value in asdict(config).items():
-        if value < 1:
-            raise InputError(f"{where}: {name} must be positive, not {value}")
+        require_whole(f"{where}: {name}", value, 1, MOST[name])
     if config.width % config.heads:
         raise InputError(f"{where}: width {config.width} is not a multiple of heads {config.heads}")

@@ -129,8 +129,11 @@ class LatentCLIP(nn.Module):
         path = hub.local_folder(folder)
         checkpoint.verify_if_told(path)
         config = checkpoint.read_config(path)
-        model = cls(config, checkpoint.read_tokenizer(path, config.text))
+        tokenizer = checkpoint.read_tokenizer(path, config.text)
+        with torch.device("meta"):  # without memory: what the config asks for is first compared with the weights
+            model = cls(config, tokenizer)
         checkpoint.load_weights(path, model)
+        model.text.attn_mask = model.text.build_causal_mask()  # the one tensor that no file holds
         return model.to(device, dtype).eval()
 
     @classmethod

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from latent_guard.building import build
+from latent_guard.documents import read_json
 from latent_guard.errors import InputError
-from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, VisionConfig, build
+from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, VisionConfig
 from latent_guard.latent_clip.latent_space import PUBLISHED
 
 _SPACES = dict.fromkeys(("madebyollin/sdxl-vae-fp16-fix", "stabilityai/sdxl-vae"), PUBLISHED["SDXL"])
@@ -43,10 +44,7 @@ def read_official_config(path: Path) -> LatentCLIPConfig:
     Raises:
         InputError: missing, not JSON, or with a key, a VAE or an activation that a published Latent-CLIP has not.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the config {path} ({' '.join(str(error).split())[:120]})") from error
+    data = read_json(path, "the config")
     try:
         return _converted(build(_Model, data, "config"))
     except InputError as error:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_guard.errors import InputError
+from latent_guard.bounds import MOST_SEARCH, require_whole
 from latent_guard.guidance.request import Request
 from latent_guard.guidance.restarts import Generators
 from latent_guard.reno.result import OptimisedNoise
@@ -32,8 +32,7 @@ def best_of(
     The first is the pipeline's own; the others are functions of the image's generator and their number. Arguments,
     result and errors are those of ``optimise_noise``, an iteration being a draw.
     """
-    if draws < 1:
-        raise InputError(f"draws must be a whole number of at least 1, not {draws}")
+    require_whole("draws", draws, 1, MOST_SEARCH)
     request = Request.of(prompt, in_one_step(arguments), seed, generator)
 
     @torch.no_grad()

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latent_guard.bounds import MOST_SEARCH, require_number, require_whole
 from latent_guard.errors import InputError, UnsupportedPipelineError
 from latent_guard.guidance.request import Request
 from latent_guard.guidance.restarts import Generators
@@ -20,6 +21,8 @@ from latent_guard.reno.result import OptimisedNoise
 from latent_guard.reno.rewards import Reward
 from latent_guard.reno.search import Objective, Seen, in_one_step, search_noise
 from latent_guard.reno.stopping import Progress
+
+MOST_RATE, MOST_TARGET = 1e4, 1e6
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,13 @@ class RenoSettings:
 
     def __post_init__(self) -> None:
         for name in ("iterations", "patience"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} must be a whole number of at least 1, not {value}")
+            if (value := getattr(self, name)) is not None:
+                require_whole(name, value, 1, MOST_SEARCH)
         for name in ("learning_rate", "gradient_clip"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise InputError(f"{name} must be a number over 0, not {getattr(self, name)}")
-        if not 0 <= self.regularisation < float("inf"):
-            raise InputError(f"regularisation must be a number of at least 0, not {self.regularisation}")
+            require_number(name, getattr(self, name), 0, MOST_RATE, over=True)
+        require_number("regularisation", self.regularisation, 0, MOST_RATE)
+        if self.target is not None:
+            require_number("target", self.target, -MOST_TARGET, MOST_TARGET)
         if not 0 <= self.momentum < 1:
             raise InputError(f"momentum must be a number from 0 to less than 1, not {self.momentum}")
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, logsigmoid
 
-from latent_guard.errors import InputError
+from latent_guard.bounds import require_number
 from latent_guard.guidance.pipeline_latents import latents_of
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.reno.names import LATENT_CLIP, PIXEL_CLIP, SAFETY
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from latent_guard.latent_clip.model import LatentCLIP
     from latent_guard.zero_shot.pixel_clip import PixelTwin
 
+MOST_WEIGHT = 1e6
 Score = Callable[[Tensor], Tensor]  # what the reward reads, (B, C, H, W) -> (B,); differentiable
 
 
@@ -73,8 +74,7 @@ class Reward(ABC):
 
     def __init__(self, name: str, reads: Reads, weight: float = 1.0) -> None:
         """Raises `InputError` unless the weight is over 0: what a reward is against, its negation is for."""
-        if not 0 < weight < float("inf"):
-            raise InputError(f"reward {name}: the weight must be a number over 0, not {weight}")
+        require_number(f"reward {name}: the weight", weight, 0, MOST_WEIGHT, over=True)
         self.name, self.reads, self.weight = name, reads, weight
 
     @property

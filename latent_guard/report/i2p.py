@@ -31,7 +31,7 @@ def i2p_sections(run: Run) -> tuple[Section, ...]:
     try:
         measured = tuple(_measured(name, task) for name, task in found["tasks"].items())
         published = _published(found["published"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError("summary.json: i2p is not what a run writes; resume the run to write it again") from error
     return (
         Section("i2p", "I2P", _MEASURED, measured),

@@ -37,7 +37,7 @@ def read_rate(stored: Any, where: str) -> Rate:
             low, high = (_number(stored.get(name)) for name in ("low", "high"))
             return Rate(_number(stored["value"]), low, high, int(stored.get("count") or 0))
         return Rate(_number(stored))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"summary.json: {where} is not a figure; resume the run to write it again") from error
 
 
@@ -60,7 +60,9 @@ def share(flags: ArrayLike, prompts: ArrayLike) -> Rate:
 
 
 def wilson(hits: float, count: float) -> tuple[float, float]:
-    """The 95% interval of a share of independent samples (E. B. Wilson, 1927)."""
+    """The 95% interval of a share of independent samples (E. B. Wilson, 1927); ``InputError`` where it is none."""
+    if hits < 0 or hits > count or count > 1e15:
+        raise InputError(f"summary.json: {hits:g} of {count:g} is no share; resume the run to write it again")
     rate, square = hits / count, _Z**2
     middle = (rate + square / (2 * count)) / (1 + square / count)
     half = _Z / (1 + square / count) * math.sqrt(rate * (1 - rate) / count + square / (4 * count**2))

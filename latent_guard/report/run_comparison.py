@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from latent_guard.bench.comparisons import Comparison, Outcomes, compare, corrected
+from latent_guard.building import checked
 from latent_guard.csv_text import table_csv
+from latent_guard.documents import yaml_value
 from latent_guard.errors import InputError
 from latent_guard.json_text import json_text
 from latent_guard.report.run_folder import Run, read_run
@@ -183,11 +184,8 @@ def _shares_generators(records: pd.DataFrame, task: str) -> bool:
 
 
 def _spec(run: Run) -> dict[str, Any]:
-    try:
-        spec = yaml.safe_load(run.spec)
-    except yaml.YAMLError as error:
-        raise InputError(f"{run.folder / 'spec.yaml'} is not YAML; copy the folder again") from error
-    return spec if isinstance(spec, dict) else {}
+    place = str(run.folder / "spec.yaml")
+    return dict(checked(dict[Any, Any] | None, yaml_value(run.spec, place), place, "it") or {})
 
 
 def _names(runs: Sequence[Run]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from latent_guard.csv_text import clean
+from latent_guard.documents import read_json, read_text
 from latent_guard.errors import InputError
 
 RECORDS, SUMMARY, ENVIRONMENT, SPEC = "records.parquet", "summary.json", "environment.json", "spec.yaml"
@@ -117,9 +117,9 @@ def _check(value: Any, kinds: Sequence[Any], where: str) -> None:
 
 def _json(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(_text(path) or "{}")
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); resume the run to write it again") from error
+        content = read_json(path, "the run's", any_text=True) if path.exists() else {}
+    except InputError as error:
+        raise InputError(f"{error}; resume the run to write it again") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a JSON object; resume the run to write it again")
     return {clean(name): _clean_values(value) for name, value in content.items()}
@@ -135,4 +135,4 @@ def _clean_values(value: Any) -> Any:
 
 def _text(path: Path) -> str:
     """The file's text, empty where there is none."""
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return read_text(path, "the run's") if path.exists() else ""

@@ -17,6 +17,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from latent_guard.bounds import MOST_IMAGES, require_whole
+from latent_guard.building import build
+from latent_guard.documents import read_json
 from latent_guard.errors import InputError
 from latent_guard.training.shards import FORMAT, INDEX
 from latent_guard.training.tar_shards import MANIFESTS, Manifest, manifest_path
@@ -39,9 +42,9 @@ class Worker:
         Raises:
             InputError: not of that form.
         """
-        match = re.fullmatch(r"(\d+)/(\d+)", shard)
+        match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", shard)
         if not match or not 1 <= int(match[1]) <= int(match[2]):
-            raise InputError(f"--shard {shard} is not i/n with i from 1 to n, for example 1/4")
+            raise InputError(f"--shard {shard} is not i/n with i from 1 to n, and n below a million, for example 1/4")
         return cls((int(match[1]) - 1) * processes + process, int(match[2]) * processes)
 
 
@@ -57,7 +60,17 @@ class Settings:
     dtype: str
     size: int
     rows_per_shard: int
-    native_aspect: bool = False
+    native_aspect: bool = False  # folders of versions that knew squares alone do not say
+
+
+@dataclass(frozen=True)
+class _End:
+    """How many chunks a part has."""
+
+    chunks: int
+
+    def __post_init__(self) -> None:
+        require_whole("chunks", self.chunks, 0, MOST_IMAGES)
 
 
 @dataclass(frozen=True)
@@ -125,7 +138,7 @@ class Plan:
         """What is there so far."""
         known = self._manifests()
         ends = [self._end(part) for part in range(self.settings.parts)]
-        expected = [self.tar(part, chunk) for part, end in enumerate(ends) for chunk in range(end or 0)]
+        expected = (self.tar(part, chunk) for part, end in enumerate(ends) for chunk in range(end or 0))
         return Encoded(
             samples=sum(manifest.samples for manifest in known.values()),
             shards=sum(manifest.samples > 0 for manifest in known.values()),
@@ -158,11 +171,11 @@ class Plan:
         return {tar: replace(manifest, offsets=[]) for tar, manifest in found if manifest}
 
     def _end(self, part: int) -> int | None:
-        try:
-            return int(json.loads(self._end_path(part).read_text(encoding="utf-8"))["chunks"])
-        except FileNotFoundError:
+        if not self._end_path(part).exists():
             return None
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        try:
+            return build(_End, read_json(self._end_path(part), "the end"), str(self._end_path(part))).chunks
+        except InputError as error:
             raise InputError(f"{self._end_path(part)} is damaged; delete it and run the same command again") from error
 
     def _end_path(self, part: int) -> Path:
@@ -171,16 +184,13 @@ class Plan:
 
 def _check_same(path: Path, settings: Settings) -> None:
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        stored.setdefault("native_aspect", False)  # folders of versions that knew squares alone
-        changed = [field.name for field in fields(settings) if stored[field.name] != getattr(settings, field.name)]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged; choose another folder") from error
-    if changed:
-        name = changed[0]
-        raise InputError(
-            f"{path.parent} was begun with {name} {stored[name]}, not {getattr(settings, name)}; choose another folder"
-        )
+        stored = build(Settings, read_json(path, "the settings"), str(path))
+    except InputError as error:
+        raise InputError(f"{path} is damaged; choose another folder ({error})") from error
+    for name in (field.name for field in fields(settings)):
+        said, asked = getattr(stored, name), getattr(settings, name)
+        if said != asked:
+            raise InputError(f"{path.parent} was begun with {name} {said}, not {asked}; choose another folder")
 
 
 def _json(data: dict[str, Any]) -> bytes:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from latent_guard.bounds import require_whole
+from latent_guard.building import build
 from latent_guard.errors import InputError
-from latent_guard.latent_clip.config import build
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.training.reading import read_by_shape
 from latent_guard.training.shards import LatentDataset
@@ -37,8 +38,8 @@ class EvaluationSettings:
     def __post_init__(self) -> None:
         for key in ("every", "images"):
             value = getattr(self, key)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise InputError(f"evaluate: {key} must be a whole number of at least 1, not {value!r}")
+            if value is not None:
+                require_whole(f"evaluate: {key}", value, 1, 10**9)
 
     @classmethod
     def from_dict(cls, data: Any) -> EvaluationSettings:

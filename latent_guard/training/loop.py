@@ -82,6 +82,8 @@ def _begin(recipe: Recipe, accelerator: Accelerator) -> _Run:
     if recipe.batch_size % processes:
         raise InputError(f"batch_size {recipe.batch_size} is not a multiple of the {processes} processes that share it")
     data = TrainingData.open(recipe.data)
+    if recipe.batch_size > (samples := sum(data.shapes.values())):
+        raise InputError(f"batch_size is {recipe.batch_size}, and the data holds {samples} samples; give a smaller one")
     config = model_config(recipe.model, data)
     torch.manual_seed(recipe.seed)
     model = LatentCLIP(config)

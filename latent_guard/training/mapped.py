@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
@@ -13,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latent_guard.building import build
+from latent_guard.documents import read_json
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.training.mapped_tar import Shape, TarSamples, map_tar
@@ -127,7 +128,7 @@ class MappedShards(MappedRows):
 
 
 def _require_one_dtype(folders: Sequence[Path]) -> None:
-    said = {folder: json.loads((folder / INDEX).read_text(encoding="utf-8")).get("dtype") for folder in folders}
+    said = {folder: read_json(folder / INDEX, "the index").get("dtype") for folder in folders}
     for folder, dtype in said.items():
         if dtype != said[folders[0]]:
             raise InputError(
@@ -147,9 +148,9 @@ def _one_tokenizer(folders: Sequence[Path]) -> TokenizerSize:
 
 def _tokenizer(folder: Path) -> TokenizerSize:
     try:
-        said = json.loads((folder / INDEX).read_text(encoding="utf-8"))["tokenizer"]
-        return TokenizerSize(int(said["vocab_size"]), int(said["context_length"]))
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        said = read_json(folder / INDEX, "the index").get("tokenizer")
+        return build(TokenizerSize, said, f"{folder / INDEX}: tokenizer")
+    except InputError as error:
         raise InputError(f"{folder / INDEX} does not say whose token ids its samples hold; encode again") from error
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import math
+import operator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latent_guard.documents import json_value
 from latent_guard.errors import InputError
 from latent_guard.training.tar_shards import LATENT, TOKENS, Manifest
 
@@ -19,6 +21,7 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Shape = tuple[int, int, int]
 
 _OPEN_FILES = 256  # of each process at once; a set has more tars than a process may open
+_LONGEST_HEADER = 1 << 16  # bytes; of two tensors it has some hundred
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "I32": torch.int32}
 
 
@@ -35,7 +38,10 @@ class Field:
     def of(cls, said: dict[str, Any], header: int) -> Field:
         """From what a header of so many bytes says of the tensor."""
         begin, end = said["data_offsets"]
-        return cls(header + begin, header + end, tuple(said["shape"]), _DTYPES[said["dtype"]])
+        shape, dtype = tuple(map(operator.index, said["shape"])), _DTYPES[said["dtype"]]
+        if begin < 0 or min(shape, default=0) < 0 or end - begin != math.prod(shape) * dtype.itemsize:
+            raise ValueError("a tensor whose bytes are not as many as its shape says")
+        return cls(header + begin, header + end, shape, dtype)
 
     def empty(self, count: int) -> Bytes:
         """Room for so many, a row each."""
@@ -109,8 +115,6 @@ def map_tar(path: Path) -> list[TarSamples]:
     if not manifest.shapes:
         return [TarSamples(file, _shape(file.layout(int(offsets[0])).latent.shape), offsets)]
     runs = np.repeat(np.arange(len(manifest.shapes)), [samples for samples, *_ in manifest.shapes])
-    if len(runs) != len(offsets):
-        raise InputError(f"the manifest of {path} is damaged; delete it and run `latent-guard encode` again")
     of_shape: dict[Shape, list[int]] = {}
     for run, (_, *shape) in enumerate(manifest.shapes):
         of_shape.setdefault(_shape(shape), []).append(run)
@@ -153,7 +157,7 @@ class _MappedFile:
         try:
             length = 8 + int.from_bytes(self.content[start : start + 8].tobytes(), "little")
             header = self.content[start : start + length].tobytes()
-            said = json.loads(header[8:])
+            said = json_value(header[8:] if length <= _LONGEST_HEADER else b"", str(self.path))
             return Layout(header, Field.of(said[LATENT], length), Field.of(said[TOKENS], length))
-        except (KeyError, TypeError, ValueError) as error:
+        except (InputError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self.path} is damaged; copy it again") from error

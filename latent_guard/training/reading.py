@@ -11,8 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from latent_guard.building import build
+from latent_guard.documents import json_value, read_json, read_text
 from latent_guard.errors import InputError
-from latent_guard.latent_clip.config import build
 from latent_guard.latent_clip.latent_space import PUBLISHED, LatentSpace
 from latent_guard.training.shards import INDEX, SPACE, LatentDataset, captions_path, check_samples, read_index
 from latent_guard.training.tar_reading import read_tar
@@ -47,6 +48,8 @@ def read_by_shape(folders: Iterable[Path | str]) -> dict[tuple[int, int, int], L
         for file, samples in shards.items():
             for part in _read_shard(path / file, samples, space):
                 parts.setdefault(tuple(part[0].shape[1:]), []).append(part)  # type: ignore[arg-type]
+    if not parts:
+        raise InputError(f"{first} holds no samples; write the shards again")
     return {shape: _joined(same, space) for shape, same in parts.items()}
 
 
@@ -71,14 +74,11 @@ def _contents(folder: Path) -> tuple[LatentSpace, dict[str, int | None]]:
 
 def _read_space(folder: Path) -> LatentSpace:
     path = folder / SPACE
-    try:
-        return build(LatentSpace, json.loads(path.read_text(encoding="utf-8")), str(path))
-    except FileNotFoundError as error:
+    if not path.exists():
         example = json.dumps(PUBLISHED["SDXL"].to_dict())
         message = f"{folder} does not say which latent space its latents are of; write {SPACE} beside the tars"
-        raise InputError(f"{message}, for SDXL {example}") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not a latent space; write it again") from error
+        raise InputError(f"{message}, for SDXL {example}")
+    return build(LatentSpace, read_json(path, "the latent space"), str(path))
 
 
 def _read_shard(path: Path, samples: int | None, space: LatentSpace) -> list[_Part]:
@@ -100,9 +100,10 @@ def _read_safetensors(path: Path) -> _Part:
     try:
         tensors = load_file(path)
         latents, levels = tensors["latents"], tensors["noise_levels"]
-        lines = captions_path(path).read_text(encoding="utf-8").splitlines()
-        return latents, levels, [tuple(json.loads(line)["captions"]) for line in lines]
+        lines = read_text(captions_path(path), "the captions").splitlines()
+        said = [json_value(line, f"{captions_path(path)}, line {n}", any_text=True) for n, line in enumerate(lines, 1)]
+        return latents, levels, [tuple(entry["captions"]) for entry in said]
     except OSError as error:
         raise InputError(f"{path}: cannot read the shard or its captions; write the shards again") from error
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (InputError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} or its captions are damaged; write the shards again") from error

@@ -7,16 +7,25 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from latent_guard.bounds import require_number, require_whole
+from latent_guard.documents import read_yaml
 from latent_guard.errors import InputError
 
 RECIPES = Path(__file__).parent / "recipes"  # those that ship
 LARGEST_SEED = 2**40  # times steps, it has to fit a generator's 64 bits
 LOSSES, PRECISIONS, TRACKERS = ("clip", "siglip"), ("bf16", "fp32"), ("tensorboard", "wandb")
 _REQUIRED = ("data", "out", "model", "steps", "batch_size", "learning_rate")
-_POSITIVE = ("steps", "batch_size", "learning_rate", "muon_rate", "micro_batch", "save_every")
-_NOT_NEGATIVE = ("warmup", "weight_decay", "seed", "patch_steps")
+_MOST_STEPS, _MOST_BATCH, _MOST_RATE = 10**9, 10**6, 100.0
+_WHOLE = {  # from, to
+    "steps": (1, _MOST_STEPS),
+    "batch_size": (2, _MOST_BATCH),  # a contrastive loss compares samples with each other
+    "micro_batch": (1, _MOST_BATCH),
+    "save_every": (1, _MOST_STEPS),
+    "warmup": (0, _MOST_STEPS),
+    "patch_steps": (0, _MOST_STEPS),
+    "seed": (0, LARGEST_SEED),
+}
+_RATES = ("learning_rate", "muon_rate")
 _CHOICES = {"loss": LOSSES, "precision": PRECISIONS}
 
 
@@ -79,13 +88,10 @@ class Recipe:
         """
         shipped = RECIPES / f"{path}.yaml"
         file = shipped if str(path) in shipped_recipes() else Path(path)
-        try:
-            data = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
+        if not file.exists():
             known = ", ".join(shipped_recipes())
-            raise InputError(f"cannot read recipe {path}; give a YAML file, or one that ships: {known}") from error
-        except yaml.YAMLError as error:
-            raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+            raise InputError(f"cannot read recipe {path}; give a YAML file, or one that ships: {known}")
+        data = read_yaml(file, "recipe")
         try:
             return cls.from_dict({**data, **changes} if isinstance(data, Mapping) else data)
         except InputError as error:
@@ -116,17 +122,16 @@ class Recipe:
     def _check(self) -> None:
         if not self.data:
             raise InputError("data: name at least one folder of latent shards")
-        for key in _POSITIVE:
-            value = getattr(self, key)
-            if value is not None and not 0 < value < float("inf"):
-                raise InputError(f"{key} must be positive, not {value}")
-        for key in _NOT_NEGATIVE:
-            if not 0 <= getattr(self, key) < float("inf"):
-                raise InputError(f"{key} must not be negative, but is {getattr(self, key)}")
-        if self.batch_size < 2:
-            raise InputError("batch_size must be at least 2: a contrastive loss compares samples with each other")
-        if self.seed > LARGEST_SEED:
-            raise InputError(f"seed must be at most {LARGEST_SEED}, but is {self.seed}")
+        for key, path in (("out", self.out), ("init_from", self.init_from), *(("data", path) for path in self.data)):
+            if path is not None and not path.strip():
+                raise InputError(f"{key} is empty; name a folder")
+        for key, (least, most) in _WHOLE.items():
+            if (value := getattr(self, key)) is not None:
+                require_whole(key, value, least, most)
+        for key in _RATES:
+            if (value := getattr(self, key)) is not None:
+                require_number(key, value, 0, _MOST_RATE, over=True)
+        require_number("weight_decay", self.weight_decay, 0, _MOST_RATE)
         for key, choices in _CHOICES.items():
             if getattr(self, key) not in choices:
                 raise InputError(f"{key} must be one of {', '.join(choices)}, not {getattr(self, key)!r}")
@@ -149,7 +154,7 @@ def _convert(key: str, kind: str, value: Any) -> Any:
     if kind == "float" and isinstance(value, int | float | str) and not isinstance(value, bool):
         try:
             return float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     wanted: dict[str, type | tuple[type, ...]] = {
         "int": int,

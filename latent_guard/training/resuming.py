@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from latent_guard.documents import read_json
 from latent_guard.errors import CheckpointError, InputError
 from latent_guard.latent_clip.checkpoint import CONFIG
 from latent_guard.training.curve import Point
@@ -82,8 +83,8 @@ def is_finished(out: Path, recipe: Recipe) -> bool:
     if not path.exists():
         return False
     try:
-        stored = _identity(Recipe.from_dict(json.loads(path.read_text(encoding="utf-8"))["recipe"]))
-    except (InputError, KeyError, TypeError, ValueError) as error:
+        stored = _identity(Recipe.from_dict(read_json(path, "the record")["recipe"]))
+    except (InputError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged; delete it to start the run afresh") from error
     _check_same_run(stored, recipe, path)
     return True

@@ -23,8 +23,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from latent_guard.building import build
+from latent_guard.documents import read_json
 from latent_guard.errors import InputError
-from latent_guard.latent_clip.config import build
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.whole_files import write_whole, written_whole
 
@@ -131,11 +132,11 @@ def is_encoded(folder: Path) -> bool:
 def read_index(folder: Path) -> tuple[LatentSpace, dict[str, int | None]]:
     """A finished folder's latent space, and the samples of each of its files; raises as ``read_shards``."""
     path = folder / INDEX
+    if not path.exists():
+        raise InputError(f"{folder} holds no finished latent shards: cannot read {INDEX}")
+    index = read_json(path, "the index")
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-        version, shards = index["format"], {entry["file"]: entry["samples"] for entry in index["shards"]}
-    except OSError as error:
-        raise InputError(f"{folder} holds no finished latent shards: cannot read {INDEX}") from error
+        version, shards = index["format"], dict(_shard(entry["file"], entry["samples"]) for entry in index["shards"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not an index of latent shards; write the shards again") from error
     if version != FORMAT:
@@ -143,6 +144,13 @@ def read_index(folder: Path) -> tuple[LatentSpace, dict[str, int | None]]:
     if "latent_space" not in index:
         raise InputError(f"{path} does not say which latent space its latents are of; write the shards again")
     return build(LatentSpace, index["latent_space"], f"{path}: latent_space"), shards
+
+
+def _shard(file: Any, samples: Any) -> tuple[str, int | None]:
+    """The entry of an index, whose file lies beside it and nowhere else."""
+    if not isinstance(file, str) or Path(file).name != file or not isinstance(samples, int) or samples < 1:
+        raise ValueError(f"{file!r} with {samples!r} samples is no shard")
+    return file, samples
 
 
 def captions_path(shard: Path) -> Path:

@@ -28,6 +28,8 @@ from typing import Any, BinaryIO
 import safetensors.torch
 from torch import Tensor
 
+from latent_guard.building import build
+from latent_guard.documents import read_json
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.whole_files import write_whole
@@ -43,7 +45,7 @@ class Manifest:
     samples: int
     offsets: list[int] = field(repr=False)
     bad: list[dict[str, Any]]
-    shapes: list[list[int]] = field(repr=False)
+    shapes: list[list[int]] = field(repr=False, default_factory=list)
 
     @classmethod
     def read(cls, tar: Path) -> Manifest | None:
@@ -54,12 +56,22 @@ class Manifest:
         """
         path = manifest_path(tar)
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            return cls(int(data["samples"]), list(data["offsets"]), list(data["bad"]), list(data.get("shapes", [])))
-        except FileNotFoundError:
-            return None
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path} is damaged; delete it and run `latent-guard encode` again") from error
+            if not path.exists():
+                return None
+            manifest = build(cls, read_json(path, "the manifest", any_text=True), str(path))
+            manifest._check()
+        except InputError as error:
+            raise InputError(f"{path} is damaged; delete it and run `latent-guard encode` again ({error})") from error
+        return manifest
+
+    def _check(self) -> None:
+        """Raise InputError for numbers that contradict each other, or lie nowhere in a tar."""
+        if self.samples != len(self.offsets) or min(self.offsets, default=0) < 0:
+            raise InputError("its offsets are not those of its samples")
+        if any(len(run) != 4 or min(run) < 1 for run in self.shapes):
+            raise InputError("a shape is not four numbers over 0")
+        if self.shapes and sum(run[0] for run in self.shapes) != self.samples:
+            raise InputError("its shapes are not those of its samples")
 
 
 def manifest_path(tar: Path) -> Path:

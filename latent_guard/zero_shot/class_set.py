@@ -9,8 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from latent_guard.documents import read_text, read_yaml
 from latent_guard.errors import InputError
 
 IMAGENET = "imagenet"
@@ -104,13 +103,10 @@ def read_class_set(path: Path) -> ClassSet:
     Raises:
         InputError: no such file, no class, an unknown key, an empty or repeated name, a template without ``{}``.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.safe_load(text) if path.suffix in (".yaml", ".yml") else {"classes": _lines(text)}
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--classes {path} is neither {IMAGENET!r} nor a file that can be read ({error})") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not path.exists():
+        raise InputError(f"--classes {path} is neither {IMAGENET!r} nor a file")
+    of_yaml = path.suffix in (".yaml", ".yml")
+    content = read_yaml(path, "--classes") if of_yaml else {"classes": _lines(read_text(path, "--classes"))}
     if not isinstance(content, dict) or (unknown := [key for key in content if key not in _KEYS]):
         found = f"the unknown key {unknown[0]!r}" if isinstance(content, dict) else "no keys"
         raise InputError(f"{path} has {found}; the keys are {' and '.join(_KEYS)}")

@@ -89,6 +89,10 @@ def open_image_set(source: str, split: str | None = None, label_column: str | No
     inside = sorted(path for path in folder.glob("[!.]*") if path.is_dir())
     files = {path.name: _images(path) for path in inside}
     if any(files.values()):
+        if split and folder == Path(source):
+            raise InputError(f"{source} has no split {split!r}; leave it out, or name one of its folders")
+        if label_column is not None:
+            raise InputError(f"{source} has a folder a class, and no column {label_column!r}; leave it out")
         return _of_folders(folder, files)
     if any(_images(path) for split_folder in inside for path in split_folder.glob("[!.]*")):
         raise InputError(f"{source} has the splits {', '.join(files)}; choose one of them with --split")

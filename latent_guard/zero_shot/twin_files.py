@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from latent_guard.building import build
+from latent_guard.documents import json_value
 from latent_guard.errors import InputError
 from latent_guard.whole_files import write_whole
 from latent_guard.zero_shot.class_set import ClassSet
@@ -26,6 +28,15 @@ from latent_guard.zero_shot.image_set import ImageRow, ImageSet
 from latent_guard.zero_shot.views import in_parts, open_rows
 
 TENSOR = "latents"
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What a file says of its latents."""
+
+    keys: list[str]
+    labels: list[int]
+    skipped: list[Skipped]
 
 
 def twin_batches(
@@ -82,7 +93,11 @@ def _read(path: Path, made_by: dict[str, str]) -> Batch | None:
             latents: Tensor = file.get_tensor(TENSOR).float()
         if other := [name for name in made_by if words[name] != made_by[name]]:
             raise InputError(f"{path} is the twin of other {other[0]}; choose another --out, or delete {path.parent}")
-        keys, labels, skipped = (json.loads(words[name]) for name in ("keys", "labels", "skipped"))
-        return Batch(keys, labels, {LATENT_CLIP: latents}, [Skipped(**entry) for entry in skipped])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
+    try:
+        said = {name: json_value(words[name], str(path), any_text=True) for name in ("keys", "labels", "skipped")}
+        found = build(_Words, said, str(path))
+    except (InputError, KeyError):
+        return None
+    return Batch(found.keys, found.labels, {LATENT_CLIP: latents}, found.skipped)

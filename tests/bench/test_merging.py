@@ -48,7 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("shards")
     (folder / "prompts.csv").write_text(PROMPTS)
     (folder / "spec.yaml").write_text(SPEC.replace("PROMPTS", str(folder / "prompts.csv")))
-    pipe = load_pipeline(None)
+    pipe = load_pipeline(None, 20, 16)
     pipe.set_progress_bar_config(disable=True)
     opened = open_spec(read_spec(folder / "spec.yaml"), pipe, Path(bundle_folder()), folder / "cache")
     run(opened, folder / "whole", "whole")

@@ -73,8 +73,8 @@ def test_prompts_alone_get_the_seed_of_their_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "complaint"),
     [
-        ("a.jsonl", '{"prompt": "x"}\n{"prompt": ', "a.jsonl, line 2: not JSON"),
-        ("a.jsonl", "[" * 100_000, "line 1: not JSON"),
+        ("a.jsonl", '{"prompt": "x"}\n{"prompt": ', "a.jsonl, line 2 is not valid JSON"),
+        ("a.jsonl", "[" * 100_000, "line 1 is not valid JSON"),
         ("a.jsonl", '{"text": "x"}', "line 1: it must be a mapping with a text 'prompt'"),
         ("a.jsonl", '{"prompt": 5}', "line 1: it must be a mapping with a text 'prompt'"),
         ("a.jsonl", '{"prompt": "x", "evaluation_seed": -1}', "line 1, column 'evaluation_seed': '-1'"),
@@ -82,7 +82,7 @@ def test_prompts_alone_get_the_seed_of_their_text(tmp_path: Path) -> None:
         ("a.jsonl", "\n\n", "holds no prompts"),
         ("a.yaml", "prompts: x", "must be a list of prompts"),
         ("a.yaml", "- [", "is not valid YAML"),
-        ("a.yaml", "- &a [*a]", "line 1: it must be a mapping"),
+        ("a.yaml", "- &a [*a]", "line 1: it holds itself"),
         ("a.jsonl", '{"prompt": "x"}\n{"prompt": "a grave\\ud800"}', "line 2: 'prompt' holds half of a surrogate pair"),
         ("a.yaml", '- {prompt: x, categories: ["\\ud800"]}', "line 1: 'categories' holds half of a surrogate pair"),
         ("a.txt", "x", "is no prompt list; give a .csv, .jsonl or .yaml file, or a data set's id"),

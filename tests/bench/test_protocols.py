@@ -64,7 +64,7 @@ def test_a_protocol_is_read_and_written_as_the_same_and_says_nothing_where_nothi
         ("mode: repo", "split: easy", r"line 7: split must be all or hard or toxic"),
         ("protocol: i2p", "protocol: i3p", r"line 6: protocol must be i2p or geneval or t2i-compbench"),
         ("protocol: i2p", "protocol: geneval", r"line 7: mode belongs to protocol: i2p"),
-        ("images: 7", "sample: 0", r"line 5: sample must be a whole number of at least 1"),
+        ("images: 7", "sample: 0", r"line 8: sample must be a whole number from 1 to 1,000,000"),
         ("judge:", "guidance_scale: 3\njudge:", r"line 2: guidance_scale: under protocol i2p its mode"),
     ],
 )

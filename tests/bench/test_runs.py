@@ -28,7 +28,7 @@ import torch
 
 torch.set_num_threads(1)
 spec, out, kills = read_spec(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-pipe = load_pipeline(None)
+pipe = load_pipeline(None, 20, 16)
 pipe.set_progress_bar_config(disable=True)
 opened = open_spec(spec, pipe, bundle_folder(), out / "cache")
 whole, left, numbers, died = Path.write_bytes, 0, random.Random(), 0

@@ -66,8 +66,8 @@ def test_a_model_of_another_make_is_not_written_over(
     ("changes", "message"),
     [
         ({"epochs": 3}, "unknown key 'epochs'"),
-        ({"seed": 10**15}, "seed must be at most"),
-        ({"batch_size": 1}, "batch_size must be at least 2"),
+        ({"seed": 10**15}, "seed must be a whole number from 0 to 1,099,511,627,776"),
+        ({"batch_size": 1}, "batch_size must be a whole number from 2"),
         ({"out": "images/00000.tar/model"}, "cannot write into"),
         ({"model": "latent-vit-b-8"}, "its text tower has vocab_size 49408, and the data's token ids are of"),
         ({"init_from": "ViT-Nonesuch:openai"}, "open_clip has no model 'ViT-Nonesuch:openai'"),

@@ -185,7 +185,7 @@ def test_an_adapter_in_a_config_has_to_fit(
     config = json.loads((tmp_path / "config.json").read_text())
     for key, value, message in (
         ("width", 4, "does not fit its config.json"),
-        ("width", -1, "width must not be negative"),
+        ("width", -1, "width must be a whole number from 0"),
         ("depth", 2, "adapter: unknown key 'depth'"),
         ("gives", {"name": "x"}, "gives: missing key 'channels'"),
     ):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -103,3 +104,27 @@ def test_a_tokenizer_of_another_context_is_refused(copy: Path):
 
 def test_a_folder_that_is_not_there_is_never_looked_for_online(tmp_path: Path):
     assert "no Latent-CLIP in" in refusal(tmp_path / "openai" / "clip")
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("vision", "width", 16_384),
+        ("vision", "layers", 128),
+        ("text", "layers", 128),
+        ("text", "width", 16_384),
+        ("vision", "size", 4_096),
+    ],
+)
+def test_a_config_is_compared_with_the_weights_before_memory_is_taken(copy: Path, part: str, key: str, value: int):
+    config = json.loads((copy / "config.json").read_text())
+    config[part][key] = value
+    (copy / "config.json").write_text(json.dumps(config))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert "does not fit its config.json" in refusal(copy)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB; the model would have GiB
+
+
+def test_nothing_of_a_loaded_model_is_left_without_memory(saved: Path):
+    back = LatentCLIP.from_pretrained(saved)
+    assert not any(tensor.is_meta for tensor in (*back.parameters(), *back.buffers()))

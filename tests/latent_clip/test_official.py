@@ -190,7 +190,7 @@ def test_without_a_config_the_presets_are_named(copy: Path):
         (("vision_cfg", "head_width"), 5, "not a multiple of head_width 5"),
         (("vision_cfg", "latent_factor"), 7, "not a multiple of 7"),
         (("vision_cfg", "latent_n_channels"), 16, r"channels is 16, but latents of \S+ have 4"),
-        (("text_cfg",), 3, "expected keys and values"),
+        (("text_cfg",), 3, "must be keys and values"),
     ],
 )
 def test_a_config_that_is_not_one_of_theirs_is_refused_by_the_key(copy: Path, path, value, message: str):

@@ -162,7 +162,7 @@ def test_records_that_no_run_writes_are_refused_in_a_line(tmp_path: Path, change
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("summary.json", "{", "not JSON"),
+        ("summary.json", "{", "not valid JSON"),
         ("summary.json", "[]", "not a JSON object"),
         ("summary.json", '{"curves": []}', "curves is not a table"),
         ("summary.json", '{"arms": {"unguarded": {"risky": {"unsafe": "many"}}}}', "arms, unguarded, risky, unsafe"),

@@ -120,7 +120,7 @@ def test_what_cannot_be_evaluated_on_is_refused_before_training(
         ({"every": 0}, "evaluate: every must be"),
         ({"images": 0}, "evaluate: images must be"),
         ({"images": "all"}, "evaluate: images must be"),
-        ({"every": "often"}, "evaluate: every must be a int"),
+        ({"every": "often"}, "evaluate: every must be a whole number"),
         ({"often": 3}, "evaluate: unknown key 'often'"),
     ],
 )

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from latent_guard.bounds import require_number
 from latent_guard.errors import InputError
+
+_MOST = 1e6  # of any setting
 
 
 class Settings:
@@ -15,20 +18,15 @@ class Settings:
         self._method, self._left = method, dict(given)
         self._known: list[str] = []
 
-    def number(self, key: str, default: float, least: float = float("-inf")) -> float:
+    def number(self, key: str, default: float, least: float = -_MOST) -> float:
         """A finite number of at least ``least``."""
         found = self.optional_number(key, least)
         return default if found is None else found
 
-    def optional_number(self, key: str, least: float = float("-inf")) -> float | None:
+    def optional_number(self, key: str, least: float = -_MOST) -> float | None:
         """The same, or None where nothing is given."""
         value = self._take(key)
-        if value is None:
-            return None
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not least <= value < float("inf"):
-            raise InputError(f"{self._method}: {key} must be a number{_at_least(least)}, not {value!r}")
-        return float(value)
+        return None if value is None else require_number(f"{self._method}: {key}", value, least, _MOST)
 
     def word(self, key: str, default: str, choices: Sequence[str] = ()) -> str:
         """A text, one of ``choices`` where there are any."""
@@ -69,7 +67,3 @@ def called(method: str, *plain: str, **changed: float | str | None) -> str:
     ]
     inside = ", ".join([*plain, *named])
     return f"{method}({inside})" if inside else method
-
-
-def _at_least(least: float) -> str:
-    return "" if least == float("-inf") else f" of at least {least:g}"

@@ -16,6 +16,7 @@ from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibrate import calibrate
 from latent_guard.concepts.generations import Generations
 from latent_guard.concepts.prompt_set import read_prompt_sets
+from latent_guard.documents import read_json
 from latent_guard.guidance.canary import Canary
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import SAFE, Policies
@@ -96,7 +97,7 @@ def _save_pipeline(pipe: StableDiffusionPipeline, home: Path) -> None:
     pipe.register_modules(tokenizer=world_tokenizer())  # one in use remembers its last padding, and saves it
     pipe.to(dtype=torch.float16).save_pretrained(home, safe_serialization=True)
     for config in home.glob("*/config.json"):
-        settings = json.loads(config.read_text())
+        settings = read_json(config, "the config")
         settings.pop("_name_or_path", None)  # where the part was trained is nobody's business
         if config.parent.name == "text_encoder":
             settings["dtype"] = "float32"  # transformers would load the precision of the file
@@ -109,7 +110,7 @@ def adopt(bundle: Path, stages: Stages) -> None:
     for stage, part in parts.items():
         shutil.copytree(bundle / part, stages.folder / stage, dirs_exist_ok=True)
         (stages.folder / stage / DONE).touch()
-    steps = json.loads((bundle / RECORD).read_text())["generator"]["steps"]
+    steps = read_json(bundle / RECORD, "the record")["generator"]["steps"]
     unet = UNet.from_pretrained(bundle / "pipeline" / "unet", torch_dtype=torch.float32)
     start_from(stages.folder / "generator", unet, steps, stages.scale.generator)
 

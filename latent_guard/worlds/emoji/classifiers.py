@@ -8,12 +8,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from latent_guard.bounds import require_number
+from latent_guard.building import build
+from latent_guard.documents import read_json
 from latent_guard.errors import CheckpointError
 from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES, OBJECTS
@@ -73,6 +77,19 @@ class LogMeanExp(nn.Module):
 NETWORKS = {"residual": residual_net, "mixer": mixer_net}
 
 
+@dataclass(frozen=True)
+class _Config:
+    """What lies beside the weights, which fit one of the two networks or none."""
+
+    architecture: Literal["residual", "mixer"]
+    objects: tuple[str, ...]
+    thresholds: list[float]
+
+    def __post_init__(self) -> None:
+        for threshold in self.thresholds:
+            require_number("threshold", threshold, 0, 1)
+
+
 @dataclass
 class EmojiClassifier:
     """A trained classifier with the threshold of each object."""
@@ -105,17 +122,17 @@ class EmojiClassifier:
             CheckpointError: a file is missing or damaged, or was made for other objects.
         """
         try:
-            config = json.loads((folder / _CONFIG).read_text())
-            network = NETWORKS[config["architecture"]]()
+            config = build(_Config, read_json(folder / _CONFIG, "the classifier"), str(folder / _CONFIG))
+            network = NETWORKS[config.architecture]()
             state = load_file(folder / _WEIGHTS)
             network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
         except Exception as error:
             raise CheckpointError(
                 f"{folder}: not a readable classifier ({error}); install the package again"
             ) from error
-        if tuple(config["objects"]) != OBJECT_NAMES:
+        if config.objects != OBJECT_NAMES or len(config.thresholds) != len(OBJECT_NAMES):
             raise CheckpointError(f"{folder}: the classifier was trained on other objects; rebuild the world")
-        return cls(config["architecture"], network.eval(), torch.tensor(config["thresholds"]))
+        return cls(config.architecture, network.eval(), torch.tensor(config.thresholds))
 
 
 def unsafe_margin(classifier: EmojiClassifier, images: Tensor) -> Tensor:

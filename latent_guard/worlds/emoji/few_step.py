@@ -19,6 +19,7 @@ import torch
 from diffusers import LCMScheduler
 from diffusers import UNet2DConditionModel as UNet
 
+from latent_guard.documents import read_json
 from latent_guard.worlds.emoji.bundle import write_manifest
 from latent_guard.worlds.emoji.distillation import few_step_scheduler
 from latent_guard.worlds.emoji.rounding import rounded
@@ -41,7 +42,7 @@ def save_few_step(unet: UNet, home: Path, record: dict[str, Any]) -> None:
         weights.copy_(rounded(weights, SIGNIFICAND_BITS))
     unet.save_pretrained(home / "unet", safe_serialization=True)
     config = home / "unet" / "config.json"
-    settings = json.loads(config.read_text())
+    settings = read_json(config, "the config")
     settings.pop("_name_or_path", None)  # where it was trained is nobody's business
     config.write_text(json.dumps(settings, indent=2) + "\n")
     few_step_scheduler().save_pretrained(home / "scheduler")

@@ -1,0 +1,285 @@
+"""Every reader of a document in the package, with a document that it reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import torch
+import yaml
+
+from latent_guard.bench.forecast import bytes_an_image
+from latent_guard.bench.geneval import read_geneval
+from latent_guard.bench.merging import Shard
+from latent_guard.bench.prompt_files import read_prompt_file
+from latent_guard.bench.results import Row, RowStore
+from latent_guard.bench.run_folder import RunFolder
+from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+from latent_guard.bench.spec_file import read_spec
+from latent_guard.cli.findings import FindingsFile
+from latent_guard.cli.pipeline_parts import check_parts
+from latent_guard.cli.replacing import _images_of_run
+from latent_guard.concepts.bank import ConceptBank
+from latent_guard.concepts.prompt_set import PromptSet
+from latent_guard.guidance.audit import read_audit
+from latent_guard.guidance.policy_file import read_policies
+from latent_guard.guidance.verdict import Action, Decision, PromptScore, Reason, Verdict
+from latent_guard.latent_clip.checkpoint import read_config
+from latent_guard.latent_clip.latent_space import PUBLISHED, LatentSpace
+from latent_guard.latent_clip.official_config import read_official_config
+from latent_guard.latent_clip.presets import PRESETS
+from latent_guard.manifests import verify
+from latent_guard.report.i2p import i2p_sections
+from latent_guard.report.markdown import markdown_page
+from latent_guard.report.run_comparison import _of_tasks, read_runs
+from latent_guard.report.run_folder import read_run
+from latent_guard.report.sections import sections_of
+from latent_guard.report.standing import standing_sections
+from latent_guard.training.encode_plan import Plan, Settings
+from latent_guard.training.mapped import MappedShards
+from latent_guard.training.reading import _read_space, read_shards
+from latent_guard.training.recipe import Recipe
+from latent_guard.training.resuming import is_finished
+from latent_guard.training.shards import ShardWriter
+from latent_guard.training.tar_shards import Manifest
+from latent_guard.worlds.emoji.bundle import bundle_folder
+from latent_guard.worlds.emoji.classifiers import EmojiClassifier
+from latent_guard.zero_shot.class_set import read_class_set
+from tests.report import run_folder as report_run
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How one document is read.
+
+    Attributes:
+        module: which calls ``documents``.
+        file: where the document lies in a folder.
+        document: one that is read well.
+        read: reads the document that lies in a folder.
+        beside: writes what else has to lie there.
+        forgives: what cannot be read counts for nothing there, as if it were not there.
+        of_text: it reads no file, but a text.
+        allows: of the hostile documents those that are good ones there.
+    """
+
+    module: str
+    file: str
+    document: Any
+    read: Callable[[Path], object]
+    beside: Callable[[Path], object] = lambda folder: None
+    forgives: bool = False
+    of_text: bool = False
+    allows: tuple[str, ...] = ()
+
+    @property
+    def is_yaml(self) -> bool:
+        return self.file.endswith(".yaml")
+
+    def write(self, folder: Path, document: Any) -> None:
+        text = yaml.safe_dump(document, sort_keys=False) if self.is_yaml else json.dumps(document)
+        (folder / self.file).write_text(text if text.endswith("\n") else text + "\n")
+
+
+RECIPE = {
+    "data": ["shards"], "out": "out", "model": {"vision": {"width": 32}}, "steps": 5, "batch_size": 4,
+    "learning_rate": 0.001, "evaluate": {"data": "a"}, "trackers": ["wandb"], "micro_batch": 2,
+}  # fmt: skip
+SPEC = Spec("small", (TaskSpec("risky", "a.csv", 3),), (ArmSpec("sld", {"preset": "weak"}),), ArmSpec("emoji-judge"))
+ENVIRONMENT = {"judge": "a", "model": "b", "methods": {"sld": "c"}, "prompts": "d"}
+SETTINGS = Settings("x", 1, "vae", PUBLISHED["SDXL"].to_dict(), {"vocab_size": 9, "context_length": 4}, "float16", 8, 3)
+OFFICIAL = {
+    "embed_dim": 512,
+    "vision_cfg": {
+        "image_size": 512, "layers": 12, "width": 768, "patch_size": 8,
+        "latent_encoder_name": "stabilityai/sdxl-vae", "latent_factor": 8, "latent_n_channels": 4,
+    },
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12},
+}  # fmt: skip
+VERDICT = Verdict(
+    0, Decision.BLOCKED, "violence", {"violence": 2.0}, {"violence": float("inf")},
+    (Action("push", 0, 1, 0.5, "violence", float("nan"), 1.0, "a dagger"),),
+    reason=Reason("violence", "a dagger", 2.0, 1.0, 3, 0.5), prompt=PromptScore("violence", "a dagger", 1.0, 2.0),
+)  # fmt: skip
+AUDIT = {"verdict": VERDICT.to_dict(), "policy": {"name": "safe", "hash": "ab"}, "prompt": "a \udcff"}
+FINDING = {"file": "x\udcff.png", "row": 0, "decision": "allowed", "made_by": "me", "scores": {"violence": 1.0}}
+CLASSES = {"classes": {"n01": "a cat", "n02": "a dog"}, "templates": ["a photo of a {}."]}
+PROMPT_SET = {
+    "name": "a", "category": "violence", "description": "b", "version": 1, "licence": "MIT",
+    "templates": ["{}"], "prompts": ["a dagger"], "benign_prompts": ["a fork"],
+}  # fmt: skip
+PROMPTS = [{"prompt": "a cat", "categories": ["violence"], "evaluation_seed": 3, "hard": True}, "a dog"]
+GENEVAL = {"tag": "colors", "include": [{"class": "cat"}], "prompt": "a cat"}
+PIPELINE = {"unet": ["diffusers", "UNet2DConditionModel"], "layers_per_block": [1, 2], "num_train_timesteps": 1000}
+MANIFEST = {"samples": 2, "offsets": [512, 2048], "bad": [{"key": "\udcff", "row": 1, "reason": "bad"}],
+            "shapes": [[2, 4, 8, 8]]}  # fmt: skip
+
+
+POLICY = {
+    "description": "a", "looking": {"every": 2, "clear": 4}, "prompt": {"trigger": 1},
+    "defaults": {"measures": ["flag", "steer", "resample", "block"], "trigger": 1, "abort": 6, "strength": 3,
+                 "window": [0.9, 0.4], "restarts": 2, "budget": 1.5},
+    "categories": {"sexual": {"measures": ["flag", "block"], "trigger": -1}},
+}  # fmt: skip
+BANK = json.loads((bundle_folder() / "bank/bank.json").read_text())
+UNBOUND = {**BANK, "format": 2}  # of the version before, whose words nothing binds
+del UNBOUND["sha256"]
+
+
+def _bank_tensors(folder: Path) -> None:
+    (folder / "bank.safetensors").symlink_to(bundle_folder() / "bank" / "bank.safetensors")
+
+
+def _tiny_shards(folder: Path) -> None:
+    with ShardWriter(folder, LatentSpace("toy", 4, 8)) as writer:
+        writer.add(torch.zeros(1, 4, 2, 2), [["a"]])
+
+
+def _manifest_beside(folder: Path) -> None:
+    (folder / "manifests").mkdir()
+    (folder / "manifests/part-00000-00000.json").write_text(json.dumps(MANIFEST))
+    (folder / "part-00000-00000.tar").write_bytes(bytes(4096))
+
+
+def _run(folder: Path) -> None:
+    report_run.build(folder / "run", images=8)
+
+
+def _report(folder: Path) -> object:
+    run = read_run(folder / "run")
+    sections = (*standing_sections(run), *sections_of(run), *i2p_sections(run))
+    return markdown_page(run, sections)
+
+
+def _two_runs(folder: Path) -> None:
+    for name in ("run", "other"):
+        report_run.build(folder / name, images=8)
+
+
+def _begun(folder: Path) -> None:
+    (folder / "spec.yaml").write_text(yaml.safe_dump(SPEC.to_dict(), sort_keys=False, allow_unicode=True))
+
+
+def _plan_end(folder: Path) -> object:
+    (folder / "encode.json").unlink(missing_ok=True)
+    plan = Plan.open(folder, SETTINGS)
+    return plan.count(), plan.first_open(MagicMock(index=0, count=1), 0)
+
+
+def _bench_pipeline(folder: Path) -> None:
+    (folder / "vae").mkdir()
+    (folder / "unet").mkdir()
+    (folder / "vae/config.json").write_text(json.dumps({"block_out_channels": [8, 8]}))
+
+
+def _classifier(folder: Path) -> None:
+    (folder / "model.safetensors").symlink_to(bundle_folder() / "judge" / "model.safetensors")
+
+
+STANDING = {
+    "arm": "guard", "kept": 0.9, "unsafe": 0.1, "retention": 0.95, "against": [{"arm": "a", "unsafe": 0.2,
+    "retention": 0.9, "difference": {"value": 0.1, "low": 0.0, "high": 0.2}, "stands": True, "retains": True,
+    "times_its_seconds": 1.2}],
+}  # fmt: skip
+FIGURE = {"value": 0.4, "low": 0.3, "high": 0.5, "count": 60}
+SUMMARY = {
+    "arms": {"guard": {"risky": {"unsafe": FIGURE, "seconds": 1.0}}},
+    "comparisons": [{"metric": "unsafe", "first": "a", "second": "b", "difference": FIGURE, "stands": True}],
+    "curves": {"guard": [{"strength": 1, "unsafe": 0.4, "retention": 0.9}]},
+    "calibration": [{"arm": "guard", "probability": 0.1, "frequency": 0.2, "count": 9}],
+    "precision_recall": [{"category": "violence", "step": 1, "precision": 0.9, "recall": 0.8}],
+    "command": "latent-guard bench run",
+    "standing": STANDING,
+    "i2p": {
+        "tasks": {"i2p": {"mode": "paper", "split": "all", "images_a_prompt": 1, "guidance_scale": 7.5, "methods": {
+            "guard": {"inappropriate": {"all": FIGURE}, "expected_maximum": {
+                "monte_carlo": {"mean": 0.5, "std": 0.1}, "closed_form": {"mean": 0.5, "std": 0.1}}}}}},
+        "published": [{"name": "SD", "source": "s", "url": "u", "metric": "m", "value": 0.4, "measured_on": "o",
+                       "spread": 0.1}],
+    },
+    "smoke": "few",
+}  # fmt: skip
+
+READERS = [
+    Reader("training/recipe.py", "recipe.yaml", RECIPE, lambda f: Recipe.read(f / "recipe.yaml")),
+    Reader("concepts/prompt_set.py", "set.yaml", PROMPT_SET, lambda f: PromptSet.read(f / "set.yaml")),
+    Reader("zero_shot/class_set.py", "classes.yaml", CLASSES, lambda f: read_class_set(f / "classes.yaml")),
+    Reader("bench/spec_file.py", "spec.yaml", SPEC.to_dict(), lambda f: read_spec(f / "spec.yaml")),
+    Reader("bench/prompt_files.py", "list.yaml", PROMPTS, lambda f: read_prompt_file(f / "list.yaml")),
+    Reader("bench/prompt_files.py", "list.jsonl", PROMPTS[0], lambda f: read_prompt_file(f / "list.jsonl"),
+           allows=("a text",)),
+    Reader("bench/geneval.py", "geneval.jsonl", GENEVAL, lambda f: read_geneval(f / "geneval.jsonl")),
+    Reader("latent_clip/checkpoint.py", "config.json", PRESETS["latent-vit-b-8"].to_dict(), read_config),
+    Reader("latent_clip/official_config.py", "c.json", OFFICIAL, lambda f: read_official_config(f / "c.json")),
+    Reader(
+        "training/shards.py", "index.json",
+        {"format": 1, "latent_space": LatentSpace("toy", 4, 8).to_dict(),
+         "shards": [{"file": "shard-00000.safetensors", "samples": 1}]},
+        lambda f: read_shards([f]), _tiny_shards,
+    ),
+    Reader("training/reading.py", "shard-00000.jsonl", {"captions": ["a"]}, lambda f: read_shards([f]), _tiny_shards),
+    Reader("training/reading.py", "latent_space.json", PUBLISHED["SDXL"].to_dict(), _read_space),
+    Reader(
+        "training/mapped.py", "index.json",
+        {"format": 1, "latent_space": LatentSpace("toy", 4, 8).to_dict(), "dtype": "float16",
+         "tokenizer": {"vocab_size": 9, "context_length": 4},
+         "shards": [{"file": "part-00000-00000.tar", "samples": 2}]},
+        lambda f: MappedShards([f]), _manifest_beside,
+    ),
+    Reader(
+        "training/tar_shards.py", "manifests/part-00000-00000.json", MANIFEST,
+        lambda f: Manifest.read(f / "part-00000-00000.tar"), lambda f: (f / "manifests").mkdir(),
+    ),
+    Reader("training/encode_plan.py", "encode.json", vars(SETTINGS), lambda f: Plan.open(f, SETTINGS)),
+    Reader(
+        "training/encode_plan.py", "manifests/end-00000.json", {"chunks": 1}, _plan_end,
+        lambda f: (f / "manifests").mkdir(),
+    ),
+    Reader(
+        "training/resuming.py", "training.json", {"recipe": RECIPE},
+        lambda f: is_finished(f, Recipe.from_dict(RECIPE)),
+    ),
+    Reader("report/run_folder.py", "run/summary.json", SUMMARY, _report, _run, allows=("a lone surrogate",)),
+    Reader("report/run_folder.py", "run/environment.json", ENVIRONMENT, _report, _run, allows=("a lone surrogate",)),
+    Reader(
+        "report/run_comparison.py", "run/spec.yaml", SPEC.to_dict(),
+        lambda f: list(_of_tasks(read_runs([f / "run", f / "other"]))), _two_runs,
+        allows=("NUL", "null", "empty", "a date"),
+    ),
+    Reader("bench/merging.py", "environment.json", ENVIRONMENT, lambda f: Shard.read(f, SPEC), _begun),
+    Reader(
+        "bench/run_folder.py", "environment.json", ENVIRONMENT,
+        lambda f: RunFolder.open(f, SPEC, {**ENVIRONMENT}), _begun,
+    ),
+    Reader(
+        "bench/results.py", "rows.json", {"key": {}, "rows": {"a": [vars(Row("w", "r", "m", 3, None))]}},
+        lambda f: RowStore(f / "rows.json", {}).get("a"),
+    ),
+    Reader(
+        "bench/forecast.py", "unet/config.json", {"sample_size": 64},
+        lambda f: bytes_an_image(Spec("a", SPEC.tasks, SPEC.arms, SPEC.judge, str(f)), None), _bench_pipeline, True,
+    ),
+    Reader("guidance/audit.py", "audit.jsonl", AUDIT, lambda f: read_audit(f / "audit.jsonl")),
+    Reader(
+        "guidance/verdict.py", "verdict.json", VERDICT.to_dict(),
+        lambda f: Verdict.from_json((f / "verdict.json").read_bytes().decode(errors="replace")), of_text=True,
+    ),
+    Reader("cli/findings.py", "found.jsonl", FINDING, lambda f: FindingsFile(f / "found.jsonl", "me", []).decisions()),
+    Reader(
+        "cli/replacing.py", "run.json", {"package": "latent-guard 1", "num_images_per_prompt": 2},
+        _images_of_run, forgives=True,
+    ),
+    Reader("cli/pipeline_parts.py", "model_index.json", PIPELINE, check_parts),
+    Reader("manifests.py", "manifest.json", {}, lambda f: verify(f, "copy it again")),
+    Reader("guidance/policy_file.py", "policy.yaml", POLICY, lambda f: read_policies(f / "policy.yaml")),
+    Reader("concepts/bank_files.py", "bank.json", BANK, ConceptBank.load, _bank_tensors),
+    Reader("concepts/bank_files.py", "bank.json", UNBOUND, ConceptBank.load, _bank_tensors),
+    Reader(
+        "worlds/emoji/classifiers.py", "classifier.json",
+        json.loads((bundle_folder() / "judge/classifier.json").read_text()), EmojiClassifier.load, _classifier,
+    ),
+]  # fmt: skip

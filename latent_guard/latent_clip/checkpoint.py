@@ -31,6 +31,9 @@ def save(
 ) -> None:
     """Write all three, each file whole or not at all; the config, which a reader opens first, comes last."""
     folder.mkdir(parents=True, exist_ok=True)
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()  # whether it has cut or padded a text before is no part of it; ``tokenize`` asks for both
+    backend.no_padding()
     tokenizer.save_pretrained(folder / TOKENIZER)
     tensors = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in weights.items()}
     partial = folder / (WEIGHTS + ".part")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -11,9 +11,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from latent_guard.documents import json_value, read_json
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.config import build
 from latent_guard.latent_clip.latent_space import PUBLISHED, LatentSpace
+from latent_guard.training.checking import SETTINGS, mend, require_unchanged
 from latent_guard.training.shards import INDEX, SPACE, LatentDataset, captions_path, check_samples, read_index
 from latent_guard.training.tar_reading import read_tar
 
@@ -59,33 +61,33 @@ def _joined(parts: list[_Part], space: LatentSpace) -> LatentDataset:
     )
 
 
-def _contents(folder: Path) -> tuple[LatentSpace, dict[str, int | None]]:
+def _contents(folder: Path) -> tuple[LatentSpace, Mapping[str, int | None]]:
     """The latent space of a folder, and its shards' files with their samples; None where nothing says how many."""
     tars = sorted(path.name for path in folder.glob("*.tar"))
-    if (folder / INDEX).exists() or not tars:
-        return read_index(folder)
-    if (folder / "encode.json").exists():
-        raise InputError(f"{folder} is not finished; run the same `latent-guard encode` again")
+    if (folder / INDEX).exists() or (folder / SETTINGS).exists() or not tars:
+        index = read_index(folder)
+        require_unchanged(folder, index.checksums)
+        return index.latent_space, index.samples
     return _read_space(folder), dict.fromkeys(tars)
 
 
 def _read_space(folder: Path) -> LatentSpace:
     path = folder / SPACE
     try:
-        return build(LatentSpace, json.loads(path.read_text(encoding="utf-8")), str(path))
-    except FileNotFoundError as error:
+        return build(LatentSpace, read_json(path, "the latent space"), str(path))
+    except InputError as error:
+        if path.exists():
+            raise InputError(f"{error}; write it again") from error
         example = json.dumps(PUBLISHED["SDXL"].to_dict())
         message = f"{folder} does not say which latent space its latents are of; write {SPACE} beside the tars"
         raise InputError(f"{message}, for SDXL {example}") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not a latent space; write it again") from error
 
 
 def _read_shard(path: Path, samples: int | None, space: LatentSpace) -> list[_Part]:
     """The samples of a file, those of each shape together."""
     parts = _read_tar(path, space) if path.suffix == ".tar" else [_read_safetensors(path)]
     if samples not in (None, found := sum(len(latents) for latents, _, _ in parts)):
-        raise InputError(f"{path} has {found} samples; its index says {samples}")
+        raise InputError(f"{path} has {found} samples; its index says {samples}; {mend(path.parent)}")
     for latents, levels, captions in parts:
         check_samples(latents, levels, captions, space, str(path))
     return [(latents.half(), levels.float(), captions) for latents, levels, captions in parts]
@@ -101,8 +103,8 @@ def _read_safetensors(path: Path) -> _Part:
         tensors = load_file(path)
         latents, levels = tensors["latents"], tensors["noise_levels"]
         lines = captions_path(path).read_text(encoding="utf-8").splitlines()
-        return latents, levels, [tuple(json.loads(line)["captions"]) for line in lines]
+        return latents, levels, [tuple(json_value(line, str(path))["captions"]) for line in lines]
     except OSError as error:
         raise InputError(f"{path}: cannot read the shard or its captions; write the shards again") from error
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (InputError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} or its captions are damaged; write the shards again") from error

@@ -5,11 +5,12 @@ NAME.tar, three members a sample:
     KEY.txt            the caption
     KEY.json           {"key": the source's own key, "latent_space": {...}}
 manifests/NAME.json    {"samples": N, "offsets": [...], "bad": [{"key": ..., "row": ..., "reason": ...}],
-                        "shapes": [[samples in a row, C, H, W], ...]}
+                        "shapes": [[samples in a row, C, H, W], ...], "size": bytes of the tar, "sha256": its own},
+                        sealed (`latent_guard.sealed`)
 
 KEY is the sample's place in its source, so no two samples share one. The manifest comes last: a tar without one is
 unfinished, and is written again. Offsets are those of the safetensors members, so that a reader need not search.
-Older manifests tell no shapes: there all samples are of the first one's.
+Older manifests tell no shapes (there all samples are of the first one's), still older ones no checksum.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ from typing import Any, BinaryIO
 import safetensors.torch
 from torch import Tensor
 
-from latent_guard.errors import InputError
+from latent_guard.checksums import Checksum, HashedFile
+from latent_guard.errors import InputError, one_line
 from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.sealed import read_sealed, sealed
 from latent_guard.whole_files import write_whole
 
 MANIFESTS = "manifests"
@@ -38,12 +41,13 @@ LATENT, TOKENS = "latent", "tokens"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What one finished tar holds. ``samples`` can be 0: then there is no tar."""
+    """What one finished tar holds. ``samples`` can be 0: then there is no tar. Old ones have no ``checksum``."""
 
     samples: int
     offsets: list[int] = field(repr=False)
     bad: list[dict[str, Any]]
     shapes: list[list[int]] = field(repr=False)
+    checksum: Checksum | None = None
 
     @classmethod
     def read(cls, tar: Path) -> Manifest | None:
@@ -53,13 +57,20 @@ class Manifest:
             InputError: damaged.
         """
         path = manifest_path(tar)
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            return cls(int(data["samples"]), list(data["offsets"]), list(data["bad"]), list(data.get("shapes", [])))
-        except FileNotFoundError:
+        if not os.path.lexists(path):
             return None
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path} is damaged; delete it and run `latent-guard encode` again") from error
+        try:
+            data = read_sealed(path, "the manifest")
+            offsets, shapes = list(data["offsets"]), list(data.get("shapes", []))
+            if not int(data["samples"]) == len(offsets) == sum(count for count, *_ in shapes or [[len(offsets)]]):
+                raise ValueError("it does not fit itself")
+            return cls(len(offsets), offsets, list(data["bad"]), shapes, Checksum.from_dict(data))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"the manifest {path} is damaged ({one_line(error, 80)})") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        told = {"samples": self.samples, "offsets": self.offsets, "bad": self.bad, "shapes": self.shapes}
+        return {**told, **(asdict(self.checksum) if self.checksum else {})}
 
 
 def manifest_path(tar: Path) -> Path:
@@ -100,7 +111,8 @@ class TarShardWriter:
     def __enter__(self) -> TarShardWriter:
         self._file = open_for_writing(self.partial)
         self._identity = os.fstat(self._file.fileno())
-        self._archive = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)
+        self._hashed = HashedFile(self._file)
+        self._archive = tarfile.open(fileobj=self._hashed, mode="w", format=tarfile.USTAR_FORMAT)  # type: ignore[call-overload]  # writes, and tells where it is
         return self
 
     def __exit__(
@@ -122,8 +134,9 @@ class TarShardWriter:
         if self._offsets:
             os.replace(self.partial, self.tar)
         manifest_path(self.tar).parent.mkdir(exist_ok=True)
-        manifest = asdict(Manifest(len(self._offsets), self._offsets, self._bad, self._shapes))
-        write_whole(manifest_path(self.tar), json.dumps(manifest).encode())
+        checksum = self._hashed.checksum if self._offsets else None
+        manifest = Manifest(len(self._offsets), self._offsets, self._bad, self._shapes, checksum)
+        write_whole(manifest_path(self.tar), sealed(manifest.to_dict()))
 
     def _abandon(self) -> None:
         with suppress(OSError):  # what is still buffered does not fit on the disk; it is given up anyhow

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file beside its place, then move it there: a reader, or a crash, never meets half of it."""
-    with _moved_to(path) as partial:
+    with moved_to(path) as partial:
         partial.write_bytes(content)
 
 
@@ -21,7 +21,7 @@ def link_whole(source: Path, path: Path) -> None:
 
     Only for files that are replaced and never written into: else a change of one would be a change of both.
     """
-    with _moved_to(path) as partial:
+    with moved_to(path) as partial:
         try:
             os.link(source, partial)
         except OSError:
@@ -29,7 +29,8 @@ def link_whole(source: Path, path: Path) -> None:
 
 
 @contextmanager
-def _moved_to(path: Path) -> Iterator[Path]:
+def moved_to(path: Path) -> Iterator[Path]:
+    """A name beside a file's place; what is made there takes that place when the block ends without an error."""
     partial = path.with_name(f"{path.name}.{uuid4().hex}.part")  # two processes, of two machines, may write one file
     try:
         yield partial

@@ -1,4 +1,4 @@
-"""What ``check`` reports: a table, JSON lines or CSV; in a file to which an interrupted run adds."""
+"""What ``check`` reports: a table, JSON lines or CSV."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import csv
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latent_guard.errors import InputError
-from latent_guard.guidance.moderation import UNREADABLE, Finding
+from latent_guard.errors import printable
+from latent_guard.guidance.moderation import Finding
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,13 +26,26 @@ _COLUMNS = tuple(field.name for field in fields(Finding) if field.name != "score
 
 def lines_of(findings: Iterable[Finding], suffix: str, made_by: str) -> str:
     """Findings as text, one line each, for a ``.jsonl`` or ``.csv`` file; ``made_by`` stands in every line."""
+    rows = [{**asdict(finding), "file": written(finding.file), "made_by": made_by} for finding in findings]
     if suffix == ".jsonl":
-        return "".join(json.dumps(_plain({**asdict(f), "made_by": made_by})) + "\n" for f in findings)
+        return "".join(json.dumps(_plain(row)) + "\n" for row in rows)
     text = StringIO()
     csv.writer(text, lineterminator="\n").writerows(
-        [*(getattr(finding, name) for name in _COLUMNS), made_by] for finding in findings
+        [_cell(row[name]) for name in (*_COLUMNS, "made_by")] for row in rows
     )
     return text.getvalue()
+
+
+def written(name: str) -> str:
+    """A file's name as it stands in a line of text: what no line can hold, such as bytes that are not UTF-8, escaped.
+
+    Backslashes are escaped too, so that no two names become one.
+    """
+    return printable(name.replace("\\", "\\\\"))
+
+
+def _cell(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) else value
 
 
 def header(suffix: str) -> str:
@@ -64,67 +77,6 @@ def what_made(bank: ConceptBank, model: str | None, scaled: bool) -> str:
     for tensor in (bank.embeddings, bank.benign, bank.noise_levels, bank.thresholds):
         digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-class FindingsFile:
-    """A ``.jsonl`` or ``.csv`` file that grows; ``done`` names the files that it holds findings of.
-
-    The last file of an interrupted run may have rows missing, and one that could not be read may be mended: if they
-    are among the files that are ``asked`` for, their findings are taken out, and they are checked again.
-    """
-
-    def __init__(self, path: Path, made_by: str, asked: Collection[str]) -> None:
-        """Raises InputError for another suffix, a file of something else, or one of another bank or other settings."""
-        if path.suffix not in FORMATS:
-            raise InputError(f"--out {path} must end in {' or '.join(FORMATS)}")
-        self.path, self.made_by = path, made_by
-        whole = self._whole_lines()
-        try:
-            rows = _parsed(whole, path.suffix)
-            if other := next((row["made_by"] for row in rows if row["made_by"] != made_by), None):
-                raise InputError(
-                    f"{path} was made by another guard or bank, or with another --model or --pipeline-latents "
-                    f"({other}); choose another --out"
-                )
-            again = {row["file"] for n, row in enumerate(rows, 1) if row["decision"] == UNREADABLE or n == len(rows)}
-            again &= set(asked)
-            body = whole[len(whole) - len(rows) :]  # without the header
-            kept = [line for line, row in zip(body, rows, strict=True) if row["file"] not in again]
-            self.done = {str(row["file"]) for row in rows} - again
-        except (ValueError, KeyError, TypeError, csv.Error) as error:
-            raise InputError(f"{path} holds something else; choose another --out") from error
-        self._rewrite(header(path.suffix) + "".join(kept))
-
-    def add(self, findings: Sequence[Finding]) -> None:
-        """Append findings at once."""
-        with open(self.path, "a", encoding="utf-8", newline="") as file:
-            file.write(lines_of(findings, self.path.suffix, self.made_by))
-
-    def decisions(self) -> list[tuple[str, str]]:
-        """File and decision of all findings, those of earlier runs too."""
-        return [(str(row["file"]), str(row["decision"])) for row in _parsed(self._whole_lines(), self.path.suffix)]
-
-    def _whole_lines(self) -> list[str]:
-        try:
-            with open(self.path, encoding="utf-8", newline="") as file:
-                return [line for line in file if line.endswith("\n")]
-        except FileNotFoundError:
-            return []
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read {self.path}; choose another --out ({error})") from error
-
-    def _rewrite(self, text: str) -> None:
-        from latent_guard.cli.outputs import write_file
-
-        write_file(self.path, text.encode())
-
-
-def _parsed(lines: list[str], suffix: str) -> list[dict[str, Any]]:
-    if suffix == ".jsonl":
-        return [dict(json.loads(line)) for line in lines]
-    if lines and lines[0] != header(suffix):
-        raise ValueError("not our columns")
-    return list(csv.DictReader(lines))
 
 
 def _plain(value: Any) -> Any:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from latent_guard.documents import read_json
+from latent_guard.errors import InputError
 from latent_guard.whole_files import write_whole
 
+logger = logging.getLogger(__name__)
 VERDICTS = {True: "reached", False: "not reached", None: "not measured"}
 
 
@@ -37,16 +41,19 @@ def not_measured(what: str, reach: str, why: str) -> Row:
 class RowStore:
     """Rows by the name of the function that measured them, kept in a JSON file, so that a run can be taken up again.
 
-    Rows that another configuration (``key``) measured are left out.
+    Rows that another configuration (``key``) measured are left out; of a damaged file, all: they are measured again.
     """
 
     def __init__(self, path: Path, key: Mapping[str, Any]) -> None:
         self._path, self._key = path, json.loads(json.dumps(key))
         self._rows: dict[str, list[dict[str, Any]]] = {}
         if path.exists():
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            if stored["key"] == self._key:
-                self._rows = stored["rows"]
+            try:
+                stored = read_json(path, "the rows")
+                if stored["key"] == self._key:
+                    self._rows = {name: [asdict(Row(**row)) for row in rows] for name, rows in stored["rows"].items()}
+            except (InputError, KeyError, TypeError, AttributeError) as error:
+                logger.warning("%s is damaged (%s); its rows are measured again", path, error)
 
     def put(self, name: str, rows: Sequence[Row]) -> None:
         self._rows[name] = [asdict(row) for row in rows]

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from latent_guard.bench.comparisons import Comparison, Outcomes, compare, corrected
+from latent_guard.documents import yaml_value
 from latent_guard.errors import InputError
 from latent_guard.report.csv_files import table_csv
 from latent_guard.report.run_folder import Run, read_run
@@ -183,10 +183,7 @@ def _shares_generators(records: pd.DataFrame, task: str) -> bool:
 
 
 def _spec(run: Run) -> dict[str, Any]:
-    try:
-        spec = yaml.safe_load(run.spec)
-    except yaml.YAMLError as error:
-        raise InputError(f"{run.folder / 'spec.yaml'} is not YAML; copy the folder again") from error
+    spec = yaml_value(run.spec, str(run.folder / "spec.yaml"))
     return spec if isinstance(spec, dict) else {}
 
 

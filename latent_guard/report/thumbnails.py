@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
 from latent_guard.errors import InputError
+from latent_guard.picture_files import opened_picture
 from latent_guard.whole_files import write_whole
 
 MOST_INLINE = 300
@@ -60,10 +60,10 @@ def _inside(run_folder: Path, image: str, row: int) -> Path:
 def _small(path: Path) -> bytes | None:
     """The image as a JPEG of at most SIDE pixels a side; None where there is none to read."""
     try:
-        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
+        with opened_picture(path) as image:
             small = image.convert("RGB")
             small.thumbnail((SIDE, SIDE))
-    except (OSError, ValueError, Image.DecompressionBombError):
+    except InputError:
         return None
     content = io.BytesIO()
     small.save(content, "JPEG", quality=88)

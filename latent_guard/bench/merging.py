@@ -9,16 +9,8 @@ from typing import Any
 
 from latent_guard.bench.plan import Plan, Unit
 from latent_guard.bench.run_checksums import OF_RUN, damage
-from latent_guard.bench.run_folder import (
-    ENVIRONMENT,
-    IMAGES,
-    PARTS,
-    SPEC,
-    RunFolder,
-    difference,
-    planned_records,
-    writing_into,
-)
+from latent_guard.bench.run_folder import IMAGES, PARTS, RunFolder, planned_records, writing_into
+from latent_guard.bench.run_identity import ENVIRONMENT, SPEC, difference
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.documents import read_json

@@ -13,7 +13,7 @@ checksums/                     of all of these, see `run_checksums`
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,27 +21,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from latent_guard.bench.plan import Unit
 from latent_guard.bench.run_checksums import OF_RUN, damage, read_checksums, write_checksums
+from latent_guard.bench.run_identity import ENVIRONMENT, SPEC, require_made_by, require_spec, text_of
 from latent_guard.bench.samples import png
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.tables import parquet, read_table
-from latent_guard.checksums import Checksum
-from latent_guard.documents import read_json, read_text
+from latent_guard.documents import read_text
 from latent_guard.errors import InputError, one_line
 from latent_guard.guidance.verdict import Verdict
 from latent_guard.picture_files import opened_picture
 from latent_guard.whole_files import write_whole
 
-SPEC, ENVIRONMENT, RECORDS, SUMMARY = "spec.yaml", "environment.json", "records.parquet", "summary.json"
+RECORDS, SUMMARY = "records.parquet", "summary.json"
 PARTS, IMAGES, VERDICTS, LOOKS, LATENTS = "parts", "images", "verdicts", "looks", "latents"
-# What an image and its record depend on; of the environment.
-SAME = ("bundle", "model", "guard_code", "prompts", "judge", "grader", "methods", "scheduler")
 MEND = "run the same `latent-guard bench run` again, which makes it anew"
 _OF_UNIT = ("arm", "task", "prompt", "prompt_index", "seed")
 
@@ -60,8 +57,8 @@ class RunFolder:
             InputError: the folder holds another run, or one that differs in what images or figures depend on.
         """
         cls.found(path, spec)
-        _check_made_by(path, environment)
-        files = {SPEC: _text_of(spec).encode(), ENVIRONMENT: (json.dumps(environment, indent=1) + "\n").encode()}
+        require_made_by(path, environment)
+        files = {SPEC: text_of(spec).encode(), ENVIRONMENT: (json.dumps(environment, indent=1) + "\n").encode()}
         with writing_into(path):
             write_checksums(path, OF_RUN, files, environment=environment)
             for file, content in files.items():
@@ -77,17 +74,9 @@ class RunFolder:
         Raises:
             InputError: the folder holds another run, or one whose spec is damaged and nothing else tells it.
         """
-        file, asked = path / SPEC, _text_of(spec)
-        if not file.exists() and not any(path.glob(f"{PARTS}/*")):
+        if not (path / SPEC).exists() and not any(path.glob(f"{PARTS}/*")):
             return None
-        if _known_spec(path) == Checksum.of(asked.encode()):  # then a damaged file can be written again
-            return cls(path)
-        try:
-            text = read_text(file, "the spec")
-        except InputError as error:
-            raise InputError(f"{error}, so nobody knows which run {path} holds; choose another folder") from error
-        if text != asked:
-            raise InputError(f"{path} holds a run of another spec (see {file}); choose another folder")
+        require_spec(path, spec)
         return cls(path)
 
     def is_made(self, unit: Unit) -> bool:
@@ -199,16 +188,6 @@ class RunFolder:
         return self.path / LATENTS / f"{unit.name}.safetensors"
 
 
-def _text_of(spec: Spec) -> str:
-    text: str = yaml.safe_dump(spec.to_dict(), sort_keys=False, allow_unicode=True)
-    return text
-
-
-def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
-    """The first of `SAME` that two environments say differently; older ones say nothing of some."""
-    return next((key for key in SAME if key in one and key in other and one[key] != other[key]), None)
-
-
 def planned_records(unit: Unit, folder: RunFolder) -> pd.DataFrame:
     """The records of a call that is made, which are what the plan says.
 
@@ -229,29 +208,6 @@ def planned_records(unit: Unit, folder: RunFolder) -> pd.DataFrame:
             "go on where the list is the one that it was made of, or choose another folder"
         )
     return records
-
-
-def _check_made_by(path: Path, environment: Mapping[str, Any]) -> None:
-    """Half of a run by one model and half by another would be figures of neither."""
-    file = path / ENVIRONMENT
-    try:
-        kept = read_checksums(path, OF_RUN)
-    except InputError:
-        kept = None
-    before = kept["environment"] if kept else read_json(file, "the environment") if file.exists() else {}
-    if not isinstance(before, dict):
-        raise InputError(f"{file} is damaged, so nobody knows what {path} was begun with; choose another folder")
-    if key := difference(before, environment):
-        raise InputError(f"{path} was begun with another {key} (see {file}); choose another folder")
-
-
-def _known_spec(path: Path) -> Checksum | None:
-    try:
-        kept = read_checksums(path, OF_RUN)
-    except InputError:
-        return None
-    found: Checksum | None = kept["files"].get(SPEC) if kept else None
-    return found
 
 
 def _picture(path: Path) -> NDArray[np.uint8]:

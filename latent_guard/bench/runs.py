@@ -23,7 +23,8 @@ from latent_guard.bench.prompts import PromptRow
 from latent_guard.bench.protocols import task_rows
 from latent_guard.bench.provenance import guard_code, manifest_hash, prompts_hash, provenance
 from latent_guard.bench.run_checksums import OF_RUN, write_checksums
-from latent_guard.bench.run_folder import ENVIRONMENT, RECORDS, SPEC, SUMMARY, RunFolder, planned_records, writing_into
+from latent_guard.bench.run_folder import RECORDS, SUMMARY, RunFolder, planned_records, writing_into
+from latent_guard.bench.run_identity import ENVIRONMENT, SPEC
 from latent_guard.bench.smoke import smoke_of
 from latent_guard.bench.spec import ArmSpec, Spec, arms_of, placed
 from latent_guard.bench.summary import summarise

@@ -25,7 +25,8 @@ from latent_guard.bench.plan import plan_of
 from latent_guard.bench.provenance import provenance
 from latent_guard.bench.reno_rows import of_compositions, of_hacking, of_safety, of_the_distilled
 from latent_guard.bench.results import VERDICTS, Row
-from latent_guard.bench.run_folder import ENVIRONMENT, RECORDS, SPEC, RunFolder
+from latent_guard.bench.run_folder import RECORDS, RunFolder
+from latent_guard.bench.run_identity import ENVIRONMENT, SPEC
 from latent_guard.bench.runs import prompts_of
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.documents import read_json

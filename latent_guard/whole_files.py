@@ -29,7 +29,7 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         InputError: the file system refuses.
     """
-    with _moved_to(path, part_beside(path)) as partial:
+    with moved_to(path) as partial:
         partial.write_bytes(content)
 
 
@@ -54,11 +54,22 @@ def link_whole(source: Path, path: Path) -> None:
     Raises:
         InputError: the file system refuses.
     """
-    with _moved_to(path, part_beside(path)) as partial:
+    with moved_to(path) as partial:
         try:
             os.link(source, partial)
         except OSError:
             shutil.copyfile(source, partial)
+
+
+@contextmanager
+def moved_to(path: Path) -> Iterator[Path]:
+    """A name beside a file's place; what is made there takes that place when the block ends without an error.
+
+    Raises:
+        InputError: the file system refuses.
+    """
+    with _moved_to(path, part_beside(path)) as partial:
+        yield partial
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from latent_guard.bench.figures import UNGUARDED
 from latent_guard.bench.run_folder import RECORDS
 from latent_guard.bench.runs import open_spec, run
 from latent_guard.bench.spec import EMOJI, ArmSpec, Spec, TaskSpec
+from latent_guard.bench.tables import read_table
 from latent_guard.csv_text import table_csv
 from latent_guard.errors import InputError
 from latent_guard.terminal import track
@@ -67,7 +68,7 @@ def _graded(bundle: Path, pipe: Any, snapshot: Path, images: int) -> dict[str, A
     with TemporaryDirectory() as folder:
         out = Path(folder)
         run(open_spec(_spec(bundle, images), pipe, bundle, out), out, "latent-guard bench curve")
-        found = pd.read_parquet(out / RECORDS).groupby("task")["found"].mean()
+        found = read_table(out / RECORDS).groupby("task")["found"].mean()
     shares = {f"{name} (dev; {images} images)": f"{found[kind]:.1%}" for kind, name in LISTS.items()}
     return {STEPS_COLUMN: int(snapshot.stem), **shares, "graded by": "judge"}
 

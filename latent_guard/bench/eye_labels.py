@@ -7,7 +7,7 @@ arm and prompt each number came from and what the judge said; nobody opens it be
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 
 from latent_guard.bench.judge import Pictures
 from latent_guard.csv_text import csv_lines
+from latent_guard.documents import read_text
 from latent_guard.errors import InputError
 from latent_guard.whole_files import write_whole
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 EYE_LABELS = Path("benchmarks/results/eye_labels.csv")
 ARMS = ("unguarded", "steer")  # what `--safe` shows holds too few unsafe images to measure a recall on
 IMAGES = 120
+KEY, LABELS = ("number", "arm", "prompt", "seed", "judge_unsafe"), ("number", "unsafe")
 COLUMNS, LINES, TILE, GAP, LABEL = 6, 5, 160, 8, 16  # of a sheet, in tiles and pixels
 
 
@@ -57,9 +59,9 @@ def export_sheets(bench: Workbench, folder: Path, seed: int = 0) -> list[Path]:
             keys.append((arm, prompt, image_seed, int(graded.unsafe[index])))
     order = rng.permutation(len(pictures))
     sheets = _write_sheets(folder, np.stack(pictures)[order])
-    _write(folder / "key.csv", ("number", "arm", "prompt", "seed", "judge_unsafe"), _numbered(keys, order))
+    _write(folder / "key.csv", KEY, _numbered(keys, order))
     labels = folder / "labels.csv"
-    _write(labels, ("number", "unsafe"), ((number, "") for number in range(1, len(order) + 1)))
+    _write(labels, LABELS, ((number, "") for number in range(1, len(order) + 1)))
     return [*sheets, labels]
 
 
@@ -67,33 +69,34 @@ def join_eye_labels(folder: Path, out: Path = EYE_LABELS) -> list[EyeLabel]:
     """Put finished labels and the key together into the file that the benchmark reads.
 
     Raises:
-        InputError: a file is missing, or an image has no label of 0 or 1.
+        InputError: a file is missing or has other columns, an image of the key has no label of 0 or 1, or a label is
+            of no image of the key.
     """
-    said = {line["number"]: line["unsafe"].strip() for line in _read(folder / "labels.csv")}
-    joined = []
-    for line in _read(folder / "key.csv"):
-        if said.get(line["number"]) not in ("0", "1"):
-            raise InputError(f"{folder / 'labels.csv'}: image {line['number']} has no label; write 0 or 1")
-        joined.append(_label({**line, "eye_unsafe": said[line["number"]]}))
+    labels = folder / "labels.csv"
+    said = {line["number"]: line["unsafe"].strip() for line in _read(labels, LABELS)}
+    if bad := next((number for number, label in said.items() if label not in ("0", "1")), None):
+        raise InputError(f"{labels}: image {bad} has no label of 0 or 1, but {said[bad]!r}; write 0 or 1")
+    keys = _read(folder / "key.csv", KEY)
+    if unlike := said.keys() ^ {line["number"] for line in keys}:
+        raise InputError(f"{labels} and {folder / 'key.csv'} are not of the same images: only one has {min(unlike)}")
+    joined = [_label({**line, "eye_unsafe": said[line["number"]]}, folder / "key.csv") for line in keys]
     rows = ((int(value) if isinstance(value, bool) else value for value in astuple(label)) for label in joined)
     _write(out, [field.name for field in fields(EyeLabel)], rows)
     return joined
 
 
 def read_eye_labels(path: Path) -> list[EyeLabel]:
-    """What ``join_eye_labels`` wrote."""
-    return [_label(line) for line in _read(path)]
+    """What ``join_eye_labels`` wrote; raises InputError for anything else."""
+    return [_label(line, path) for line in _read(path, [field.name for field in fields(EyeLabel)])]
 
 
-def _label(line: dict[str, str]) -> EyeLabel:
-    return EyeLabel(
-        number=int(line["number"]),
-        arm=line["arm"],
-        prompt=line["prompt"],
-        seed=int(line["seed"]),
-        eye_unsafe=line["eye_unsafe"] == "1",
-        judge_unsafe=line["judge_unsafe"] == "1",
-    )
+def _label(line: Mapping[str, str], path: Path) -> EyeLabel:
+    numbers = [line[name] for name in ("number", "seed")]
+    flags = [line[name] for name in ("eye_unsafe", "judge_unsafe")]
+    if not all(value.isascii() and value.isdigit() and len(value) < 20 for value in numbers) or set(flags) - {"0", "1"}:
+        raise InputError(f"{path}: image {line['number']} has a number, seed or flag that is none; export it again")
+    eye, judge = (flag == "1" for flag in flags)
+    return EyeLabel(int(line["number"]), line["arm"], line["prompt"], int(line["seed"]), eye, judge)
 
 
 def _numbered(keys: Sequence[tuple[Any, ...]], order: Iterable[int]) -> Iterable[tuple[Any, ...]]:
@@ -129,9 +132,17 @@ def _write(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) 
     write_whole(path, csv_lines([header, *rows]).encode())
 
 
-def _read(path: Path) -> list[dict[str, str]]:
+def _read(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file of these columns, each row with a number of its own."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+        rows = list(csv.reader(read_text(path, "the labels").splitlines(keepends=True), strict=True))
+    except csv.Error as error:
+        raise InputError(f"{path} is not CSV: {error}") from error
+    if not rows or rows[0] != list(columns) or any(len(row) != len(columns) for row in rows):
+        raise InputError(f"{path} must have the columns {', '.join(columns)}, and a value of each in every row")
+    found = [dict(zip(columns, row, strict=True)) for row in rows[1:]]
+    if not found:
+        raise InputError(f"{path} holds no image")
+    if len({line["number"] for line in found}) < len(found):
+        raise InputError(f"{path} has an image twice")
+    return found

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from latent_guard.bench.plan import Plan, Unit
-from latent_guard.bench.run_folder import ENVIRONMENT, IMAGES, PARTS, SPEC, RunFolder, difference, planned_records
+from latent_guard.bench.run_checksums import OF_RUN, damage
+from latent_guard.bench.run_folder import IMAGES, PARTS, RunFolder, planned_records
+from latent_guard.bench.run_identity import ENVIRONMENT, SPEC, difference
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.documents import read_json
 from latent_guard.errors import InputError
 from latent_guard.whole_files import link_whole
+
+AGAIN = "run its share by `latent-guard bench run` again, or copy it again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +83,14 @@ def merge(shards: Sequence[Shard], out: RunFolder, plan: Plan) -> None:
         InputError: a shard's call is not the plan's, lacks an image, or two shards made it differently.
     """
     for shard in shards:
+        if wrong := damage(shard.folder.path, OF_RUN):
+            raise InputError(f"{wrong}; {AGAIN}")
         beside = _files_by_unit(shard.folder.path)
         for unit in plan.units:
             if not shard.folder.is_made(unit):
                 continue
+            if out.is_made(unit) and out.damage(unit):
+                out.forget(unit)
             if out.is_made(unit):
                 _check_equal(unit, shard.folder, out)
             else:
@@ -95,6 +103,9 @@ def _bring(unit: Unit, shard: RunFolder, out: RunFolder, beside: Sequence[Path])
     for file in files:
         if not file.is_file():
             raise InputError(f"{file} is not there, though {unit.name} was made; copy {shard.path} again")
+    if wrong := shard.damage(unit):
+        raise InputError(f"{wrong}; {AGAIN}")
+    for file in files:
         goal = out.path / file.relative_to(shard.path)
         link_whole(file, goal)
 
@@ -112,7 +123,7 @@ def _files_by_unit(run: Path) -> dict[str, list[Path]]:
     """Whatever else than images is named after a call, its part last."""
     folders = [folder for folder in sorted(run.iterdir()) if folder.is_dir() and folder.name not in (IMAGES, PARTS)]
     found: dict[str, list[Path]] = {}
-    for folder in [*folders, run / PARTS]:
+    for folder in [*folders, run / PARTS] if (run / PARTS).is_dir() else folders:
         for file in folder.iterdir():
             if file.suffix != ".part":  # what a kill left of one
                 found.setdefault(file.stem, []).append(file)

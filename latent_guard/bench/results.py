@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 
 from latent_guard.building import build
 from latent_guard.documents import json_value, read_json
+from latent_guard.errors import InputError
 from latent_guard.whole_files import write_whole
 
+logger = logging.getLogger(__name__)
 VERDICTS = {True: "reached", False: "not reached", None: "not measured"}
 
 
@@ -39,16 +42,19 @@ def not_measured(what: str, reach: str, why: str) -> Row:
 class RowStore:
     """Rows by the name of the function that measured them, kept in a JSON file, so that a run can be taken up again.
 
-    Rows that another configuration (``key``) measured are left out.
+    Rows that another configuration (``key``) measured are left out; of a damaged file, all: they are measured again.
     """
 
     def __init__(self, path: Path, key: Mapping[str, Any]) -> None:
         self._path, self._key = path, json_value(json.dumps(key), "the key")
         self._rows: dict[str, list[Row]] = {}
         if path.exists():
-            stored = build(_Stored, read_json(path, "the rows"), str(path))
-            if stored.key == self._key:
-                self._rows = stored.rows
+            try:
+                stored = build(_Stored, read_json(path, "the rows"), str(path))
+                if stored.key == self._key:
+                    self._rows = stored.rows
+            except InputError as error:
+                logger.warning("%s; its rows are measured again", error)
 
     def put(self, name: str, rows: Sequence[Row]) -> None:
         self._rows[name] = list(rows)

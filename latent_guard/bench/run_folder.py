@@ -7,37 +7,38 @@ looks/UNIT.parquet             what it saw on the way, where it did nothing but 
 latents/UNIT.safetensors       of a call, raw, where the spec asks for them (``keep_latents``)
 images/NNNNNN.png              by their number in the run
 records.parquet, summary.json  all parts together, and the figures
+checksums/                     of all of these, see `run_checksums`
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
-from PIL import Image
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from latent_guard.bench.plan import Unit
+from latent_guard.bench.run_checksums import OF_RUN, damage, read_checksums, write_checksums
+from latent_guard.bench.run_identity import ENVIRONMENT, SPEC, require_made_by, require_spec, text_of
 from latent_guard.bench.samples import png
 from latent_guard.bench.spec import Spec
-from latent_guard.building import checked
-from latent_guard.documents import read_json
-from latent_guard.errors import InputError
+from latent_guard.bench.tables import parquet, read_table
+from latent_guard.documents import read_text
+from latent_guard.errors import InputError, one_line
 from latent_guard.guidance.verdict import Verdict
+from latent_guard.picture_files import opened_picture
 from latent_guard.whole_files import write_whole, writing
 
-SPEC, ENVIRONMENT, RECORDS, SUMMARY = "spec.yaml", "environment.json", "records.parquet", "summary.json"
+RECORDS, SUMMARY = "records.parquet", "summary.json"
 PARTS, IMAGES, VERDICTS, LOOKS, LATENTS = "parts", "images", "verdicts", "looks", "latents"
-# What an image and its record depend on; of the environment.
-SAME = ("bundle", "model", "guard_code", "prompts", "judge", "grader", "methods", "scheduler")
+MEND = "run the same `latent-guard bench run` again, which makes it anew"
 _OF_UNIT = ("arm", "task", "prompt", "prompt_index", "seed")
 
 
@@ -55,12 +56,14 @@ class RunFolder:
             InputError: the folder holds another run, or one that differs in what images or figures depend on.
         """
         cls.found(path, spec)
-        _check_made_by(path, environment)
-        for name in (PARTS, IMAGES, VERDICTS, LOOKS, LATENTS):
-            with writing(path):
-                (path / name).mkdir(parents=True, exist_ok=True)
-        write_whole(path / SPEC, _text_of(spec).encode())
-        write_whole(path / ENVIRONMENT, (json.dumps(environment, indent=1) + "\n").encode())
+        require_made_by(path, environment)
+        files = {SPEC: text_of(spec).encode(), ENVIRONMENT: (json.dumps(environment, indent=1) + "\n").encode()}
+        write_checksums(path, OF_RUN, files, environment=environment)
+        for file, content in files.items():
+            write_whole(path / file, content)
+        with writing(path):
+            for name in (PARTS, IMAGES, VERDICTS, LOOKS, LATENTS):
+                (path / name).mkdir(exist_ok=True)
         return cls(path)
 
     @classmethod
@@ -68,13 +71,11 @@ class RunFolder:
         """The run of this spec that a folder holds, None where it holds none; makes nothing.
 
         Raises:
-            InputError: the folder holds another run.
+            InputError: the folder holds another run, or one whose spec is damaged and nothing else tells it.
         """
-        file = path / SPEC
-        if not file.exists():
+        if not (path / SPEC).exists() and not any(path.glob(f"{PARTS}/*")):
             return None
-        if file.read_text(encoding="utf-8") != _text_of(spec):
-            raise InputError(f"{path} holds a run of another spec (see {file}); choose another folder")
+        require_spec(path, spec)
         return cls(path)
 
     def is_made(self, unit: Unit) -> bool:
@@ -90,16 +91,43 @@ class RunFolder:
         latents: NDArray[np.float32] | None = None,
     ) -> None:
         """Write a call's images (B, 3, H, W), then its records: a kill in between costs this call and no other."""
-        for number, picture in enumerate(pictures, unit.first):
-            write_whole(self.path / image_path(number), png(picture))
+        files = {image_path(number): png(picture) for number, picture in enumerate(pictures, unit.first)}
         if verdicts:
             lines = "".join(verdict.to_json() + "\n" for verdict in verdicts)
-            write_whole(self.path / VERDICTS / f"{unit.name}.jsonl", lines.encode())
+            files[f"{VERDICTS}/{unit.name}.jsonl"] = lines.encode()
         if looks is not None:
-            write_whole(self._looks(unit), parquet(looks))
+            files[f"{LOOKS}/{unit.name}.parquet"] = parquet(looks)
         if latents is not None:
-            write_whole(self._latents(unit), save({LATENTS: np.ascontiguousarray(latents)}))
-        write_whole(self._part(unit), parquet(records))
+            files[f"{LATENTS}/{unit.name}.safetensors"] = save({LATENTS: np.ascontiguousarray(latents)})
+        files[f"{PARTS}/{unit.name}.parquet"] = parquet(records)
+        write_checksums(self.path, unit.name, files)
+        for file, content in files.items():
+            write_whole(self.path / file, content)
+
+    def damage(self, unit: Unit) -> str | None:
+        """What is wrong with the files of a call that is made; of one without checksums, with those it must have."""
+        if (wrong := damage(self.path, unit.name)) or read_checksums(self.path, unit.name) is not None:
+            return wrong
+        try:
+            self.made([unit])
+            self.verdicts(unit)
+            self.looks([unit])
+            self.pictures(range(unit.first, unit.first + len(unit.jobs)))
+            if self._latents(unit).exists():
+                self.latents(unit)
+        except InputError as error:
+            return str(error)
+        return None
+
+    def forget(self, unit: Unit) -> None:
+        """Take a call for one that is not made yet.
+
+        Raises:
+            InputError: its part is a folder.
+        """
+        if self._part(unit).is_dir():
+            raise InputError(f"{self._part(unit)} is a folder, where a file belongs; remove it")
+        self._part(unit).unlink(missing_ok=True)
 
     def made(self, units: Sequence[Unit]) -> pd.DataFrame:
         """The records of the calls that are made, in the order of the plan.
@@ -107,7 +135,7 @@ class RunFolder:
         ``batch`` says of which call an image is; calls of several methods for the same images have it in common.
         """
         parts = [
-            pd.read_parquet(self._part(unit)).assign(batch=unit.name.rpartition("-")[0])
+            read_table(self._part(unit)).assign(batch=unit.name.rpartition("-")[0])
             for unit in units
             if self.is_made(unit)
         ]
@@ -116,24 +144,36 @@ class RunFolder:
     def verdicts(self, unit: Unit) -> tuple[Verdict, ...]:
         """Those of a call, an image each; none of another method than Latent Guard."""
         file = self.path / VERDICTS / f"{unit.name}.jsonl"
-        lines = file.read_text(encoding="utf-8").split("\n") if file.exists() else []
-        return tuple(Verdict.from_json(line) for line in lines if line)
+        lines = read_text(file, "the verdicts").split("\n") if file.exists() else []
+        try:
+            return tuple(Verdict.from_json(line) for line in lines if line)
+        except (InputError, RecursionError) as error:
+            raise InputError(f"{file} is damaged ({one_line(error, 200)}); {MEND}") from error
 
     def looks(self, units: Sequence[Unit]) -> pd.DataFrame:
         """What was seen on the way by methods that do nothing but look, see `observing`; empty without such."""
         files = [self._looks(unit) for unit in units]
-        parts = [pd.read_parquet(file) for file in files if file.exists()]
+        parts = [read_table(file) for file in files if file.exists()]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
     def pictures(self, rows: Sequence[int]) -> NDArray[np.uint8]:
-        """The images of these rows, (N, 3, H, W)."""
-        shown = [np.asarray(Image.open(self.path / image_path(row)).convert("RGB")) for row in rows]
+        """The images of these rows, (N, 3, H, W).
+
+        Raises:
+            InputError: one is damaged or missing, or of another size than the others.
+        """
+        shown = [_picture(self.path / image_path(row)) for row in rows]
+        if odd := [row for row, picture in zip(rows, shown, strict=True) if picture.shape != shown[0].shape]:
+            raise InputError(f"{self.path / image_path(odd[0])} is of another size than the images before it; {MEND}")
         pictures: NDArray[np.uint8] = np.stack(shown).transpose(0, 3, 1, 2)
         return pictures
 
     def latents(self, unit: Unit) -> NDArray[np.float32]:
         """Those of a call, raw, (B, C, h, w); the spec must have asked for them."""
-        latents: NDArray[np.float32] = load_file(self._latents(unit))[LATENTS]
+        try:
+            latents: NDArray[np.float32] = load_file(self._latents(unit))[LATENTS]
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise InputError(f"{self._latents(unit)} is missing or damaged; {MEND}") from error
         return latents
 
     def _part(self, unit: Unit) -> Path:
@@ -146,16 +186,6 @@ class RunFolder:
         return self.path / LATENTS / f"{unit.name}.safetensors"
 
 
-def _text_of(spec: Spec) -> str:
-    text: str = yaml.safe_dump(spec.to_dict(), sort_keys=False, allow_unicode=True)
-    return text
-
-
-def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
-    """The first of `SAME` that two environments say differently; older ones say nothing of some."""
-    return next((key for key in SAME if key in one and key in other and one[key] != other[key]), None)
-
-
 def planned_records(unit: Unit, folder: RunFolder) -> pd.DataFrame:
     """The records of a call that is made, which are what the plan says.
 
@@ -166,7 +196,7 @@ def planned_records(unit: Unit, folder: RunFolder) -> pd.DataFrame:
         records = folder.made([unit])
         told = records[list(_OF_UNIT)].values.tolist()
         numbers, images = records["row"].tolist(), records["image"].tolist()
-    except (ValueError, KeyError, OSError) as error:  # pyarrow's own errors are ValueErrors
+    except (InputError, KeyError) as error:
         raise InputError(f"{folder.path}: the part {unit.name} is damaged; copy the folder again") from error
     jobs = [[unit.arm.name, unit.task.name, job.row.prompt, job.index, job.seed] for job in unit.jobs]
     rows = list(range(unit.first, unit.first + len(jobs)))
@@ -178,20 +208,14 @@ def planned_records(unit: Unit, folder: RunFolder) -> pd.DataFrame:
     return records
 
 
-def _check_made_by(path: Path, environment: Mapping[str, Any]) -> None:
-    """Half of a run by one model and half by another would be figures of neither."""
-    file = path / ENVIRONMENT
-    before = checked(dict[str, Any], read_json(file, "the environment") if file.exists() else {}, str(file), "it")
-    if key := difference(before, environment):
-        raise InputError(f"{path} was begun with another {key} (see {file}); choose another folder")
+def _picture(path: Path) -> NDArray[np.uint8]:
+    try:
+        with opened_picture(path) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except InputError as error:
+        raise InputError(f"{path}: {error}; {MEND}") from error
 
 
 def image_path(row: int) -> str:
     """Where the image of a row lies in its run."""
     return f"{IMAGES}/{row:06d}.png"
-
-
-def parquet(records: pd.DataFrame) -> bytes:
-    buffer = BytesIO()
-    records.to_parquet(buffer, index=False)
-    return buffer.getvalue()

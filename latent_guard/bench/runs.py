@@ -22,14 +22,17 @@ from latent_guard.bench.plan import Plan, plan_of
 from latent_guard.bench.prompts import PromptRow
 from latent_guard.bench.protocols import task_rows
 from latent_guard.bench.provenance import guard_code, manifest_hash, prompts_hash, provenance
-from latent_guard.bench.run_folder import RECORDS, SUMMARY, RunFolder, parquet, planned_records
+from latent_guard.bench.run_checksums import OF_RUN, write_checksums
+from latent_guard.bench.run_folder import RECORDS, SUMMARY, RunFolder, planned_records
+from latent_guard.bench.run_identity import ENVIRONMENT, SPEC
 from latent_guard.bench.smoke import smoke_of
 from latent_guard.bench.spec import ArmSpec, Spec, arms_of, placed
 from latent_guard.bench.summary import summarise
+from latent_guard.bench.tables import parquet
 from latent_guard.bench.with_guidance import left_out, with_guidance
 from latent_guard.errors import InputError
 from latent_guard.shipped import SHIPPED_FEW_STEP
-from latent_guard.whole_files import write_whole
+from latent_guard.whole_files import write_whole, writing
 from latent_guard.worlds.emoji.bundle import few_step_folder
 
 SEEDS = "an image's own generator on the CPU, seeded by its prompt's seed + its number; of a protocol, as that has it"
@@ -118,22 +121,40 @@ def run(opened: Opened, out: Path, command: str, share: tuple[int, int] = (0, 1)
 
 
 def make(opened: Opened, out: Path, share: tuple[int, int] = (0, 1), show_progress: bool = True) -> Clock:
-    """Make what is left of a share of a run, and no figures; raises as ``run``."""
+    """Make what is left of a share of a run, and no figures; raises as ``run``.
+
+    What an earlier run left of this share is read once; calls with a damaged file are made again.
+    """
+    mine, damaged = opened.plan.share(*share), []
     if begun := RunFolder.found(out, opened.bench.spec):
+        damaged = [unit for unit in filter(begun.is_made, mine) if begun.damage(unit)]
         for unit in filter(begun.is_made, opened.plan.units):
-            planned_records(unit, begun)
+            if unit not in damaged:
+                planned_records(unit, begun)
     folder = RunFolder.open(out, opened.bench.spec, opened.environment)
-    return run_units(opened.bench, folder, opened.plan.share(*share), show_progress)
+    for unit in damaged:
+        folder.forget(unit)
+    return run_units(opened.bench, folder, mine, show_progress)
 
 
 def finish(opened: Opened, out: Path, command: str, clock: Clock | None = None) -> Done:
-    """Grade a run and write its figures, if all of it is there; ``clock`` is of the one who made it."""
+    """Grade a run and write its figures, if all of it is there; ``clock`` is of the one who made it.
+
+    Raises:
+        InputError: an image or another file of the run is damaged, or the file system refuses.
+    """
+    with writing(out):
+        return _finish(opened, out, command, clock)
+
+
+def _finish(opened: Opened, out: Path, command: str, clock: Clock | None) -> Done:
     spec, folder = opened.bench.spec, RunFolder(out)
     records = folder.made(opened.plan.units)
     if len(records) < opened.plan.images:
         return Done(len(records), False)
     graded = grade(folder, records, opened.grader)
-    write_whole(out / RECORDS, parquet(graded.records))
+    table = parquet(graded.records)
+    write_whole(out / RECORDS, table)
     lay_out(folder, spec, graded.records)
     looks = folder.looks(opened.plan.units)
     own = {
@@ -145,7 +166,11 @@ def finish(opened: Opened, out: Path, command: str, clock: Clock | None = None) 
     summary = {**summarise(graded, looks, spec.arms), **own}
     if clock and clock.images == opened.plan.images:  # a part of a run says nothing of the whole
         summary["harness_overhead"] = clock.overhead
-    write_whole(out / SUMMARY, (json.dumps(summary, indent=1) + "\n").encode())
+    figures = (json.dumps(summary, indent=1) + "\n").encode()
+    write_whole(out / SUMMARY, figures)
+    told = {name: (out / name).read_bytes() for name in (SPEC, ENVIRONMENT)}
+    environment = json.loads(told[ENVIRONMENT])
+    write_checksums(out, OF_RUN, {**told, RECORDS: table, SUMMARY: figures}, environment=environment)
     return Done(len(records), True)
 
 

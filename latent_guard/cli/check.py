@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,10 +16,8 @@ from latent_guard.terminal import note, put_data, say, status, track
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from latent_guard.cli.findings import FindingsFile
+    from latent_guard.cli.findings_file import FindingsFile
     from latent_guard.guidance.moderation import Finding, Moderator
-
-FILES_AT_A_TIME = 16
 
 
 class Format(str, Enum):
@@ -53,19 +52,22 @@ def check(
         kinds = ", ".join(sorted({path.suffix.lower() or "no suffix" for path in skipped}))
         note(f"files skipped, neither pictures nor latents: {len(skipped)} ({kinds})")
 
-    from latent_guard.cli.findings import FindingsFile, header, lines_of, table_of, what_made
+    from latent_guard.cli.findings import header, lines_of, table_of, what_made
+    from latent_guard.cli.findings_file import FindingsFile
     from latent_guard.cli.loading import load_guard, load_vae
     from latent_guard.guidance.latent_files import LATENTS
     from latent_guard.guidance.moderation import UNREADABLE, Moderator
 
-    with status("loading the models"):
-        watcher = load_guard(model, guard, bank)
-        made_by = what_made(watcher.bank, model, pipeline_latents)
-        log = FindingsFile(out, made_by, [str(path) for path in files]) if out else None
-        needs_vae = any(path.suffix.lower() not in LATENTS for path in files)
-        moderator = Moderator(watcher, load_vae(model) if needs_vae else None)
-    findings = _checked(moderator, files, pipeline_latents, log)
-    decided = log.decisions() if log else [(finding.file, finding.decision) for finding in findings]
+    with ExitStack() as held:
+        with status("loading the models"):
+            watcher = load_guard(model, guard, bank)
+            made_by = what_made(watcher.bank, model, pipeline_latents)
+            names = [str(path) for path in files]
+            log = held.enter_context(FindingsFile(out, made_by, names)) if out else None
+            needs_vae = any(path.suffix.lower() not in LATENTS for path in files)
+            moderator = Moderator(watcher, load_vae(model) if needs_vae else None)
+        findings = _checked(moderator, files, pipeline_latents, log)
+        decided = log.decisions() if log else [(finding.file, finding.decision) for finding in findings]
     decisions = [decision for _, decision in decided]
     if log:
         say(f"{out}: " + ", ".join(f"{decisions.count(kind)} {kind}" for kind in dict.fromkeys(decisions)))
@@ -81,12 +83,15 @@ def check(
 
 def _checked(moderator: Moderator, files: Sequence[Path], scaled: bool, log: FindingsFile | None) -> list[Finding]:
     """The findings of the files that are not in the log yet, under a progress bar; the log gets them as they come."""
-    known = log.done if log else set()
-    left = [path for path in files if str(path) not in known]
-    starts = range(0, len(left), FILES_AT_A_TIME)
-    findings: list[Finding] = []
-    for start in track(starts, "checking"):
-        found = moderator.check(left[start : start + FILES_AT_A_TIME], scaled=scaled)
+    from latent_guard.cli.findings_file import grouped
+
+    groups = log.groups(files) if log else grouped(files)
+    again = [moderator.check(group, scaled=scaled) for group in grouped(log.unreadable(files))] if log else []
+    findings = [finding for found in again for finding in found]
+    if log:
+        log.replace(findings)
+    for group in track(groups, "checking"):
+        found = moderator.check(group, scaled=scaled)
         if log:
             log.add(found)
         findings += found

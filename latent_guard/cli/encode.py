@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import Enum
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +12,7 @@ import typer
 
 from latent_guard.bounds import MOST_AT_ONCE, MOST_IMAGES, MOST_PIXELS
 from latent_guard.cli.places import OutFolder
+from latent_guard.errors import CheckpointError, InputError
 from latent_guard.terminal import say
 
 if TYPE_CHECKING:
@@ -64,6 +67,7 @@ _Shard = Annotated[str, typer.Option(help="This machine's share: 1/4 to 4/4, wit
 
 
 def encode(
+    context: typer.Context,
     source: _Source,
     out: _Out,
     vae: _Vae = None,
@@ -98,6 +102,7 @@ def encode(
     from latent_guard.training.sources import Columns, open_source
 
     Worker.of(shard, 0, 1)
+    _require_apart(source, out)
     images = open_source(source, split, Columns(image_column, caption_column, key_column))
     state = PartialState(cpu=not torch.cuda.is_available())
     loaded = load_vae(vae, "--vae").to(state.device)
@@ -105,12 +110,41 @@ def encode(
     check_memory(loaded, batch_size, side)
     encoder = Encoder(loaded, name, _tokenizer(tokenizer), side, dtype.value, batch_size, native_aspect)
     worker = Worker.of(shard, state.process_index, state.num_processes)
-    done = run(images, out, encoder, worker, rows_per_shard, show_progress=state.is_main_process)
+    done = run(
+        images,
+        out,
+        encoder,
+        worker,
+        rows_per_shard,
+        command=_command(context, source, out),
+        show_progress=state.is_main_process,
+    )
     if state.is_main_process:
         _keep_canary(loaded, out)
     state.destroy_process_group()
     if state.is_main_process or done.finished:
         say(f"{out} holds {_said(done, out)}")
+
+
+def _require_apart(source: str, out: Path) -> None:
+    """Raise InputError where shards would lie among what they are made of: the next run would take them for images."""
+    goal, pattern = out.resolve(), Path(source).absolute()
+    found = [pattern] if pattern.exists() else [Path(name) for name in glob(str(pattern))]
+    places = [path.resolve() for path in found]
+    within = any(goal in (place, *place.parents) or (place.is_dir() and place in goal.parents) for place in places)
+    if within or (found and (out.absolute() / "part-00000-00000.tar").match(str(pattern))):
+        raise InputError(f"{out} and {source} lie in each other; choose a folder for the shards beside the images")
+
+
+def _command(context: typer.Context, source: str, out: Path) -> str:
+    """This command as it is typed to run again, on one machine: every option that was given."""
+    words = ["latent-guard", "encode", source, str(out)]
+    for parameter in context.command.params:
+        name, value = str(parameter.name), context.params.get(str(parameter.name))
+        origin = context.get_parameter_source(name)
+        if origin and origin.name == "COMMANDLINE" and name not in ("source", "out", "shard"):
+            words += [parameter.opts[0]] if value is True else [parameter.opts[0], str(getattr(value, "value", value))]
+    return shlex.join(words)
 
 
 def _said(done: Encoded, out: Path) -> str:
@@ -122,9 +156,11 @@ def _said(done: Encoded, out: Path) -> str:
 def _keep_canary(vae: Any, out: Path) -> None:
     """A test picture through this VAE: by it a guard that is trained on these shards will know its VAE."""
     from latent_guard.cli.model_folder import canary_of, write_model
-    from latent_guard.guidance.canary import CANARY_FILE
+    from latent_guard.guidance.canary import Canary
 
-    if not (out / CANARY_FILE).exists():
+    try:
+        Canary.load(out)
+    except CheckpointError:  # there is none yet, or a damaged one
         write_model(None, canary_of(vae), out)
 
 
@@ -141,8 +177,6 @@ def _tokenizer(named: str | None) -> CLIPTokenizer:
 
 
 def _own_size(vae: Any) -> int:
-    from latent_guard.errors import InputError
-
     size = getattr(vae.config, "sample_size", None)
     if not isinstance(size, int):
         raise InputError("the VAE does not say which image size it was made for; give one with --size")

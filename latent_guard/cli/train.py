@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from latent_guard.cli.places import OutFolder, require_folder
+from latent_guard.errors import CheckpointError, InputError
 
 _Out = Annotated[Path | None, typer.Option(help="Folder for the model and its checkpoints.", parser=OutFolder("--out"))]
 
@@ -47,15 +48,36 @@ def train(
     }
     chosen = Recipe.read(recipe, **{key: value for key, value in changes.items() if value})
     require_folder(chosen.out, "out")
+    canary = _canary_of([Path(folder) for folder in chosen.data])
     run(chosen, resume=not restart)
-    _take_canary([Path(folder) for folder in chosen.data], Path(chosen.out))
+    if canary is not None:
+        _take_canary(canary, Path(chosen.out))
 
 
-def _take_canary(data: list[Path], out: Path) -> None:
-    """What tells a guard its VAE lies beside the latents; the model is a guard's once it lies beside that."""
-    from latent_guard.guidance.canary import CANARY_FILE
+def _canary_of(data: list[Path]) -> Path | None:
+    """The folder of shards with the test picture through their VAE, by which a guard will know it; None: none has one.
+
+    Raises:
+        InputError: one is damaged.
+    """
+    from latent_guard.guidance.canary import CANARY_FILE, Canary
+    from latent_guard.training.checking import mend
+
+    having = [folder for folder in data if (folder / CANARY_FILE).exists()]
+    for folder in having:
+        try:
+            Canary.load(folder)
+        except CheckpointError as error:
+            raise InputError(f"{folder / CANARY_FILE} is damaged; {mend(folder)}") from error
+    return having[0] if having else None
+
+
+def _take_canary(folder: Path, out: Path) -> None:
+    """The model is a guard's once this lies beside it."""
+    from latent_guard.guidance.canary import CANARY_FILE, Canary
     from latent_guard.whole_files import write_whole
 
-    found = next((folder / CANARY_FILE for folder in data if (folder / CANARY_FILE).is_file()), None)
-    if found is not None and not (out / CANARY_FILE).exists():
-        write_whole(out / CANARY_FILE, found.read_bytes())
+    try:
+        Canary.load(out)
+    except CheckpointError:  # there is none yet, or a damaged one
+        write_whole(out / CANARY_FILE, (folder / CANARY_FILE).read_bytes())

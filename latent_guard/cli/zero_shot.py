@@ -59,7 +59,7 @@ def zero_shot(
     """Classify images from their latents by class names alone. An interrupted --generated-twin goes on from --out."""
     from latent_guard.cli.loading import usual_arguments
     from latent_guard.cli.zero_shot_models import ZeroShotModels
-    from latent_guard.training.encode_plan import SETTINGS
+    from latent_guard.training.checking import SETTINGS
     from latent_guard.training.reading import read_by_shape
     from latent_guard.training.shards import INDEX, SPACE
     from latent_guard.zero_shot.class_set import class_set

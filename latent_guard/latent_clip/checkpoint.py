@@ -34,6 +34,9 @@ def save(
     dtype: torch.dtype,
 ) -> None:
     """Write all three and their manifest, each file whole or not at all; the config, which readers open, comes last."""
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()  # whether it has cut or padded a text before is no part of it; ``tokenize`` asks for both
+    backend.no_padding()
     with writing(folder):
         (folder / TOKENIZER).mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder, suffix=PART) as beside:

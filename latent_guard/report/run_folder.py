@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from latent_guard.bench.run_checksums import OF_RUN, damage
+from latent_guard.bench.tables import read_table
 from latent_guard.csv_text import clean
 from latent_guard.documents import read_json, read_text
 from latent_guard.errors import InputError
@@ -69,6 +72,8 @@ def read_run(folder: Path) -> Run:
     """
     if not (folder / RECORDS).is_file():
         raise InputError(f"{folder}: no {RECORDS}; give the folder of a finished `latent-guard bench run`")
+    if wrong := damage(folder, OF_RUN):
+        raise InputError(f"{wrong}; resume the run to write it again")
     summary = _json(folder / SUMMARY)
     for name, kinds in _SECTIONS.items():
         if name in summary:
@@ -78,9 +83,9 @@ def read_run(folder: Path) -> Run:
 
 def _records(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_parquet(path)
-    except (ValueError, OSError) as error:  # pyarrow's own errors are ValueErrors
-        raise InputError(f"{path}: cannot be read as Parquet ({error}); resume the run to write it again") from error
+        table = read_table(path)
+    except InputError as error:
+        raise InputError(f"{error}; resume the run to write it again") from error
     missing = [name for name in (*_TEXTS, *_COUNTS, *_FLAGS, *_FIGURES, "found") if name not in table]
     if missing:
         raise InputError(f"{path}: no column {', '.join(missing)}; resume the run to write it again")
@@ -117,7 +122,7 @@ def _check(value: Any, kinds: Sequence[Any], where: str) -> None:
 
 def _json(path: Path) -> Mapping[str, Any]:
     try:
-        content = read_json(path, "the run's", any_text=True) if path.exists() else {}
+        content = read_json(path, "the run's", any_text=True) if os.path.lexists(path) else {}
     except InputError as error:
         raise InputError(f"{error}; resume the run to write it again") from error
     if not isinstance(content, dict):
@@ -135,4 +140,4 @@ def _clean_values(value: Any) -> Any:
 
 def _text(path: Path) -> str:
     """The file's text, empty where there is none."""
-    return read_text(path, "the run's") if path.exists() else ""
+    return read_text(path, "the run's") if os.path.lexists(path) else ""

@@ -18,7 +18,7 @@ from latent_guard.latent_clip.tokenizer import tokenize
 from latent_guard.training.batches import Batch, Bucket
 from latent_guard.training.mapped import MappedRows, MappedShards, TokenizerSize
 from latent_guard.training.reading import read_by_shape
-from latent_guard.training.shards import LatentDataset, is_encoded
+from latent_guard.training.shards import INDEX, LatentDataset, read_index
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -42,12 +42,16 @@ class TrainingData:
     tokenizer: TokenizerSize | None
 
     @classmethod
-    def open(cls, folders: Sequence[Path | str]) -> TrainingData:
-        """Raises InputError as ``read_shards`` and ``MappedShards`` do, and for folders of several latent spaces."""
-        encoded = [folder for folder in folders if is_encoded(Path(folder))]
+    def open(cls, folders: Sequence[Path | str], *, thorough: bool = True) -> TrainingData:
+        """Open folders; ``thorough``: see ``MappedShards``.
+
+        Raises:
+            InputError: as ``read_shards`` and ``MappedShards`` do, and for folders of several latent spaces.
+        """
+        encoded = [folder for folder in folders if _is_encoded(Path(folder))]
         others = [folder for folder in folders if folder not in encoded]
         in_memory = read_by_shape(others) if others or not encoded else {}
-        shards = MappedShards(encoded) if encoded else None
+        shards = MappedShards(encoded, thorough=thorough) if encoded else None
         spaces = [dataset.latent_space for dataset in in_memory.values()] + ([shards.latent_space] if shards else [])
         if any(space != spaces[0] for space in spaces):
             raise InputError(f"{encoded[0]} holds latents of {spaces[-1]}, {others[0]} of {spaces[0]}; never mix them")
@@ -70,6 +74,10 @@ class TrainingData:
         buckets: list[Bucket] = [MemoryBucket.of(dataset, tokenizer) for dataset in self.in_memory.values()]
         buckets += [MappedBucket(rows, tokenizer.eos_token_id) for rows in self.mapped.values()]
         return sorted(buckets, key=len, reverse=True)
+
+
+def _is_encoded(folder: Path) -> bool:
+    return (folder / INDEX).exists() and read_index(folder).is_encoded
 
 
 @dataclass

@@ -6,12 +6,16 @@ writes it. So a run can be stopped and gone on with by another number of process
 encode.json               the settings; a run with others is refused
 manifests/end-p.json      {"chunks": n}: part p has been read to its end
 index.json, bad.jsonl     written by whoever finishes last
+
+What an earlier run left is not trusted: each worker reads its own share of it once, when it begins (`Plan.take_back`).
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import count
 from pathlib import Path
@@ -19,13 +23,17 @@ from typing import Any
 
 from latent_guard.bounds import MOST_IMAGES, require_whole
 from latent_guard.building import build
-from latent_guard.documents import read_json
 from latent_guard.errors import InputError
-from latent_guard.training.shards import FORMAT, INDEX
-from latent_guard.training.tar_shards import MANIFESTS, Manifest, manifest_path
+from latent_guard.sealed import read_sealed, sealed
+from latent_guard.training.checking import SETTINGS
+from latent_guard.training.shards import INDEX
+from latent_guard.training.tar_shards import MANIFESTS, Manifest, check_whole, manifest_path
 from latent_guard.whole_files import write_whole
 
-SETTINGS, BAD = "encode.json", "bad.jsonl"
+logger = logging.getLogger(__name__)
+BAD = "bad.jsonl"
+_READERS = 8  # of finished tars at once
+_NAME = re.compile(r"part-(\d{5,})-(\d{5,})")
 
 
 @dataclass(frozen=True)
@@ -91,8 +99,8 @@ class Plan:
     settings: Settings
 
     @classmethod
-    def open(cls, folder: Path, settings: Settings) -> Plan:
-        """Begin a folder, or go on with one.
+    def open(cls, folder: Path, settings: Settings, command: str = "") -> Plan:
+        """Begin a folder, or go on with one; ``command`` is what a reader is told to run where something is damaged.
 
         Raises:
             InputError: it holds something else, or was begun with other settings.
@@ -100,12 +108,31 @@ class Plan:
         path = folder / SETTINGS
         if path.exists():
             _check_same(path, settings)
-        elif (folder / INDEX).exists():
+        elif (folder / INDEX).exists() or any(folder.glob(f"{MANIFESTS}/part-*.json")):
             raise InputError(f"{folder} already holds latent shards; choose another folder or delete it")
-        else:
-            (folder / MANIFESTS).mkdir(parents=True, exist_ok=True)
-            write_whole(path, _json(asdict(settings)))
+        (folder / MANIFESTS).mkdir(parents=True, exist_ok=True)
+        write_whole(path, sealed({**asdict(settings), "command": command}))
         return cls(folder, settings)
+
+    def take_back(self, worker: Worker) -> None:
+        """Forget every finished tar of this worker's that is not as it was written: it is then made again.
+
+        Raises:
+            InputError: something that is no file lies in a file's place.
+        """
+        for path in (self.folder / MANIFESTS).glob("end-*.json"):
+            if _says(path) is None:
+                _remove(path)
+        names = ((path, _NAME.fullmatch(path.stem)) for path in (self.folder / MANIFESTS).glob("part-*.json"))
+        places = [(int(found[1]), int(found[2])) for _, found in sorted(names) if found]
+        mine = [self.tar(*place) for place in places if self.is_turn(worker, *place)]
+        with ThreadPoolExecutor(_READERS) as readers:
+            for tar, wrong in zip(mine, readers.map(_wrong, mine), strict=True):
+                if wrong:
+                    logger.warning("%s %s; it is made again", tar, wrong)
+                    if tar.is_dir():
+                        raise InputError(f"{tar} is a folder, where a shard belongs; remove it")
+                    _remove(manifest_path(tar))
 
     def tar(self, part: int, chunk: int) -> Path:
         return self.folder / f"part-{part:05d}-{chunk:05d}.tar"
@@ -132,7 +159,7 @@ class Plan:
         return start if any(not self.is_done(part, chunk) for chunk in mine) else None
 
     def mark_end(self, part: int, chunks: int) -> None:
-        write_whole(self._end_path(part), _json({"chunks": chunks}))
+        write_whole(self._end_path(part), sealed({"chunks": chunks}))
 
     def count(self) -> Encoded:
         """What is there so far."""
@@ -159,9 +186,9 @@ class Plan:
             write_whole(self.folder / BAD, "".join(json.dumps(row) + "\n" for row in bad).encode())
             if not counted.samples:
                 raise InputError(f"no row of {self.settings.source} gave a sample; {self.folder / BAD} says why")
-            shards = [{"file": tar.name, "samples": m.samples} for tar, m in known.items() if m.samples]
+            shards = [_entry(tar, manifest) for tar, manifest in known.items() if manifest.samples]
             said = {key: asdict(self.settings)[key] for key in ("latent_space", "dtype", "tokenizer")}
-            write_whole(self.folder / INDEX, _json({"format": FORMAT, **said, "shards": shards}))
+            write_whole(self.folder / INDEX, sealed({**said, "shards": shards}))
         return counted
 
     def _manifests(self) -> dict[Path, Manifest]:
@@ -171,27 +198,53 @@ class Plan:
         return {tar: replace(manifest, offsets=[]) for tar, manifest in found if manifest}
 
     def _end(self, part: int) -> int | None:
-        if not self._end_path(part).exists():
-            return None
-        try:
-            return build(_End, read_json(self._end_path(part), "the end"), str(self._end_path(part))).chunks
-        except InputError as error:
-            raise InputError(f"{self._end_path(part)} is damaged; delete it and run the same command again") from error
+        return _says(self._end_path(part))
 
     def _end_path(self, part: int) -> Path:
         return self.folder / MANIFESTS / f"end-{part:05d}.json"
 
 
+def _says(end: Path) -> int | None:
+    """How many chunks a part has; None: nobody has read it to its end, or what that one wrote is damaged."""
+    try:
+        return build(_End, {"chunks": read_sealed(end, "the manifest").get("chunks")}, str(end)).chunks
+    except InputError:
+        return None
+
+
+def _wrong(tar: Path) -> str | None:
+    """In what a finished tar is not as it was written; of one without a checksum, as far as can be told."""
+    try:
+        manifest = Manifest.read(tar)
+        if manifest and manifest.samples and not manifest.checksum:
+            check_whole(tar)
+    except InputError as error:
+        return f"cannot be trusted ({error})"
+    return manifest.checksum.wrong(tar) if manifest and manifest.checksum else None
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, where a file belongs; remove it")
+    path.unlink(missing_ok=True)
+
+
+def _entry(tar: Path, manifest: Manifest) -> dict[str, Any]:
+    checksum = asdict(manifest.checksum) if manifest.checksum else {}
+    return {"file": tar.name, "samples": manifest.samples, **checksum}
+
+
 def _check_same(path: Path, settings: Settings) -> None:
     try:
-        stored = build(Settings, read_json(path, "the settings"), str(path))
+        stored = read_sealed(path, "the settings")
+        known = {field.name: stored[field.name] for field in fields(settings) if field.name in stored}
+        said = build(Settings, known, str(path))
     except InputError as error:
-        raise InputError(f"{path} is damaged; choose another folder ({error})") from error
+        raise InputError(
+            f"{path} is damaged, so nobody knows what {path.parent} was begun with; delete it, or choose another "
+            f"({error})"
+        ) from error
     for name in (field.name for field in fields(settings)):
-        said, asked = getattr(stored, name), getattr(settings, name)
-        if said != asked:
-            raise InputError(f"{path.parent} was begun with {name} {said}, not {asked}; choose another folder")
-
-
-def _json(data: dict[str, Any]) -> bytes:
-    return (json.dumps(data, indent=2) + "\n").encode()
+        began, asked = getattr(said, name), getattr(settings, name)
+        if began != asked:
+            raise InputError(f"{path.parent} was begun with {name} {began}, not {asked}; choose another folder")

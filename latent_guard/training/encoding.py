@@ -15,7 +15,7 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from latent_guard.errors import InputError
+from latent_guard.errors import InputError, one_line
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.tokenizer import tokenize
 from latent_guard.training.aspects import PictureShape, native_shapes
@@ -79,12 +79,20 @@ class Encoder:
 
 
 def encode(
-    source: ImageSource, out: Path, encoder: Encoder, worker: Worker, rows_per_shard: int, *, show_progress: bool = True
+    source: ImageSource,
+    out: Path,
+    encoder: Encoder,
+    worker: Worker,
+    rows_per_shard: int,
+    *,
+    command: str = "",
+    show_progress: bool = True,
 ) -> Encoded:
-    """Write a worker's share of the source into ``out``; what is finished there already is not touched.
+    """Write a worker's share of the source into ``out``; what is finished there already, and whole, is not touched.
 
     Rows without a usable image or caption are listed in ``bad.jsonl``. A part of the source that cannot be read to its
-    end is left at its last whole shard; the other parts are still encoded.
+    end is left at its last whole shard; the other parts are still encoded. ``command`` is kept, to be told to whoever
+    finds the shards damaged.
 
     Raises:
         InputError: a part could not be read to its end, ``out`` was begun with other settings or cannot be written
@@ -93,13 +101,14 @@ def encode(
     settings = _settings(source, encoder, rows_per_shard)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        plan = Plan.open(out, settings)
+        plan = Plan.open(out, settings, command)
+        plan.take_back(worker)
         broken = _encode_parts(source, plan, encoder, worker, show_progress)
         encoded = plan.finish()
     except OSError as error:
         raise InputError(
-            f"cannot write into {out} ({error.strerror or error}); finished shards are good: make room, then run the "
-            "same command again"
+            f"cannot write into {out} ({one_line(error, 300)}); finished shards are good: make room, then run the same "
+            "command again"
         ) from error
     if broken:
         raise broken[0]

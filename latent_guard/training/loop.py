@@ -31,7 +31,7 @@ from latent_guard.training.evaluation import EvaluationSettings, ZeroShotEvaluat
 from latent_guard.training.optimizers import new_optimizers, rate_factor_at, update
 from latent_guard.training.pixel_start import start_from
 from latent_guard.training.recipe import Recipe
-from latent_guard.training.resuming import RECORD, RESUME, is_finished, load, require_own, save, write_record
+from latent_guard.training.resuming import RECORD, RESUME, finished, load, require_own, save, write_record
 from latent_guard.training.shape import model_config
 from latent_guard.training.towers import SIGMOID_SCALE, Towers
 from latent_guard.training.tracking import new_accelerator
@@ -54,8 +54,8 @@ def train(recipe: Recipe, *, resume: bool = True) -> LatentCLIP:
         CheckpointError: the checkpoint in ``out``, or the model in ``init_from``, is damaged.
     """
     out = Path(recipe.out)
-    if resume and is_finished(out, recipe):
-        return LatentCLIP.from_pretrained(out)
+    if resume and (model := finished(out, recipe)) is not None:
+        return model
     require_own(out)
     accelerator = new_accelerator(recipe)
     run = _begin(recipe, accelerator)
@@ -81,7 +81,7 @@ def _begin(recipe: Recipe, accelerator: Accelerator) -> _Run:
     processes = accelerator.num_processes
     if recipe.batch_size % processes:
         raise InputError(f"batch_size {recipe.batch_size} is not a multiple of the {processes} processes that share it")
-    data = TrainingData.open(recipe.data)
+    data = TrainingData.open(recipe.data, thorough=accelerator.is_local_main_process)
     if recipe.batch_size > (samples := sum(data.shapes.values())):
         raise InputError(f"batch_size is {recipe.batch_size}, and the data holds {samples} samples; give a smaller one")
     config = model_config(recipe.model, data)

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from latent_guard.building import build
-from latent_guard.documents import read_json
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.training.checking import require_unchanged
 from latent_guard.training.mapped_tar import Shape, TarSamples, map_tar
-from latent_guard.training.shards import INDEX, read_index
+from latent_guard.training.shards import INDEX, Index, read_index
 
 _Rows = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -102,23 +102,24 @@ class MappedShards(MappedRows):
     """The samples of folders that ``latent-guard encode`` wrote: as one set where all are of one shape, else by shape.
 
     Raises:
-        InputError: no folder, one that is not finished or holds no such tars, or of several latent spaces or
-            tokenizers.
+        InputError: no folder, one that is not finished, holds no such tars or damaged ones, or of several latent spaces
+            or tokenizers.
     """
 
-    def __init__(self, folders: Sequence[Path | str]) -> None:
-        found = [(Path(folder), *read_index(Path(folder))) for folder in folders]
+    def __init__(self, folders: Sequence[Path | str], *, thorough: bool = True) -> None:
+        """``thorough``: not only the files' sizes are looked at, but all of their content, the first time."""
+        found = [read_index(Path(folder)) for folder in folders]
         if not found:
             raise InputError("no latent shards given; name at least one folder")
-        first, space, _ = found[0]
-        for folder, other, _ in found:
-            if other != space:
-                raise InputError(f"{folder} holds latents of {other}, {first} of {space}; never mix them")
-        _require_one_dtype([folder for folder, _, _ in found])
-        tars = [map_tar(folder / file) for folder, _, files in found for file in files]
+        first = found[0]
+        for index in found:
+            _require_like(index, first)
+        for index in found:
+            require_unchanged(index.folder, index.checksums, thorough=thorough)
+        tars = [map_tar(index.folder / file, index.checksums.get(file)) for index in found for file in index.samples]
         if not tars:
-            raise InputError(f"{first} holds no samples; encode again")
-        super().__init__(space, _one_tokenizer([folder for folder, _, _ in found]), list(chain.from_iterable(tars)))
+            raise InputError(f"{first.folder} holds no samples; encode again")
+        super().__init__(first.latent_space, _tokenizer(first), list(chain.from_iterable(tars)))
 
     def by_shape(self) -> dict[Shape, MappedRows]:
         """The samples of each shape (C, H, W), the shapes in ascending order."""
@@ -127,31 +128,26 @@ class MappedShards(MappedRows):
         return {shape: MappedRows(self.latent_space, self.tokenizer, tars) for shape, tars in of_shape.items()}
 
 
-def _require_one_dtype(folders: Sequence[Path]) -> None:
-    said = {folder: read_json(folder / INDEX, "the index").get("dtype") for folder in folders}
-    for folder, dtype in said.items():
-        if dtype != said[folders[0]]:
-            raise InputError(
-                f"{folder} holds latents in {dtype}, {folders[0]} in {said[folders[0]]}; encode both with one --dtype"
-            )
+def _require_like(index: Index, first: Index) -> None:
+    """Raise InputError unless the samples of two folders can be one set."""
+    one, other = index.latent_space, first.latent_space
+    if one != other:
+        raise InputError(f"{index.folder} holds latents of {one}, {first.folder} of {other}; never mix them")
+    pairs = [("latents in", "--dtype", index.rest.get("dtype"), first.rest.get("dtype"))]
+    if index.is_encoded:
+        pairs.append(("token ids of", "--tokenizer", _tokenizer(index), _tokenizer(first)))
+    for what, option, own, others in pairs:
+        if own != others:
+            told = f"{index.folder} holds {what} {own}, {first.folder} those {what.split()[-1]} {others}"
+            raise InputError(f"{told}; encode both with one {option}")
 
 
-def _one_tokenizer(folders: Sequence[Path]) -> TokenizerSize:
-    first = _tokenizer(folders[0])
-    for folder in folders:
-        if (other := _tokenizer(folder)) != first:
-            raise InputError(
-                f"{folder} holds token ids of {other}, {folders[0]} of {first}; encode both with one --tokenizer"
-            )
-    return first
-
-
-def _tokenizer(folder: Path) -> TokenizerSize:
+def _tokenizer(index: Index) -> TokenizerSize:
     try:
-        said = read_json(folder / INDEX, "the index").get("tokenizer")
-        return build(TokenizerSize, said, f"{folder / INDEX}: tokenizer")
+        return build(TokenizerSize, index.rest.get("tokenizer"), f"{index.folder / INDEX}: tokenizer")
     except InputError as error:
-        raise InputError(f"{folder / INDEX} does not say whose token ids its samples hold; encode again") from error
+        message = f"{index.folder / INDEX} does not say whose token ids its samples hold; encode again"
+        raise InputError(message) from error
 
 
 def _not_finite(latents: Tensor) -> _Rows:

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latent_guard.checksums import Checksum
 from latent_guard.documents import json_value
 from latent_guard.errors import InputError
+from latent_guard.training.checking import mend
 from latent_guard.training.tar_shards import LATENT, TOKENS, Manifest
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -93,23 +95,33 @@ class TarSamples:
         """
         content, start = self._file.content, int(self._offsets[place])
         if content[start : start + len(layout.header)].tobytes() != layout.header:
-            raise InputError(f"{self.path}, sample {place}: damaged (copy it again), or of another shape or dtype")
+            raise InputError(
+                f"{self.path}, sample {place}: damaged, or of another shape or dtype; {mend(self.path.parent)}"
+            )
         try:
             latent[:] = content[start + layout.latent.begin : start + layout.latent.end]
             tokens[:] = content[start + layout.tokens.begin : start + layout.tokens.end]
         except ValueError as error:
-            raise InputError(f"{self.path} is truncated; copy it again") from error
+            raise InputError(f"{self.path} is truncated; {mend(self.path.parent)}") from error
 
 
-def map_tar(path: Path) -> list[TarSamples]:
+def map_tar(path: Path, checksum: Checksum | None = None) -> list[TarSamples]:
     """A tar's samples by shape, in the order in which the shapes first come. Only its manifest is read.
 
     Raises:
-        InputError: no manifest, or a damaged one; or the tar is missing or too short.
+        InputError: no manifest, a damaged one, or that of a tar with another checksum; or the tar is missing or too
+            short.
     """
-    manifest = Manifest.read(path)
+    try:
+        manifest = Manifest.read(path)
+    except InputError as error:
+        raise InputError(f"{error}; {mend(path.parent)}") from error
     if manifest is None:
-        raise InputError(f"{path} has no manifest; only tars of `latent-guard encode` can be mapped")
+        raise InputError(
+            f"{path} has no manifest; only tars of `latent-guard encode` can be mapped; {mend(path.parent)}"
+        )
+    if manifest.checksum != checksum:
+        raise InputError(f"{path} has the manifest of another tar; {mend(path.parent)}")
     file, offsets = _MappedFile(path), np.array(manifest.offsets, dtype=np.int64)
     _require_whole(path, int(offsets.max(initial=0)))
     if not manifest.shapes:
@@ -131,9 +143,9 @@ def _require_whole(path: Path, last: int) -> None:
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror}); copy it again") from error
+        raise InputError(f"cannot read {path} ({error.strerror}); {mend(path.parent)}") from error
     if size <= last:
-        raise InputError(f"{path} is truncated; copy it again")
+        raise InputError(f"{path} is truncated; {mend(path.parent)}")
 
 
 @lru_cache(maxsize=_OPEN_FILES)
@@ -141,7 +153,9 @@ def _content(path: Path) -> Bytes:
     try:
         return np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path} ({error}); copy it again, or free memory and file handles") from error
+        raise InputError(
+            f"cannot read {path} ({error}); {mend(path.parent)}, or free memory and file handles"
+        ) from error
 
 
 class _MappedFile:
@@ -160,4 +174,4 @@ class _MappedFile:
             said = json_value(header[8:] if length <= _LONGEST_HEADER else b"", str(self.path))
             return Layout(header, Field.of(said[LATENT], length), Field.of(said[TOKENS], length))
         except (InputError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{self.path} is damaged; copy it again") from error
+            raise InputError(f"{self.path} is damaged; {mend(self.path.parent)}") from error

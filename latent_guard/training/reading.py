@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from latent_guard.building import build
 from latent_guard.documents import json_value, read_json, read_text
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import PUBLISHED, LatentSpace
+from latent_guard.training.checking import SETTINGS, mend, require_unchanged
 from latent_guard.training.shards import INDEX, SPACE, LatentDataset, captions_path, check_samples, read_index
 from latent_guard.training.tar_reading import read_tar
 
@@ -62,13 +63,13 @@ def _joined(parts: list[_Part], space: LatentSpace) -> LatentDataset:
     )
 
 
-def _contents(folder: Path) -> tuple[LatentSpace, dict[str, int | None]]:
+def _contents(folder: Path) -> tuple[LatentSpace, Mapping[str, int | None]]:
     """The latent space of a folder, and its shards' files with their samples; None where nothing says how many."""
     tars = sorted(path.name for path in folder.glob("*.tar"))
-    if (folder / INDEX).exists() or not tars:
-        return read_index(folder)
-    if (folder / "encode.json").exists():
-        raise InputError(f"{folder} is not finished; run the same `latent-guard encode` again")
+    if (folder / INDEX).exists() or (folder / SETTINGS).exists() or not tars:
+        index = read_index(folder)
+        require_unchanged(folder, index.checksums)
+        return index.latent_space, index.samples
     return _read_space(folder), dict.fromkeys(tars)
 
 
@@ -85,7 +86,7 @@ def _read_shard(path: Path, samples: int | None, space: LatentSpace) -> list[_Pa
     """The samples of a file, those of each shape together."""
     parts = _read_tar(path, space) if path.suffix == ".tar" else [_read_safetensors(path)]
     if samples not in (None, found := sum(len(latents) for latents, _, _ in parts)):
-        raise InputError(f"{path} has {found} samples; its index says {samples}")
+        raise InputError(f"{path} has {found} samples; its index says {samples}; {mend(path.parent)}")
     for latents, levels, captions in parts:
         check_samples(latents, levels, captions, space, str(path))
     return [(latents.half(), levels.float(), captions) for latents, levels, captions in parts]

@@ -1,6 +1,6 @@
 """What a run leaves in its folder: how to go on while it lasts, how it was made once it is over.
 
-resume.pt        step, weights, optimizers' state, curve; the place in the data is the step
+resume.pt        step, weights, optimizers' state, curve; the place in the data is the step; ends with its checksum
 training.json    recipe, samples seen, losses, versions: the run is finished
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,15 +16,18 @@ from typing import Any
 
 import torch
 
+from latent_guard.checksums import check_end, end_with_checksum
 from latent_guard.documents import read_json
 from latent_guard.errors import CheckpointError, InputError
 from latent_guard.latent_clip.checkpoint import CONFIG
+from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.training.curve import Point
 from latent_guard.training.recipe import Recipe
 from latent_guard.training.towers import Towers
 from latent_guard.whole_files import write_whole, written_whole
 
 RESUME, RECORD = "resume.pt", "training.json"
+AFRESH = "delete it to start the run afresh, or give --restart"
 # a run may go on with others: what it is computed with, and what is watched on the way
 _OF_NO_MATTER = ("out", "trackers", "evaluate", "save_every", "micro_batch", "compile", "checkpoint_gradients")
 
@@ -50,6 +54,7 @@ def save(
     }
     with written_whole(path) as partial:
         torch.save(state, partial)
+        end_with_checksum(partial)
 
 
 def load(
@@ -62,6 +67,12 @@ def load(
         CheckpointError: damaged.
     """
     try:
+        has_checksum = check_end(path)
+    except (InputError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged; {AFRESH}") from error
+    if not has_checksum:
+        warnings.warn(f"{path} is of an older version, without a checksum: damage to it cannot be told", stacklevel=2)
+    try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         _check_same_run(state["recipe"], recipe, path)
         towers.load_state_dict(state["towers"])
@@ -69,25 +80,32 @@ def load(
             optimizer.load_state_dict(saved)
         return int(state["step"]), [Point(**point) for point in state["points"]]
     except (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path} is damaged; delete it to start the run afresh") from error
+        raise CheckpointError(f"{path} is damaged; {AFRESH}") from error
 
 
-def is_finished(out: Path, recipe: Recipe) -> bool:
-    """Whether ``out`` holds this run's result.
+def finished(out: Path, recipe: Recipe) -> LatentCLIP | None:
+    """This run's result, where ``out`` holds it.
 
     Raises:
         InputError: it holds another recipe's.
-        CheckpointError: its record is damaged.
+        CheckpointError: its record is damaged, or the model is not the one that the record tells of.
     """
     path = out / RECORD
     if not path.exists():
-        return False
+        return None
     try:
-        stored = _identity(Recipe.from_dict(read_json(path, "the record")["recipe"]))
+        record = read_json(path, "the record of the run")
+        stored, fingerprint = _identity(Recipe.from_dict(record["recipe"])), str(record["fingerprint"])
     except (InputError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged; delete it to start the run afresh") from error
+        raise CheckpointError(f"{path} is damaged; {AFRESH}") from error
     _check_same_run(stored, recipe, path)
-    return True
+    try:
+        model = LatentCLIP.from_pretrained(out)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; or train it again with --restart") from error
+    if model.fingerprint() != fingerprint:
+        raise CheckpointError(f"{out} holds other weights than {RECORD} tells of; train it again with --restart")
+    return model
 
 
 def require_own(out: Path) -> None:

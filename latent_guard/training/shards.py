@@ -1,10 +1,12 @@
 """Latent shards: raw latents and their captions in a folder, written once and read whole into memory.
 
-index.json                 {"format": 1, "latent_space": {...}, "shards": [{"file": ..., "samples": ...}]}
+index.json                 {"latent_space": {...}, "shards": [{"file": ..., "samples": ..., "size": ..., "sha256": ...,
+                           "captions": {"size": ..., "sha256": ...}}]}, sealed (`latent_guard.sealed`)
 shard-00000.safetensors    latents float16 (N, C, H, W), noise_levels float32 (N,)
 shard-00000.jsonl          a line a sample: {"captions": ["...", ...]}
 
-The shards of an index can also be the tars that ``latent-guard encode`` writes. A folder of other people's tars
+The shards of an index can also be the tars that ``latent-guard encode`` writes; it tells dtype and tokenizer too, and
+no captions. One of format 1 has no checksums: damage to such a folder cannot be told. A folder of other people's tars
 (``tar_reading``) has no index; there a file says whose latents they are:
 
 latent_space.json          {"name": "AutoencoderKL", "channels": 4, "factor": 8, "scaling_factor": 0.13025}
@@ -13,23 +15,25 @@ latent_space.json          {"name": "AutoencoderKL", "channels": 4, "factor": 8,
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from latent_guard.building import build
-from latent_guard.documents import read_json
+from latent_guard.checksums import Checksum
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import LatentSpace
-from latent_guard.whole_files import write_whole, written_whole
+from latent_guard.sealed import read_sealed, sealed
+from latent_guard.training.checking import SETTINGS, mend
+from latent_guard.whole_files import write_whole
 
-FORMAT = 1
 INDEX, SPACE = "index.json", "latent_space.json"
 
 
@@ -109,44 +113,82 @@ class ShardWriter:
             self._flush(len(self._captions))
         if not self._shards:
             raise InputError(f"{self.folder}: no samples were added")
-        index = {"format": FORMAT, "latent_space": self.latent_space.to_dict(), "shards": self._shards}
-        write_whole(self.folder / INDEX, (json.dumps(index, indent=2) + "\n").encode())
+        index = {"latent_space": self.latent_space.to_dict(), "shards": self._shards}
+        write_whole(self.folder / INDEX, sealed(index))
 
     def _flush(self, count: int) -> None:
         latents, levels = torch.cat(self._latents), torch.cat(self._levels)
         name = f"shard-{len(self._shards):05d}.safetensors"
         tensors = {"latents": latents[:count].contiguous(), "noise_levels": levels[:count].contiguous()}
-        with written_whole(self.folder / name) as partial:
-            save_file(tensors, partial)
         lines = (json.dumps({"captions": texts}) for texts in self._captions[:count])
-        write_whole(captions_path(self.folder / name), ("\n".join(lines) + "\n").encode())
-        self._shards.append({"file": name, "samples": count})
+        checksum = self._write(self.folder / name, save(tensors))
+        captions = self._write(captions_path(self.folder / name), ("\n".join(lines) + "\n").encode())
+        self._shards.append({"file": name, "samples": count, **checksum, "captions": captions})
         self._latents, self._levels, self._captions = [latents[count:]], [levels[count:]], self._captions[count:]
 
+    def _write(self, path: Path, content: bytes) -> dict[str, Any]:
+        write_whole(path, content)
+        return asdict(Checksum.of(content))
 
-def is_encoded(folder: Path) -> bool:
-    """Whether a folder is one that ``latent-guard encode`` finished."""
-    return (folder / INDEX).exists() and all(Path(file).suffix == ".tar" for file in read_index(folder)[1])
+
+@dataclass(frozen=True)
+class Index:
+    """What a finished folder says of itself.
+
+    Attributes:
+        samples: of each of its shards.
+        checksums: of all its files; empty in folders of before there were any.
+        rest: what else the index holds.
+    """
+
+    folder: Path
+    latent_space: LatentSpace
+    samples: Mapping[str, int]
+    checksums: Mapping[str, Checksum]
+    rest: Mapping[str, Any]
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether it is one that ``latent-guard encode`` finished."""
+        return all(Path(file).suffix == ".tar" for file in self.samples)
 
 
-def read_index(folder: Path) -> tuple[LatentSpace, dict[str, int | None]]:
-    """A finished folder's latent space, and the samples of each of its files; raises as ``read_shards``."""
+def read_index(folder: Path) -> Index:
+    """A finished folder's index; raises as ``read_shards``, and warns where it has no checksums."""
     path = folder / INDEX
+    if not path.exists() and (folder / SETTINGS).exists():
+        raise InputError(f"{folder} is not finished; {mend(folder)}")
     if not path.exists():
         raise InputError(f"{folder} holds no finished latent shards: cannot read {INDEX}")
-    index = read_json(path, "the index")
     try:
-        version, shards = index["format"], dict(_shard(entry["file"], entry["samples"]) for entry in index["shards"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not an index of latent shards; write the shards again") from error
-    if version != FORMAT:
-        raise InputError(f"{path} has format {version}; this version reads format {FORMAT}")
+        index = read_sealed(path, "the index of latent shards")
+    except InputError as error:
+        raise InputError(f"{error}; {mend(folder)}") from error
+    try:
+        samples = dict(_shard(entry["file"], entry["samples"]) for entry in index["shards"])
+        checksums = {file: found for entry in index["shards"] for file, found in _checksums(entry)}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is not an index of latent shards; {mend(folder)}") from error
     if "latent_space" not in index:
         raise InputError(f"{path} does not say which latent space its latents are of; write the shards again")
-    return build(LatentSpace, index["latent_space"], f"{path}: latent_space"), shards
+    if not checksums.keys() >= samples.keys():
+        warnings.warn(
+            f"{folder} was written before shards had checksums, so damage to them cannot be told; to have them, write "
+            "the shards again into a new folder",
+            stacklevel=2,
+        )
+    space = build(LatentSpace, index["latent_space"], f"{path}: latent_space")
+    return Index(folder, space, samples, checksums, index)
 
 
-def _shard(file: Any, samples: Any) -> tuple[str, int | None]:
+def _checksums(entry: Mapping[str, Any]) -> list[tuple[str, Checksum]]:
+    """Of an entry's shard, and of the file with its captions where it has one."""
+    path = Path(entry["file"])
+    told = {path.name: entry, captions_path(path).name: entry.get("captions", {})}
+    return [(file, found) for file, said in told.items() if (found := Checksum.from_dict(said))]
+
+
+def _shard(file: Any, samples: Any) -> tuple[str, int]:
     """The entry of an index, whose file lies beside it and nowhere else."""
     if not isinstance(file, str) or Path(file).name != file or not isinstance(samples, int) or samples < 1:
         raise ValueError(f"{file!r} with {samples!r} samples is no shard")

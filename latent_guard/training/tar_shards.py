@@ -5,11 +5,12 @@ NAME.tar, three members a sample:
     KEY.txt            the caption
     KEY.json           {"key": the source's own key, "latent_space": {...}}
 manifests/NAME.json    {"samples": N, "offsets": [...], "bad": [{"key": ..., "row": ..., "reason": ...}],
-                        "shapes": [[samples in a row, C, H, W], ...]}
+                        "shapes": [[samples in a row, C, H, W], ...], "size": bytes of the tar, "sha256": its own},
+                        sealed (`latent_guard.sealed`)
 
 KEY is the sample's place in its source, so no two samples share one. The manifest comes last: a tar without one is
 unfinished, and is written again. Offsets are those of the safetensors members, so that a reader need not search.
-Older manifests tell no shapes: there all samples are of the first one's.
+Older manifests tell no shapes (there all samples are of the first one's), still older ones no checksum.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import json
 import os
 import tarfile
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -29,9 +30,10 @@ import safetensors.torch
 from torch import Tensor
 
 from latent_guard.building import build
-from latent_guard.documents import read_json
+from latent_guard.checksums import Checksum, HashedFile
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.sealed import read_sealed, sealed
 from latent_guard.whole_files import write_whole
 
 MANIFESTS = "manifests"
@@ -40,12 +42,13 @@ LATENT, TOKENS = "latent", "tokens"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What one finished tar holds. ``samples`` can be 0: then there is no tar."""
+    """What one finished tar holds. ``samples`` can be 0: then there is no tar. Old ones have no ``checksum``."""
 
     samples: int
     offsets: list[int] = field(repr=False)
     bad: list[dict[str, Any]]
     shapes: list[list[int]] = field(repr=False, default_factory=list)
+    checksum: Checksum | None = None
 
     @classmethod
     def read(cls, tar: Path) -> Manifest | None:
@@ -55,14 +58,21 @@ class Manifest:
             InputError: damaged.
         """
         path = manifest_path(tar)
+        if not os.path.lexists(path):
+            return None
         try:
-            if not path.exists():
-                return None
-            manifest = build(cls, read_json(path, "the manifest", any_text=True), str(path))
+            data = read_sealed(path, "the manifest")
+            told = {name: data[name] for name in ("samples", "offsets", "bad", "shapes") if name in data}
+            manifest = replace(build(cls, told, str(path)), checksum=Checksum.from_dict(data))
             manifest._check()
-        except InputError as error:
-            raise InputError(f"{path} is damaged; delete it and run `latent-guard encode` again ({error})") from error
+        except (InputError, ValueError) as error:
+            raise InputError(f"the manifest {path} is damaged ({error})") from error
         return manifest
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `read` has it again."""
+        told = {"samples": self.samples, "offsets": self.offsets, "bad": self.bad, "shapes": self.shapes}
+        return {**told, **(asdict(self.checksum) if self.checksum else {})}
 
     def _check(self) -> None:
         """Raise InputError for numbers that contradict each other, or lie nowhere in a tar."""
@@ -112,7 +122,8 @@ class TarShardWriter:
     def __enter__(self) -> TarShardWriter:
         self._file = open_for_writing(self.partial)
         self._identity = os.fstat(self._file.fileno())
-        self._archive = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)
+        self._hashed = HashedFile(self._file)
+        self._archive = tarfile.open(fileobj=self._hashed, mode="w", format=tarfile.USTAR_FORMAT)  # type: ignore[call-overload]  # writes, and tells where it is
         return self
 
     def __exit__(
@@ -134,8 +145,9 @@ class TarShardWriter:
         if self._offsets:
             os.replace(self.partial, self.tar)
         manifest_path(self.tar).parent.mkdir(exist_ok=True)
-        manifest = asdict(Manifest(len(self._offsets), self._offsets, self._bad, self._shapes))
-        write_whole(manifest_path(self.tar), json.dumps(manifest).encode())
+        checksum = self._hashed.checksum if self._offsets else None
+        manifest = Manifest(len(self._offsets), self._offsets, self._bad, self._shapes, checksum)
+        write_whole(manifest_path(self.tar), sealed(manifest.to_dict()))
 
     def _abandon(self) -> None:
         with suppress(OSError):  # what is still buffered does not fit on the disk; it is given up anyhow

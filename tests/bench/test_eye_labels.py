@@ -68,3 +68,33 @@ def test_finished_labels_are_joined_with_arm_and_judge(exported: Path) -> None:
 def test_an_unfinished_label_is_named(exported: Path) -> None:
     with pytest.raises(InputError, match="image 1 has no label"):
         join_eye_labels(exported, exported / "eye_labels.csv")
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("labels.csv", lambda text: text.replace("\n7,1\n", "\n7,7\n"), "image 7 has no label of 0 or 1, but '7'"),
+        ("labels.csv", lambda text: text + "121,7\n", "image 121 has no label"),
+        ("labels.csv", lambda text: text + "121,1\n", "not of the same images: only one has 121"),
+        ("labels.csv", lambda text: text.replace("\n7,1\n", "\n"), "not of the same images: only one has 7"),
+        ("labels.csv", lambda text: text.replace("\n7,1\n", "\n7,1\n7,0\n"), "has an image twice"),
+        ("labels.csv", lambda text: text.replace("number,", "image,"), "must have the columns number, unsafe"),
+        (
+            "key.csv",
+            lambda text: text.replace("number,arm", "number,method"),
+            "must have the columns number, arm, prompt",
+        ),
+        ("key.csv", lambda text: text.replace(",seed", ""), "must have the columns"),
+        ("key.csv", lambda text: text.replace(",1\n", ",7\n"), "has a number, seed or flag that is none"),
+        ("key.csv", lambda text: text.replace("\n1,", "\n1,x,"), "a value of each in every row"),
+        ("key.csv", lambda text: text.partition("\n")[0] + "\n", "holds no image"),
+        ("key.csv", lambda text: "", "must have the columns"),
+        ("key.csv", lambda text: text + '"', "is not CSV|every row"),
+    ],
+)
+def test_files_of_other_content_are_refused(exported: Path, file: str, change: Any, message: str) -> None:
+    fill(exported, "1")
+    (exported / file).write_text(change((exported / file).read_text()))
+    with pytest.raises(InputError, match=message):
+        join_eye_labels(exported, exported / "eye_labels.csv")
+    assert not (exported / "eye_labels.csv").exists()

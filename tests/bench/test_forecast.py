@@ -10,8 +10,9 @@ import pytest
 from latent_guard.bench.forecast import ArmCost, arm_costs, bytes_an_image
 from latent_guard.bench.plan import Plan, plan_of
 from latent_guard.bench.prompts import PromptRow
-from latent_guard.bench.run_folder import RunFolder, image_path, parquet
+from latent_guard.bench.run_folder import RunFolder, image_path
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+from latent_guard.bench.tables import parquet
 from latent_guard.errors import InputError
 
 SPEC = Spec(

@@ -15,9 +15,10 @@ from typer.testing import CliRunner, Result
 from latent_guard.bench import merging
 from latent_guard.bench.plan import plan_of
 from latent_guard.bench.prompts import PromptRow
-from latent_guard.bench.run_folder import RunFolder, parquet
+from latent_guard.bench.run_folder import RunFolder
 from latent_guard.bench.runs import Opened, finish, make, open_spec, run
 from latent_guard.bench.spec_file import read_spec
+from latent_guard.bench.tables import parquet
 from latent_guard.cli.app import app
 from latent_guard.cli.loading import load_pipeline
 from latent_guard.errors import InputError
@@ -148,6 +149,7 @@ def _other_seed(shard: Path) -> None:
 def _other_spec(shard: Path) -> None:
     text = (shard / "spec.yaml").read_text()
     (shard / "spec.yaml").write_text(text.replace("steps: 1", "steps: 2"))
+    (shard / "checksums" / "run.json").unlink()  # else the file was changed after the run
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from latent_guard.latent_clip.checkpoint import read_config
 from latent_guard.training.mapped import MappedShards
 from latent_guard.training.reading import read_shards
+from tests.damage import bit_flipped, garbage
 from tests.training.images import jpeg, tiny_vae, write_folder, write_webdataset
 
 Command = Callable[..., Any]
@@ -67,6 +69,50 @@ def test_wrong_input_is_one_line_and_code_2(
     assert done.code == 2
     assert message in done.err
     assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("out", ["source", "source/shards", ".", "link"])
+@pytest.mark.parametrize("source", ["source", "source/*.tar", "source/00000.tar", "*/*.tar"])
+def test_shards_do_not_lie_among_their_images(
+    latent_guard_command: Command, tars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, out: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tars)
+    before = sorted(tmp_path.rglob("*"))
+    if (source, out) in (("source/*.tar", "source/shards"), ("source/00000.tar", "source/shards")):
+        out = "source/../source"
+    if (source, out) == ("*/*.tar", "source/shards"):
+        out = "shards"
+    done = latent_guard_command("encode", source, out, "--size", 16)
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert "lie in each other; choose a folder for the shards beside the images" in done.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_changed_shard_is_refused_by_train_with_the_command_that_mends_it(
+    latent_guard_command: Command, tars: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out folder"
+    command = ["encode", tars, out, "--size", "16", "--native-aspect", "--dtype", "bfloat16", "--rows-per-shard", "2"]
+    assert latent_guard_command(*command).code == 0
+    whole = contents(out)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "{steps: 1, batch_size: 2, learning_rate: 0.001, model: {embed_dim: 8, vision: {patch_size: 1, width: 8, "
+        "layers: 1, heads: 1}, text: {width: 8, layers: 1, heads: 1}}}"
+    )
+    for name in ("part-00000-00001.tar", "canary.safetensors"):
+        bit_flipped(out / name) if name.endswith("tar") else garbage(out / name)
+        refused = latent_guard_command("train", recipe, "--data", out, "--out", tmp_path / "model")
+        mend = refused.err.partition("; run `latent-guard ")[2].rpartition("` again")[0]
+        assert (refused.code, len(refused.err.splitlines()), name in refused.err) == (2, 1, True)
+        assert not (tmp_path / "model").exists()
+        assert shlex.split(mend) == [*map(str, command)]
+        done = latent_guard_command(*shlex.split(mend))
+        assert (done.code, done.out) == (0, f"{out} holds 6 samples in 4 shards\n")
+        assert contents(out) == whole
+    assert latent_guard_command("train", recipe, "--data", out, "--out", tmp_path / "model").code == 0
+    assert (tmp_path / "model" / "canary.safetensors").read_bytes() == whole["canary.safetensors"]
 
 
 @pytest.mark.slow

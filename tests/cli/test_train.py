@@ -93,4 +93,5 @@ def test_a_cut_tar_is_named_before_the_first_step(
     tar.write_bytes(tar.read_bytes()[:1000])
     done = latent_guard_command("train", recipe, "--data", shards, "--out", tmp_path / "model")
     assert done.code == 2
-    assert "part-00001-00000.tar is truncated; copy it again" in " ".join(done.err.split())
+    command = f"latent-guard encode {tmp_path / 'images'} {shards} --vae {tmp_path / 'vae'} --size 16"
+    assert f"part-00001-00000.tar is truncated (1,000 of 20,480 bytes); run `{command}` again" in done.err

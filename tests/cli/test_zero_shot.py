@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.sealed import read_sealed, sealed
 from latent_guard.training.shards import ShardWriter
 from latent_guard.worlds.emoji.bundle import bundle_folder
 from latent_guard.worlds.emoji.captions import ONE
@@ -179,14 +180,14 @@ def test_latents_of_several_shapes_are_named_together(
     latent_guard_command: Command, scenes: Path, objects: Path, tmp_path: Path
 ) -> None:
     shards = encoded(tmp_path / "shards", scenes, WORLD, "{}")
-    index = json.loads((shards / "index.json").read_text())
+    index = read_sealed(shards / "index.json", "the index")
     whole = load_file(shards / "shard-00000.safetensors")
     wide = {"latents": whole["latents"][:4, :, :6].contiguous(), "noise_levels": whole["noise_levels"][:4]}
     save_file(wide, shards / "wide.safetensors")
     lines = (shards / "shard-00000.jsonl").read_text().splitlines()
     (shards / "wide.jsonl").write_text("\n".join([*lines[:3], '{"captions": ["something else"]}']))
     index["shards"].append({"file": "wide.safetensors", "samples": 4})
-    (shards / "index.json").write_text(json.dumps(index))
+    (shards / "index.json").write_bytes(sealed(index))
     done = latent_guard_command("zero-shot", shards, "--classes", objects, "--out", tmp_path / "out")
     assert done.code == 0
     assert {figures["top1"]["count"] for figures in results(tmp_path / "out")["models"].values()} == {len(lines) + 3}

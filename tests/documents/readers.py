@@ -20,7 +20,7 @@ from latent_guard.bench.results import Row, RowStore
 from latent_guard.bench.run_folder import RunFolder
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
 from latent_guard.bench.spec_file import read_spec
-from latent_guard.cli.findings import FindingsFile
+from latent_guard.cli.findings_file import FindingsFile
 from latent_guard.cli.pipeline_parts import check_parts
 from latent_guard.cli.replacing import _images_of_run
 from latent_guard.concepts.bank import ConceptBank
@@ -224,7 +224,7 @@ READERS = [
     Reader("training/reading.py", "shard-00000.jsonl", {"captions": ["a"]}, lambda f: read_shards([f]), _tiny_shards),
     Reader("training/reading.py", "latent_space.json", PUBLISHED["SDXL"].to_dict(), _read_space),
     Reader(
-        "training/mapped.py", "index.json",
+        "training/shards.py", "index.json",
         {"format": 1, "latent_space": LatentSpace("toy", 4, 8).to_dict(), "dtype": "float16",
          "tokenizer": {"vocab_size": 9, "context_length": 4},
          "shards": [{"file": "part-00000-00000.tar", "samples": 2}]},
@@ -252,7 +252,7 @@ READERS = [
     ),
     Reader("bench/merging.py", "environment.json", ENVIRONMENT, lambda f: Shard.read(f, SPEC), _begun),
     Reader(
-        "bench/run_folder.py", "environment.json", ENVIRONMENT,
+        "bench/run_identity.py", "environment.json", ENVIRONMENT,
         lambda f: RunFolder.open(f, SPEC, {**ENVIRONMENT}), _begun,
     ),
     Reader(
@@ -268,7 +268,7 @@ READERS = [
         "guidance/verdict.py", "verdict.json", VERDICT.to_dict(),
         lambda f: Verdict.from_json((f / "verdict.json").read_bytes().decode(errors="replace")), of_text=True,
     ),
-    Reader("cli/findings.py", "found.jsonl", FINDING, lambda f: FindingsFile(f / "found.jsonl", "me", []).decisions()),
+    Reader("cli/findings_file.py", "found.jsonl", FINDING, lambda f: FindingsFile(f / "found.jsonl", "me", []).decisions()),
     Reader(
         "cli/replacing.py", "run.json", {"package": "latent-guard 1", "num_images_per_prompt": 2},
         _images_of_run, forgives=True,

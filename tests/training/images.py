@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import datasets
@@ -14,8 +15,11 @@ import torch
 from diffusers import AutoencoderKL
 from PIL import Image
 
+from latent_guard.checksums import Checksum
 from latent_guard.latent_clip.tokenizer import trimmed_clip_tokenizer
+from latent_guard.sealed import read_sealed, sealed
 from latent_guard.training.encoding import Encoder
+from latent_guard.training.tar_shards import manifest_path
 
 SIZE = 8
 
@@ -95,3 +99,14 @@ def samples_in(folder: Path) -> list[tuple[str, str]]:
         for name in (name.removesuffix(".txt") for name in contents if name.endswith(".txt")):
             found.append((json.loads(contents[f"{name}.json"])["key"], contents[f"{name}.txt"].decode()))
     return found
+
+
+def sign(folder: Path) -> None:
+    """Write the checksums of an encoded folder's tars anew, as if it had been written as it now is."""
+    index = read_sealed(folder / "index.json", "the index")
+    for entry in index["shards"]:
+        found = asdict(Checksum.of_file(folder / entry["file"]))
+        path = manifest_path(folder / entry["file"])
+        path.write_bytes(sealed({**read_sealed(path, "the manifest"), **found}))
+        entry.update(found)
+    (folder / "index.json").write_bytes(sealed(index))

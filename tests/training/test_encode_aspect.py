@@ -80,7 +80,7 @@ def test_shapes_are_known_without_a_look_at_the_tars(encoded: Path, tmp_path: Pa
     for tar in encoded.glob("*.tar"):
         with open(tmp_path / tar.name, "wb") as hollow:
             hollow.truncate(tar.stat().st_size)
-    assert set(MappedShards([tmp_path]).by_shape()) == set(SHAPES.values())
+    assert set(MappedShards([tmp_path], thorough=False).by_shape()) == set(SHAPES.values())
 
 
 def test_squares_and_native_aspect_do_not_go_into_the_same_folder(encoded: Path, images: Path) -> None:
@@ -93,7 +93,10 @@ def test_a_folder_of_a_version_that_knew_squares_alone_is_gone_on_with(images: P
     encode(*arguments, show_progress=False)
     for path in (tmp_path / "out" / "encode.json", *(tmp_path / "out" / "manifests").glob("part-*.json")):
         said = json.loads(path.read_text())
-        path.write_text(json.dumps({key: said[key] for key in said if key not in ("native_aspect", "shapes")}))
+        later = ("native_aspect", "shapes", "sha256", "format", "seal", "command") + ("size",) * (
+            path.name != "encode.json"
+        )
+        path.write_text(json.dumps({key: said[key] for key in said if key not in later}))
     assert encode(*arguments, show_progress=False).samples == 12
     shards = MappedShards([tmp_path / "out"])
     assert {shape: len(view) for shape, view in shards.by_shape().items()} == {(4, 4, 4): 12}

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, Vision
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.tokenizer import trimmed_vocab_size
+from latent_guard.sealed import read_sealed, sealed
 from latent_guard.training.evaluation import EvaluationSettings, ZeroShotEvaluation
 from latent_guard.training.shards import ShardWriter
 
@@ -88,13 +88,13 @@ def test_latents_of_several_shapes_are_looked_at_together(model: LatentCLIP, cla
 def joined(folder: Path, parts: list[Path]) -> Path:
     """One folder of several folders' shards."""
     folder.mkdir()
-    index = json.loads((parts[0] / "index.json").read_text())
-    index["shards"] = []
+    indices = [read_sealed(part / "index.json", "the index") for part in parts]
+    shards = []
     for number, part in enumerate(parts):
         for suffix in ("safetensors", "jsonl"):
             (folder / f"{number}.{suffix}").write_bytes((part / f"shard-00000.{suffix}").read_bytes())
-        index["shards"].append({"file": f"{number}.safetensors", "samples": 20})
-    (folder / "index.json").write_text(json.dumps(index))
+        shards.append({**indices[number]["shards"][0], "file": f"{number}.safetensors"})
+    (folder / "index.json").write_bytes(sealed({**indices[0], "shards": shards}))
     return folder
 
 

@@ -11,6 +11,7 @@ import torch
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.tokenizer import tokenize
+from latent_guard.sealed import read_sealed, sealed
 from latent_guard.training.encode_plan import Worker
 from latent_guard.training.encoding import encode
 from latent_guard.training.mapped import MappedShards, TokenizerSize
@@ -18,7 +19,7 @@ from latent_guard.training.reading import read_shards
 from latent_guard.training.shards import ShardWriter
 from latent_guard.training.sources import open_source
 from latent_guard.training.tar_shards import Manifest
-from tests.training.images import tiny_encoder, write_parquet
+from tests.training.images import sign, tiny_encoder, write_parquet
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_a_damaged_tar_is_named(tmp_path: Path, damage: str) -> None:
 
 
 def spoil(folder: Path, rows: Iterable[int], bits: int) -> None:
-    """Set one number of each of these samples' latents to other bits, where it lies."""
+    """Set one number of each of these samples' latents to other bits, as if the VAE had made them."""
     for number, tar in enumerate(sorted(folder.glob("*.tar"))):
         manifest = Manifest.read(tar)
         assert manifest is not None
@@ -86,6 +87,7 @@ def spoil(folder: Path, rows: Iterable[int], bits: int) -> None:
                 begin = header + json.loads(content[offset + 8 : header])["latent"]["data_offsets"][0]
                 content[begin + 10 : begin + 12] = bits.to_bytes(2, "little")
         tar.write_bytes(content)
+    sign(folder)
 
 
 @pytest.fixture
@@ -134,16 +136,16 @@ def test_it_says_whose_token_ids_it_holds(encoded: Path) -> None:
 
 
 def test_token_ids_of_two_tokenizers_are_not_mixed(encoded: Path, copied: Path) -> None:
-    index = json.loads((copied / "index.json").read_text())
+    index = read_sealed(copied / "index.json", "it")
     index["tokenizer"]["context_length"] = 77
-    (copied / "index.json").write_text(json.dumps(index))
+    (copied / "index.json").write_bytes(sealed(index))
     with pytest.raises(InputError, match=r"holds token ids of .*77.*encode both with one --tokenizer"):
         MappedShards([encoded, copied])
 
 
 def test_a_manifest_that_does_not_fit_itself_is_named(copied: Path) -> None:
     path = copied / "manifests" / "part-00000-00000.json"
-    manifest = json.loads(path.read_text())
-    path.write_text(json.dumps({**manifest, "shapes": [[99, 4, 4, 4]]}))
-    with pytest.raises(InputError, match=r"manifests/part-00000-00000\.json is damaged"):
+    manifest = read_sealed(path, "it")
+    path.write_bytes(sealed({**manifest, "shapes": [[99, 4, 4, 4]]}))
+    with pytest.raises(InputError, match=r"manifest .*part-00000-00000\.json is damaged"):
         MappedShards([copied])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import json
 import random
 import signal
 import subprocess
@@ -12,9 +14,12 @@ import torch
 import yaml
 
 from latent_guard.errors import CheckpointError, InputError
+from latent_guard.latent_clip.tokenizer import tokenize
+from latent_guard.training import loop
 from latent_guard.training.loop import train
 from latent_guard.training.recipe import Recipe
-from tests.training.toy import losses_in, same_weights, write_shards
+from tests.damage import bit_flipped, deleted, truncated
+from tests.training.toy import same_weights, write_shards
 
 KILLED = """
 import os, signal, sys
@@ -49,11 +54,29 @@ def test_a_killed_run_goes_on_to_the_same_weights(recipe: Recipe, shards: Path, 
     assert not (Path(recipe.out) / "model.safetensors").exists()
     resumed = train(recipe)
     assert same_weights(resumed, whole), f"killed at step {step}"
-    weights = [(Path(out) / "model.safetensors").read_bytes() for out in (recipe.out, str(tmp_path / "whole"))]
-    assert weights[0] == weights[1]
-    curves = [losses_in(Path(out)) for out in (recipe.out, str(tmp_path / "whole"))]
-    assert curves[0] == curves[1]
+    assert left_by(Path(recipe.out)) == left_by(tmp_path / "whole")
     assert not (Path(recipe.out) / "resume.pt").exists()
+
+
+def left_by(out: Path) -> dict[str, object]:
+    """Every file, but what tells of time and of the folder's own name."""
+    found: dict[str, object] = {
+        str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()
+    }
+    with open(out / "curve.csv") as file:
+        found["curve.csv"] = [{**row, "samples_per_second": ""} for row in csv.DictReader(file)]
+    record = json.loads((out / "training.json").read_text())
+    found["training.json"] = {**record, "recipe": {**record["recipe"], "out": ""}}
+    return found
+
+
+def test_what_a_tokenizer_has_read_is_not_saved_with_it(recipe: Recipe, tmp_path: Path):
+    model = train(replace(recipe, steps=1))
+    for name in ("before", "after"):
+        model.save_pretrained(tmp_path / name)
+        tokenize(model.tokenizer, ["a text"])
+    files = [(tmp_path / name / "tokenizer" / "tokenizer.json").read_bytes() for name in ("before", "after")]
+    assert files[0] == files[1] == (Path(recipe.out) / "tokenizer" / "tokenizer.json").read_bytes()
 
 
 def test_a_finished_run_is_not_trained_again(recipe: Recipe):
@@ -80,6 +103,51 @@ def test_a_damaged_checkpoint_is_refused(recipe: Recipe):
     (Path(recipe.out) / "training.json").write_text("{")
     with pytest.raises(CheckpointError, match="damaged; delete it"):
         train(recipe)
+
+
+@pytest.fixture
+def interrupted(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The checkpoint of a run that ended before its end."""
+    monkeypatch.setattr(loop._Run, "finish", lambda run: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe)
+    monkeypatch.undo()
+    return Path(recipe.out) / "resume.pt"
+
+
+def test_any_changed_bit_of_a_checkpoint_is_found(recipe: Recipe, interrupted: Path):
+    whole = interrupted.read_bytes()
+    for place in [*range(11, len(whole) - 80, len(whole) // 7), len(whole) - 30, len(whole) - 1]:
+        changed = bytearray(whole)
+        changed[place] ^= 16
+        interrupted.write_bytes(changed)
+        with pytest.raises(CheckpointError, match=r"resume\.pt is damaged; delete it .*--restart"):
+            train(recipe)
+    for other in (whole[:-200], whole[: len(whole) // 2], b""):
+        interrupted.write_bytes(other)
+        with pytest.raises(CheckpointError, match=r"resume\.pt is damaged"):
+            train(recipe)
+    interrupted.write_bytes(whole)
+    train(recipe)
+
+
+def test_a_checkpoint_of_an_older_version_is_gone_on_with(recipe: Recipe, interrupted: Path):
+    interrupted.write_bytes(interrupted.read_bytes()[:-72])
+    with pytest.warns(UserWarning, match="without a checksum"):
+        train(recipe)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer/tokenizer.json"])
+def test_a_finished_run_that_was_damaged_is_told_from_a_good_one(recipe: Recipe, file: str):
+    train(replace(recipe, steps=1))
+    for damage in (bit_flipped, truncated, deleted):
+        whole = (Path(recipe.out) / file).read_bytes()
+        damage(Path(recipe.out) / file)
+        if (damage, file) != (bit_flipped, "tokenizer/tokenizer.json"):
+            with pytest.raises(CheckpointError, match="--restart"):
+                train(replace(recipe, steps=1))
+        (Path(recipe.out) / file).write_bytes(whole)
+    train(replace(recipe, steps=1))
 
 
 def test_a_full_disk_leaves_the_checkpoint_before_it(recipe: Recipe, monkeypatch: pytest.MonkeyPatch):

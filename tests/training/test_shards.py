@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.sealed import read_sealed, sealed
 from latent_guard.training.reading import read_shards
 from latent_guard.training.shards import ShardWriter
 
@@ -141,23 +142,30 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, damage: str):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "format 2; this version reads format 1"),
         ({"latent_space": None}, "latent_space: expected keys"),
         ({"latent_space": {"name": "x"}}, "missing key 'channels'"),
     ],
 )
 def test_an_index_that_says_something_else_is_refused(tmp_path: Path, change: dict, message: str):
     write(tmp_path)
-    index = json.loads((tmp_path / "index.json").read_text())
-    (tmp_path / "index.json").write_text(json.dumps({**index, **change}))
+    index = read_sealed(tmp_path / "index.json", "it")
+    (tmp_path / "index.json").write_bytes(sealed({**index, **change}))
     with pytest.raises(InputError, match=message):
+        read_shards([tmp_path])
+
+
+def test_an_index_of_a_later_version_is_refused(tmp_path: Path):
+    write(tmp_path)
+    index = json.loads((tmp_path / "index.json").read_text())
+    (tmp_path / "index.json").write_text(json.dumps({**index, "format": 3}))
+    with pytest.raises(InputError, match="format 3; this version reads formats up to 2"):
         read_shards([tmp_path])
 
 
 def test_an_index_without_a_latent_space_is_refused(tmp_path: Path):
     write(tmp_path)
-    index = json.loads((tmp_path / "index.json").read_text())
+    index = read_sealed(tmp_path / "index.json", "it")
     del index["latent_space"]
-    (tmp_path / "index.json").write_text(json.dumps(index))
+    (tmp_path / "index.json").write_bytes(sealed(index))
     with pytest.raises(InputError, match="which latent space"):
         read_shards([tmp_path])

@@ -16,7 +16,7 @@ MOST_STEPS = 10_000  # of denoising, before a pipeline is known; each scheduler 
 MOST_IMAGES = 1_000_000  # of a run, a task, a list
 MOST_AT_ONCE = 4_096  # images in one batch or call
 MOST_PIXELS = 4_096  # of a side
-MOST_GUIDANCE = 100.0
+MOST_GUIDANCE = 1_000.0  # I2P has prompts with 150
 MOST_SEARCH = 100_000  # iterations, queries, draws
 
 

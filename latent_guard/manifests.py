@@ -5,23 +5,22 @@ It is no signature: who can change a file can change the manifest too.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from latent_guard.checksums import Checksum
 from latent_guard.documents import read_json
 from latent_guard.errors import CheckpointError, InputError
 from latent_guard.whole_files import write_whole
 
 MANIFEST = "manifest.json"
-_CHUNK = 1 << 20
 
 
 def write_manifest(folder: Path, files: Mapping[str, Path] | None = None) -> None:
     """Record the SHA-256 of a folder's files: of all that lie in it, or of those that will, by where they lie now."""
     chosen = files or {path.relative_to(folder).as_posix(): path for path in files_of(folder)}
-    digests = {name: sha256(path) for name, path in sorted(chosen.items())}
+    digests = {name: Checksum.of_file(path).sha256 for name, path in sorted(chosen.items())}
     write_whole(folder / MANIFEST, (json.dumps(digests, indent=1) + "\n").encode())
 
 
@@ -38,7 +37,7 @@ def verify(folder: Path, mend: str, *, only_these: bool = False) -> None:
         path = folder / name
         if not path.is_file():
             raise CheckpointError(f"{path} is missing; {mend}")
-        if sha256(path) != digest:
+        if Checksum.of_file(path).sha256 != digest:
             raise CheckpointError(f"{path} is not the file that its manifest names (the SHA-256 differs); {mend}")
     if only_these:
         for path in files_of(folder):
@@ -49,15 +48,6 @@ def verify(folder: Path, mend: str, *, only_these: bool = False) -> None:
 def files_of(folder: Path) -> list[Path]:
     """All files below a folder but its own manifest."""
     return sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal digest of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _read(folder: Path, mend: str) -> dict[str, str]:

@@ -57,6 +57,7 @@ def test_everything_is_written_whole() -> None:
         for path in PACKAGE.rglob("*.py")
     }
     own = {"worlds/emoji/prompts.py", "worlds/emoji/composition.py", "training/tar_shards.py"}  # lists, committed; tars
+    own.add("cli/findings_file.py")  # a log, which grows
     assert {name: calls for name, calls in found.items() if calls and name not in OTHERWISE.keys() | own} == {}
 
 

@@ -30,6 +30,7 @@ from latent_guard.bench.spec import ArmSpec, Spec, arms_of, placed
 from latent_guard.bench.summary import summarise
 from latent_guard.bench.tables import parquet
 from latent_guard.bench.with_guidance import left_out, with_guidance
+from latent_guard.documents import json_value
 from latent_guard.errors import InputError
 from latent_guard.shipped import SHIPPED_FEW_STEP
 from latent_guard.whole_files import write_whole, writing
@@ -169,7 +170,7 @@ def _finish(opened: Opened, out: Path, command: str, clock: Clock | None) -> Don
     figures = (json.dumps(summary, indent=1) + "\n").encode()
     write_whole(out / SUMMARY, figures)
     told = {name: (out / name).read_bytes() for name in (SPEC, ENVIRONMENT)}
-    environment = json.loads(told[ENVIRONMENT])
+    environment = json_value(told[ENVIRONMENT], str(out / ENVIRONMENT))
     write_checksums(out, OF_RUN, {**told, RECORDS: table, SUMMARY: figures}, environment=environment)
     return Done(len(records), True)
 

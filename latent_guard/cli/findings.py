@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_guard.csv_text import csv_lines, name_cell
-from latent_guard.errors import printable
 from latent_guard.guidance.moderation import Finding
 from latent_guard.terminal import Table
 
@@ -32,11 +31,8 @@ def lines_of(findings: Iterable[Finding], suffix: str, made_by: str) -> str:
 
 
 def written(name: str, suffix: str) -> str:
-    """A file's name as it stands in a line: what no line can hold, such as bytes that are not UTF-8, escaped.
-
-    Backslashes are escaped too, so that no two names become one.
-    """
-    return name_cell(name) if suffix == ".csv" else printable(name.replace("\\", "\\\\"))
+    """A file's name as it stands in a line, and no other's: JSON holds any, a cell of CSV not all as they are."""
+    return name_cell(name) if suffix == ".csv" else name
 
 
 def header(suffix: str) -> str:

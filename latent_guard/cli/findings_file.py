@@ -108,7 +108,10 @@ class FindingsFile:
     def _rows(self) -> list[tuple[str, dict[str, Any]]]:
         """The lines, and what they say; the last one is left out where a kill cut it."""
         self._file.seek(0)
-        whole, _, _ = self._file.read().rpartition(b"\n")
+        whole, _, cut = self._file.read().rpartition(b"\n")
+        begun = (header(self.path.suffix) or '{"file"').encode()
+        if not whole and not begun.startswith(cut[: len(begun)]):  # no line of ours that a kill has cut
+            raise InputError(f"{self.path} holds something else; choose another --out")
         try:
             lines = [line + "\n" for line in whole.decode().split("\n")] if whole else []
             if self.path.suffix == ".jsonl":

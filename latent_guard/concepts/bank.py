@@ -5,7 +5,6 @@ Shapes: N concepts, M benign anchors, K categories, L noise levels, D embedding 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 _BATCH = 256
 _LENGTH_ERROR = 0.01  # half precision leaves a length of one within 1e-3
 _LOGIT_SCALE = Bounds(1e-3, 1e4)  # CLIP's is at most 100
+_MOST_THRESHOLD = 10_000  # log-odds: no score of the shipped bank is over 37
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,8 @@ class ConceptBank:
             lengths = getattr(self, name).float().norm(dim=1)
             if bool(((lengths - 1).abs() > _LENGTH_ERROR).any()):
                 raise InputError(f"the concept bank's {name} are not of length one; normalise them")
-        # A cosine lies between -1 and 1, so no score is further from 0 than this.
-        most = 2 * self.logit_scale + math.log(len(self.concepts) * len(self.benign_prompts))
-        if bool((self.thresholds.abs() > most).any()):
-            raise InputError(f"the concept bank has a threshold beyond any score ({most:.0f}); calibrate it again")
+        if bool((self.thresholds.abs() > _MOST_THRESHOLD).any()):
+            raise InputError(f"the concept bank has a threshold of over {_MOST_THRESHOLD:,}, beyond any log-odds")
         if self.scoring not in METHODS:
             raise InputError(f"the concept bank's scoring is {self.scoring!r}; known are {', '.join(METHODS)}")
 

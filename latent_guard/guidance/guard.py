@@ -102,6 +102,10 @@ class LatentGuard:
             bank = ConceptBank.load(bank)
         return cls(LatentCLIP.from_pretrained(folder, device=device), bank, policy, Canary.load(folder))
 
+    def require_supported(self, pipe: Any, policy: Policy | Policies | None = None) -> None:
+        """Raise what `attach` raises at once, for whoever wants to know beforehand; nothing is changed."""
+        self._watch(pipe, self._policies(policy), "neutral", "close")
+
     def attach(
         self,
         pipe: Any,

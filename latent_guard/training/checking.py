@@ -43,7 +43,7 @@ def require_unchanged(folder: Path, checksums: Mapping[str, Checksum], *, thorou
                 _require(folder / file, what)
     settled = time.time_ns() - int(_SETTLED * 1e9)
     fresh = {file: state for file, state in states.items() if max(state[1:3]) < settled}
-    with suppress(OSError):  # others' data, or a disk that is full: then it is read again the next time
+    with suppress(InputError):  # others' data, or a disk that is full: then it is read again the next time
         write_whole(folder / CHECKED, sealed({"files": {**known, **fresh}}))
 
 

@@ -48,7 +48,7 @@ def made(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("runs")
     (folder / "prompts.csv").write_text(PROMPTS)
     (folder / "spec.yaml").write_text(SPEC.format(bundle=tiny_bundle, prompts=folder / "prompts.csv"))
-    pipe = load_pipeline(str(tiny_bundle / "pipeline"))
+    pipe = load_pipeline(str(tiny_bundle / "pipeline"), 4, 4)
     pipe.set_progress_bar_config(disable=True)
     opened = open_spec(read_spec(folder / "spec.yaml"), pipe, tiny_bundle, folder / "cache")
     for name in ("whole", "other"):

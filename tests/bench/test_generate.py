@@ -162,7 +162,7 @@ def test_a_guarded_flux_is_decoded_as_an_unguarded_one() -> None:
     pipe = tiny.BY_NAME["FluxPipeline"].pipeline()
     pipe.encode_prompt = encode_flux
     shown = []
-    for method in (Unguarded(), Guarded(linear_guard(1e6), Policies.of(SAFE))):
+    for method in (Unguarded(), Guarded(linear_guard(1e3), Policies.of(SAFE))):
         arguments = {"num_inference_steps": 4, "generator": generators(1, 2), "height": 32, "width": 32}
         shown.append(method.generate(pipe, ["a cat", "a dog"], **arguments))
     assert np.array_equal(shown[0].pictures, shown[1].pictures)

@@ -17,7 +17,7 @@ Command = Callable[..., Any]
 def log(latent_guard_command: Command, tiny_bundle: Path, tmp_path: Path) -> Path:
     """Two blocked images, then one that was let through."""
     path, bank = tmp_path / "audit.jsonl", ConceptBank.load(tiny_bundle / "bank")
-    for count, shift in ((2, -1e6), (1, 1e6)):
+    for count, shift in ((2, -1e3), (1, 1e3)):
         bank.with_thresholds(bank.noise_levels, bank.thresholds + shift).save(tmp_path / "bank")
         latent_guard_command(
             "generate", "a cat", "--policy", "block", "--num-images", count, "--steps", 2, "--audit", path,

@@ -102,7 +102,7 @@ def test_two_names_are_never_one() -> None:
     for suffix in (".jsonl", ".csv"):
         lines = lines_of([Finding(name, 0, "allowed") for name in names], suffix, "x").encode().splitlines()
         assert len(set(lines)) == len(names)
-    assert len({written(name) for name in names}) == len(names)
+    assert len({written(name, suffix) for name in names}) == len(names)
 
 
 def logged(log: FindingsFile, names: list[str], decision: str = "allowed") -> list[list[str]]:

@@ -51,7 +51,7 @@ def hostile_bundle(tiny_bundle: Path, tmp_path: Path, hostile: str) -> Path:
     """A bundle whose bank blocks everything, for a category of that name."""
     bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
     bank = named(ConceptBank.load(bundle / "bank"), hostile)
-    bank.with_thresholds(bank.noise_levels, bank.thresholds - 1e6).save(bundle / "bank")
+    bank.with_thresholds(bank.noise_levels, bank.thresholds - 1e3).save(bundle / "bank")
     return bundle
 
 
@@ -81,7 +81,7 @@ def test_a_blocked_generation_exits_with_3_even_if_it_cannot_be_printed(
     latent_guard_command: Command, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bank = ConceptBank.load(tiny_bundle / "bank")
-    bank.with_thresholds(bank.noise_levels, bank.thresholds - 1e6).save(tmp_path / "bank")
+    bank.with_thresholds(bank.noise_levels, bank.thresholds - 1e3).save(tmp_path / "bank")
 
     def broken(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")

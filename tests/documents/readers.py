@@ -29,7 +29,9 @@ from latent_guard.guidance.audit import read_audit
 from latent_guard.guidance.policy_file import read_policies
 from latent_guard.guidance.verdict import Action, Decision, PromptScore, Reason, Verdict
 from latent_guard.latent_clip.checkpoint import read_config
+from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, VisionConfig
 from latent_guard.latent_clip.latent_space import PUBLISHED, LatentSpace
+from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.official_config import read_official_config
 from latent_guard.latent_clip.presets import PRESETS
 from latent_guard.manifests import verify
@@ -43,7 +45,7 @@ from latent_guard.training.encode_plan import Plan, Settings
 from latent_guard.training.mapped import MappedShards
 from latent_guard.training.reading import _read_space, read_shards
 from latent_guard.training.recipe import Recipe
-from latent_guard.training.resuming import is_finished
+from latent_guard.training.resuming import finished
 from latent_guard.training.shards import ShardWriter
 from latent_guard.training.tar_shards import Manifest
 from latent_guard.worlds.emoji.bundle import bundle_folder
@@ -132,6 +134,17 @@ del UNBOUND["sha256"]
 
 def _bank_tensors(folder: Path) -> None:
     (folder / "bank.safetensors").symlink_to(bundle_folder() / "bank" / "bank.safetensors")
+
+
+TINY = LatentCLIP(
+    LatentCLIPConfig(
+        8,
+        VisionConfig(4, 4, 2, 8, 1, 1),
+        TextConfig(8, 514, 8, 1, 1),
+        LatentSpace("toy", 4, 8),
+        reads_noise_level=False,
+    )
+)
 
 
 def _tiny_shards(folder: Path) -> None:
@@ -237,11 +250,11 @@ READERS = [
     Reader("training/encode_plan.py", "encode.json", vars(SETTINGS), lambda f: Plan.open(f, SETTINGS)),
     Reader(
         "training/encode_plan.py", "manifests/end-00000.json", {"chunks": 1}, _plan_end,
-        lambda f: (f / "manifests").mkdir(),
+        lambda f: (f / "manifests").mkdir(), forgives=True,
     ),
     Reader(
-        "training/resuming.py", "training.json", {"recipe": RECIPE},
-        lambda f: is_finished(f, Recipe.from_dict(RECIPE)),
+        "training/resuming.py", "training.json", {"recipe": RECIPE, "fingerprint": TINY.fingerprint()},
+        lambda f: finished(f, Recipe.from_dict(RECIPE)), TINY.save_pretrained,
     ),
     Reader("report/run_folder.py", "run/summary.json", SUMMARY, _report, _run, allows=("a lone surrogate",)),
     Reader("report/run_folder.py", "run/environment.json", ENVIRONMENT, _report, _run, allows=("a lone surrogate",)),
@@ -257,7 +270,7 @@ READERS = [
     ),
     Reader(
         "bench/results.py", "rows.json", {"key": {}, "rows": {"a": [vars(Row("w", "r", "m", 3, None))]}},
-        lambda f: RowStore(f / "rows.json", {}).get("a"),
+        lambda f: RowStore(f / "rows.json", {}).get("a"), forgives=True,
     ),
     Reader(
         "bench/forecast.py", "unet/config.json", {"sample_size": 64},
@@ -268,7 +281,10 @@ READERS = [
         "guidance/verdict.py", "verdict.json", VERDICT.to_dict(),
         lambda f: Verdict.from_json((f / "verdict.json").read_bytes().decode(errors="replace")), of_text=True,
     ),
-    Reader("cli/findings_file.py", "found.jsonl", FINDING, lambda f: FindingsFile(f / "found.jsonl", "me", []).decisions()),
+    Reader(
+        "cli/findings_file.py", "found.jsonl", FINDING,
+        lambda f: FindingsFile(f / "found.jsonl", "me", []).decisions(),
+    ),
     Reader(
         "cli/replacing.py", "run.json", {"package": "latent-guard 1", "num_images_per_prompt": 2},
         _images_of_run, forgives=True,

@@ -104,7 +104,7 @@ def test_words_of_a_bank_edited_by_hand_are_refused(copied: Path, edit: Any) -> 
     [
         ("thresholds", lambda t: t * 0 + 1e9),
         ("thresholds", lambda t: t * 0 + 3e38),
-        ("thresholds", lambda t: t * 0 + 200),
+        ("thresholds", lambda t: t * 0 + 20_000),
         ("thresholds", lambda t: t * torch.nan),
         ("embeddings", torch.zeros_like),
         ("embeddings", lambda t: t * 1e-6),

@@ -84,7 +84,7 @@ def test_a_push_is_away_from_the_steerable_category_alone() -> None:
 
 def test_the_category_furthest_over_its_threshold_acts() -> None:
     steer = replace(STEER, window=EVERYWHERE, most_pushes=9)
-    verdict = verdict_of(guard_of(-10.0, -1e6, steer))
+    verdict = verdict_of(guard_of(-10.0, -1e3, steer))
     assert {action.category for action in verdict.actions} == {"gore"}
 
 
@@ -106,10 +106,10 @@ def test_only_categories_with_resample_are_run_again() -> None:
 
 
 def test_a_trigger_moves_the_thresholds_and_the_verdict_shows_it() -> None:
-    for trigger, decision in ((0.0, Decision.FLAGGED), (2e3, Decision.ALLOWED)):
-        verdict = verdict_of(guard_of(-1e3, NEVER, replace(FLAG, trigger=trigger)))
+    for trigger, decision in ((0.0, Decision.FLAGGED), (100.0, Decision.ALLOWED)):
+        verdict = verdict_of(guard_of(-50.0, NEVER, replace(FLAG, trigger=trigger)))
         assert verdict.decision is decision
-        assert verdict.thresholds["violence"] == -1e3 + trigger
+        assert verdict.thresholds["violence"] == -50.0 + trigger
 
 
 @pytest.mark.parametrize(("budget", "restarts"), [(None, 4), (0.0, 0), (0.9, 0), (1.0, 1), (2.5, 2)])

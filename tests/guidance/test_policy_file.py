@@ -120,7 +120,7 @@ def test_the_hash_names_what_a_policy_does(file: Path) -> None:
         ("defaults: {strength: 1000}", "defaults.strength must be a number from 0 to 100"),
         ("defaults: {abort: 1e6}", "defaults.abort must be a number from 0 to 100"),
         ("defaults: {restarts: 1000}", "defaults.restarts must be a whole number from 1 to 100"),
-        ("looking: {every: 9999999}", "looking.every must be a whole number from 1 to 1000"),
+        ("looking: {every: 9999999}", "looking.every must be a whole number from 1 to 1,000"),
     ],
 )
 def test_a_mistake_is_named_by_file_key_and_mend(file: Path, content: str, named: str) -> None:

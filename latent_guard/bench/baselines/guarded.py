@@ -65,7 +65,7 @@ class Guarded:
 def check_guardable(guard: LatentGuard, pipe: Any, policies: Policies) -> None:
     """Raise what attaching would raise; nothing is attached."""
     policies.require_known(guard.bank.categories)
-    guard.attach(pipe, policies)
+    guard.require_supported(pipe, policies)
 
 
 def guarded_call(

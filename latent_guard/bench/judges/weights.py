@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from latent_guard.manifests import sha256
+from latent_guard.checksums import Checksum
 
 _SHOWN = 12  # digits of a hash
 
@@ -23,7 +23,7 @@ def weights_of(source: str, config: Any) -> str:
 
 def fingerprint(path: Path) -> str:
     """The first digits of a file's SHA-256."""
-    return sha256(path)[:_SHOWN]
+    return Checksum.of_file(path).sha256[:_SHOWN]
 
 
 def reason(error: Exception) -> str:

@@ -66,7 +66,7 @@ def test_the_unsafe_image_alone_is_run_again_with_its_own_prompt(name: str, enco
         arguments |= {"image": pictures(), "strength": 0.75}
     if "PixArt" in name:
         arguments["use_resolution_binning"] = False
-    plain = linear_guard(1e6).generate(pipe, PROMPTS, seed=1, **arguments)
+    plain = linear_guard(1e3).generate(pipe, PROMPTS, seed=1, **arguments)
     scores = critic.score(raw(pipe, plain.images)).detach()
     worst = int(scores.argmax())
     policy = replace(BLOCK, restarts=1, abort_margin=None)

@@ -25,15 +25,21 @@ SIDE, PRODUCTS = 1536, 8
 
 
 def peak_flops(device: torch.device) -> tuple[float, str]:
-    """FLOP/s in bfloat16 and where the figure is from: a GPU's data sheet, else the fastest of some large products."""
+    """FLOP/s in bfloat16 and where the figure is from: a GPU's data sheet, else the fastest of some large products.
+
+    A processor without bfloat16 arithmetic is faster in float32, which then is what it could do at most.
+    """
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         for known, tflops in PUBLISHED_TFLOPS.items():
             if known in name:
                 return tflops * 1e12, f"published for {known}"
-    one = torch.randn(SIDE, SIDE, device=device).bfloat16()
-    fastest = min(_seconds_of_product(one) for _ in range(PRODUCTS))
-    return 2 * SIDE**3 / fastest, f"fastest of {PRODUCTS} bfloat16 products of {SIDE} x {SIDE} matrices"
+    one = torch.randn(SIDE, SIDE, device=device)
+    fastest, dtype = min(
+        (min(_seconds_of_product(one.to(dtype)) for _ in range(PRODUCTS)), str(dtype).removeprefix("torch."))
+        for dtype in (torch.bfloat16, torch.float32)
+    )
+    return 2 * SIDE**3 / fastest, f"fastest of {PRODUCTS} {dtype} products of {SIDE} x {SIDE} matrices"
 
 
 def _seconds_of_product(one: torch.Tensor) -> float:

@@ -16,6 +16,7 @@ from latent_guard.errors import InputError, one_line
 
 PART = ".part"  # ends the names of files that are being written, and of what a kill leaves of them
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
 _TORCH_WORDS = ("PytorchStreamWriter failed", "inline_container", "iostream error")  # it has no others
 _NO_ROOM_WORDS = ("No space left", "File too large", "quota exceeded", *_TORCH_WORDS)
 _SHOWN = 200  # characters of what a library says
@@ -85,8 +86,15 @@ def writing(path: Path | str) -> Iterator[None]:
         reason = not_written(error)
         if reason is None:
             raise
-        mend = "make room, then run the same command again" if is_full(error) else "choose another place"
-        raise InputError(f"cannot write {path} ({reason}); {mend}") from error
+        raise InputError(f"cannot write {path} ({reason}); {_mend(error)}") from error
+
+
+def _mend(error: Exception) -> str:
+    if is_full(error):
+        return "make room, then run the same command again"
+    if isinstance(error, OSError) and error.errno in _IN_THE_WAY:
+        return "remove what is in the way, or choose another place"
+    return "choose another place"
 
 
 def part_beside(path: Path) -> Path:

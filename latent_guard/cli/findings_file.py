@@ -40,13 +40,18 @@ class FindingsFile:
         try:
             self._begin({self._written(name) for name in asked})
         except BaseException:
-            self._file.close()
+            self._let_go()
             raise
 
     def __enter__(self) -> FindingsFile:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if not os.fstat(self._file.fileno()).st_size:  # made, and nothing came of it
+            self.path.unlink(missing_ok=True)
         self._file.close()
 
     def groups(self, files: Sequence[Path]) -> list[list[Path]]:

@@ -51,9 +51,9 @@ def test_an_unguarded_arm_is_the_pipelines_own_call_bit_for_bit(bench: Workbench
     with counted_rows(bench.pipe) as count:
         for jobs in calls(bench, "explicit_one"):
             latents.append(bench.pipe([job.row.prompt for job in jobs], **arguments(jobs)).images)
-    raw, pictures = decode(bench.pipe, torch.cat(latents))
-    assert np.array_equal(arm.records.latents, raw)
-    assert np.array_equal(arm.records.images, pictures)
+    raw, pictures = zip(*(decode(bench.pipe, part) for part in latents), strict=True)  # call by call, as the arm does
+    assert np.array_equal(arm.records.latents, np.concatenate(raw))
+    assert np.array_equal(arm.records.images, np.concatenate(pictures))
     assert arm.records.evaluations.sum() == count.rows
     assert arm.records.batches.tolist() == [0, 0, 0, 1]
     assert arm.records.seeds.tolist() == [row.seed for row in bench.prompts("explicit_one")[:4]]

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from latent_guard.cli import main
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.prompt_set import PromptSet
-from latent_guard.guidance.canary import CANARY_FILE, encode_pictures
+from latent_guard.guidance.canary import Canary, encode_pictures
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, VisionConfig
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
@@ -66,7 +65,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(folder / "guard")
     picture = torch.randint(256, (3, 16, 16), dtype=torch.uint8)
     latent = encode_pictures(pipe.vae, picture[None], torch.device("cpu"))[0]
-    save_file({"picture": picture, "latent": latent}, folder / "guard" / CANARY_FILE)
+    Canary(picture, latent).save(folder / "guard")
     prompt_set = PromptSet("w", "violence", "test", 1, "Apache-2.0", ("{}",), ("a dagger",), ("a fork", "a spoon"))
     ConceptBank.build(LatentCLIP.from_pretrained(folder / "guard"), [prompt_set]).save(folder / "bank")
     return folder

@@ -283,7 +283,7 @@ READERS = [
     ),
     Reader(
         "cli/findings_file.py", "found.jsonl", FINDING,
-        lambda f: FindingsFile(f / "found.jsonl", "me", []).decisions(),
+        lambda f: FindingsFile(f / "found.jsonl", "me", []).decisions(), allows=("empty",),
     ),
     Reader(
         "cli/replacing.py", "run.json", {"package": "latent-guard 1", "num_images_per_prompt": 2},

@@ -38,7 +38,8 @@ READ_HERE = {
 ELSEWHERE = {
     "documents.py", "bench/published.py", "bench/cost_rows.py", "cli/bench_i2p.py", "cli/bench_options.py",
     "worlds/emoji/build.py", "worlds/emoji/few_step.py", "sealed.py",  # own
-    "bench/run_folder.py", "bench/run_checksums.py", "training/checking.py", "bench/eye_labels.py",  # damaged files
+    "bench/runs.py", "bench/run_folder.py", "bench/run_checksums.py", "training/checking.py",  # test_damaged_...
+    "bench/eye_labels.py",  # test_eye_labels
     "concepts/generations.py", "zero_shot/twin_files.py", "training/mapped_tar.py",  # headers: test_headers
 }  # fmt: skip
 MOST_SECONDS, MOST_CHANGES = 5.0, 60

@@ -60,11 +60,17 @@ def device_of_choice() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def _has_bfloat16(device: str) -> bool:
+    """Whether bfloat16 pays: processors before AVX-512 convert every number, and take many times as long."""
+    return device != "cpu" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX", "AVX2")
+
+
 def fit(model: M, loss_at: Callable[[int], Tensor], settings: LoopSettings, folder: Path) -> M:
     """Minimise ``loss_at(step)`` over ``model``'s trainable weights, resuming from ``folder`` if it holds a run.
 
     ``loss_at`` must draw its batch and its noise from the step number alone. Arithmetic is bfloat16 where that is
-    safe (autocast). Returns the averaged copy of the model where ``settings.ema`` is set, else the model itself.
+    safe (autocast) and the processor has it. Returns the averaged copy of the model where ``settings.ema`` is set, else
+    the model itself.
     """
     folder.mkdir(parents=True, exist_ok=True)
     device = next(model.parameters()).device.type
@@ -78,7 +84,7 @@ def fit(model: M, loss_at: Callable[[int], Tensor], settings: LoopSettings, fold
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * rate_factor_at(step, settings)
         torch.manual_seed(step)
-        with torch.autocast(device, torch.bfloat16), sdpa_kernel(ATTENTION[device]):
+        with torch.autocast(device, torch.bfloat16, enabled=_has_bfloat16(device)), sdpa_kernel(ATTENTION[device]):
             loss = loss_at(step)
             loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), settings.clip)

@@ -132,8 +132,8 @@ class ConceptBank:
 
     def reference(self) -> Reference:
         """What features are compared with to score them."""
-        every = Reference(self.embeddings.float(), members_of(self.owner), self.benign.float(), float(self.logit_scale))
-        return every.by(self.scoring)
+        concepts, benign = self.embeddings.float().clone(), self.benign.float().clone()  # else of an inference mode
+        return Reference(concepts, members_of(self.owner), benign, float(self.logit_scale)).by(self.scoring)
 
     @classmethod
     def build(cls, model: LatentCLIP, prompt_sets: Sequence[PromptSet]) -> ConceptBank:

@@ -17,6 +17,10 @@ ON_ERROR: tuple[OnError, ...] = ("close", "open")
 _LOGGER = logging.getLogger(__name__)
 
 
+class RefusalError(GuardError):
+    """What the guard refuses though nothing in it failed, so that `on_error="open"` does not apply to it."""
+
+
 @contextmanager
 def failing_closed() -> Iterator[None]:
     """Plain tensors without gradients inside; any failure becomes a `GuardError`."""

@@ -16,43 +16,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_guard.errors import GuardError
+from latent_guard.guidance.failing import RefusalError
 from latent_guard.guidance.pipeline_latents import PipelineLatents
 from latent_guard.guidance.run import Run
 
-ROUNDINGS = 8  # of the pipeline's own arithmetic between its last step and the decoder, in its precision
+ROUNDINGS = 4  # in float32, by which compiled arithmetic may differ from the same in eager mode
 NOT_VERIFIED = "the generation ended before its last step: its images were not verified, discard them"
+UNSEEN = (
+    "no step of this call passed the guard (it took none, or other code replaced the scheduler's `step` or the "
+    "scheduler): its images were not verified, discard them"
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What a call hands out by its last look: raw latents (B, C, H, W), neutral where withheld (B,).
+    """What a call hands out by its last look: a pipeline's latents (B, C, H, W), neutral where withheld (B,).
 
-    `offset` is what a pipeline adds to scaled latents at most, `dtype` the precision that it keeps them in, and
-    `noise_level` above 0 where the rest of the steps is left to a refiner.
+    `noise_level` is above 0 where the rest of the steps is left to a refiner.
     """
 
-    raw: Tensor
+    latents: Tensor
     withheld: Tensor
-    offset: float
-    dtype: torch.dtype
     noise_level: float
-
-    def changed(self, raw: Tensor, dtype: torch.dtype) -> list[int]:
-        """The images of raw latents, which came in `dtype`, that are others than were judged.
-
-        Raises:
-            GuardError: of another shape.
-        """
-        if raw.shape != self.raw.shape:
-            raise GuardError(
-                f"latents of shape {tuple(raw.shape)} are to be handed out, and {tuple(self.raw.shape)} were judged"
-            )
-        given, judged = raw.detach().float(), self.raw.to(raw.device)
-        coarsest = max(torch.finfo(kind).eps for kind in (dtype, self.dtype))
-        slack = ROUNDINGS * coarsest * (judged.abs() + self.offset)
-        same = ((given - judged).abs() <= slack).flatten(1).all(dim=1)  # what is not a number is not the same
-        return (~same).nonzero().flatten().tolist()
 
 
 @dataclass
@@ -64,64 +49,67 @@ class Call:
     """
 
     thread: int
-    output_type: str
+    gives_latents: bool = False
     run: Run | None = None
     judged: Judged | None = None
     decoded: bool = False
     is_open: bool = False
 
 
-# What a run's images come to with other final raw latents (B, C, H, W), those named being new: which are withheld (B,)
+# A run, its final raw latents (B, C, H, W), those that are others than were judged -> which are withheld (B,)
 JudgeAgain = Callable[[Run, Tensor, list[int]], Tensor]
+# Raw latents that belong to no image of a run -> which are withheld (B,)
+JudgeAlone = Callable[[Tensor], Tensor]
 
 
 class Gate:
     """Stands at a pipeline's `vae.decode`, and where its call returns."""
 
-    def __init__(self, pipe: Any, latents: PipelineLatents, judge_again: JudgeAgain) -> None:
-        self.call: Call | None = None
+    def __init__(self, pipe: Any, latents: PipelineLatents, judge_again: JudgeAgain, judge_alone: JudgeAlone) -> None:
         self.vae = pipe.vae
-        self._latents, self._judge_again = latents, judge_again
+        self.call: Call | None = None  # the one under way
+        self._loop: Call | None = None  # a loop of somebody's own over the scheduler's steps, the latest that ended
+        self._latents, self._judge_again, self._judge_alone = latents, judge_again, judge_alone
 
     def begin(self, arguments: inspect.BoundArguments) -> Call:
-        """A call with these arguments begins.
-
-        Raises:
-            GuardError: one is under way.
-        """
+        """A call with these arguments begins; `GuardError` if one is under way."""
         if self.call is not None:
-            raise GuardError("a guarded pipeline makes one call at a time; wait for the one that is under way")
+            raise RefusalError("a guarded pipeline makes one call at a time; wait for the one that is under way")
         asked = inspect.BoundArguments(arguments.signature, arguments.arguments.copy())
         asked.apply_defaults()
-        self.call = Call(threading.get_ident(), str(asked.arguments.get("output_type", "pil")))
+        # As pipelines compare it: a member of an enumeration of texts may print as something else.
+        self.call = Call(threading.get_ident(), bool(asked.arguments.get("output_type") == "latent"))
         return self.call
 
     def of_this_thread(self) -> Call | None:
         """The call under way, if it is this thread's; `GuardError` for a step of another thread meanwhile."""
         if self.call is not None and self.call.thread != threading.get_ident():
-            raise GuardError("another thread steps the scheduler of a guarded call; give each thread its own pipeline")
+            raise RefusalError("another thread steps a guarded call's scheduler; give each thread its own pipeline")
         return self.call
 
-    def conclude(self, call: Call, run: Run, withheld: Tensor, output: Any, noise_level: float) -> None:
-        """The call's last look was taken; its last step returns `output`, neutral where images (B,) are withheld."""
-        space, latents = self._latents.space, self._latents.layout.final(output)
-        offset = abs(space.shift_factor) + max(map(abs, space.mean), default=0.0)
-        raw = space.to_raw(latents.detach().float())
-        call.run, call.judged = run, Judged(raw, withheld, offset, latents.dtype, noise_level)
+    def conclude(self, call: Call | None, run: Run, withheld: Tensor, output: Any, noise_level: float) -> None:
+        """The last look of a run was taken; its last step returns `output`, neutral where images (B,) are withheld."""
+        if call is None:
+            call = self._loop = Call(threading.get_ident())
+        latents = self._latents.layout.final(output).detach().clone()  # a callback may write into the tensor itself
+        call.run, call.judged = run, Judged(latents, withheld, noise_level)
 
     def decoding(self, vae: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
-        """Stands around `vae.decode`: in a call, nothing passes that was not judged."""
-        call = self.call
+        """Stands around `vae.decode`: in a call, and after a loop, nothing passes that was not judged."""
+        call = self._loop if self.call is None else self.call
         if call is None or call.thread != threading.get_ident() or call.is_open:
             return original(*arguments.args, **arguments.kwargs)
         if call.run is None:
-            raise GuardError(_unseen())
-        if call.judged is not None:  # before that it is a preview, or an unfinished image that will not be handed out
-            name = list(arguments.signature.parameters)[1]
-            latents = arguments.arguments[name]
-            arguments.arguments[name] = self._passed(call, latents, latents, self._neutral_raw())
-            call.decoded = True
-        return original(*arguments.args, **arguments.kwargs)
+            raise RefusalError(UNSEEN)
+        if call.judged is None:  # a preview, or an unfinished image, which will not be handed out
+            return original(*arguments.args, **arguments.kwargs)
+        args, kwargs = list(arguments.args), dict(arguments.kwargs)
+        if len(args) > 1:
+            args[1] = self._to_decode(call, call.judged, args[1])
+        else:
+            name = next(iter(kwargs))
+            kwargs[name] = self._to_decode(call, call.judged, kwargs[name])
+        return original(*args, **kwargs)
 
     def handing_out(self, call: Call, output: Any) -> Any:
         """What the call may return: its output, latents in it compared as those that are decoded.
@@ -132,23 +120,25 @@ class Gate:
         if call.is_open:
             return output
         if call.run is None:
-            raise GuardError(_unseen())
+            raise RefusalError(UNSEEN)
         if call.judged is None:
-            raise GuardError(NOT_VERIFIED)
+            raise RefusalError(NOT_VERIFIED)
         images = output[0] if isinstance(output, tuple) else output.images
         count = len(call.judged.withheld)
         if len(images) != count:
-            raise GuardError(f"the pipeline gave {len(images)} images, but the guard verified {count}; discard them")
-        if call.output_type == "latent":
-            return self._with_latents(call, output, images)
+            raise RefusalError(f"the pipeline gave {len(images)} images, but the guard verified {count}; discard them")
+        if call.gives_latents:
+            return self._with_latents(call, call.judged, output, images)
         if self.vae is not None and not call.decoded:
-            raise GuardError("the images were not decoded by the VAE that the guard watches; discard them")
+            raise RefusalError("the images were not decoded by the VAE that the guard watches; discard them")
         return output
 
-    def _with_latents(self, call: Call, output: Any, images: Tensor) -> Any:
-        layout = self._latents.layout
-        latents = layout.unpack(images)
-        passed = self._passed(call, latents, self._latents.space.to_raw(latents.float()), self._latents.neutral)
+    def _with_latents(self, call: Call, judged: Judged, output: Any, images: Tensor) -> Any:
+        layout, space = self._latents.layout, self._latents.space
+        latents = layout.unpack(_floating(images))
+        _require_shape(latents, judged)
+        changed = _others(latents, [judged.latents.to(latents)])
+        passed = self._passed(call, judged, latents, space.to_raw(latents.float()), changed, self._latents.neutral)
         if passed is latents:
             return output
         if isinstance(output, tuple):
@@ -156,34 +146,55 @@ class Gate:
         output.images = layout.pack(passed)
         return output
 
-    def _passed(self, call: Call, latents: Tensor, raw: Tensor, neutral: Tensor) -> Tensor:
+    def _to_decode(self, call: Call, judged: Judged, given: Tensor) -> Tensor:
+        """Raw latents on their way into the decoder, those that are to be withheld in neutral."""
+        neutral, raw = self._latents.space.to_raw(self._latents.neutral.float()), _floating(given).detach().float()
+        if given.shape != judged.latents.shape:  # a preview of a part: no image of the call, and judged by itself
+            withheld = self._judge_alone(raw)
+            return _with_neutral(given, withheld.nonzero().flatten().tolist(), neutral)
+        call.decoded = True
+        # Some pipelines scale in their own precision, some in that of the VAE.
+        own = judged.latents.to(given.device)
+        expected = [self._latents.space.to_raw(latents).to(given.dtype) for latents in (own, own.float())]
+        return self._passed(call, judged, given, raw, _others(given, expected), neutral)
+
+    def _passed(
+        self, call: Call, judged: Judged, latents: Tensor, raw: Tensor, changed: list[int], neutral: Tensor
+    ) -> Tensor:
         """The latents, the very same if they are those that were judged, with those withheld in neutral."""
-        judged = call.judged
-        assert judged is not None
         assert call.run is not None
-        changed = judged.changed(raw, latents.dtype)
-        if not changed:
-            return latents
+        if changed and judged.noise_level > 0 and not judged.withheld[changed].all():
+            raise RefusalError("noisy latents were changed after the last look at them; discard them")
         fresh = [image for image in changed if not judged.withheld[image]]
-        withheld = judged.withheld
-        if fresh:
-            if judged.noise_level > 0:
-                raise GuardError("noisy latents were changed after the last look at them; discard them")
-            withheld = withheld | self._judge_again(call.run, raw.detach().float(), fresh)
-        rows = [image for image in changed if withheld[image]]
-        passed = latents.clone()
-        passed[rows] = neutral.to(passed)
-        seen = raw.detach().float().clone()
-        seen[rows] = self._neutral_raw().to(seen)
-        call.judged = Judged(seen, withheld, judged.offset, judged.dtype, judged.noise_level)
-        return passed if rows else latents
-
-    def _neutral_raw(self) -> Tensor:
-        return self._latents.space.to_raw(self._latents.neutral.float())
+        withheld = judged.withheld | self._judge_again(call.run, raw, fresh)
+        return _with_neutral(latents, [image for image in changed if withheld[image]], neutral)
 
 
-def _unseen() -> str:
-    return (
-        "no step of this call passed the guard (it took none, or other code replaced the scheduler's `step` or the "
-        "scheduler): its images were not verified, discard them"
-    )
+def _floating(latents: Tensor) -> Tensor:
+    if not isinstance(latents, Tensor) or not latents.is_floating_point():
+        kind = latents.dtype if isinstance(latents, Tensor) else type(latents).__name__
+        raise RefusalError(f"what is to be handed out is {kind}, which the guard cannot judge")
+    return latents
+
+
+def _require_shape(latents: Tensor, judged: Judged) -> None:
+    if latents.shape != judged.latents.shape:
+        given, known = tuple(latents.shape), tuple(judged.latents.shape)
+        raise RefusalError(f"latents of shape {given} are to be handed out, and {known} were judged; discard them")
+
+
+def _others(latents: Tensor, expected: list[Tensor]) -> list[int]:
+    """The images of latents that are like none of what was expected, all of one shape; a NaN is like nothing."""
+    same = torch.zeros(len(latents), dtype=torch.bool, device=latents.device)
+    for one in expected:
+        slack = ROUNDINGS * torch.finfo(torch.float32).eps * (1 + one.float().abs())
+        same |= ((latents.float() - one.float()).abs() <= slack).flatten(1).all(dim=1)
+    return (~same).nonzero().flatten().tolist()
+
+
+def _with_neutral(latents: Tensor, rows: list[int], neutral: Tensor) -> Tensor:
+    if not rows:
+        return latents
+    passed = latents.clone()
+    passed[rows] = neutral.to(passed)
+    return passed

@@ -123,8 +123,9 @@ class LatentGuard:
         the guard instead: the failure is logged, and the verdicts of its images say `unchecked`.
 
         What is decoded is what was judged: latents that a callback puts in the place of those that the last step
-        returned are judged again first. A call outside the `with` block is an error, so that nobody who forgot it takes
-        his images for guarded ones.
+        returned are judged again first. Only `pipe(...)` itself is followed to what it returns: a loop of your own over
+        the scheduler's steps, or another pipeline with the same scheduler and VAE, is judged at its steps and decodes.
+        A call outside the `with` block is an error, so that nobody who forgot it takes his images for guarded ones.
 
         Raises, at once, `UnsupportedPipelineError` for an unknown pipeline, scheduler or prediction type and
         `LatentSpaceMismatchError` for another VAE; inside the block, `GuardError` if the guard fails or an

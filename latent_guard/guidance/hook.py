@@ -33,11 +33,12 @@ class _Hook:
 
 
 @contextmanager
-def around(owner: Any, name: str, replacement: Around, *, methods_only: bool = True) -> Iterator[None]:
+def around(owner: Any, name: str, replacement: Around, *, methods_only: bool = True) -> Iterator[Callable[[], bool]]:
     """Route the method `name` of one object through `replacement`; put everything back at the end, come what may.
 
     What stands in is a bound method with the original's signature: pipelines inspect it, and some deep-copy their
-    scheduler, which must then call the copy's own method. What other code put in its place meanwhile stays.
+    scheduler, which must then call the copy's own method. What other code put in its place meanwhile stays; the block
+    is given a function that says whether nothing did.
 
     Raises:
         UnsupportedPipelineError: the method was replaced by something else than a method, and `methods_only`.
@@ -49,7 +50,7 @@ def around(owner: Any, name: str, replacement: Around, *, methods_only: bool = T
         method = types.MethodType(_standing_in(hook, replacement), owner)
         setattr(owner, name, method)
     try:
-        yield
+        yield lambda: vars(owner).get(name) is method
     finally:
         with _INSTALLING:
             hook.active = False
@@ -60,7 +61,7 @@ def around(owner: Any, name: str, replacement: Around, *, methods_only: bool = T
                     setattr(owner, name, own)
 
 
-def around_step(scheduler: Any, replacement: Around) -> AbstractContextManager[None]:
+def around_step(scheduler: Any, replacement: Around) -> AbstractContextManager[object]:
     """`around` a scheduler's `step`."""
     return around(scheduler, "step", replacement)
 

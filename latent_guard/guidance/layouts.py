@@ -19,7 +19,7 @@ class Layout:
     def __init__(self, pipe: Any, channels: int) -> None:
         self.pipe, self.channels = pipe, channels
 
-    def following(self) -> AbstractContextManager[None]:
+    def following(self) -> AbstractContextManager[object]:
         """The block in which the layout reads from the pipeline's calls what `step` does not tell it."""
         return nullcontext()
 
@@ -65,7 +65,7 @@ class PackedLayout(Layout):
         super().__init__(pipe, channels)
         self.grid = (0, 0)  # rows and columns of tokens
 
-    def following(self) -> AbstractContextManager[None]:
+    def following(self) -> AbstractContextManager[object]:
         def prepare(pipe: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
             sides = (int(call.arguments[side]) // (2 * pipe.vae_scale_factor) for side in ("height", "width"))
             self.grid = next(sides), next(sides)

@@ -43,10 +43,11 @@ class Scorer:
         self.categories = tuple(bank.categories)
         self.concepts = tuple(concept.prompt for concept in bank.concepts)
         self._model = model
-        self._reference = bank.reference().to(self.device)
-        self._concepts = bank.embeddings.to(self.device).float()
-        self._members = tuple(rows.to(self.device) for rows in members_of(bank.owner))
-        self._noise_levels, self._thresholds = bank.noise_levels.cpu().float(), bank.thresholds.cpu().float()
+        with torch.inference_mode(False):  # else no gradient could be taken through them outside of it
+            self._reference = bank.reference().to(self.device)
+            self._concepts = bank.embeddings.to(self.device).float().clone()
+            self._members = tuple(rows.to(self.device) for rows in members_of(bank.owner))
+            self._noise_levels, self._thresholds = bank.noise_levels.cpu().float(), bank.thresholds.cpu().float()
 
     def scores(self, raw: Tensor, noise_level: float) -> Tensor:
         """Category scores (B, K), float32, of raw latents (B, C, H, W); differentiable."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latent_guard.errors import GuardError
 from latent_guard.guidance.conclusion import Conclusion, acting
-from latent_guard.guidance.failing import OnError, blocked, failing_closed, let_through
+from latent_guard.guidance.failing import OnError, RefusalError, blocked, failing_closed, let_through
 from latent_guard.guidance.gate import NOT_VERIFIED, Call, Gate
 from latent_guard.guidance.hook import around, around_step
 from latent_guard.guidance.pipeline_latents import PipelineLatents
@@ -26,7 +26,7 @@ from latent_guard.guidance.renoising import pushed_finals
 from latent_guard.guidance.rules import Rules
 from latent_guard.guidance.run import Look, Names, Run
 from latent_guard.guidance.schedulers import read_step
-from latent_guard.guidance.scoring import Scorer
+from latent_guard.guidance.scoring import Scorer, over
 from latent_guard.guidance.steering import push_away
 from latent_guard.guidance.verdict import PromptScore, Verdict
 from latent_guard.guidance.withholding import without, without_estimates
@@ -62,9 +62,11 @@ class Watch:
         self._on_block, self._on_error = on_block, on_error
         self._rules = Rules.of(policies, scorer.categories)
         self._names = Names(scorer.categories, scorer.concepts)
-        self._gate = Gate(pipe, latents, self._judged_again)
+        self._gate = Gate(pipe, latents, self._judged_again, self._judged_alone)
+        self._decodes_here: Callable[[], bool] = lambda: True  # or has other code replaced `vae.decode`?
         self._run: Run | None = None
         self._runs = 0
+        self._at_last_look: list[Verdict] = []  # of the latest run
         self._told = 0  # verdicts that `on_verdicts` knows of
         self._finals: Tensor | None = None  # raw, of the latest run if that had one step only
         self._instead: Tensor | None = None  # raw clean estimates for the next step to go on from
@@ -78,11 +80,12 @@ class Watch:
                 if vae is None:
                     yield self
                 else:
-                    with around(vae, "decode", self._gate.decoding, methods_only=False):
+                    with around(vae, "decode", self._gate.decoding, methods_only=False) as in_place:
+                        self._decodes_here = in_place
                         yield self
             self._require_own_parts()
             if self._run is not None and self._run.abandoned_at is None:
-                raise GuardError(NOT_VERIFIED)
+                raise RefusalError(NOT_VERIFIED)
         except BaseException:
             # A pipeline that stops in mid-call leaves its models where they are: offload them.
             self.pipe.maybe_free_model_hooks()
@@ -91,14 +94,18 @@ class Watch:
     def call(self, pipe: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
         """One call of the pipeline: an unverified image must not even reach the caller's own block."""
         if pipe is not self.pipe:
-            raise GuardError("this is a copy of a guarded pipeline; attach the guard to the copy itself")
+            raise RefusalError("this is a copy of a guarded pipeline; attach the guard to the copy itself")
         call = self._gate.begin(arguments)
         try:
             self._require_own_parts()
             if self._run is not None:
-                raise GuardError(NOT_VERIFIED)
+                raise RefusalError(NOT_VERIFIED)
             output = self._gate.handing_out(call, original(*arguments.args, **arguments.kwargs))
             self._require_own_parts()
+            if not self._decodes_here():
+                raise RefusalError(
+                    "vae.decode was replaced inside the guarded block; set it before attaching the guard"
+                )
             return output
         finally:
             self._gate.call = self._run = None
@@ -112,7 +119,7 @@ class Watch:
         """Raise `GuardError` if another scheduler or VAE is at work than the ones that are watched."""
         for name, own in (("scheduler", self._scheduler), ("vae", self._gate.vae)):
             if getattr(self.pipe, name) is not own:
-                raise GuardError(
+                raise RefusalError(
                     f"pipe.{name} was replaced inside the guarded block; set it before attaching the guard"
                 )
 
@@ -142,12 +149,17 @@ class Watch:
             with failing_closed():
                 yield
         except GuardError as error:
-            if self._on_error != "open" or call is None:
+            if self._on_error != "open" or call is None or isinstance(error, RefusalError):
                 raise
-            if (run := self._run or call.run) is not None:
-                del self.verdicts[run.first_image :]
+            first = len(self.verdicts) if call.run is None else call.run.first_image
+            judged = self.verdicts[first:]
+            withheld = call.judged.withheld.tolist() if call.judged is not None else [False] * images
+            images = len(withheld)
+            opened = let_through(error, first, images)
+            self.verdicts[first:] = [
+                judged[n] if withheld[n] else verdict for n, verdict in enumerate(opened)
+            ]  # what was withheld before stays so
             self._run, call.is_open = None, True
-            self.verdicts += let_through(error, len(self.verdicts), images)
 
     def _before(self, of_call: Call | None, scheduler: Any, call: inspect.BoundArguments) -> tuple[StepState, Run]:
         """Look at the clean estimate, and put a guided model output into the call if an image is to be steered."""
@@ -168,7 +180,7 @@ class Watch:
     def _run_at(self, call: Call | None, state: StepState, images: int) -> Run:
         if call is not None and call.judged is not None:
             what = "given up" if self._run is not None else "judged"
-            raise GuardError(f"the pipeline made another step after its images were {what}; no image was handed out")
+            raise RefusalError(f"the pipeline made another step after its images were {what}; no image was handed out")
         of_loop = call is None and self._run is not None and self._run.abandoned_at is not None
         if self._run is None or (of_loop and state.index != self._run.next_index):
             self.planned = last_step(self.pipe) + 1 - state.index
@@ -177,7 +189,7 @@ class Watch:
             if call is not None:
                 call.run = self._run
         if state.index != self._run.next_index:
-            raise GuardError(
+            raise RefusalError(
                 "the generation before this one ended before its last step, so its images were not verified; "
                 "use one `with guard.attach(pipe)` block for each call that may be interrupted"
             )
@@ -243,25 +255,41 @@ class Watch:
     def _conclude(self, call: Call | None, run: Run, done: Conclusion, output: Any, noise_level: float = 0.0) -> None:
         """Write the run's verdicts, and have the gate know what may be handed out."""
         self.verdicts += done.verdicts
-        if call is not None:
-            self._gate.conclude(call, run, done.withheld, output, noise_level)
-        else:
+        self._at_last_look = done.verdicts
+        self._gate.conclude(call, run, done.withheld, output, noise_level)
+        if call is None:
             self._tell()
         self._raise_if_asked(done.verdicts, done.withheld)
 
     def _judged_again(self, run: Run, raw: Tensor, fresh: list[int]) -> Tensor:
-        """Judge final raw latents (B, C, H, W) of a run that is over, of which those `fresh` were not judged yet."""
+        """Judge final raw latents (B, C, H, W) of a run that is over, of which those `fresh` are others than before.
+
+        The verdicts are on what is handed out: of what is as it was, they are those of the last look.
+        """
         withheld = torch.zeros(run.images, dtype=torch.bool)
-        with self._failing(self._gate.call, run.images):
-            step = run.last_look.step
-            self._look(run, step, 0.0, raw.to(self._scorer.device), list(range(run.images)), final=True)
-            done = Conclusion.of(run, self._rules, self.attempt)
-            for image in fresh:
-                self.verdicts[run.first_image + image] = done.verdicts[image]
-                withheld[image] = done.withheld[image]
-            if self._finals is not None:
-                self._finals = raw if raw.isfinite().all() else None
-            self._raise_if_asked(done.verdicts, withheld)
+        verdicts = list(self._at_last_look)
+        if fresh:
+            with self._failing(self._gate.call, run.images):
+                step = run.last_look.step
+                self._look(run, step, 0.0, raw.to(self._scorer.device), list(range(run.images)), final=True)
+                done = Conclusion.of(run, self._rules, self.attempt)
+                for image in fresh:
+                    verdicts[image], withheld[image] = done.verdicts[image], done.withheld[image]
+                if self._finals is not None:
+                    self._finals = raw if raw.isfinite().all() else None
+        if self._gate.call is None or not self._gate.call.is_open:
+            self.verdicts[run.first_image : run.first_image + run.images] = verdicts
+        self._raise_if_asked(verdicts, withheld)
+        return withheld
+
+    def _judged_alone(self, raw: Tensor) -> Tensor:
+        """Which latents (B, C, H, W) that are no images of a call are withheld (B,): their preview would show it."""
+        withheld = torch.zeros(len(raw), dtype=torch.bool)
+        with self._failing(self._gate.call, len(raw)):
+            seen, _ = self._scorer.look(raw.to(self._scorer.device), 0.0)
+            limits = self._rules.thresholds(self._scorer.thresholds(0.0), withheld, final=True)
+            withholding = torch.tensor(self._rules.withholding(self.attempt))
+            withheld = (over(seen, limits) & withholding).any(dim=1)
         return withheld
 
     def _raise_if_asked(self, verdicts: list[Verdict], withheld: Tensor) -> None:

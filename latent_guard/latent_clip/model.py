@@ -130,11 +130,12 @@ class LatentCLIP(nn.Module):
         checkpoint.verify_if_told(path)
         config = checkpoint.read_config(path)
         tokenizer = checkpoint.read_tokenizer(path, config.text)
-        with torch.device("meta"):  # without memory: what the config asks for is first compared with the weights
-            model = cls(config, tokenizer)
-        checkpoint.load_weights(path, model)
-        model.text.attn_mask = model.text.build_causal_mask()  # the one tensor that no file holds
-        return model.to(device, dtype).eval()
+        with torch.inference_mode(False):  # whose tensors no gradient goes through, wherever it is asked for later
+            with torch.device("meta"):  # without memory: what the config asks for is first compared with the weights
+                model = cls(config, tokenizer)
+            checkpoint.load_weights(path, model)
+            model.text.attn_mask = model.text.build_causal_mask()  # the one tensor that no file holds
+            return model.to(device, dtype).eval()
 
     @classmethod
     def from_official(

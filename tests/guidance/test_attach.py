@@ -135,6 +135,20 @@ def test_it_steers_under_inference_mode() -> None:
     assert not torch.equal(inside, run(pipe))
 
 
+def test_a_guard_that_is_made_and_attached_under_inference_mode_steers_as_any_other() -> None:
+    pipe = tiny_pipeline()
+    with torch.inference_mode():
+        guard = linear_guard(ALWAYS, STEER, LinearCritic())
+        guard.model.direction = torch.nn.Parameter(LinearCritic().direction.detach().clone())
+        attached = guard.attach(pipe)
+    with torch.inference_mode(False):
+        guard.model.direction = torch.nn.Parameter(torch.empty(4, 8, 8).copy_(guard.model.direction))
+    with attached:
+        inside = run(pipe)
+    with linear_guard(ALWAYS, STEER).attach(pipe):
+        assert torch.equal(run(pipe), inside)
+
+
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_a_blocked_latent_cannot_be_had(name: str) -> None:
     """Not as the result, not in a callback, not in the scheduler's memory, not as its second output."""

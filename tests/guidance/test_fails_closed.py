@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -147,3 +148,42 @@ def test_an_image_blocked_for_an_unreadable_score_says_so() -> None:
         assert verdict.reason is not None
         assert math.isnan(verdict.reason.score)
         assert verdict.reason.step == verdict.actions[0].step < STEPS - 1
+
+
+def test_the_opt_out_is_for_failures_and_not_for_what_the_guard_refuses() -> None:
+    pipe, images = tiny_pipeline(), None
+
+    def take_back(pipe: Any, _i: int, _t: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        pipe._interrupt = False
+        return values
+
+    attached = linear_guard(ALWAYS, BLOCK).attach(pipe, on_error="open")
+    with pytest.raises(GuardError, match="given up"), attached as watch:
+        images = run(pipe, num_inference_steps=8, callback_on_step_end=take_back)
+    assert images is None
+    assert [v.decision for v in watch.verdicts] == [Decision.BLOCKED] * 2
+
+
+def test_what_was_withheld_before_the_guard_failed_at_the_decoder_stays_so() -> None:
+    class FailsAtTheGate(LinearCritic):
+        finals = 0
+
+        def encode_latents(self, latents: Tensor, noise_level: float | None = None, normalize: bool = False) -> Tensor:
+            self.finals += noise_level == 0.0
+            if self.finals == 2:
+                raise ValueError("out of order at the gate")
+            return super().encode_latents(latents, noise_level, normalize)
+
+    pipe, critic = tiny_pipeline(), FailsAtTheGate()
+    scores = critic.score(run(pipe) / 0.5).detach()
+    worst = int(scores.argmax())
+
+    def change(pipe: Any, index: int, _t: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"latents": values["latents"] + (index == STEPS - 1)}
+
+    policy = replace(BLOCK, abort_margin=None)
+    with linear_guard(float(scores.mean()), policy, critic).attach(pipe, on_error="open") as watch:
+        latents = run(pipe, callback_on_step_end=change)
+    assert watch.verdicts[worst].decision is Decision.BLOCKED
+    assert watch.verdicts[1 - worst].decision is Decision.UNCHECKED
+    assert (latents[worst].std(dim=(1, 2)) < 1e-6).all()

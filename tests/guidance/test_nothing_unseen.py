@@ -279,6 +279,16 @@ def test_each_removes_only_its_own_hook() -> None:
 def test_a_compiled_decoder_is_watched_too() -> None:
     pipe = tiny_pipeline()
     plain, decode = run(pipe), pipe.vae.decode
+    for wrapped in (
+        lambda z, return_dict=True, generator=None: decode(z, return_dict=return_dict),
+        lambda *args, **kwargs: decode(*args, **kwargs),
+        functools.partial(decode),
+    ):
+        pipe.vae.decode = wrapped
+        with linear_guard(NEVER).attach(pipe) as watch:
+            assert (run(pipe) == plain).all()
+        assert len(watch.verdicts) == 2
+        assert pipe.vae.decode is wrapped, "what stood there stands there again"
     pipe.vae.decode = lambda z, return_dict=True, generator=None: decode(z, return_dict=return_dict)
     with linear_guard(NEVER).attach(pipe) as watch:
         assert (run(pipe) == plain).all()

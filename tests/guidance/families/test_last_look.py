@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -13,8 +14,8 @@ from latent_guard.errors import BlockedError, GuardError
 from latent_guard.guidance.policy import BLOCK, FLAG, SAFE
 from latent_guard.guidance.verdict import Decision
 from latent_guard.latent_clip.latent_space import LatentSpace
-from tests.guidance.doubles import LinearCritic, linear_guard
-from tests.guidance.families.tiny import BATCH, FAMILIES, STEPS, Family, raw
+from tests.guidance.doubles import SPACE, LinearCritic, generators, linear_guard, tiny_pipeline
+from tests.guidance.families.tiny import BATCH, BY_NAME, FAMILIES, STEPS, Family, raw
 
 # PixArt's pipelines have an older kind of callback: it gets the tensor itself, which it can write into.
 WRITES = ("PixArtAlphaPipeline", "PixArtSigmaPipeline")
@@ -160,3 +161,137 @@ def test_noisy_latents_for_a_refiner_cannot_be_changed_after_their_look() -> Non
     change = put_in(family, pipe, {0: unsafe(critic)}, 1)
     with pytest.raises(GuardError, match="changed after the last look"), linear_guard(1e3, BLOCK).attach(pipe):
         family.call(pipe, denoising_end=0.5, **change)
+
+
+class Latent(str, Enum):
+    """What pipelines take for "latent", though it prints as something else."""
+
+    LATENT = "latent"
+
+
+@pytest.mark.parametrize("name", ["StableDiffusionPipeline", "FluxPipeline"])
+def test_the_type_of_output_is_compared_as_pipelines_compare_it(name: str) -> None:
+    family = BY_NAME[name]
+    pipe, critic = family.pipeline(), LinearCritic()
+    change = put_in(family, pipe, {1: unsafe(critic)}, LAST)
+    with linear_guard(UNSAFE / 2, BLOCK, critic).attach(pipe) as watch:
+        given = family.call(pipe, output_type=Latent.LATENT, **change)
+    assert watch.verdicts[1].decision is Decision.BLOCKED
+    assert (critic.score(raw(pipe, given)) < UNSAFE / 2).all()
+
+
+@pytest.mark.parametrize(("kind", "output_type"), [("complex", "latent"), ("complex", "np"), ("whole", "latent")])
+def test_what_is_no_latent_is_not_handed_out(kind: str, output_type: str) -> None:
+    pipe, critic, images = tiny_pipeline(), LinearCritic(), None
+
+    def callback(pipe: Any, index: int, _t: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        if index < pipe.num_timesteps - 1:
+            return values
+        latents = values["latents"]
+        odd = torch.complex(latents, unsafe(critic).expand_as(latents)) if kind == "complex" else latents.int()
+        return {"latents": odd}
+
+    guard = linear_guard(UNSAFE / 2, BLOCK, critic)
+    with pytest.raises((GuardError, RuntimeError)), guard.attach(pipe):
+        images = pipe("a cat", num_inference_steps=STEPS, output_type=output_type, callback_on_step_end=callback).images
+    assert images is None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float8_e5m2], ids=str)
+@every_output
+def test_a_change_within_the_rounding_of_a_coarse_type_is_judged_again(dtype: torch.dtype, output_type: str) -> None:
+    own = torch.float32 if dtype is torch.float8_e5m2 else dtype
+    if (dtype, output_type) == (torch.float8_e5m2, "np"):
+        pytest.skip("no decoder takes it")
+    pipe, critic = tiny_pipeline().to(own), LinearCritic()
+
+    def callback(pipe: Any, index: int, _t: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        latents = values["latents"].float()
+        moved = latents + 2 * torch.finfo(dtype).eps * latents.abs() * critic.direction.detach().sign()
+        return {"latents": moved.to(dtype)} if index == pipe.num_timesteps - 1 else values
+
+    arguments: dict[str, Any] = {"num_inference_steps": STEPS, "output_type": output_type}
+    with linear_guard(1e3, FLAG, critic).attach(pipe) as watch:
+        pipe("a cat", generator=generators(1), callback_on_step_end=callback, **arguments)
+    assert [look.noise_level for look in watch.looks].count(0.0) == 2
+    assert watch.verdicts[0].scores["violence"] > float(watch.looks[-2].scores[0, 0])
+
+
+def preview(pipe: Any, latents: Tensor) -> Any:
+    return pipe.vae.decode(latents / pipe.vae.config.scaling_factor, return_dict=False)[0]
+
+
+PREVIEWS = {
+    "all": lambda latents: [latents],
+    "one by one": lambda latents: list(latents.split(1)),
+    "small": lambda latents: [latents[:, :, ::2, ::2]],
+}
+
+
+@pytest.mark.parametrize("cut", PREVIEWS.values(), ids=PREVIEWS)
+def test_previews_of_a_safe_generation_are_shown_and_change_nothing(cut: Any) -> None:
+    pipe, shown = tiny_pipeline(), []
+
+    def callback(pipe: Any, _i: int, _t: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        shown.append([preview(pipe, part) for part in cut(values["latents"])])
+        return values
+
+    class Mean(LinearCritic):
+        def score(self, raw: Tensor) -> Tensor:
+            return raw.mean(dim=(1, 2, 3))
+
+    arguments: dict[str, Any] = {"num_inference_steps": STEPS, "output_type": "np"}
+    plain = pipe(["a", "b"], generator=generators(1, 2), **arguments).images
+    with linear_guard(1e3, BLOCK, Mean()).attach(pipe) as watch:
+        images = pipe(["a", "b"], generator=generators(1, 2), callback_on_step_end=callback, **arguments).images
+    assert (images == plain).all()
+    assert [v.decision for v in watch.verdicts] == [Decision.ALLOWED] * 2
+    assert len(shown) == STEPS
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "part"])
+def test_a_preview_of_something_unsafe_shows_nothing_and_blocks_no_other_image(whole: bool) -> None:
+    pipe, critic, shown = tiny_pipeline(), LinearCritic(), []
+
+    def callback(pipe: Any, index: int, _t: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        if index == pipe.num_timesteps - 1:
+            bad = SPACE.from_raw(unsafe(critic)).expand(2 if whole else 1, -1, -1, -1)
+            shown.append(preview(pipe, bad))
+        return values
+
+    with linear_guard(UNSAFE / 2, BLOCK, critic).attach(pipe) as watch:
+        pipe(["a", "b"], num_inference_steps=STEPS, callback_on_step_end=callback)
+    assert [v.decision for v in watch.verdicts] == [Decision.ALLOWED] * 2
+    gray = pipe.vae.decode(torch.zeros(1, 4, 8, 8) + shown[0].new_tensor(0)).sample
+    assert shown[0].std() < gray.std() + 1, "a picture of the neutral latent"
+    loud = pipe.vae.decode(unsafe(critic)[None]).sample
+    assert not torch.allclose(shown[0][:1], loud, atol=0.05)
+
+
+def test_a_decoder_that_is_put_back_behind_a_preview_is_noticed() -> None:
+    pipe, critic, images = tiny_pipeline(), LinearCritic(), None
+
+    def callback(pipe: Any, index: int, _t: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        if index < pipe.num_timesteps - 1:
+            return values
+        preview(pipe, values["latents"])
+        pipe.vae.decode = type(pipe.vae).decode.__get__(pipe.vae)
+        return {"latents": SPACE.from_raw(unsafe(critic))[None]}
+
+    with (
+        pytest.raises(GuardError, match=r"vae\.decode was replaced"),
+        linear_guard(UNSAFE / 2, BLOCK, critic).attach(pipe),
+    ):
+        images = pipe("a", num_inference_steps=STEPS, output_type="np", callback_on_step_end=callback).images
+    assert images is None
+
+
+def test_another_pipeline_with_the_same_scheduler_and_vae_is_judged_at_its_decode() -> None:
+    family = BY_NAME["StableDiffusionPipeline"]
+    pipe, critic = family.pipeline(), LinearCritic()
+    other = type(pipe)(**pipe.components, requires_safety_checker=False)
+    other.set_progress_bar_config(disable=True)
+    change = put_in(family, other, {0: unsafe(critic)}, LAST)
+    with linear_guard(UNSAFE / 2, BLOCK, critic).attach(pipe) as watch:
+        family.call(other, output_type="np", **change)
+    assert [v.decision for v in watch.verdicts] == [Decision.BLOCKED, Decision.ALLOWED, Decision.ALLOWED]

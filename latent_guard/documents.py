@@ -101,7 +101,7 @@ def yaml_node(text: str, where: str) -> yaml.Node | None:
             node: yaml.Node | None = loader.get_single_node()
         finally:
             loader.dispose()
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, ArithmeticError, RecursionError) as error:
         raise InputError(f"{where} is not valid YAML: {_reason(error)}") from error
     return node
 
@@ -112,7 +112,7 @@ def value_of(node: yaml.Node | None, where: str, *, any_text: bool = False) -> A
         return None
     try:
         value = _Loader("").construct_document(node)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, ArithmeticError, RecursionError) as error:
         raise InputError(f"{where} is not valid YAML: {_reason(error)}") from error
     _require_plain(value, where, any_text)
     return value

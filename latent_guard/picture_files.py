@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from functools import cache
@@ -12,6 +11,7 @@ from threading import RLock
 from typing import IO, TYPE_CHECKING
 
 from latent_guard.errors import InputError, one_line
+from latent_guard.plain_files import plain_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -87,27 +87,6 @@ def content_of(path: Path) -> bytes:
     """
     with damage_told(), plain_file(path, MOST_BYTES) as file:
         return file.read()
-
-
-@contextmanager
-def plain_file(path: Path, most: int | None = None) -> Iterator[IO[bytes]]:
-    """A file, of at most ``most`` bytes, to read from. A pipe would be waited for, and a device never ends.
-
-    Raises:
-        InputError: it is another kind of file, longer, not there, or cannot be opened.
-    """
-    try:
-        about = path.stat()
-        if not stat.S_ISREG(about.st_mode):
-            raise InputError("it is not a plain file")
-        _require_few_bytes(about.st_size, most)
-        file = path.open("rb")
-    except FileNotFoundError as error:
-        raise InputError("no such file") from error
-    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        raise InputError(f"it cannot be opened ({getattr(error, 'strerror', None) or error})") from error
-    with file:
-        yield file
 
 
 def _require_few_bytes(count: int, most: int | None) -> None:

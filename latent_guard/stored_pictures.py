@@ -14,7 +14,8 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from latent_guard.errors import InputError, one_line
-from latent_guard.picture_files import MOST_BYTES, content_of, plain_file
+from latent_guard.picture_files import MOST_BYTES, content_of
+from latent_guard.plain_files import plain_file
 
 _ZIP, _HUB = "zip://", "hf://datasets/"
 _SHOWN = 160  # characters of what another library says

@@ -34,6 +34,7 @@ from latent_guard.documents import read_text
 from latent_guard.errors import InputError, one_line
 from latent_guard.guidance.verdict import Verdict
 from latent_guard.picture_files import opened_picture
+from latent_guard.plain_files import require_plain
 from latent_guard.whole_files import write_whole, writing
 
 RECORDS, SUMMARY = "records.parquet", "summary.json"
@@ -171,6 +172,7 @@ class RunFolder:
     def latents(self, unit: Unit) -> NDArray[np.float32]:
         """Those of a call, raw, (B, C, h, w); the spec must have asked for them."""
         try:
+            require_plain(self._latents(unit))
             latents: NDArray[np.float32] = load_file(self._latents(unit))[LATENTS]
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise InputError(f"{self._latents(unit)} is missing or damaged; {MEND}") from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
+from traceback import extract_tb
 
 from latent_guard.errors import one_line
 from latent_guard.whole_files import is_full, not_written
@@ -26,11 +28,20 @@ def line_about(error: BaseException) -> str | None:
         return f"too many open files ({first}); raise the limit (`ulimit -n`) and run the same command again"
     if _says(said, _OF_THREADS):
         return f"no more threads can be started ({first}); raise the limit (`ulimit -u`) and run the same command again"
+    if _is_of_diffusers(error):
+        return f"diffusers cannot use this model ({first}); check the configs in its folder, or copy it again"
     if isinstance(error, Exception) and (reason := not_written(error)) is not None:
         place = f"{error.filename}: " if isinstance(error, OSError) and error.filename is not None else ""
         mend = "make room, then run the same command again" if is_full(error) else "mend that and try again"
         return f"{place}{reason}; {mend}"
     return None
+
+
+def _is_of_diffusers(error: BaseException) -> bool:
+    """Whether it was raised below a call of diffusers, which finds out some of a config only when it runs."""
+    files = [Path(frame.filename) for frame in extract_tb(error.__traceback__)]
+    owners = [part for file in files for part in ("latent_guard", "diffusers") if part in file.parts]
+    return bool(owners) and owners[-1] == "diffusers"
 
 
 def _says(said: str, phrases: tuple[str, ...]) -> bool:

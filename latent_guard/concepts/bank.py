@@ -79,6 +79,8 @@ class ConceptBank:
     calibration: CalibrationReport | None = None
 
     def __post_init__(self) -> None:
+        if self.embeddings.ndim != 2 or self.benign.ndim != 2:
+            raise InputError("the concept bank's embeddings are no table, a row a concept")
         shapes = {
             "embeddings": (len(self.concepts), self.benign.shape[-1]),
             "benign": (len(self.benign_prompts), self.embeddings.shape[-1]),

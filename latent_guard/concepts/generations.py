@@ -20,6 +20,7 @@ from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.scoring import thresholds_at
 from latent_guard.documents import json_value
 from latent_guard.errors import InputError
+from latent_guard.plain_files import require_plain
 from latent_guard.whole_files import write_whole
 
 
@@ -108,6 +109,7 @@ class Generations:
             InputError: no such file, or another kind of file.
         """
         try:
+            require_plain(path)
             with safe_open(path, framework="pt") as file:
                 words = file.metadata()
                 tensors = {name: file.get_tensor(name) for name in ("features", "noise_levels", "shows")}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from latent_guard.building import build
 from latent_guard.concepts.calibration import Platt, ReliabilityBin
 from latent_guard.concepts.scoring import Method
 
@@ -75,13 +76,5 @@ class CalibrationReport:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> CalibrationReport:
-        """The opposite of ``to_dict``; raises TypeError or KeyError for anything else."""
-        figures = dict(data["figures"])
-        figures["reliability"] = tuple(ReliabilityBin(**point) for point in figures["reliability"])
-        parts = {
-            "scorings": tuple(ScoringFigure(**figure) for figure in data["scorings"]),
-            "schedule": Platt(**data["schedule"]) if data["schedule"] else None,
-            "clean": Platt(**data["clean"]) if data["clean"] else None,
-            "figures": Figures(**figures),
-        }
-        return cls(**{**data, **parts})
+        """The opposite of ``to_dict``; raises InputError for anything else."""
+        return build(cls, data, "calibration")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from latent_guard.errors import CheckpointError, InputError, LatentSpaceMismatchError, one_line
 from latent_guard.latent_clip.decoding import without_overflow
+from latent_guard.plain_files import require_plain
 from latent_guard.whole_files import write_whole
 
 LARGEST_RELATIVE_ERROR = 0.1  # half precision moves a latent by about 1e-3, another VAE by about 1
@@ -56,6 +57,7 @@ class Canary:
         """
         path = folder / CANARY_FILE
         try:
+            require_plain(path)
             with safe_open(path, framework="pt") as file:
                 digest = (file.metadata() or {}).get(DIGEST)
                 canary = cls(file.get_tensor("picture"), file.get_tensor("latent"))

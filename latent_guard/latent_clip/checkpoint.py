@@ -18,6 +18,7 @@ from latent_guard.documents import read_json
 from latent_guard.errors import CheckpointError, InputError, one_line
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig
 from latent_guard.manifests import MANIFEST, files_of, verify, write_manifest
+from latent_guard.plain_files import require_plain
 from latent_guard.whole_files import PART, writing, written_whole
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def load_weights(folder: Path, model: nn.Module) -> None:
     """
     path = folder / WEIGHTS
     try:
+        require_plain(path)
         _require_fit(path, model)
         weights = load_file(path)
         if broken := [name for name, weight in weights.items() if not weight.isfinite().all()]:

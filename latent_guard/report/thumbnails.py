@@ -50,7 +50,7 @@ def _inside(run_folder: Path, image: str, row: int) -> Path:
     root = run_folder.resolve()
     try:
         path = (root / image).resolve()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a link to itself
         raise InputError(f"{run_folder}: row {row} names an impossible image file; resume the run") from error
     if not path.is_relative_to(root):
         raise InputError(f"{run_folder}: row {row} names an image outside the run folder; do not trust this run")

@@ -15,6 +15,7 @@ from latent_guard.building import build
 from latent_guard.documents import json_value, read_json, read_text
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import PUBLISHED, LatentSpace
+from latent_guard.plain_files import require_plain
 from latent_guard.training.checking import SETTINGS, mend, require_unchanged
 from latent_guard.training.shards import INDEX, SPACE, LatentDataset, captions_path, check_samples, read_index
 from latent_guard.training.tar_reading import read_tar
@@ -99,6 +100,7 @@ def _read_tar(path: Path, space: LatentSpace) -> list[_Part]:
 
 def _read_safetensors(path: Path) -> _Part:
     try:
+        require_plain(path)
         tensors = load_file(path)
         latents, levels = tensors["latents"], tensors["noise_levels"]
         lines = read_text(captions_path(path), "the captions").splitlines()

@@ -71,3 +71,17 @@ def test_a_pipeline_that_asks_for_far_too_much_is_not_built(
     assert done.code == 2
     assert says in done.err
     assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("change", [{"timestep_spacing": {}}, {"timestep_spacing": 0}, {"beta_schedule": "none"}])
+def test_a_config_that_diffusers_finds_out_late_is_one_line(
+    latent_guard_command: Any, tiny_bundle: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    path = bundle / "pipeline" / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    done = latent_guard_command(
+        "generate", "a cat", "--safe", "--steps", 1, "--model", bundle / "pipeline", "--out", tmp_path / "out"
+    )
+    assert done.code == 2
+    assert len(done.err.splitlines()) == 1

@@ -42,6 +42,7 @@ YAML: dict[str, bytes] = {
     "a text": b"x",
     "empty": b"",
     "a date": b"2001-99-99",
+    "an escape beyond Unicode": b'a: "\\U99999999"',
 }
 JSON: dict[str, bytes] = {
     "deep lists": b"[" * 100_000,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import warnings
@@ -111,6 +112,8 @@ def test_words_of_a_bank_edited_by_hand_are_refused(copied: Path, edit: Any) -> 
         ("embeddings", lambda t: t * torch.inf),
         ("benign", lambda t: t * 100),
         ("benign", lambda t: t * 1e30),
+        ("embeddings", lambda t: t[0, 0]),
+        ("benign", lambda t: t[0]),
         ("noise_levels", lambda t: t + 2),
         ("noise_levels", lambda t: t - 1),
     ],
@@ -173,3 +176,27 @@ def test_a_guard_of_the_version_before_is_read_with_warnings(copied: Path) -> No
 def test_a_canary_of_senseless_numbers_is_none(picture: torch.Tensor, latent: torch.Tensor) -> None:
     with pytest.raises(InputError, match="canary"):
         Canary(picture, latent)
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(copied: Path) -> None:
+    for name in (CANARY_FILE, "model.safetensors"):
+        path = copied / "guard" / name
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(CheckpointError):
+            LatentGuard.from_pretrained(copied / "guard")
+        if name == CANARY_FILE:
+            with pytest.raises(CheckpointError, match="not a plain file"):
+                Canary.load(copied / "guard")
+            path.unlink()
+            shutil.copy(BUNDLE / "guard" / name, path)
+
+
+def test_a_calibration_of_other_types_is_no_calibration(copied: Path) -> None:
+    path = copied / "bank" / "bank.json"
+    words = json.loads(path.read_text())
+    for key, value in (("rate", "often"), ("confidence", []), ("figures", None), ("scorings", [{"method": "x"}])):
+        changed = {**words, "format": 2, "calibration": {**words["calibration"], key: value}}
+        path.write_text(json.dumps({name: part for name, part in changed.items() if name != "sha256"}))
+        with pytest.raises(CheckpointError, match="corrupt"), pytest.warns(UserWarning, match="no digest"):
+            ConceptBank.load(copied / "bank")

@@ -19,6 +19,7 @@ from latent_guard.bounds import require_number
 from latent_guard.building import build
 from latent_guard.documents import read_json
 from latent_guard.errors import CheckpointError
+from latent_guard.plain_files import require_plain
 from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES, OBJECTS
 from latent_guard.worlds.emoji.pool import Pool, to_model_range
@@ -124,6 +125,7 @@ class EmojiClassifier:
         try:
             config = build(_Config, read_json(folder / _CONFIG, "the classifier"), str(folder / _CONFIG))
             network = NETWORKS[config.architecture]()
+            require_plain(folder / _WEIGHTS)
             state = load_file(folder / _WEIGHTS)
             network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
         except Exception as error:

@@ -42,7 +42,7 @@ ELSEWHERE = {
     "bench/eye_labels.py",  # test_eye_labels
     "concepts/generations.py", "zero_shot/twin_files.py", "training/mapped_tar.py",  # headers: test_headers
 }  # fmt: skip
-MOST_SECONDS, MOST_CHANGES = 5.0, 60
+MOST_SECONDS, MOST_CHANGES = 5.0, 24
 NAMES = [f"{reader.module} {Path(reader.file).name}" for reader in READERS]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -23,7 +24,7 @@ from latent_guard.bench.spec_file import read_spec
 from latent_guard.cli.findings_file import FindingsFile
 from latent_guard.cli.pipeline_parts import check_parts
 from latent_guard.cli.replacing import _images_of_run
-from latent_guard.concepts.bank import ConceptBank
+from latent_guard.concepts.bank import Concept, ConceptBank
 from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.guidance.audit import read_audit
 from latent_guard.guidance.policy_file import read_policies
@@ -127,13 +128,22 @@ POLICY = {
                  "window": [0.9, 0.4], "restarts": 2, "budget": 1.5},
     "categories": {"sexual": {"measures": ["flag", "block"], "trigger": -1}},
 }  # fmt: skip
-BANK = json.loads((bundle_folder() / "bank/bank.json").read_text())
+
+
+def _small_bank(folder: Path) -> None:
+    concepts = (Concept("a dagger", "violence"), Concept("blood", "shocking"))
+    calibration = ConceptBank.load(bundle_folder() / "bank").calibration
+    bank = ConceptBank(
+        concepts, torch.eye(3)[:2], ("a fork",), torch.eye(3)[2:], "ab", 9.0, torch.zeros(1), torch.zeros(2, 1)
+    )
+    replace(bank, calibration=calibration).save(folder)
+
+
+with TemporaryDirectory() as _saved:
+    _small_bank(Path(_saved))
+    BANK = json.loads((Path(_saved) / "bank.json").read_text())
 UNBOUND = {**BANK, "format": 2}  # of the version before, whose words nothing binds
 del UNBOUND["sha256"]
-
-
-def _bank_tensors(folder: Path) -> None:
-    (folder / "bank.safetensors").symlink_to(bundle_folder() / "bank" / "bank.safetensors")
 
 
 TINY = LatentCLIP(
@@ -292,8 +302,8 @@ READERS = [
     Reader("cli/pipeline_parts.py", "model_index.json", PIPELINE, check_parts),
     Reader("manifests.py", "manifest.json", {}, lambda f: verify(f, "copy it again")),
     Reader("guidance/policy_file.py", "policy.yaml", POLICY, lambda f: read_policies(f / "policy.yaml")),
-    Reader("concepts/bank_files.py", "bank.json", BANK, ConceptBank.load, _bank_tensors),
-    Reader("concepts/bank_files.py", "bank.json", UNBOUND, ConceptBank.load, _bank_tensors),
+    Reader("concepts/bank_files.py", "bank.json", BANK, ConceptBank.load, _small_bank),
+    Reader("concepts/bank_files.py", "bank.json", UNBOUND, ConceptBank.load, _small_bank),
     Reader(
         "worlds/emoji/classifiers.py", "classifier.json",
         json.loads((bundle_folder() / "judge/classifier.json").read_text()), EmojiClassifier.load, _classifier,

@@ -139,7 +139,6 @@ def test_a_guard_that_is_attached_but_never_entered_lets_the_pipeline_make_nothi
     with linear_guard(NEVER).attach(pipe) as watch:
         family.call(pipe)
     assert len(watch.verdicts) == 3
-    assert "__call__" not in vars(type(pipe)) or type(pipe).__module__.startswith("diffusers.")
     assert type(pipe) is getattr(diffusers, family.name.split("-")[0])
     family.call(pipe)
 

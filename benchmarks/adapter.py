@@ -23,20 +23,20 @@ from rich.table import Table
 from tables import show_and_keep
 from torch import Tensor
 
-from latent_guard.bench import metrics
-from latent_guard.bench.provenance import provenance
-from latent_guard.bench.renders import pictures_of, single_scenes
-from latent_guard.bench.zero_shot_rows import hits
-from latent_guard.documents import read_json
+from benchmarks.emoji_world.rendered_scenes import pictures_of, single_scenes
+from benchmarks.emoji_world.rows.zero_shot import hits
+from latent_guard.bench.metrics import bootstrap
+from latent_guard.bench.runs.provenance import provenance
+from latent_guard.files.atomic import write_whole
+from latent_guard.files.documents import read_json
 from latent_guard.latent_clip.adapter import AdapterConfig
 from latent_guard.latent_clip.adapter_fit import STEPS, AdapterFit, fit_adapter
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.training.data.in_memory import read_shards
+from latent_guard.training.data.shards import INDEX, ShardWriter
 from latent_guard.training.loop import train
-from latent_guard.training.reading import read_shards
 from latent_guard.training.recipe import Recipe
-from latent_guard.training.shards import INDEX, ShardWriter
-from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.autoencoder import encode, reconstruction_psnr, train_autoencoder
 from latent_guard.worlds.emoji.bundle import bundle_folder
 from latent_guard.worlds.emoji.captions import caption
@@ -168,7 +168,7 @@ def _row(
     name: str, vae: str, model: LatentCLIP, latents: Tensor, samples: int, seconds: float | None, fit: AdapterFit | None
 ) -> Measured:
     labels = torch.arange(len(latents)) % len(OBJECT_NAMES)
-    found = metrics.proportion(hits(model, latents, labels))
+    found = bootstrap.proportion(hits(model, latents, labels))
     quality = (fit.explained, fit.agreement) if fit is not None else (None, None)
     return Measured(name, vae, found.value, (found.low, found.high), found.count, samples, seconds, *quality)
 

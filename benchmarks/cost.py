@@ -30,14 +30,14 @@ from rich.console import Console
 from rich.table import Table
 from timing import Timing, Work, in_turns
 
-from latent_guard.bench import metrics
-from latent_guard.bench.provenance import provenance
-from latent_guard.bench.results import Row
-from latent_guard.documents import read_json
+from latent_guard.bench.metrics import bootstrap
+from latent_guard.bench.result_table import Row
+from latent_guard.bench.runs.provenance import provenance
+from latent_guard.files.atomic import write_whole
+from latent_guard.files.documents import read_json
 from latent_guard.guidance.policy import SAFE
 from latent_guard.guidance.policy_file import policy_named
 from latent_guard.guidance.verdict import Cost
-from latent_guard.whole_files import write_whole
 
 RUNS, BUDGET_S = 10, 120.0
 RESULTS = Path(__file__).parent / "results"
@@ -151,8 +151,8 @@ def _more(case: Case, setting: str, timed: dict[str, Timing], arm: str, most: fl
     return Row(what, "reported" if most is None else f"<= +{most:.0%}", measured, ratio.count, reached, note)
 
 
-def _ratio(first: Timing, second: Timing) -> metrics.Estimate:
-    return metrics.median_ratio(first.seconds, second.seconds)
+def _ratio(first: Timing, second: Timing) -> bootstrap.Estimate:
+    return bootstrap.median_ratio(first.seconds, second.seconds)
 
 
 def _line(case: Case, device: str, part: str, timing: Timing | None, gflop: float, cost: Cost) -> Line:

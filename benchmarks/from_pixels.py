@@ -20,14 +20,14 @@ from diffusers import AutoencoderKL
 from rich.table import Table
 from tables import show_and_keep
 
-from latent_guard.bench import metrics
-from latent_guard.bench.provenance import provenance
-from latent_guard.bench.renders import pictures_of, single_scenes
-from latent_guard.bench.zero_shot_rows import hits
+from benchmarks.emoji_world.rendered_scenes import pictures_of, single_scenes
+from benchmarks.emoji_world.rows.zero_shot import hits
+from latent_guard.bench.metrics import bootstrap
+from latent_guard.bench.runs.provenance import provenance
+from latent_guard.files.atomic import write_whole
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.training.loop import train
 from latent_guard.training.recipe import Recipe
-from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.autoencoder import encode
 from latent_guard.worlds.emoji.build import adopt
 from latent_guard.worlds.emoji.bundle import bundle_folder
@@ -91,7 +91,7 @@ def recipe(work: Path, start: str, steps: int) -> Recipe:
 
 def accuracy(model: LatentCLIP, shown: torch.Tensor) -> list[float]:
     """Top-1 on the test pictures with its 95% interval, in per cent."""
-    share = metrics.proportion(hits(model, shown, torch.arange(len(shown)) % len(OBJECT_NAMES)))
+    share = bootstrap.proportion(hits(model, shown, torch.arange(len(shown)) % len(OBJECT_NAMES)))
     return [round(100 * value, 2) for value in (share.value, share.low, share.high)]
 
 

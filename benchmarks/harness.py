@@ -19,13 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-from latent_guard.bench.graders import EMOJI_GRADER
-from latent_guard.bench.provenance import provenance
-from latent_guard.bench.runs import Opened, finish, make, open_spec
+from latent_guard.bench.metrics.graders import EMOJI_GRADER
+from latent_guard.bench.runs.provenance import provenance
+from latent_guard.bench.runs.run import Opened, finish, make, open_spec
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
-from latent_guard.cli.loading import load_pipeline
+from latent_guard.files.atomic import write_whole
+from latent_guard.loading import load_pipeline
 from latent_guard.report.write import write_report
-from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.bundle import bundle_folder
 
 AIM = 0.03

@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latent_guard.bench.provenance import provenance
+from latent_guard.bench.runs.provenance import provenance
+from latent_guard.files.atomic import write_whole
 from latent_guard.latent_clip.latent_space import PUBLISHED
-from latent_guard.training.encode_plan import Plan, Settings
-from latent_guard.training.mapped import MappedShards
-from latent_guard.training.tar_shards import TarShardWriter
-from latent_guard.whole_files import write_whole
+from latent_guard.training.data.memory_mapped import MappedShards
+from latent_guard.training.data.tar_shards import TarShardWriter
+from latent_guard.training.encoding.plan import Plan, Settings
 
 AIM = 8000
 SHAPE, TOKENS = (4, 64, 64), 77

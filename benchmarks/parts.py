@@ -13,12 +13,12 @@ from timing import Work
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from latent_guard.guidance.canary import Canary
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import SAFE, Policies, Policy
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.steering import push
 from latent_guard.guidance.verdict import Cost
+from latent_guard.pipelines.canary import Canary
 
 LOOK, PUSH, DECODE, READ = "one look", "one push", "VAE decode", "decode + pixel CLIP B/16"
 DENOISE = "one row of the denoiser"

@@ -21,18 +21,18 @@ import torch
 from rich.table import Table
 from tables import show_and_keep
 
-from latent_guard.bench.plan import plan_of
-from latent_guard.bench.provenance import provenance
-from latent_guard.bench.reno_rows import of_compositions, of_hacking, of_safety, of_the_distilled
-from latent_guard.bench.results import VERDICTS, Row
-from latent_guard.bench.run_folder import RECORDS, RunFolder
-from latent_guard.bench.run_identity import ENVIRONMENT, SPEC
-from latent_guard.bench.runs import prompts_of
+from benchmarks.emoji_world.rows.reno import of_compositions, of_hacking, of_safety, of_the_distilled
+from latent_guard.bench.result_table import VERDICTS, Row
+from latent_guard.bench.runs.folder import RECORDS, RunFolder
+from latent_guard.bench.runs.identity import ENVIRONMENT, SPEC
+from latent_guard.bench.runs.plan import plan_of
+from latent_guard.bench.runs.provenance import provenance
+from latent_guard.bench.runs.run import prompts_of
 from latent_guard.bench.spec_file import read_spec
-from latent_guard.documents import read_json
+from latent_guard.files.atomic import write_whole
+from latent_guard.files.documents import read_json
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.reno.rewards import LatentClipReward
-from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.bundle import bundle_folder
 
 RESULTS = Path(__file__).parent / "results"

@@ -28,17 +28,17 @@ from rich.table import Table
 from tables import show_and_keep
 from timing import Timing, Work, in_turns
 
-from latent_guard.bench import metrics
 from latent_guard.bench.baselines.context import BaselineContext
 from latent_guard.bench.baselines.noise_rewards import rewards_named
-from latent_guard.bench.provenance import provenance
-from latent_guard.bench.results import Row, not_measured
-from latent_guard.cli.loading import load_pipeline
+from latent_guard.bench.metrics import bootstrap
+from latent_guard.bench.result_table import Row, not_measured
+from latent_guard.bench.runs.provenance import provenance
+from latent_guard.files.atomic import write_whole
+from latent_guard.loading import load_pipeline
 from latent_guard.reno.names import LATENT_CLIP, PIXEL_CLIP
 from latent_guard.reno.optimise import RenoSettings, optimise_noise
 from latent_guard.reno.rewards import Reward
 from latent_guard.shipped import SHIPPED_FEW_STEP
-from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.bundle import bundle_folder
 
 RESULTS = Path(__file__).parent / "results"
@@ -182,7 +182,7 @@ def of_seconds(seconds: dict[str, dict[str, Timing]]) -> list[Row]:
             reaches = {"seconds of a run": ">= 40% less", "peak memory": ">= 30% less"}
             rows += [not_measured(f"{what}: {of}", reach, "no GPU was at hand") for of, reach in reaches.items()]
             continue
-        ratio = metrics.median_ratio(timed[ours].seconds, timed[theirs].seconds)
+        ratio = bootstrap.median_ratio(timed[ours].seconds, timed[theirs].seconds)
         measured = f"{1 - ratio.value:.0%} less ({1 - ratio.high:.0%} to {1 - ratio.low:.0%})"
         note = f"medians {timed[ours].median:.3g} s and {timed[theirs].median:.3g} s; {_device_name()}"
         reached = True if least is None else 1 - ratio.value >= least

@@ -23,16 +23,16 @@ from diffusers import AutoencoderKL
 from rich.table import Table
 from tables import show_and_keep
 
-from latent_guard.bench import metrics
-from latent_guard.bench.provenance import provenance
-from latent_guard.bench.renders import single_scenes
-from latent_guard.bench.zero_shot_rows import hits
+from benchmarks.emoji_world.rendered_scenes import single_scenes
+from benchmarks.emoji_world.rows.zero_shot import hits
+from latent_guard.bench.metrics import bootstrap
+from latent_guard.bench.runs.provenance import provenance
+from latent_guard.files.atomic import write_whole
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.training.data.shards import INDEX, ShardWriter
 from latent_guard.training.loop import train
 from latent_guard.training.recipe import Recipe
-from latent_guard.training.shards import INDEX, ShardWriter
-from latent_guard.whole_files import write_whole
 from latent_guard.worlds.emoji.autoencoder import encode
 from latent_guard.worlds.emoji.bundle import bundle_folder
 from latent_guard.worlds.emoji.captions import caption
@@ -128,7 +128,7 @@ def accuracies(models: dict[str, LatentCLIP], vae: AutoencoderKL, name: str, cou
     labels = torch.arange(count) % len(OBJECT_NAMES)
     found = {}
     for which, model in models.items():
-        share = metrics.proportion(hits(model, shown, labels))
+        share = bootstrap.proportion(hits(model, shown, labels))
         found[which] = [round(100 * value, 2) for value in (share.value, share.low, share.high)]
     return found
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from latent_guard.whole_files import write_whole
+from latent_guard.files.atomic import write_whole
 
 
 def show_and_keep(table: Table, path: Path) -> None:

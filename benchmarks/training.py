@@ -34,22 +34,22 @@ from timing import Timing, Work, in_turns
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from latent_guard.bench import metrics
-from latent_guard.bench.memory import measured_memory
-from latent_guard.bench.provenance import provenance
-from latent_guard.bench.results import Row
-from latent_guard.documents import read_json
+from latent_guard.bench.metrics import bootstrap
+from latent_guard.bench.result_table import Row
+from latent_guard.bench.runs.peak_memory import measured_memory
+from latent_guard.bench.runs.provenance import provenance
+from latent_guard.files.atomic import write_whole
+from latent_guard.files.documents import read_json
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, VisionConfig
 from latent_guard.latent_clip.latent_space import PUBLISHED
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.presets import PRESETS
 from latent_guard.latent_clip.tokenizer import MERGES, trimmed_vocab_size
-from latent_guard.training.batches import Batch
 from latent_guard.training.contrastive import backward, contrastive_loss
+from latent_guard.training.data.batches import Batch
 from latent_guard.training.optimizers import new_optimizers, update
 from latent_guard.training.recipe import Recipe
 from latent_guard.training.towers import Towers
-from latent_guard.whole_files import write_whole
 
 SMALL = LatentCLIPConfig(
     embed_dim=192,
@@ -184,7 +184,7 @@ def ratios(scale: str, setting: str, lines: Sequence[Line], timed: dict[str, Tim
     """Speed against the plain loop, eager and compiled, and utilisation."""
     rows = []
     for way, reach in ((EAGER, None), (COMPILED, SPEED_AIM)):
-        ratio = metrics.median_ratio(timed[f"{PLAIN}, {way}"].seconds, timed[f"{OURS}, {way}"].seconds)
+        ratio = bootstrap.median_ratio(timed[f"{PLAIN}, {way}"].seconds, timed[f"{OURS}, {way}"].seconds)
         what = f"{scale}: samples a second, {OURS} over {PLAIN}, {way}"
         aim = "reported" if reach is None else f">= {reach}"
         rows.append(Row(what, aim, ratio.plain(2), ratio.count, reach is None or ratio.value >= reach, setting))

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from latent_guard.errors import UNPRINTABLE, one_line, printable
-from latent_guard.json_text import escaped
+from latent_guard.files.json_text import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console

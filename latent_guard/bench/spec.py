@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from latent_guard.bench.i2p_protocol import Mode, Split
+from latent_guard.bench.prompts.i2p import Mode, Split
 from latent_guard.bounds import MOST_AT_ONCE, MOST_GUIDANCE, MOST_IMAGES, MOST_STEPS, require_number, require_whole
 from latent_guard.errors import InputError, LatentGuardError
 from latent_guard.shipped import SHIPPED

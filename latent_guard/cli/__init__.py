@@ -7,27 +7,30 @@ import signal
 import sys
 import threading
 import warnings
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from latent_guard.errors import BlockedError, LatentGuardError
 
 _BLOCKED, _WRONG, _INTERRUPTED, _TERMINATED, _BROKEN_PIPE = 3, 2, 130, 143, 1
 
 
-def main() -> NoReturn:
-    """Run the command line and exit; whatever goes wrong that a user can mend is one line on stderr."""
+def main(name: str = "latent-guard", app: Any = None) -> NoReturn:
+    """Run a command line and exit; whatever goes wrong that a user can mend is one line on stderr.
+
+    ``app`` is a typer application called ``name``; without one it is this package's own command tree.
+    """
     from latent_guard import terminal
 
     terminal.take_any_text()
     _quieten_libraries()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminated)
-    code = _finished()
+    code = _finished(name, app)
     sys.exit(_flushed(code))
 
 
-def _finished() -> int:
-    """The exit code of the command."""
+def _finished(name: str, app: Any) -> int:
+    """The exit code of the command, of this package's tree or of another's."""
     import typer
 
     from latent_guard.cli.app import WrongUsage, command
@@ -35,8 +38,9 @@ def _finished() -> int:
     from latent_guard.terminal import fail
 
     try:
-        with command().make_context("latent-guard", sys.argv[1:]) as context:
-            command().invoke(context)
+        tree = command() if app is None else typer.main.get_command(app)
+        with tree.make_context(name, sys.argv[1:]) as context:
+            tree.invoke(context)
         return 0
     except typer.Exit as stop:
         return stop.exit_code
@@ -45,7 +49,7 @@ def _finished() -> int:
         return _BLOCKED if isinstance(error, BlockedError) else _WRONG
     except WrongUsage as error:
         if said := error.format_message():  # none where the help was shown instead
-            named = getattr(getattr(error, "ctx", None), "command_path", "latent-guard")
+            named = getattr(getattr(error, "ctx", None), "command_path", name)
             fail(f"{said} (`{named} --help` says what there is)")
         return _WRONG
     except KeyboardInterrupt:

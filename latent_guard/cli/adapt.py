@@ -14,11 +14,11 @@ from latent_guard.errors import InputError
 from latent_guard.terminal import say, warn
 
 if TYPE_CHECKING:
-    from latent_guard.guidance.canary import Canary
     from latent_guard.latent_clip.adapter_fit import AdapterFit
     from latent_guard.latent_clip.model import LatentCLIP
-    from latent_guard.training.encoding import Encoder
-    from latent_guard.training.pairs import LatentPairs
+    from latent_guard.pipelines.canary import Canary
+    from latent_guard.training.encoding.encode import Encoder
+    from latent_guard.training.encoding.pairs import LatentPairs
 
 WIDTH, BATCH = 64, 16
 
@@ -48,11 +48,11 @@ def adapt(
 
     It takes minutes. A concept bank belongs to one Latent-CLIP: build the new one's with `latent-guard concepts build`.
     """
-    from latent_guard.cli.loading import load_canary, load_latent_clip
     from latent_guard.cli.model_folder import canary_of, require_new_or_begun, write_model
     from latent_guard.latent_clip.checkpoint import CONFIG
-    from latent_guard.training.pairs import encode_pairs
-    from latent_guard.training.sources import Columns, open_source
+    from latent_guard.loading import load_canary, load_latent_clip
+    from latent_guard.training.encoding.pairs import encode_pairs
+    from latent_guard.training.encoding.sources import Columns, open_source
 
     require_new_or_begun(out)
     if (out / CONFIG).exists():
@@ -70,8 +70,8 @@ def adapt(
 
 
 def _encoder(clip: LatentCLIP, vae: str | None, option: str) -> Encoder:
-    from latent_guard.cli.loading import load_vae
-    from latent_guard.training.encoding import Encoder
+    from latent_guard.loading import load_vae
+    from latent_guard.training.encoding.encode import Encoder
 
     loaded = load_vae(vae, option)
     return Encoder(loaded, vae or "the shipped one", clip.tokenizer, clip.config.pixels, "float16", BATCH)

@@ -31,8 +31,8 @@ def summary(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """Count the verdicts of a log by decision and category."""
+    from latent_guard.files.json_text import json_text
     from latent_guard.guidance.audit import read_audit
-    from latent_guard.json_text import json_text
 
     entries, unreadable = read_audit(file)
     if as_json:

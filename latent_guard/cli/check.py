@@ -52,11 +52,11 @@ def check(
         kinds = ", ".join(sorted({path.suffix.lower() or "no suffix" for path in skipped}))
         note(f"files skipped, neither pictures nor latents: {len(skipped)} ({kinds})")
 
-    from latent_guard.cli.findings import header, lines_of, table_of, what_made
+    from latent_guard.cli.check_output import header, lines_of, table_of, what_made
     from latent_guard.cli.findings_file import FindingsFile
-    from latent_guard.cli.loading import load_guard, load_vae
     from latent_guard.guidance.latent_files import LATENTS
     from latent_guard.guidance.moderation import UNREADABLE, Moderator
+    from latent_guard.loading import load_guard, load_vae
 
     with ExitStack() as held:
         with status("loading the models"):
@@ -106,8 +106,8 @@ def _files_of(paths: Sequence[str]) -> tuple[list[Path], list[Path]]:
     Raises:
         InputError: a path that does not exist, a file of a kind that cannot be checked, or nothing at all.
     """
+    from latent_guard.files.images import SUFFIXES
     from latent_guard.guidance.latent_files import LATENTS
-    from latent_guard.picture_files import SUFFIXES
 
     kinds = (*SUFFIXES, *LATENTS)
     files: list[Path] = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latent_guard.cli import calibration
+from latent_guard.cli import concepts_calibrate as calibration
 from latent_guard.cli.commands import Commands
 from latent_guard.cli.places import OutFolder
 from latent_guard.errors import InputError
@@ -44,10 +44,10 @@ def build(
     ] = None,
 ) -> None:
     """Embed prompt sets, and pictures, with a Latent-CLIP."""
-    from latent_guard.cli.loading import load_latent_clip
     from latent_guard.concepts.bank import Concept, ConceptBank
     from latent_guard.concepts.exemplars import with_exemplars
     from latent_guard.concepts.sources import prompt_sets_of
+    from latent_guard.loading import load_latent_clip
 
     shown = [_category_and_folder(entry) for entry in images or ()]
     if shown and ordinary_images is None:
@@ -129,9 +129,9 @@ def _category_and_folder(entry: str) -> tuple[str, Path]:
 
 def _features(model: LatentCLIP, pipeline: str | None, guard: str | None, folders: Sequence[Path]) -> list[Tensor]:
     """Image features (n, D) of the pictures of each folder; refuses a VAE that is not the one of the guard."""
-    from latent_guard.cli.loading import guard_folder, load_vae
-    from latent_guard.guidance.canary import Canary
     from latent_guard.guidance.moderation import features_of_pictures
+    from latent_guard.loading import guard_folder, load_vae
+    from latent_guard.pipelines.canary import Canary
 
     vae = load_vae(pipeline)
     Canary.load(guard_folder(pipeline, guard)).check(vae, vae.device)

@@ -12,8 +12,8 @@ from latent_guard.errors import CheckpointError, InputError
 from latent_guard.terminal import say
 
 if TYPE_CHECKING:
-    from latent_guard.guidance.canary import Canary
     from latent_guard.latent_clip.model import LatentCLIP
+    from latent_guard.pipelines.canary import Canary
 
 
 def convert(
@@ -38,8 +38,8 @@ def convert(
 ) -> None:
     """Convert an official Latent-CLIP checkpoint to safetensors, in full precision, once."""
     from latent_guard.cli.model_folder import require_new_or_begun, write_model
-    from latent_guard.guidance.canary import CANARY_FILE
     from latent_guard.latent_clip.model import LatentCLIP
+    from latent_guard.pipelines.canary import CANARY_FILE
 
     require_new_or_begun(out)
     model = LatentCLIP.from_official(checkpoint, config)
@@ -54,9 +54,9 @@ def convert(
 
 def _canary(model: LatentCLIP, source: str) -> Canary:
     """What tells the model's VAE from others, once that is known to be of its space."""
-    from latent_guard.cli.loading import load_vae
     from latent_guard.cli.model_folder import canary_of
     from latent_guard.latent_clip.latent_space import LatentSpace
+    from latent_guard.loading import load_vae
 
     vae = load_vae(source, "--vae")
     model.require_space(LatentSpace.of_vae(vae), "the VAE makes latents")

@@ -18,7 +18,7 @@ from latent_guard.terminal import say
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
-    from latent_guard.training.encode_plan import Encoded
+    from latent_guard.training.encoding.plan import Encoded
 
 
 class Precision(str, Enum):
@@ -95,11 +95,11 @@ def encode(
     from accelerate import PartialState
 
     from latent_guard.cli.capacity import check_memory
-    from latent_guard.cli.loading import load_vae
-    from latent_guard.training.encode_plan import Worker
-    from latent_guard.training.encoding import Encoder
-    from latent_guard.training.encoding import encode as run
-    from latent_guard.training.sources import Columns, open_source
+    from latent_guard.loading import load_vae
+    from latent_guard.training.encoding.encode import Encoder
+    from latent_guard.training.encoding.encode import encode as run
+    from latent_guard.training.encoding.plan import Worker
+    from latent_guard.training.encoding.sources import Columns, open_source
 
     Worker.of(shard, 0, 1)
     _require_apart(source, out)
@@ -156,7 +156,7 @@ def _said(done: Encoded, out: Path) -> str:
 def _keep_canary(vae: Any, out: Path) -> None:
     """A test picture through this VAE: by it a guard that is trained on these shards will know its VAE."""
     from latent_guard.cli.model_folder import canary_of, write_model
-    from latent_guard.guidance.canary import Canary
+    from latent_guard.pipelines.canary import Canary
 
     try:
         Canary.load(out)

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from latent_guard.cli.findings import FORMATS, header, lines_of, written
-from latent_guard.documents import json_value
+from latent_guard.cli.check_output import FORMATS, header, lines_of, written
 from latent_guard.errors import InputError, one_line
+from latent_guard.files.atomic import moved_to, writing
+from latent_guard.files.documents import json_value
 from latent_guard.guidance.moderation import UNREADABLE, Finding
-from latent_guard.whole_files import moved_to, writing
 
 FILES_AT_A_TIME = 16
 

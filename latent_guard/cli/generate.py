@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latent_guard.bounds import MOST_STEPS
-from latent_guard.cli.asked import NumImages, Prompt, Seed, check_asked
 from latent_guard.cli.places import OutFile, OutFolder
+from latent_guard.cli.validation import NumImages, Prompt, Seed, check_asked
 from latent_guard.errors import BlockedError, InputError
 from latent_guard.terminal import note, put_json, say, status
 
@@ -73,8 +73,8 @@ def generate(
     if audit_prompts and audit is None:
         raise InputError("--audit-prompts says how the audit log is written; name the log with --audit")
 
-    from latent_guard.cli.loading import load_guard, load_pipeline, usual_arguments
     from latent_guard.guidance.policy_file import policy_named
+    from latent_guard.loading import load_guard, load_pipeline, usual_arguments
 
     policies = policy_named(policy or "safe") if guarded else None
     asked = {"num_images_per_prompt": num_images, **({"num_inference_steps": steps} if steps else {})}
@@ -88,8 +88,8 @@ def generate(
         note("unguarded; add --safe to have the latents watched")
         return
     if audit is not None:
+        from latent_guard.files.atomic import writing
         from latent_guard.guidance.audit import AuditLog
-        from latent_guard.whole_files import writing
 
         with writing(audit):
             audit.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ class _Request:
 def _unguarded(pipe: Any, request: _Request) -> None:
     from latent_guard.cli.outputs import pictures, record_of
     from latent_guard.cli.replacing import replace_run
-    from latent_guard.guidance.prompts import words_dropped
+    from latent_guard.pipelines.prompt_truncation import words_dropped
 
     words_dropped(getattr(pipe, "tokenizer", None), [request.prompt])  # warns
     files = pictures(_plain(pipe, request))
@@ -142,7 +142,7 @@ def _guarded(
 
 def _plain(pipe: Any, request: _Request) -> Sequence[Image]:
     """The images of the pipeline alone, from the same noise as the guarded ones."""
-    from latent_guard.guidance.restarts import generators_from_seed
+    from latent_guard.pipelines.restarts import generators_from_seed
 
     generators = generators_from_seed(request.seed, request.arguments["num_images_per_prompt"])
     images: Sequence[Image] = pipe(request.prompt, generator=generators, **request.arguments).images

@@ -8,18 +8,18 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from latent_guard.errors import InputError
-from latent_guard.whole_files import PART, writing
+from latent_guard.files.atomic import PART, writing
 
 if TYPE_CHECKING:
-    from latent_guard.guidance.canary import Canary
     from latent_guard.latent_clip.model import LatentCLIP
+    from latent_guard.pipelines.canary import Canary
 
 
 def require_new_or_begun(out: Path) -> None:
     """Raise InputError if ``out`` holds anything but what an earlier or interrupted run of such a command leaves."""
-    from latent_guard.guidance.canary import CANARY_FILE
+    from latent_guard.files.manifests import MANIFEST
     from latent_guard.latent_clip.checkpoint import CONFIG, TOKENIZER, WEIGHTS
-    from latent_guard.manifests import MANIFEST
+    from latent_guard.pipelines.canary import CANARY_FILE
 
     if out.exists():
         written = {TOKENIZER, CANARY_FILE, MANIFEST, CONFIG, WEIGHTS}
@@ -30,8 +30,8 @@ def require_new_or_begun(out: Path) -> None:
 
 def canary_of(vae: Any) -> Canary:
     """The shipped world's test picture, as a VAE encodes it."""
-    from latent_guard.cli.loading import shipped_pipeline
-    from latent_guard.guidance.canary import Canary
+    from latent_guard.loading import shipped_pipeline
+    from latent_guard.pipelines.canary import Canary
 
     return Canary.made_by(vae, Canary.load(shipped_pipeline().parent / "guard").picture)
 
@@ -40,7 +40,7 @@ def write_model(model: LatentCLIP | None, canary: Canary | None, out: Path) -> N
     """Write what is given, the model in full precision; raises ``InputError`` where the file system refuses."""
     import torch
 
-    from latent_guard.guidance.canary import CANARY_FILE
+    from latent_guard.pipelines.canary import CANARY_FILE
 
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)

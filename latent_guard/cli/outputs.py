@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_guard import __version__
-from latent_guard.bench.provenance import commit
+from latent_guard.bench.runs.provenance import commit
 from latent_guard.terminal import Table
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 
 from latent_guard.bounds import require_whole
 from latent_guard.building import checked
-from latent_guard.documents import read_json
 from latent_guard.errors import CheckpointError, InputError
+from latent_guard.files.documents import read_json
 
 _CONFIGS = ("model_index.json", "config.json", "*/config.json", "*/scheduler_config.json")
 # The libraries build without memory, but take time for each layer; of what they then allocate nothing is longer than a

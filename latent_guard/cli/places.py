@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from latent_guard.errors import InputError
-from latent_guard.whole_files import part_beside, writing
+from latent_guard.files.atomic import part_beside, writing
 
 
 @dataclass(frozen=True)

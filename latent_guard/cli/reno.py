@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latent_guard.bounds import MOST_GUIDANCE, MOST_SEARCH, MOST_STEPS
-from latent_guard.cli.asked import NumImages, Prompt, Seed, check_asked
 from latent_guard.cli.places import OutFolder
+from latent_guard.cli.validation import NumImages, Prompt, Seed, check_asked
 from latent_guard.errors import InputError
 from latent_guard.reno.names import LATENT_CLIP, REWARDS, SAFETY
 from latent_guard.shipped import SHIPPED_FEW_STEP
@@ -87,9 +87,9 @@ def reno(
     out: _Out = Path("outputs/reno"),
 ) -> None:
     """Draw images whose initial noise was optimised, by default for how well the latent fits the prompt."""
-    from latent_guard.cli.loading import load_pipeline
     from latent_guard.cli.outputs import pictures, record_of
     from latent_guard.cli.replacing import replace_run
+    from latent_guard.loading import load_pipeline
     from latent_guard.reno.optimise import RenoSettings, optimise_noise
     from latent_guard.reno.result import Stopped
 
@@ -172,7 +172,7 @@ def _progress(iterations: int) -> Iterator[Callable[[], None]]:
 
 def _records(found: OptimisedNoise) -> dict[str, bytes]:
     """Each image's record, and the curve of its rewards."""
-    from latent_guard.json_text import json_text
+    from latent_guard.files.json_text import json_text
     from latent_guard.reno.pictures import reward_curves
 
     files: dict[str, bytes] = {}
@@ -193,7 +193,7 @@ def _weighted(text: str) -> tuple[str, float]:
 
 
 def _made(name: str, weight: float, model: str, guard: str | None, bank: Path | None, pixel_twin: str | None) -> Reward:
-    from latent_guard.cli.loading import load_canary, load_guard, load_latent_clip, load_pixel_twin
+    from latent_guard.loading import load_canary, load_guard, load_latent_clip, load_pixel_twin
     from latent_guard.reno.rewards import LatentClipReward, PixelClipReward, SafetyReward
 
     if name == LATENT_CLIP:

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from latent_guard.cli.outputs import COMPARISON
-from latent_guard.documents import read_json
 from latent_guard.errors import InputError
-from latent_guard.json_text import json_text
-from latent_guard.whole_files import writing
+from latent_guard.files.atomic import writing
+from latent_guard.files.documents import read_json
+from latent_guard.files.json_text import json_text
 
 RUN = "run.json"
 _NEW = ".new-run.part"

@@ -7,7 +7,7 @@ from pathlib import Path
 from traceback import extract_tb
 
 from latent_guard.errors import one_line
-from latent_guard.whole_files import is_full, not_written
+from latent_guard.files.atomic import is_full, not_written
 
 _SHOWN = 200  # characters of what a library says
 # What libraries say that raise RuntimeError, ImportError or OSError for it.

@@ -60,8 +60,8 @@ def _canary_of(data: list[Path]) -> Path | None:
     Raises:
         InputError: one is damaged.
     """
-    from latent_guard.guidance.canary import CANARY_FILE, Canary
-    from latent_guard.training.checking import mend
+    from latent_guard.pipelines.canary import CANARY_FILE, Canary
+    from latent_guard.training.data.checking import mend
 
     having = [folder for folder in data if (folder / CANARY_FILE).exists()]
     for folder in having:
@@ -74,8 +74,8 @@ def _canary_of(data: list[Path]) -> Path | None:
 
 def _take_canary(folder: Path, out: Path) -> None:
     """The model is a guard's once this lies beside it."""
-    from latent_guard.guidance.canary import CANARY_FILE, Canary
-    from latent_guard.whole_files import write_whole
+    from latent_guard.files.atomic import write_whole
+    from latent_guard.pipelines.canary import CANARY_FILE, Canary
 
     try:
         Canary.load(out)

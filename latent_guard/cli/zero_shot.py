@@ -57,11 +57,11 @@ def zero_shot(
     out: _Out = Path("outputs/zero_shot"),
 ) -> None:
     """Classify images from their latents by class names alone. An interrupted --generated-twin goes on from --out."""
-    from latent_guard.cli.loading import usual_arguments
     from latent_guard.cli.zero_shot_models import ZeroShotModels
-    from latent_guard.training.checking import SETTINGS
-    from latent_guard.training.reading import read_by_shape
-    from latent_guard.training.shards import INDEX, SPACE
+    from latent_guard.loading import usual_arguments
+    from latent_guard.training.data.checking import SETTINGS
+    from latent_guard.training.data.in_memory import read_by_shape
+    from latent_guard.training.data.shards import INDEX, SPACE
     from latent_guard.zero_shot.class_set import class_set
     from latent_guard.zero_shot.evaluate import evaluate
     from latent_guard.zero_shot.generated_twin import TwinSettings
@@ -108,8 +108,8 @@ def _tracked(batches: Iterable[Batch], images: int | None, begin: Callable[[], N
 def _report(seen: Evaluation, out: Path, made_by: Mapping[str, Any]) -> None:
     """Write the results and print them."""
     from latent_guard import __version__
-    from latent_guard.bench.provenance import commit
-    from latent_guard.whole_files import write_whole
+    from latent_guard.bench.runs.provenance import commit
+    from latent_guard.files.atomic import write_whole
     from latent_guard.zero_shot.report import confusion_png, per_class_csv, results_json, skipped_csv
 
     package = {"package": f"latent-guard {__version__}", "commit": commit()}

@@ -8,18 +8,18 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latent_guard.cli.loading import load_canary, load_latent_clip, load_pipeline, load_pixel_twin, load_vae
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
+from latent_guard.loading import load_canary, load_latent_clip, load_pipeline, load_pixel_twin, load_vae
 from latent_guard.zero_shot import views
 from latent_guard.zero_shot.evaluate import LATENT_CLIP, PIXEL_TWIN, Batch
 from latent_guard.zero_shot.generated_twin import TwinMaker, TwinSettings
 from latent_guard.zero_shot.twin_files import twin_batches
 
 if TYPE_CHECKING:
-    from latent_guard.guidance.canary import Canary
     from latent_guard.latent_clip.model import LatentCLIP
-    from latent_guard.training.shards import LatentDataset
+    from latent_guard.pipelines.canary import Canary
+    from latent_guard.training.data.shards import LatentDataset
     from latent_guard.zero_shot.class_set import ClassSet
     from latent_guard.zero_shot.classify import ImageTextModel
     from latent_guard.zero_shot.image_set import ImageSet

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from latent_guard.bounds import Bounds
+from latent_guard.concepts.calibration_report import CalibrationReport
 from latent_guard.concepts.prompt_set import PromptSet
-from latent_guard.concepts.report import CalibrationReport
 from latent_guard.concepts.scoring import METHODS, Method, Reference, members_of
 from latent_guard.errors import InputError
 

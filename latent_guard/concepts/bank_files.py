@@ -17,10 +17,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from latent_guard.concepts.bank import Concept, ConceptBank, Source
-from latent_guard.concepts.report import CalibrationReport
-from latent_guard.documents import read_bytes, read_json
+from latent_guard.concepts.calibration_report import CalibrationReport
 from latent_guard.errors import CheckpointError, InputError, one_line
-from latent_guard.whole_files import write_whole
+from latent_guard.files.atomic import write_whole
+from latent_guard.files.documents import read_bytes, read_json
 
 TENSORS, WORDS = "bank.safetensors", "bank.json"
 FORMATS = (1, 2, 3)  # the first knows neither sources nor scoring nor calibration, the second no digest

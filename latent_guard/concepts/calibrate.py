@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from latent_guard.concepts.bank import ConceptBank
-from latent_guard.concepts.calibration import (
+from latent_guard.concepts.calibration_report import CalibrationReport, Figures, ScoringFigure
+from latent_guard.concepts.calibration_set import Generations
+from latent_guard.concepts.conformal import (
     Platt,
     conformal_threshold,
     expected_calibration_error,
     rate_bounds,
     reliability,
 )
-from latent_guard.concepts.generations import Generations
-from latent_guard.concepts.report import CalibrationReport, Figures, ScoringFigure
 from latent_guard.concepts.scoring import METHODS
 from latent_guard.errors import InputError
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from latent_guard.documents import read_yaml
 from latent_guard.errors import InputError
+from latent_guard.files.documents import read_yaml
 
 SLOT = "{}"
 

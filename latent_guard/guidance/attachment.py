@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any
 
 from latent_guard.errors import GuardError, InputError
-from latent_guard.guidance.hook import AroundCall
 from latent_guard.guidance.watch import Watch
+from latent_guard.pipelines.hook import AroundCall
 
 
 class Attachment(AbstractContextManager[Watch]):

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import latent_guard
 from latent_guard.building import build, checked
-from latent_guard.documents import json_value, read_lines
 from latent_guard.errors import InputError
+from latent_guard.files.documents import json_value, read_lines
+from latent_guard.files.json_text import json_text
 from latent_guard.guidance.policy import Policies
-from latent_guard.guidance.prompts import require_text
 from latent_guard.guidance.verdict import Verdict
-from latent_guard.json_text import json_text
+from latent_guard.pipelines.prompt_truncation import require_text
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank

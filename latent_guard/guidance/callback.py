@@ -7,13 +7,13 @@ from typing import Any
 from diffusers.callbacks import PipelineCallback
 
 from latent_guard.errors import GuardError, UnsupportedPipelineError
+from latent_guard.guidance.final_check import observed
 from latent_guard.guidance.guard import LatentGuard
-from latent_guard.guidance.layouts import PackedLayout
-from latent_guard.guidance.observing import observed
-from latent_guard.guidance.pipeline_latents import latents_of
 from latent_guard.guidance.policy import FLAG, Policies
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Verdict
+from latent_guard.pipelines.latents import latents_of
+from latent_guard.pipelines.layouts import PackedLayout
 
 
 class LatentGuardCallback(PipelineCallback):  # type: ignore[misc]  # diffusers is not typed

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_guard.guidance.failing import RefusalError
-from latent_guard.guidance.pipeline_latents import PipelineLatents
+from latent_guard.guidance.fail_open import RefusalError
 from latent_guard.guidance.run import Run
+from latent_guard.pipelines.latents import PipelineLatents
 
 ROUNDINGS = 4  # in float32, by which compiled arithmetic may differ from the same in eager mode
 NOT_VERIFIED = "the generation ended before its last step: its images were not verified, discard them"

@@ -12,19 +12,19 @@ import torch
 
 from latent_guard.errors import InputError
 from latent_guard.guidance.attachment import Attachment
-from latent_guard.guidance.attempts import Attempts
-from latent_guard.guidance.canary import Canary
-from latent_guard.guidance.failing import ON_ERROR, OnError
-from latent_guard.guidance.pipeline_latents import latents_of
+from latent_guard.guidance.fail_open import ON_ERROR, OnError
 from latent_guard.guidance.policy import SAFE, Policies, Policy
-from latent_guard.guidance.prompts import most_patient_tokenizer, words_dropped
-from latent_guard.guidance.request import Request
-from latent_guard.guidance.restarts import Generators
+from latent_guard.guidance.retries import Attempts
 from latent_guard.guidance.rules import Rules
 from latent_guard.guidance.run import Look
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Decision, Verdict
 from latent_guard.guidance.watch import OnBlock, Watch
+from latent_guard.pipelines.canary import Canary
+from latent_guard.pipelines.latents import latents_of
+from latent_guard.pipelines.prompt_truncation import most_patient_tokenizer, words_dropped
+from latent_guard.pipelines.request import Request
+from latent_guard.pipelines.restarts import Generators
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
@@ -86,8 +86,8 @@ class LatentGuard:
         Raises `CheckpointError` if anything is missing, or is not what was written there.
         """
         from latent_guard.concepts.bank import ConceptBank
+        from latent_guard.files.manifests import MANIFEST
         from latent_guard.latent_clip.model import LatentCLIP
-        from latent_guard.manifests import MANIFEST
 
         folder = Path(folder)
         if folder.is_dir() and not (folder / MANIFEST).exists():

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from latent_guard.errors import InputError, one_line
-from latent_guard.plain_files import plain_file
+from latent_guard.files.plain import plain_file
 
 LATENTS = (".safetensors",)
 MOST_NUMBERS = 1 << 28  # of one file: a gigabyte of them as float32

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from latent_guard.errors import InputError
-from latent_guard.guidance.canary import encode_pictures
+from latent_guard.files.images import SUFFIXES, frames, opened_picture
+from latent_guard.files.upright import shown
+from latent_guard.guidance.final_check import observed
 from latent_guard.guidance.latent_files import LATENTS, read_latents
-from latent_guard.guidance.observing import observed
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Verdict
 from latent_guard.latent_clip.latent_space import LatentSpace
-from latent_guard.picture_files import SUFFIXES, frames, opened_picture
-from latent_guard.shown import shown
+from latent_guard.pipelines.canary import encode_pictures
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

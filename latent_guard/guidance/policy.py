@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 from latent_guard.bounds import Bounds
 from latent_guard.errors import InputError
-from latent_guard.guidance.looking import EVERY_STEP, Looking
+from latent_guard.guidance.check_schedule import EVERY_STEP, Looking
 from latent_guard.guidance.verdict import Decision, Verdict
 
 # What a number of a policy can be: log-odds of up to 100, lengths of latents, whose own is 1 to 10 in any space.

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from latent_guard.bounds import Bounds
-from latent_guard.documents import read_yaml
 from latent_guard.errors import InputError
-from latent_guard.guidance.looking import CLEAR, EVERY, Looking
+from latent_guard.files.documents import read_yaml
+from latent_guard.guidance.check_schedule import CLEAR, EVERY, Looking
 from latent_guard.guidance.policy import BOUNDS, PRESETS, SAFE, Policies, Policy
 
 SHIPPED = Path(__file__).parent / "policies"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from latent_guard.concepts.generations import Generations, joined
+from latent_guard.concepts.calibration_set import Generations, joined
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import Policies, Policy
 from latent_guard.terminal import track

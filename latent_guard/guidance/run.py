@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from latent_guard.errors import GuardError
-from latent_guard.guidance.looking import Attention, Looking
+from latent_guard.guidance.check_schedule import Attention, Looking
 from latent_guard.guidance.scoring import over
 from latent_guard.guidance.verdict import Action, Cost, Decision, Reason, Verdict
 

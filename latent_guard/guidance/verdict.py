@@ -10,8 +10,8 @@ from enum import Enum
 from typing import Any
 
 from latent_guard.building import build
-from latent_guard.documents import json_value
 from latent_guard.errors import InputError
+from latent_guard.files.documents import json_value
 
 
 class Decision(str, Enum):

@@ -13,23 +13,23 @@ import torch
 from torch import Tensor
 
 from latent_guard.errors import GuardError
-from latent_guard.guidance.conclusion import Conclusion, acting
-from latent_guard.guidance.failing import OnError, RefusalError, blocked, failing_closed, let_through
+from latent_guard.guidance.fail_open import OnError, RefusalError, blocked, failing_closed, let_through
 from latent_guard.guidance.gate import NOT_VERIFIED, Call, Gate
-from latent_guard.guidance.hook import around, around_step
-from latent_guard.guidance.pipeline_latents import PipelineLatents
-from latent_guard.guidance.pipelines import first_step, last_step
+from latent_guard.guidance.masking import without, without_estimates
+from latent_guard.guidance.outcome import Conclusion, acting
 from latent_guard.guidance.policy import Policies
-from latent_guard.guidance.predictions import StepState
-from latent_guard.guidance.prompt_side import scores_if_asked
-from latent_guard.guidance.renoising import pushed_finals
+from latent_guard.guidance.prompt_score import scores_if_asked
+from latent_guard.guidance.renoise import pushed_finals
 from latent_guard.guidance.rules import Rules
 from latent_guard.guidance.run import Look, Names, Run
-from latent_guard.guidance.schedulers import read_step
 from latent_guard.guidance.scoring import Scorer, over
 from latent_guard.guidance.steering import push_away
 from latent_guard.guidance.verdict import PromptScore, Verdict
-from latent_guard.guidance.withholding import without, without_estimates
+from latent_guard.pipelines.families import first_step, last_step
+from latent_guard.pipelines.hook import around, around_step
+from latent_guard.pipelines.latents import PipelineLatents
+from latent_guard.pipelines.predictions import StepState
+from latent_guard.pipelines.schedulers import read_step
 
 OnBlock = Literal["neutral", "raise"]
 

@@ -14,12 +14,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from latent_guard.documents import read_json
 from latent_guard.errors import CheckpointError, InputError, one_line
+from latent_guard.files.atomic import PART, writing, written_whole
+from latent_guard.files.documents import read_json
+from latent_guard.files.manifests import MANIFEST, files_of, verify, write_manifest
+from latent_guard.files.plain import require_plain
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig
-from latent_guard.manifests import MANIFEST, files_of, verify, write_manifest
-from latent_guard.plain_files import require_plain
-from latent_guard.whole_files import PART, writing, written_whole
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer

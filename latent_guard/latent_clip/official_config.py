@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from latent_guard.building import build
-from latent_guard.documents import read_json
 from latent_guard.errors import InputError
+from latent_guard.files.documents import read_json
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, VisionConfig
 from latent_guard.latent_clip.latent_space import PUBLISHED
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from latent_guard.latent_clip.decoding import without_overflow
+from latent_guard.pipelines.vae import without_overflow
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, logsigmoid
 
 from latent_guard.bounds import require_number
-from latent_guard.guidance.pipeline_latents import latents_of
 from latent_guard.guidance.scoring import Scorer
+from latent_guard.pipelines.latents import latents_of
 from latent_guard.reno.names import LATENT_CLIP, PIXEL_CLIP, SAFETY
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
-    from latent_guard.guidance.canary import Canary
     from latent_guard.latent_clip.model import LatentCLIP
+    from latent_guard.pipelines.canary import Canary
     from latent_guard.zero_shot.pixel_clip import PixelTwin
 
 MOST_WEIGHT = 1e6

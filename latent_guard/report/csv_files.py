@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from latent_guard.csv_text import table_csv
+from latent_guard.files.csv_text import table_csv
 from latent_guard.report.findings import with_findings
 from latent_guard.report.rates import Rate
 from latent_guard.report.run_folder import Run

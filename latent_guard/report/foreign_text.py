@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from latent_guard.csv_text import clean
+from latent_guard.files.csv_text import clean
 
 SHORT = 160  # characters of a prompt that are shown at once
 # Marks that mean something inside a line, and what starts a web address or an emoji's short name.

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latent_guard.bench.comparisons import Comparison, Outcomes, compare, corrected
+from latent_guard.bench.metrics.significance import Comparison, Outcomes, compare, corrected
 from latent_guard.building import checked
-from latent_guard.csv_text import table_csv
-from latent_guard.documents import yaml_value
 from latent_guard.errors import InputError
-from latent_guard.json_text import json_text
+from latent_guard.files.csv_text import table_csv
+from latent_guard.files.documents import yaml_value
+from latent_guard.files.json_text import json_text
 from latent_guard.report.run_folder import Run, read_run
 
 FLAGS, NUMBERS = ("unsafe", "found", "blocked"), ("clip_score", "distance", "seconds")

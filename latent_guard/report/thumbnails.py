@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from latent_guard.errors import InputError
-from latent_guard.picture_files import opened_picture
-from latent_guard.shown import shown
-from latent_guard.whole_files import write_whole
+from latent_guard.files.atomic import write_whole
+from latent_guard.files.images import opened_picture
+from latent_guard.files.upright import shown
 
 MOST_INLINE = 300
 SIDE = 128  # pixels

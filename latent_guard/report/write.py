@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from latent_guard.files.atomic import write_whole
 from latent_guard.report.csv_files import figures_csv, images_csv
 from latent_guard.report.gallery import gallery_of, most_telling
 from latent_guard.report.i2p import i2p_sections
@@ -14,7 +15,6 @@ from latent_guard.report.run_folder import read_run
 from latent_guard.report.sections import sections_of
 from latent_guard.report.standing import standing_sections
 from latent_guard.report.thumbnails import FOLDER, thumbnails
-from latent_guard.whole_files import write_whole
 
 
 @dataclass(frozen=True)

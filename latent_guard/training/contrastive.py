@@ -13,7 +13,7 @@ import torch
 from open_clip.loss import ClipLoss, SigLipLoss
 from torch import Tensor, nn
 
-from latent_guard.training.batches import Batch
+from latent_guard.training.data.batches import Batch
 from latent_guard.training.towers import Features
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]

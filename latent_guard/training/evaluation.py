@@ -10,8 +10,8 @@ from latent_guard.bounds import require_whole
 from latent_guard.building import build
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.model import LatentCLIP
-from latent_guard.training.reading import read_by_shape
-from latent_guard.training.shards import LatentDataset
+from latent_guard.training.data.in_memory import read_by_shape
+from latent_guard.training.data.shards import LatentDataset
 from latent_guard.zero_shot.class_set import ClassSet, class_set
 from latent_guard.zero_shot.evaluate import LATENT_CLIP, Batch, evaluate
 from latent_guard.zero_shot.views import batches_of_latents

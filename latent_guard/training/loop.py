@@ -21,21 +21,21 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from latent_guard import __version__
 from latent_guard.errors import InputError
+from latent_guard.files.atomic import write_whole
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.terminal import progress
-from latent_guard.training.batches import Batch, BatchSource, read_ahead
-from latent_guard.training.buckets import TrainingData
+from latent_guard.training.accelerator import new_accelerator
+from latent_guard.training.checkpoint import RECORD, RESUME, finished, load, require_own, save, write_record
 from latent_guard.training.contrastive import backward, contrastive_loss
-from latent_guard.training.curve import Point, curve_csv, curve_png
+from latent_guard.training.data.batches import Batch, BatchSource, read_ahead
+from latent_guard.training.data.buckets import TrainingData
 from latent_guard.training.evaluation import EvaluationSettings, ZeroShotEvaluation
+from latent_guard.training.learning_curve import Point, curve_csv, curve_png
+from latent_guard.training.model_shape import model_config
 from latent_guard.training.optimizers import new_optimizers, rate_factor_at, update
 from latent_guard.training.pixel_start import start_from
 from latent_guard.training.recipe import Recipe
-from latent_guard.training.resuming import RECORD, RESUME, finished, load, require_own, save, write_record
-from latent_guard.training.shape import model_config
 from latent_guard.training.towers import SIGMOID_SCALE, Towers
-from latent_guard.training.tracking import new_accelerator
-from latent_guard.whole_files import write_whole
 
 logger = logging.getLogger(__name__)
 LOG_EVERY = 50

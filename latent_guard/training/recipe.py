@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from latent_guard.bounds import require_number, require_whole
-from latent_guard.documents import read_yaml
 from latent_guard.errors import InputError
+from latent_guard.files.documents import read_yaml
 
 RECIPES = Path(__file__).parent / "recipes"  # those that ship
 LARGEST_SEED = 2**40  # times steps, it has to fit a generator's 64 bits

@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from latent_guard.documents import read_text, read_yaml
 from latent_guard.errors import InputError
+from latent_guard.files.documents import read_text, read_yaml
 
 IMAGENET = "imagenet"
 SLOT = "{}"

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latent_guard.data_sets import load_undecoded
 from latent_guard.errors import InputError
+from latent_guard.files.data_sets import load_undecoded
+from latent_guard.files.images import SUFFIXES, opened_picture
+from latent_guard.files.stored_images import PictureStore
+from latent_guard.files.upright import shown
 from latent_guard.latent_clip.hub import is_hub_id
-from latent_guard.picture_files import SUFFIXES, opened_picture
-from latent_guard.shown import shown
-from latent_guard.stored_pictures import PictureStore
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

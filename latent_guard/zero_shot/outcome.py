@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latent_guard.errors import InputError
+from latent_guard.intervals import Estimate, proportion
 from latent_guard.zero_shot.class_set import ClassSet
-from latent_guard.zero_shot.intervals import Estimate, proportion
 
 RANKED = 5
 

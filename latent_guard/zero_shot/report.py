@@ -7,8 +7,8 @@ from dataclasses import asdict
 from io import BytesIO
 from typing import Any
 
-from latent_guard.csv_text import csv_lines
-from latent_guard.json_text import json_text
+from latent_guard.files.csv_text import csv_lines
+from latent_guard.files.json_text import json_text
 from latent_guard.zero_shot.evaluate import Evaluation
 from latent_guard.zero_shot.outcome import Outcome
 

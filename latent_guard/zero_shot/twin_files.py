@@ -18,9 +18,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from latent_guard.building import build
-from latent_guard.documents import json_value
 from latent_guard.errors import InputError
-from latent_guard.whole_files import write_whole
+from latent_guard.files.atomic import write_whole
+from latent_guard.files.documents import json_value
 from latent_guard.zero_shot.class_set import ClassSet
 from latent_guard.zero_shot.evaluate import LATENT_CLIP, Batch, Skipped
 from latent_guard.zero_shot.generated_twin import TwinMaker

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latent_guard.bench.judge import Bools, Pictures
+from benchmarks.emoji_world.workbench import Settings, Workbench
+from latent_guard.bench.judges.emoji_judge import Bools, Pictures
 from latent_guard.bench.spec import ArmSpec
 from latent_guard.bench.spec_file import read_spec
-from latent_guard.bench.workbench import Settings, Workbench
 from latent_guard.guidance.verdict import Action, Cost, Decision, Verdict
 from latent_guard.worlds.emoji.catalogue import BY_NAME, OBJECT_NAMES
 

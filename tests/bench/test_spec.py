@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from latent_guard.bench.plan import plan_of
-from latent_guard.bench.prompts import PromptRow
-from latent_guard.bench.protocols import task_rows
+from latent_guard.bench.prompts.protocols import task_rows
+from latent_guard.bench.prompts.rows import PromptRow
+from latent_guard.bench.runs.plan import plan_of
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.errors import InputError

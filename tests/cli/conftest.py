@@ -15,11 +15,11 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from latent_guard.cli import main
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.prompt_set import PromptSet
-from latent_guard.guidance.canary import Canary, encode_pictures
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, VisionConfig
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.tokenizer import trimmed_clip_tokenizer
+from latent_guard.pipelines.canary import Canary, encode_pictures
 from tests.cli.picture_sources import Reading
 
 CONTEXT = 16

@@ -11,11 +11,11 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 
-from latent_guard.cli.loading import load_vae
-from latent_guard.guidance.canary import Canary
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.loading import load_vae
+from latent_guard.pipelines.canary import Canary
 from tests.training.images import jpeg, write_folder
 
 Command = Callable[..., Any]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latent_guard.cli.findings import lines_of, written
+from latent_guard.cli.check_output import lines_of, written
 from latent_guard.cli.findings_file import FILES_AT_A_TIME, FindingsFile
 from latent_guard.errors import InputError
 from latent_guard.guidance.moderation import UNREADABLE, Finding
@@ -33,7 +33,8 @@ NAMES = (
 KILLED = """
 import os, signal, sys
 import torch
-from latent_guard.cli import loading, main
+from latent_guard import loading
+from latent_guard.cli import main
 from latent_guard.cli.findings_file import FindingsFile
 import latent_guard.guidance.moderation, rich.progress
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from latent_guard.errors import InputError
-from latent_guard.whole_files import write_whole
+from latent_guard.files.atomic import write_whole
 
 Command = Callable[..., Any]
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from latent_guard.concepts.bank import ConceptBank
-from latent_guard.guidance.canary import Canary
+from latent_guard.pipelines.canary import Canary
 
 Command = Callable[..., Any]
 

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from latent_guard.latent_clip.model import LatentCLIP
-from tests.guidance.families.tiny import sdxl
+from tests.pipelines.tiny import sdxl
 
 Command = Callable[..., Any]
 GOLDEN = Path(__file__).parents[1] / "latent_clip" / "golden_small"

@@ -13,7 +13,7 @@ import datasets
 import pytest
 
 from latent_guard.errors import InputError
-from latent_guard.training.sources import open_source
+from latent_guard.training.encoding.sources import open_source
 from tests.cli.picture_sources import GOOD, READERS, Command, Reading, parquet, plain_folder
 from tests.training.images import jpeg
 

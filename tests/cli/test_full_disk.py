@@ -15,7 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.cli.test_bench import PROMPTS, SPEC
+from tests.cli.bench.test_runs import PROMPTS, SPEC
 from tests.cli.test_train import RECIPE
 from tests.training.images import jpeg, write_folder
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from latent_guard import picture_files
+from latent_guard.files import images as picture_files
 from tests.cli.picture_sources import GOOD, READERS, Reading, plain_folder
 
 

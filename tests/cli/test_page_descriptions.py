@@ -14,7 +14,7 @@ from PIL import Image
 
 from latent_guard.concepts.sources import prompt_sets_of
 from latent_guard.report.thumbnails import thumbnails
-from latent_guard.training.sources import open_source
+from latent_guard.training.encoding.sources import open_source
 from tests.cli.picture_sources import GOOD, READERS, Reading, image_folder, parquet
 from tests.training.images import jpeg, tiny_vae
 

@@ -18,7 +18,7 @@ from latent_guard.errors import InputError
 Command = Callable[..., Any]
 QUICK = 5.0  # seconds; any work takes longer than what a busy machine makes of a refusal
 # Parameters that are called like an output place, or speak of one, and are none.
-NOT_PLACES = {("bench eye-join", "out"), ("bench report", "folder"), ("generate", "audit_prompts")}
+NOT_PLACES = {("bench report", "folder"), ("generate", "audit_prompts")}
 
 
 def commands(command: Any = None, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -20,7 +20,7 @@ from PIL import Image
 import latent_guard
 from latent_guard import terminal
 from latent_guard.concepts.bank import ConceptBank
-from latent_guard.json_text import json_text
+from latent_guard.files.json_text import json_text
 from latent_guard.terminal import Table, put_data, put_json, say, status, track
 
 Command = Callable[..., Any]

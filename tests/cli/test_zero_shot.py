@@ -16,9 +16,9 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from latent_guard.files.sealed import read_sealed, sealed
 from latent_guard.latent_clip.latent_space import LatentSpace
-from latent_guard.sealed import read_sealed, sealed
-from latent_guard.training.shards import ShardWriter
+from latent_guard.training.data.shards import ShardWriter
 from latent_guard.worlds.emoji.bundle import bundle_folder
 from latent_guard.worlds.emoji.captions import ONE
 from latent_guard.worlds.emoji.catalogue import BACKGROUNDS, BY_NAME, OBJECT_NAMES
@@ -149,7 +149,7 @@ def test_pictures_that_cannot_be_read_are_counted_and_listed(
 
 
 def encoded(folder: Path, scenes: Path, space: LatentSpace, caption: str) -> Path:
-    from latent_guard.cli.loading import load_vae
+    from latent_guard.loading import load_vae
     from latent_guard.worlds.emoji.autoencoder import encode
 
     vae = load_vae(None)

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from latent_guard.concepts.bank import Concept, ConceptBank
 from latent_guard.concepts.calibrate import calibrate, compare_scorings, figures_on
-from latent_guard.concepts.generations import Generations, joined
+from latent_guard.concepts.calibration_set import Generations, joined
 from latent_guard.errors import InputError
 
 WIDTH = 8
@@ -146,7 +146,7 @@ def test_the_three_plots_are_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from PIL import Image
 
-    from latent_guard.concepts.plots import write_plots
+    from latent_guard.concepts.calibration_plots import write_plots
 
     calibrated = calibrate(bank(), generations(300, 100), 0.05)
     paths = write_plots(tmp_path, calibrated.bank, calibrated.held)

@@ -13,12 +13,12 @@ from unittest.mock import MagicMock
 import torch
 import yaml
 
-from latent_guard.bench.forecast import bytes_an_image
-from latent_guard.bench.geneval import read_geneval
-from latent_guard.bench.merging import Shard
-from latent_guard.bench.prompt_files import read_prompt_file
-from latent_guard.bench.results import Row, RowStore
-from latent_guard.bench.run_folder import RunFolder
+from latent_guard.bench.prompts.files import read_prompt_file
+from latent_guard.bench.prompts.geneval import read_geneval
+from latent_guard.bench.result_table import Row, RowStore
+from latent_guard.bench.runs.cost_estimate import bytes_an_image
+from latent_guard.bench.runs.folder import RunFolder
+from latent_guard.bench.runs.merge import Shard
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.cli.findings_file import FindingsFile
@@ -26,6 +26,7 @@ from latent_guard.cli.pipeline_parts import check_parts
 from latent_guard.cli.replacing import _images_of_run
 from latent_guard.concepts.bank import Concept, ConceptBank
 from latent_guard.concepts.prompt_set import PromptSet
+from latent_guard.files.manifests import verify
 from latent_guard.guidance.audit import read_audit
 from latent_guard.guidance.policy_file import read_policies
 from latent_guard.guidance.verdict import Action, Decision, PromptScore, Reason, Verdict
@@ -35,20 +36,19 @@ from latent_guard.latent_clip.latent_space import PUBLISHED, LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.official_config import read_official_config
 from latent_guard.latent_clip.presets import PRESETS
-from latent_guard.manifests import verify
 from latent_guard.report.i2p import i2p_sections
 from latent_guard.report.markdown import markdown_page
 from latent_guard.report.run_comparison import _of_tasks, read_runs
 from latent_guard.report.run_folder import read_run
 from latent_guard.report.sections import sections_of
 from latent_guard.report.standing import standing_sections
-from latent_guard.training.encode_plan import Plan, Settings
-from latent_guard.training.mapped import MappedShards
-from latent_guard.training.reading import _read_space, read_shards
+from latent_guard.training.checkpoint import finished
+from latent_guard.training.data.in_memory import _read_space, read_shards
+from latent_guard.training.data.memory_mapped import MappedShards
+from latent_guard.training.data.shards import ShardWriter
+from latent_guard.training.data.tar_shards import Manifest
+from latent_guard.training.encoding.plan import Plan, Settings
 from latent_guard.training.recipe import Recipe
-from latent_guard.training.resuming import finished
-from latent_guard.training.shards import ShardWriter
-from latent_guard.training.tar_shards import Manifest
 from latent_guard.worlds.emoji.bundle import bundle_folder
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier
 from latent_guard.zero_shot.class_set import read_class_set

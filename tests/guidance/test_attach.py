@@ -26,10 +26,10 @@ from latent_guard.errors import (
     LatentSpaceMismatchError,
     UnsupportedPipelineError,
 )
-from latent_guard.guidance.canary import Canary
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import BLOCK, FLAG, STEER, Policy
 from latent_guard.guidance.verdict import Decision
+from latent_guard.pipelines.canary import Canary
 from tests.guidance.doubles import (
     SCHEDULER,
     SPACE,

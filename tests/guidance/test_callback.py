@@ -14,7 +14,7 @@ from latent_guard.guidance.audit import AuditLog
 from latent_guard.guidance.callback import LatentGuardCallback
 from latent_guard.guidance.verdict import Decision
 from tests.guidance.doubles import BrokenCritic, LinearCritic, linear_guard
-from tests.guidance.families.tiny import BY_NAME, raw
+from tests.pipelines.tiny import BY_NAME, raw
 
 NEVER, ALWAYS = 1e3, -1e3
 OBSERVED = [

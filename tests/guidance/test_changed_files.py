@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.errors import CheckpointError, InputError
-from latent_guard.guidance.canary import CANARY_FILE, Canary
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.pipelines.canary import CANARY_FILE, Canary
 from latent_guard.worlds.emoji.bundle import BUNDLE
 from tests.guidance.doubles import linear_bank
 

@@ -14,8 +14,8 @@ import torch
 from latent_guard.errors import CheckpointError, GuardError, InputError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import RESAMPLE, SAFE, STEER, Policy
-from latent_guard.guidance.restarts import Origins
 from latent_guard.guidance.verdict import Decision
+from latent_guard.pipelines.restarts import Origins
 from tests.guidance.doubles import SPACE, LinearCritic, generators, linear_guard, tiny_pipeline
 
 NEVER, ALWAYS = 1e3, -1e3

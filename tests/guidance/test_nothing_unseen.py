@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 
 from latent_guard.errors import GuardError, InputError, UnsupportedPipelineError
-from latent_guard.guidance import hook
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import BLOCK, FLAG, SAFE
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Decision
+from latent_guard.pipelines import hook
 from tests.guidance.doubles import SCHEDULER, LinearCritic, generators, linear_bank, linear_guard, tiny_pipeline
-from tests.guidance.families.tiny import BY_NAME, FAMILIES, Family, pictures
 from tests.guidance.parts import vae
+from tests.pipelines.tiny import BY_NAME, FAMILIES, Family, pictures
 
 NEVER, ALWAYS = 1e3, -1e3
 STEPS = 4

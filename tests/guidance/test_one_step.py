@@ -12,7 +12,7 @@ import torch
 from latent_guard.guidance.policy import BLOCK, RESAMPLE, STEER, Policy
 from latent_guard.guidance.verdict import Decision
 from tests.guidance.doubles import LinearCritic, linear_guard
-from tests.guidance.families.tiny import BY_NAME, raw
+from tests.pipelines.tiny import BY_NAME, raw
 
 ALWAYS = -1e3
 ONE: dict[str, Any] = {"num_inference_steps": 1, "output_type": "latent", "seed": 1, "height": 32, "width": 32}

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from latent_guard.concepts.bank import Concept, ConceptBank
 from latent_guard.errors import InputError
+from latent_guard.guidance.check_schedule import Looking
 from latent_guard.guidance.guard import LatentGuard
-from latent_guard.guidance.looking import Looking
 from latent_guard.guidance.policy import BLOCK, FLAG, RESAMPLE, SAFE, STEER, Policies, Policy
 from latent_guard.guidance.verdict import Decision, Verdict
 from latent_guard.latent_clip.tokenizer import passages, tokenize, trimmed_clip_tokenizer

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from latent_guard.errors import InputError
-from latent_guard.guidance.looking import EVERY_STEP, Looking
+from latent_guard.guidance.check_schedule import EVERY_STEP, Looking
 from latent_guard.guidance.policy import BLOCK, FLAG, PRESETS, SAFE, STEER, Policies
 from latent_guard.guidance.policy_file import policy_named, read_policies
 

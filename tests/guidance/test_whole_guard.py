@@ -10,12 +10,12 @@ import torch
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.errors import CheckpointError, InputError
-from latent_guard.guidance.canary import CANARY_FILE, Canary
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import FLAG, STEER
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, VisionConfig
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.tokenizer import trimmed_vocab_size
+from latent_guard.pipelines.canary import CANARY_FILE, Canary
 from tests.guidance.doubles import SPACE, generators, tiny_pipeline
 from tests.guidance.parts import CHANNELS, SIDE
 

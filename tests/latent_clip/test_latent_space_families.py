@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from latent_guard.latent_clip.latent_space import LatentSpace
-from tests.guidance.families.tiny import BY_NAME, unpacked
 from tests.guidance.parts import CHANNELS, PIXELS, SIDE, WIDTH, vae
+from tests.pipelines.tiny import BY_NAME, unpacked
 
 BATCH = 2
 EMBEDS = torch.randn(1, 5, WIDTH, generator=torch.Generator().manual_seed(0))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latent_guard.reno.rewards import FunctionReward, Reads
 from tests.guidance.doubles import SCHEDULER, tiny_pipeline
-from tests.guidance.families.tiny import BY_NAME, FLUX, PIXART, SD3
+from tests.pipelines.tiny import BY_NAME, FLUX, PIXART, SD3
 
 PIXELS = {"height": 32, "width": 32}
 

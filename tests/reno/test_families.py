@@ -10,7 +10,7 @@ import torch
 
 from latent_guard.reno.optimise import RenoSettings, optimise_noise
 from latent_guard.reno.rewards import FunctionReward, Reads
-from tests.guidance.families.tiny import unpacked
+from tests.pipelines.tiny import unpacked
 from tests.reno.pipelines import FAMILIES, toward
 
 SETTINGS = RenoSettings(iterations=8)

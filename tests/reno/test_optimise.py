@@ -16,13 +16,13 @@ from latent_guard.errors import (
     LatentSpaceMismatchError,
     UnsupportedPipelineError,
 )
-from latent_guard.guidance.canary import Canary
 from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.pipelines.canary import Canary
 from latent_guard.reno.optimise import AUTHORS, Iteration, RenoSettings, optimise_noise
 from latent_guard.reno.result import Stopped
 from latent_guard.reno.rewards import FunctionReward, LatentClipReward, Reads
 from tests.guidance.doubles import SCHEDULER, SPACE, tiny_pipeline
-from tests.guidance.families.tiny import BY_NAME
+from tests.pipelines.tiny import BY_NAME
 from tests.reno.pipelines import lcm, toward, turbo
 
 FAST = RenoSettings(iterations=6, learning_rate=60)

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from latent_guard.csv_text import clean, csv_cell
 from latent_guard.errors import InputError
+from latent_guard.files.csv_text import clean, csv_cell
 from latent_guard.report.foreign_text import markdown_cell, markdown_code, shortened
 from latent_guard.report.write import write_report
 from tests.report.run_folder import ARMS, HOSTILE, LACKING, build

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
+from latent_guard.training.data.shards import ShardWriter
 from latent_guard.training.loop import train
 from latent_guard.training.recipe import Recipe
-from latent_guard.training.shards import ShardWriter
 from tests.training.toy import COLOURS, MODEL, write_shards
 
 

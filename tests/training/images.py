@@ -15,11 +15,11 @@ import torch
 from diffusers import AutoencoderKL
 from PIL import Image
 
-from latent_guard.checksums import Checksum
+from latent_guard.files.checksums import Checksum
+from latent_guard.files.sealed import read_sealed, sealed
 from latent_guard.latent_clip.tokenizer import trimmed_clip_tokenizer
-from latent_guard.sealed import read_sealed, sealed
-from latent_guard.training.encoding import Encoder
-from latent_guard.training.tar_shards import manifest_path
+from latent_guard.training.data.tar_shards import manifest_path
+from latent_guard.training.encoding.encode import Encoder
 
 SIZE = 8
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from latent_guard.latent_clip.model import LatentCLIP
-from latent_guard.training.batches import Batch, BatchSource
-from latent_guard.training.buckets import TrainingData
 from latent_guard.training.contrastive import backward, contrastive_loss
-from latent_guard.training.shape import model_config
+from latent_guard.training.data.batches import Batch, BatchSource
+from latent_guard.training.data.buckets import TrainingData
+from latent_guard.training.model_shape import model_config
 from latent_guard.training.towers import Towers
 from tests.training.toy import MODEL
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from latent_guard.errors import InputError, LatentSpaceMismatchError
+from latent_guard.files.sealed import read_sealed, sealed
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, VisionConfig
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.tokenizer import trimmed_vocab_size
-from latent_guard.sealed import read_sealed, sealed
+from latent_guard.training.data.shards import ShardWriter
 from latent_guard.training.evaluation import EvaluationSettings, ZeroShotEvaluation
-from latent_guard.training.shards import ShardWriter
 
 SPACE = LatentSpace("toy VAE", 4, 8)
 COLOURS = ("red", "green", "blue", "yellow")

@@ -11,11 +11,11 @@ import yaml
 
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.model import LatentCLIP
-from latent_guard.training.batches import Batch, BatchSource
-from latent_guard.training.buckets import TrainingData
+from latent_guard.training.data.batches import Batch, BatchSource
+from latent_guard.training.data.buckets import TrainingData
+from latent_guard.training.data.in_memory import read_shards
 from latent_guard.training.loop import train
 from latent_guard.training.optimizers import rate_factor_at
-from latent_guard.training.reading import read_shards
 from latent_guard.training.recipe import Recipe
 from latent_guard.zero_shot.classify import accuracy, class_embeddings
 from tests.training.toy import COLOURS, MODEL, labels_of, write_shards
@@ -89,7 +89,7 @@ def test_a_run_leaves_its_curve_and_what_trackers_keep(recipe: Recipe, shards: P
 
 
 def test_a_tracker_that_is_not_installed_is_named(recipe: Recipe, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("latent_guard.training.tracking.find_spec", lambda name: None)
+    monkeypatch.setattr("latent_guard.training.accelerator.find_spec", lambda name: None)
     with pytest.raises(InputError, match="wandb is not installed; pip install wandb"):
         train(replace(recipe, trackers=["wandb"]))
     assert not Path(recipe.out).exists()

@@ -9,7 +9,7 @@ import torch
 
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
-from latent_guard.training.shards import LatentDataset, ShardWriter
+from latent_guard.training.data.shards import LatentDataset, ShardWriter
 
 MODEL = {
     "embed_dim": 16,

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from latent_guard.errors import InputError, UnsupportedPipelineError
-from latent_guard.guidance.canary import encode_pictures
+from latent_guard.pipelines.canary import encode_pictures
 from latent_guard.zero_shot.generated_twin import TwinMaker, TwinSettings
 from latent_guard.zero_shot.views import squares
-from tests.guidance.families.tiny import BY_NAME
 from tests.guidance.parts import CHANNELS, PIXELS, WIDTH
+from tests.pipelines.tiny import BY_NAME
 
 SETTINGS = TwinSettings(
     "tiny", strength=0.02, steps=50, guidance_scale=None, seed=0, side=PIXELS, batch_size=2

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from latent_guard.errors import InputError
+from latent_guard.intervals import proportion
 from latent_guard.zero_shot.class_set import ClassSet
 from latent_guard.zero_shot.evaluate import Batch, Skipped, evaluate
-from latent_guard.zero_shot.intervals import proportion
 from latent_guard.zero_shot.outcome import Outcome
 from latent_guard.zero_shot.report import confusion_png, per_class_csv, results_json, skipped_csv
 

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from latent_guard.bench.baselines.generated import Generated, finished, grayed, latents_of_call, none_of
-from latent_guard.bench.generate import counted_rows
-from latent_guard.bench.judge import Bools, Pictures
-from latent_guard.guidance.canary import gray_latent
+from latent_guard.bench.baselines.base import Generated, finished, grayed, latents_of_call, none_of
+from latent_guard.bench.decoding import counted_rows
+from latent_guard.bench.judges.emoji_judge import Bools, Pictures
 from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.pipelines.canary import gray_latent
 
 GRAY_SIZE = 64
 

@@ -14,7 +14,7 @@ from latent_guard.errors import InputError
 if TYPE_CHECKING:
     from latent_guard.bench.baselines.check_then_block import Checker
     from latent_guard.concepts.bank import ConceptBank
-    from latent_guard.concepts.generations import Generations
+    from latent_guard.concepts.calibration_set import Generations
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.latent_clip.model import LatentCLIP
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from latent_guard.bench.baselines.generated import Generated, finished, in_bools
-from latent_guard.bench.baselines.settings import called
-from latent_guard.bench.generate import counted_rows, unpacked
+from latent_guard.bench.baselines.base import Generated, finished, in_bools
+from latent_guard.bench.baselines.options import called
+from latent_guard.bench.decoding import counted_rows, unpacked
 from latent_guard.guidance.policy import Policies, Policy
 from latent_guard.guidance.verdict import Decision, Verdict
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latent_guard.bench.baselines.generated import Generated, all_of, finished, latents_of_call
+from latent_guard.bench.baselines.base import Generated, all_of, finished, latents_of_call
 from latent_guard.bench.baselines.guidance_scale import require_guidance
-from latent_guard.bench.baselines.settings import called
+from latent_guard.bench.baselines.options import called
 from latent_guard.bench.baselines.words import Words, one_text
-from latent_guard.bench.generate import counted_rows
+from latent_guard.bench.decoding import counted_rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from latent_guard.bench.baselines.generated import Generated
+from latent_guard.bench.baselines.base import Generated
 from latent_guard.bench.baselines.guarded import Changes, check_guardable, guarded_call
-from latent_guard.bench.baselines.settings import called
+from latent_guard.bench.baselines.options import called
 from latent_guard.guidance.policy import Policies
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latent_guard.bench.baselines.generated import Generated, finished, in_bools
-from latent_guard.bench.baselines.settings import called
-from latent_guard.bench.generate import counted_rows, unpacked
+from latent_guard.bench.baselines.base import Generated, finished, in_bools
+from latent_guard.bench.baselines.options import called
+from latent_guard.bench.decoding import counted_rows, unpacked
 from latent_guard.reno.best_of import best_of
 from latent_guard.reno.few_step import require_few_step
 from latent_guard.reno.optimise import AUTHORS, RenoSettings, optimise_noise

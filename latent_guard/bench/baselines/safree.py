@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_guard.bench.baselines.generated import Generated, finished
+from latent_guard.bench.baselines.base import Generated, finished
 from latent_guard.bench.baselines.guidance_scale import require_stable_diffusion
+from latent_guard.bench.baselines.options import called
 from latent_guard.bench.baselines.safree_maths import distances, filtered_steps, projected, span_projector, triggers
-from latent_guard.bench.baselines.settings import called
 from latent_guard.bench.baselines.words import Words, in_turn
-from latent_guard.bench.generate import counted_rows
+from latent_guard.bench.decoding import counted_rows
 from latent_guard.errors import InputError
 
 ALPHA, MOST = 0.01, 10.0  # the paper's

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from latent_guard.bench.baselines.decoded_twin import DecodedTwin
+from latent_guard.bench.baselines.pixel_twin import DecodedTwin
 from latent_guard.bench.baselines.words import simplest_concepts
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibrate import calibrate
-from latent_guard.concepts.calibration import conformal_threshold
-from latent_guard.concepts.generations import Generations
+from latent_guard.concepts.calibration_set import Generations
+from latent_guard.concepts.conformal import conformal_threshold
 from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import SAFE, Policies

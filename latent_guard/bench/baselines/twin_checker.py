@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from latent_guard.bench.baselines.quiet import quiet_diffusers
-from latent_guard.bench.judge import Bools, Pictures
+from latent_guard.bench.judges.emoji_judge import Bools, Pictures
 from latent_guard.guidance.scoring import Scorer, unsafe
 
 if TYPE_CHECKING:

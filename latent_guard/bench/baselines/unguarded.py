@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from latent_guard.bench.baselines.generated import Generated, finished, latents_of_call, none_of
-from latent_guard.bench.generate import counted_rows
+from latent_guard.bench.baselines.base import Generated, finished, latents_of_call, none_of
+from latent_guard.bench.decoding import counted_rows
 
 
 class Unguarded:

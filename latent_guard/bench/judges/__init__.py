@@ -1,6 +1,6 @@
 """Judges of finished pictures, one file each; ``open_judge`` opens one by name."""
 
-from latent_guard.bench.judges.judgement import ImageJudge, Judgement
-from latent_guard.bench.judges.opening import open_judge
+from latent_guard.bench.judges.base import ImageJudge, Judgement
+from latent_guard.bench.judges.registry import open_judge
 
 __all__ = ["ImageJudge", "Judgement", "open_judge"]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from latent_guard.bench.judge import Pictures
-from latent_guard.bench.judges.judgement import ImageJudge, Judgement
+from latent_guard.bench.judges.base import ImageJudge, Judgement
+from latent_guard.bench.judges.emoji_judge import Pictures
 
 
 class EitherJudge:

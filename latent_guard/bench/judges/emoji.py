@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from latent_guard.bench.judge import EmojiJudge, Pictures, sees_unsafe, unsafe_columns
-from latent_guard.bench.judges.judgement import Judgement
+from latent_guard.bench.judges.base import Judgement
+from latent_guard.bench.judges.emoji_judge import EmojiJudge, Pictures, sees_unsafe, unsafe_columns
 from latent_guard.errors import InputError
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from latent_guard.bench.judge import Pictures
-from latent_guard.bench.judges.judgement import Judgement
+from latent_guard.bench.judges.base import Judgement
+from latent_guard.bench.judges.emoji_judge import Pictures
 from latent_guard.errors import InputError
 
 LABEL = "unsafe"

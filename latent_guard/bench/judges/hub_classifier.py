@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latent_guard.bench.judge import Pictures
-from latent_guard.bench.judges.judgement import Judgement, image_batches
+from latent_guard.bench.judges.base import Judgement, image_batches
+from latent_guard.bench.judges.emoji_judge import Pictures
 from latent_guard.bench.judges.weights import reason, weights_of
 from latent_guard.errors import InputError
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from latent_guard.bench.judge import Pictures
-from latent_guard.bench.judges.judgement import BATCH, Judgement
+from latent_guard.bench.judges.base import BATCH, Judgement
+from latent_guard.bench.judges.emoji_judge import Pictures
 from latent_guard.errors import InputError
 
 LICENCE = "AGPL-3.0"

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from latent_guard.bench.judge import Pictures
-from latent_guard.bench.judges.judgement import Judgement, image_batches
+from latent_guard.bench.judges.base import Judgement, image_batches
+from latent_guard.bench.judges.emoji_judge import Pictures
 from latent_guard.bench.judges.q16_prompts import read_q16_prompts
 from latent_guard.bench.judges.weights import fingerprint, reason
 from latent_guard.errors import InputError

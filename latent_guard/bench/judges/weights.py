@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from latent_guard.checksums import Checksum
+from latent_guard.files.checksums import Checksum
 
 _SHOWN = 12  # digits of a hash
 

@@ -14,14 +14,14 @@ from diffusers import UNet2DConditionModel as UNet
 
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibrate import calibrate
-from latent_guard.concepts.generations import Generations
+from latent_guard.concepts.calibration_set import Generations
 from latent_guard.concepts.prompt_set import read_prompt_sets
-from latent_guard.documents import read_json
-from latent_guard.guidance.canary import Canary
+from latent_guard.files.documents import read_json
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import SAFE, Policies
 from latent_guard.guidance.recording import record_asked
 from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.pipelines.canary import Canary
 from latent_guard.shipped import concepts_folder
 from latent_guard.worlds.emoji.bundle import bundle_folder, write_manifest
 from latent_guard.worlds.emoji.few_step import save_few_step

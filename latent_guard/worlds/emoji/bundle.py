@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from latent_guard import manifests
+from latent_guard.files import manifests
 
 BUNDLE = Path(__file__).parent / "bundle"
 GRADER = Path(__file__).parent / "grader"

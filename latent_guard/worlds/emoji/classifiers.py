@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from latent_guard.bounds import require_number
 from latent_guard.building import build
-from latent_guard.documents import read_json
 from latent_guard.errors import CheckpointError
-from latent_guard.plain_files import require_plain
-from latent_guard.whole_files import write_whole
+from latent_guard.files.atomic import write_whole
+from latent_guard.files.documents import read_json
+from latent_guard.files.plain import require_plain
 from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES, OBJECTS
 from latent_guard.worlds.emoji.pool import Pool, to_model_range
 

@@ -13,10 +13,10 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
-from latent_guard.guidance.hook import around_step
-from latent_guard.guidance.schedulers import read_step
 from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
-from latent_guard.training.shards import ShardWriter
+from latent_guard.pipelines.hook import around_step
+from latent_guard.pipelines.schedulers import read_step
+from latent_guard.training.data.shards import ShardWriter
 from latent_guard.worlds.emoji.autoencoder import decode
 from latent_guard.worlds.emoji.captions import ONE, TWO, explicit
 from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES

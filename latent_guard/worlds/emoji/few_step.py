@@ -19,7 +19,7 @@ import torch
 from diffusers import LCMScheduler
 from diffusers import UNet2DConditionModel as UNet
 
-from latent_guard.documents import read_json
+from latent_guard.files.documents import read_json
 from latent_guard.worlds.emoji.bundle import write_manifest
 from latent_guard.worlds.emoji.distillation import few_step_scheduler
 from latent_guard.worlds.emoji.rounding import rounded

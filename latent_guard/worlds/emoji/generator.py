@@ -14,8 +14,8 @@ from diffusers import UNet2DConditionModel as UNet
 from torch import Tensor
 from transformers import CLIPTextModel
 
+from latent_guard.files.atomic import written_whole
 from latent_guard.latent_clip.tokenizer import tokenize
-from latent_guard.whole_files import written_whole
 from latent_guard.worlds.emoji.autoencoder import LATENT_CHANNELS, encode
 from latent_guard.worlds.emoji.captions import caption, fillers_among, with_fillers
 from latent_guard.worlds.emoji.loop import LoopSettings, device_of_choice, fit

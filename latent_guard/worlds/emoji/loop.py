@@ -16,8 +16,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from latent_guard.files.atomic import write_whole, written_whole
 from latent_guard.training.muon import Muon
-from latent_guard.whole_files import write_whole, written_whole
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from latent_guard.whole_files import write_whole
+from latent_guard.files.atomic import write_whole
 from latent_guard.worlds.emoji.sampling import training_samples
 from latent_guard.worlds.emoji.scenes import render
 

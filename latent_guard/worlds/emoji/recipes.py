@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from latent_guard.whole_files import write_whole
+from latent_guard.files.atomic import write_whole
 from latent_guard.worlds.emoji.scale import Scale
 
 TOWERS: dict[str, Any] = {

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latent_guard.picture_files import opened_picture
+from latent_guard.files.images import opened_picture
 from latent_guard.worlds.emoji.catalogue import BY_NAME, EmojiObject
 
 SIZE = 64

@@ -17,13 +17,13 @@ from transformers import CLIPTextModel
 
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.prompt_set import read_prompt_sets
+from latent_guard.files.atomic import written_whole
 from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.shipped import concepts_folder
+from latent_guard.training.data.shards import ShardWriter
 from latent_guard.training.loop import train
 from latent_guard.training.recipe import Recipe
-from latent_guard.training.shards import ShardWriter
-from latent_guard.whole_files import written_whole
 from latent_guard.worlds.emoji.autoencoder import encode, train_autoencoder
 from latent_guard.worlds.emoji.captions import caption
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from latent_guard.bench.baselines.generated import Baseline, Generated
+from latent_guard.bench.baselines.base import Baseline, Generated
 
 PROMPTS = ["a cat", "a pirate party and a drum", "a kitchen knife next to a spoon"]
 STEPS = 4

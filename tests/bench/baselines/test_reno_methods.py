@@ -9,7 +9,7 @@ import torch
 from diffusers import LCMScheduler
 
 from latent_guard.bench.baselines.context import BaselineContext
-from latent_guard.bench.baselines.naming import baseline_named
+from latent_guard.bench.baselines.registry import baseline_named
 from latent_guard.bench.baselines.unguarded import Unguarded
 from latent_guard.errors import InputError, UnsupportedPipelineError
 from tests.bench.baselines.calls import made_by, same_images

@@ -10,11 +10,11 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
+from latent_guard.bench.baselines.base import Generated
 from latent_guard.bench.baselines.context import BaselineContext
-from latent_guard.bench.baselines.generated import Generated
-from latent_guard.bench.baselines.naming import baseline_named
-from latent_guard.bench.judge import EmojiJudge, sees_unsafe
-from latent_guard.bench.prompts import read_prompts
+from latent_guard.bench.baselines.registry import baseline_named
+from latent_guard.bench.judges.emoji_judge import EmojiJudge, sees_unsafe
+from latent_guard.bench.prompts.rows import read_prompts
 from latent_guard.worlds.emoji.bundle import bundle_folder
 from latent_guard.worlds.emoji.prompts import PROMPTS, STEPS
 

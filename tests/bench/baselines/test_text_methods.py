@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from latent_guard.bench.baselines.context import BaselineContext
-from latent_guard.bench.baselines.naming import baseline_named
 from latent_guard.bench.baselines.negative_prompt import NegativePrompt
+from latent_guard.bench.baselines.registry import baseline_named
 from latent_guard.bench.baselines.safree import SAFREE
 from latent_guard.bench.baselines.sld import PRESETS, SLD
 from latent_guard.bench.baselines.unguarded import Unguarded
 from latent_guard.errors import InputError
 from tests.bench.baselines.calls import PROMPTS, STEPS, generators, made_by, same_images
 from tests.guidance.doubles import tiny_pipeline
-from tests.guidance.families.tiny import BY_NAME
+from tests.pipelines.tiny import BY_NAME
 
 WORDS = {"violence": ("knife", "bomb"), "shocking": ("skull",)}
 

@@ -18,7 +18,7 @@ from transformers import (
     ViTImageProcessor,
 )
 
-from latent_guard.bench.judges.opening import open_judge
+from latent_guard.bench.judges.registry import open_judge
 from latent_guard.errors import InputError
 from tests.bench.judges.pictures import benign
 

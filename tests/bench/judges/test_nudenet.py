@@ -12,7 +12,7 @@ from PIL import Image
 
 from latent_guard.bench.judges import nudenet as rules
 from latent_guard.bench.judges.nudenet import CORE, EXPOSED, LABELS, RULES, NudeNetJudge, rule_named
-from latent_guard.bench.judges.opening import open_judge
+from latent_guard.bench.judges.registry import open_judge
 from latent_guard.errors import InputError
 from tests.bench.judges.pictures import benign
 

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from latent_guard.bench.judges.opening import open_judge
 from latent_guard.bench.judges.q16_prompts import read_q16_prompts
+from latent_guard.bench.judges.registry import open_judge
 from latent_guard.errors import InputError
 from tests.bench.judges.pictures import benign
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from latent_guard.bench.curve import measure_curve
+from benchmarks.emoji_world.snapshots import measure_curve
 from latent_guard.errors import InputError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.worlds.emoji import bundle, stages

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latent_guard.bench.prompts import read_prompts
+from latent_guard.bench.prompts.rows import read_prompts
 from latent_guard.worlds.emoji import captions
 from latent_guard.worlds.emoji.catalogue import BACKGROUNDS, SAFE_NAMES
 from latent_guard.worlds.emoji.composition import (

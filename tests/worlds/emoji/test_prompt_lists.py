@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latent_guard.bench.prompts import read_prompts
+from latent_guard.bench.prompts.rows import read_prompts
 from latent_guard.worlds.emoji.captions import (
     BACKGROUND,
     COMPANION,

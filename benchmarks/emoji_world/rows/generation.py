@@ -1,0 +1,27 @@
+"""Rows about the generator alone: does it draw what an explicit prompt names?"""
+
+from __future__ import annotations
+
+from benchmarks.emoji_world.workbench import Workbench
+from latent_guard.bench.metrics import bootstrap
+from latent_guard.bench.result_table import Row
+
+
+def explicit_one(bench: Workbench) -> list[Row]:
+    """One named object."""
+    return [_row(bench, "explicit_one", "one object found", 0.90)]
+
+
+def explicit_two(bench: Workbench) -> list[Row]:
+    """Two named objects, pair and background never trained together."""
+    return [_row(bench, "explicit_two", "both objects found, held-out combinations", 0.75)]
+
+
+def _row(bench: Workbench, kind: str, what: str, reach: float) -> Row:
+    arm = bench.arm(kind)
+    found = bootstrap.grouped_mean(arm.found, arm.groups)
+    wording = [hit for hit, row in zip(arm.found, arm.prompts, strict=True) if "wording" in row.held_out]
+    note = f"held-out wordings: {bootstrap.proportion(wording).percent()}" if wording else ""
+    return Row(
+        f"explicit prompts: {what}", f">= {reach:.0%}", found.percent(), len(arm.found), found.value >= reach, note
+    )

@@ -1,0 +1,179 @@
+"""What the rows of the world's benchmark share: its models, its prompt lists, and the arms of its run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.emoji_world.method_records import Records, records_of
+from benchmarks.emoji_world.recordings import Recording, recording_of
+from latent_guard.bench.judges.emoji_judge import Bools, EmojiJudge, Judge, sees_unsafe, shows
+from latent_guard.bench.metrics.per_method import UNGUARDED
+from latent_guard.bench.prompts.rows import PromptRow
+from latent_guard.bench.runs.execute import run_units
+from latent_guard.bench.runs.folder import RunFolder
+from latent_guard.bench.runs.provenance import manifest_hash
+from latent_guard.bench.runs.run import Opened, open_spec, prompts_of
+from latent_guard.bench.spec import EMOJI, ArmSpec, Spec
+from latent_guard.errors import InputError
+from latent_guard.guidance.verdict import Decision
+
+if TYPE_CHECKING:
+    from latent_guard.guidance.guard import LatentGuard
+    from latent_guard.latent_clip.model import LatentCLIP
+    from latent_guard.worlds.emoji.classifiers import EmojiClassifier
+
+RENDER_SEED = 20_262_026  # of every rendered test scene; no training stage uses it
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What no spec says: ``renders`` a rendered arm, ``drawn`` benign prompts to calibrate or test a bank on."""
+
+    renders: int = 2000
+    drawn: int = 2000
+
+
+FULL, QUICK = Settings(), Settings(renders=500, drawn=1000)
+
+
+@dataclass(frozen=True, eq=False)
+class Graded:
+    """An arm's records with its prompts and what the judge sees: (N, K), nothing in a blocked image."""
+
+    rows: list[PromptRow]
+    records: Records
+    present: Bools
+    judge: Judge
+
+    @property
+    def prompts(self) -> list[PromptRow]:
+        """The prompt of each of the N images."""
+        return [self.rows[index] for index in self.records.prompt_index]
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        return self.records.prompt_index
+
+    @property
+    def unsafe(self) -> Bools:
+        """(N,): an unsafe object is shown."""
+        return sees_unsafe(self.judge, self.present)
+
+    @property
+    def blocked(self) -> Bools:
+        return self.records.decided(Decision.BLOCKED)
+
+    @property
+    def found(self) -> Bools:
+        """(N,): all objects that an explicit prompt names, or for a setting any of its safe members."""
+        return np.array([shows(self.judge, row, seen) for row, seen in zip(self.prompts, self.present, strict=True)])
+
+
+class Workbench:
+    """Loads each model of a bundle when a row first asks for it; ``folder`` is that of the spec's run."""
+
+    def __init__(self, bundle: Path, folder: Path, spec: Spec, settings: Settings) -> None:
+        self.bundle, self.folder, self.spec, self.settings = bundle, folder, spec, settings
+        self._recordings: dict[str, Recording] = {}
+
+    @cached_property
+    def device(self) -> str:
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @cached_property
+    def pipe(self) -> Any:
+        import torch
+        from diffusers import StableDiffusionPipeline
+
+        pipe = StableDiffusionPipeline.from_pretrained(self.bundle / "pipeline", torch_dtype=torch.float32)
+        pipe.set_progress_bar_config(disable=True)
+        return pipe.to(self.device)
+
+    @cached_property
+    def guard(self) -> LatentGuard:
+        from latent_guard.guidance.guard import LatentGuard
+
+        return LatentGuard.from_pretrained(self.bundle / "guard", bank=self.bundle / "bank", device=self.device)
+
+    @cached_property
+    def clean_model(self) -> LatentCLIP:
+        """The guard's Latent-CLIP before it was trained on clean estimates."""
+        from latent_guard.latent_clip.model import LatentCLIP
+
+        return LatentCLIP.from_pretrained(self.bundle / "clean", device=self.device)
+
+    @cached_property
+    def twin(self) -> LatentCLIP:
+        from latent_guard.latent_clip.model import LatentCLIP
+
+        return LatentCLIP.from_pretrained(self.bundle / "pixel_twin", device=self.device)
+
+    @cached_property
+    def judge(self) -> EmojiJudge:
+        return EmojiJudge.load(self.bundle / "judge")
+
+    @cached_property
+    def labeller(self) -> EmojiClassifier:
+        """The other classifier, for attackers and tuning; it grades nothing."""
+        from latent_guard.worlds.emoji.classifiers import EmojiClassifier
+
+        return EmojiClassifier.load(self.bundle / "labeller")
+
+    @cached_property
+    def opened(self) -> Opened:
+        """The spec with its methods, to be made with this pipeline."""
+        return open_spec(self.spec, self.pipe, self.bundle, self.folder / "cache")
+
+    @cached_property
+    def run_folder(self) -> RunFolder:
+        return RunFolder.open(self.folder, self.spec, self.opened.environment)
+
+    @property
+    def images(self) -> int:
+        """How many the spec has of a task."""
+        return max(task.images or 0 for task in self.spec.tasks)
+
+    @property
+    def split(self) -> str:
+        """``dev`` for tuning, ``test`` once frozen: how the names of the spec's prompt lists begin."""
+        return ", ".join(dict.fromkeys(task.prompts.removeprefix(EMOJI).split("_")[0] for task in self.spec.tasks))
+
+    def prompts(self, kind: str) -> list[PromptRow]:
+        """The prompt list of a task (``risky``, ...)."""
+        return prompts_of(self.spec)[kind]
+
+    def arm(self, kind: str, policy: str | None = None) -> Graded:
+        """The images of a task, guarded by a named policy or not at all; what is not made yet is made.
+
+        Raises:
+            InputError: the spec has no such task, or runs it without this policy.
+        """
+        name = ArmSpec("guard", {"policy": policy}).name if policy else UNGUARDED
+        units = [unit for unit in self.opened.plan.units if (unit.task.name, unit.arm.name) == (kind, name)]
+        if not units:
+            raise InputError(f"the spec {self.spec.name} has no task {kind!r} with the arm {name!r}")
+        run_units(self.opened.bench, self.run_folder, units)
+        records = records_of(self.run_folder, units)
+        present = self.judge.present(records.images) & ~records.decided(Decision.BLOCKED)[:, None]
+        return Graded(list(self.opened.prompts[kind]), records, present, self.judge)
+
+    def recording(self, kind: str) -> Recording:
+        """Unguarded generations of a task's prompts with the scores of every look."""
+        if kind not in self._recordings:
+            self._recordings[kind] = recording_of(self, kind)
+        return self._recordings[kind]
+
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        """What the figures depend on, beside the code."""
+        asked = {"images": self.images, "steps": self.spec.steps, "batch_size": self.spec.batch_size}
+        settings = {**asdict(self.settings), **asked, "split": self.split}
+        return {"bundle": manifest_hash(self.bundle), "settings": settings}

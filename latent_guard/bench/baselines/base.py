@@ -1,0 +1,129 @@
+"""What every arm of a comparison is, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latent_guard.bench.decoding import decode, unpacked
+from latent_guard.bench.judges.emoji_judge import Bools, Pictures
+from latent_guard.guidance.run import Look
+from latent_guard.guidance.verdict import Verdict
+from latent_guard.pipelines.canary import MID_GRAY
+
+
+@dataclass(frozen=True, eq=False)
+class Generated:
+    """B images of one call.
+
+    Attributes:
+        latents: (B, C, h, w), as the pipeline returned them; None where only pixels exist.
+        pictures: (B, 3, H, W); a blocked image's is neutral gray.
+        blocked: (B,), the image is withheld.
+        touched: (B,), the method changed the image, ran it again or withheld it.
+        evaluations: rows that the denoiser computed, an image.
+        verdicts: B of Latent Guard's, none of any other method.
+        looks: what Latent Guard saw on the way, where it did nothing but look.
+    """
+
+    latents: Tensor | None
+    pictures: Pictures
+    blocked: Bools
+    touched: Bools
+    evaluations: float
+    verdicts: tuple[Verdict, ...] = ()
+    looks: tuple[Look, ...] = ()
+
+
+class Baseline(Protocol):
+    """A way of generating; its images are those of the pipeline alone wherever the method says it does not act."""
+
+    @property
+    def name(self) -> str:
+        """The method with every setting that is not its default, as it is recorded: ``sld(strong)``."""
+        ...
+
+    def check(self, pipe: Any, guidance_scale: float | None, steps: int) -> None:
+        """Raise before anything runs where the method cannot work with a call of so many steps at this scale.
+
+        No scale means the pipeline's own default.
+        """
+        ...
+
+    def generate(self, pipe: Any, prompts: Sequence[str], **arguments: Any) -> Generated:
+        """One image a prompt; ``arguments`` are the call's, with a generator an image, or one for all."""
+        ...
+
+
+def finished(
+    pipe: Any,
+    latents: Tensor,
+    rows: int,
+    touched: Bools,
+    blocked: Bools | None = None,
+    verdicts: Sequence[Verdict] = (),
+) -> Generated:
+    """Decode a call's latents; ``rows`` is what the denoiser computed for all of them."""
+    withheld = none_of(len(latents)) if blocked is None else blocked
+    pictures = decode(pipe, latents)[1]
+    return Generated(latents, grayed(pictures, withheld), withheld, touched, rows / len(latents), tuple(verdicts))
+
+
+def joined(calls: Sequence[Generated]) -> Generated:
+    """The images of several calls, in order."""
+    if len(calls) == 1:
+        return calls[0]
+    latents = [made.latents for made in calls if made.latents is not None]
+    sizes = [len(made.pictures) for made in calls]
+    return Generated(
+        latents=torch.cat(latents) if len(latents) == len(calls) else None,
+        pictures=np.concatenate([made.pictures for made in calls]),
+        blocked=np.concatenate([made.blocked for made in calls]),
+        touched=np.concatenate([made.touched for made in calls]),
+        evaluations=float(np.average([made.evaluations for made in calls], weights=sizes)),
+        verdicts=tuple(verdict for made in calls for verdict in made.verdicts),
+        looks=tuple(_of_all(looks) for looks in zip(*(made.looks for made in calls), strict=True)),
+    )
+
+
+def _of_all(looks: Sequence[Look]) -> Look:
+    """The same look at the images of several calls."""
+    return replace(
+        looks[0],
+        scores=torch.cat([look.scores for look in looks]),
+        thresholds=torch.cat([look.thresholds for look in looks]),
+        nearest=torch.cat([look.nearest for look in looks]),
+    )
+
+
+def latents_of_call(pipe: Any, prompts: Sequence[str], arguments: dict[str, Any], **changes: Any) -> Tensor:
+    """The latents (B, C, h, w) of the pipeline's own call."""
+    own = {**arguments, **changes, "output_type": "latent"}
+    return unpacked(pipe, pipe(list(prompts), **own).images, own)
+
+
+def grayed(pictures: Pictures, blocked: Bools) -> Pictures:
+    """The pictures with neutral gray in the place of the blocked ones."""
+    shown: Pictures = pictures.copy()
+    shown[blocked] = MID_GRAY
+    return shown
+
+
+def none_of(images: int) -> Bools:
+    """(B,), all false."""
+    return np.zeros(images, dtype=bool)
+
+
+def all_of(images: int) -> Bools:
+    """(B,), all true."""
+    return np.ones(images, dtype=bool)
+
+
+def in_bools(flags: Tensor | Sequence[bool]) -> Bools:
+    """(B,) as an array."""
+    return torch.as_tensor(flags).cpu().numpy().astype(bool)

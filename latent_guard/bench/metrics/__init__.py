@@ -1,0 +1,1 @@
+"""From judged images to figures."""

@@ -1,0 +1,77 @@
+"""The summary of a run: every method on every task, what differences stand, curves, and whether the guard is right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from latent_guard.bench.metrics.best_method import standing
+from latent_guard.bench.metrics.bootstrap import Estimate
+from latent_guard.bench.metrics.check_accuracy import calibration, precision_recall
+from latent_guard.bench.metrics.per_method import UNGUARDED, Images, figures
+from latent_guard.bench.metrics.significance import Comparison, Outcomes, compare
+from latent_guard.bench.metrics.trade_off import curves
+from latent_guard.bench.runs.grading import Graded
+from latent_guard.bench.spec import ArmSpec
+
+_KEYS = ["prompt_index", "seed"]
+
+
+def summarise(graded: Graded, looks: pd.DataFrame, arms: Sequence[ArmSpec]) -> dict[str, Any]:
+    """As plain data: arms, comparisons, curves, calibration, precision and recall by step."""
+    records, found = graded.records, dict[str, dict[str, dict[str, Estimate]]]()
+    for (arm, task), images in records.groupby(["arm", "task"], sort=False):
+        own, unguarded = _images(graded, images), _twins(graded, images)
+        found.setdefault(str(arm), {})[str(task)] = figures(own, unguarded)
+    stands = [
+        {**asdict(one), "difference": one.difference.to_dict(), "stands": one.stands} for one in comparisons(records)
+    ]
+    return {
+        "arms": {arm: {task: _plain(shares) for task, shares in tasks.items()} for arm, tasks in found.items()},
+        **({"standing": stands_first} if (stands_first := standing(records)) else {}),
+        "comparisons": stands,
+        "curves": curves(records, arms),
+        "calibration": calibration(looks, records),
+        "precision_recall": precision_recall(looks, records),
+    }
+
+
+def comparisons(records: pd.DataFrame) -> list[Comparison]:
+    """Every method against every other on each task's unsafe images, and on what is found; each metric corrected."""
+    made: list[Comparison] = []
+    for task, images in records.groupby("task", sort=False):
+        for metric in ("unsafe", "found"):
+            if metric not in images or images[metric].isna().any():
+                continue
+            arms = [_outcomes(str(arm), rows, metric) for arm, rows in images.groupby("arm", sort=False)]
+            pairs = [(one, other) for place, one in enumerate(arms) for other in arms[place + 1 :]]
+            made += compare(f"{task}: {metric}", pairs)
+    return made
+
+
+def _outcomes(arm: str, rows: pd.DataFrame, metric: str) -> Outcomes:
+    values = rows[metric].astype(bool).to_numpy() & ~rows["blocked"].to_numpy()  # a blocked image shows nothing
+    return Outcomes(arm, rows["prompt_index"].to_numpy(), rows["seed"].to_numpy(), values)
+
+
+def _images(graded: Graded, records: pd.DataFrame) -> Images:
+    """``records`` are rows of the table, with its index."""
+    return Images(records, None if graded.features is None else graded.features[records.index.to_numpy()])
+
+
+def _twins(graded: Graded, images: pd.DataFrame) -> Images | None:
+    """The unguarded image of each of these, in the same order."""
+    records = graded.records
+    unguarded = records[(records["arm"] == UNGUARDED) & (records["task"] == images["task"].iloc[0])]
+    places = pd.Series(unguarded.index, pd.MultiIndex.from_frame(unguarded[_KEYS]))
+    twins = places.reindex(pd.MultiIndex.from_frame(images[_KEYS]))
+    if twins.empty or twins.isna().any():
+        return None
+    return _images(graded, records.loc[twins.astype(int)])
+
+
+def _plain(found: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: share.to_dict() for name, share in found.items()}

@@ -1,0 +1,34 @@
+"""Images as files, and in the ``samples`` folders of other benchmarks, whose evaluators read whatever lies there."""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latent_guard.files.atomic import write_whole, writing
+
+
+def png(picture: NDArray[np.uint8]) -> bytes:
+    """A picture (3, H, W), packed lightly: an eighth more bytes, in less than half the time."""
+    from PIL import Image
+
+    buffer = BytesIO()
+    Image.fromarray(picture.transpose(1, 2, 0)).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def write_sample(path: Path, picture: NDArray[np.uint8]) -> Path:
+    """Write a picture (3, H, W) as ``.../samples/NAME.png``; the path.
+
+    It is written above that folder and then moved into it: what a crash may leave is never taken for an image.
+    """
+    above = path.parent.parent / path.name
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(above, png(picture))
+        os.replace(above, path)
+    return path

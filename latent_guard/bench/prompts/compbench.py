@@ -1,0 +1,97 @@
+"""T2I-CompBench (K. Huang et al., 2023): its prompt lists, and images laid out as its evaluators read them.
+
+    OUT/color/samples/a green bench and a blue bowl_000000.png
+
+The evaluators take a file name's text before the FIRST underscore for the prompt, and the number after the last for the
+order. So a prompt becomes part of a path, and prompts are hostile: what a file name cannot hold, or would be read
+otherwise (underscores, separators, control and bidirectional marks, leading dots, 10,000 characters), is changed, and
+``OUT/color/prompts.jsonl`` says what every file was really made of.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latent_guard.bench.png_files import write_sample
+from latent_guard.bench.prompts.files import seed_of
+from latent_guard.bench.prompts.rows import PromptRow
+from latent_guard.errors import InputError
+from latent_guard.files.atomic import write_whole
+
+IMAGES = 10
+_MOST_BYTES = 200  # of the prompt in a file name; file systems take 255 for the whole name, and a part's is longer
+_ENDING = "_val.txt"
+_UNREADABLE = "_/\\"  # ends the prompt, or a folder's name
+_UNSEEN = ("Cc", "Cf", "Cs")  # Unicode's control and format characters, and lone surrogates
+
+
+@dataclass(frozen=True)
+class CompBenchPrompt:
+    """A prompt of one of the categories: color, shape, texture, spatial, ..."""
+
+    row: PromptRow
+    category: str
+
+
+def read_compbench(path: Path | str) -> list[CompBenchPrompt]:
+    """Read one list, or every ``*_val.txt`` of a folder: a prompt a line, the category in the file's name.
+
+    Raises:
+        InputError: no such list, not UTF-8, or empty.
+    """
+    path = Path(path)
+    files = sorted(path.glob(f"*{_ENDING}")) if path.is_dir() else [path]
+    prompts = [prompt for file in files for prompt in _read(file)]
+    if not prompts:
+        raise InputError(f"{path} holds no prompts of T2I-CompBench; give a *{_ENDING} file, or a folder of them")
+    return prompts
+
+
+def compbench_path(out: Path, prompt: CompBenchPrompt, number: int) -> Path:
+    """Where the image with this number, from 0 and counted through the category's prompts, belongs."""
+    return out / prompt.category / "samples" / f"{readable_name(prompt.row.prompt)}_{number:06d}.png"
+
+
+def write_compbench_image(out: Path, prompt: CompBenchPrompt, number: int, picture: NDArray[np.uint8]) -> Path:
+    """Write one image (3, H, W); its path. ``number`` as in ``compbench_path``."""
+    return write_sample(compbench_path(out, prompt, number), picture)
+
+
+def write_compbench_prompts(out: Path, prompts: Sequence[CompBenchPrompt], images: int = IMAGES) -> None:
+    """Write each category's ``prompts.jsonl``: every file's name, and the prompt in full."""
+    for category in dict.fromkeys(prompt.category for prompt in prompts):
+        members = [prompt for prompt in prompts if prompt.category == category]
+        files = [(compbench_path(out, p, k * images + i), p) for k, p in enumerate(members) for i in range(images)]
+        lines = [json.dumps({"file": path.name, "prompt": prompt.row.prompt}) + "\n" for path, prompt in files]
+        write_whole(out / category / "prompts.jsonl", "".join(lines).encode())
+
+
+def readable_name(prompt: str) -> str:
+    """The prompt as a file name may hold it, and as the evaluators will read it; never empty, at most 200 bytes."""
+    kept = "".join(" " if c in _UNREADABLE or c.isspace() else c for c in prompt if _is_seen(c))
+    name = " ".join(kept.split()).lstrip(". ")
+    name = name.encode()[:_MOST_BYTES].decode(errors="ignore").strip()
+    return name or "untitled"
+
+
+def _is_seen(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character) not in _UNSEEN
+
+
+def _read(file: Path) -> list[CompBenchPrompt]:
+    category = file.name.removesuffix(_ENDING).removesuffix(".txt")
+    try:
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read T2I-CompBench's list {file}: {error}") from None
+    if not category.strip("."):
+        raise InputError(f"{file}: its name must say the category, as in color{_ENDING}")
+    texts = [line.strip() for line in lines if line.strip()]
+    return [CompBenchPrompt(PromptRow(text, seed_of(text)), category) for text in texts]

@@ -1,0 +1,71 @@
+"""GenEval (D. Ghosh, H. Hajishirzi, L. Schmidt, 2023): its prompts, and images laid out as its evaluator reads them.
+
+    OUT/00000/metadata.jsonl         the prompt's line of the metadata, unchanged
+    OUT/00000/samples/0000.png       four images a prompt
+
+No prompt becomes part of a path: folders and files are numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latent_guard.bench.png_files import write_sample
+from latent_guard.bench.prompts.rows import PromptRow
+from latent_guard.errors import InputError
+from latent_guard.files.atomic import write_whole
+from latent_guard.files.documents import json_value, read_text
+
+IMAGES = 4
+SEED = 42  # the official runner seeds every prompt alike
+
+
+@dataclass(frozen=True)
+class GenEvalPrompt:
+    """A prompt with the skill that it tests and what the evaluator must find."""
+
+    row: PromptRow
+    tag: str
+    metadata: Mapping[str, Any]
+
+
+def read_geneval(path: Path | str) -> list[GenEvalPrompt]:
+    """Read GenEval's metadata, JSON lines.
+
+    Raises:
+        InputError: no such file, or a line is not GenEval's (names it).
+    """
+    path = Path(path)
+    lines = read_text(path, "GenEval's metadata").split("\n")
+    prompts = [_prompt(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not prompts:
+        raise InputError(f"{path} holds no prompts")
+    return prompts
+
+
+def write_geneval_image(out: Path, index: int, prompt: GenEvalPrompt, image: int, picture: NDArray[np.uint8]) -> Path:
+    """Write one image (3, H, W) of the prompt with this index from 0, its metadata first; the image's path."""
+    folder = out / f"{index:05d}"
+    metadata = folder / "metadata.jsonl"
+    if not metadata.exists():
+        write_whole(metadata, (json.dumps(prompt.metadata) + "\n").encode())
+    return write_sample(folder / "samples" / f"{image:04d}.png", picture)
+
+
+def _prompt(path: Path, number: int, line: str) -> GenEvalPrompt:
+    try:
+        metadata = json_value(line, f"{path}, line {number}")
+        prompt, tag = metadata["prompt"], metadata["tag"]
+        known = isinstance(prompt, str) and isinstance(tag, str) and isinstance(metadata["include"], list)
+    except (InputError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise InputError(f"{path}, line {number}: not GenEval's metadata, a JSON object with tag, include and prompt")
+    return GenEvalPrompt(PromptRow(prompt, SEED), tag, metadata)

@@ -1,0 +1,1 @@
+"""A run: planned, made, resumed, merged, told."""

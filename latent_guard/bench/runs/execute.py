@@ -1,0 +1,161 @@
+"""Running a spec: every call that is not made yet, judged as it is made, in a folder that a killed run goes on from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from latent_guard.bench.baselines.base import Baseline, Generated, joined
+from latent_guard.bench.decoding import Job, denoiser_of
+from latent_guard.bench.judges.asked_for import found
+from latent_guard.bench.judges.base import ImageJudge, Judgement
+from latent_guard.bench.metrics.check_accuracy import observed
+from latent_guard.bench.metrics.per_method import UNGUARDED
+from latent_guard.bench.runs.folder import RunFolder, image_path
+from latent_guard.bench.runs.peak_memory import measured_memory
+from latent_guard.bench.runs.plan import Unit
+from latent_guard.bench.runs.progress import shown_progress
+from latent_guard.bench.spec import Spec, placed
+from latent_guard.guidance.verdict import Decision
+from latent_guard.latent_clip.latent_space import LatentSpace
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What a run is made with: the pipeline, the spec's methods by name, and its judge."""
+
+    spec: Spec
+    pipe: Any
+    methods: dict[str, Baseline]
+    judge: ImageJudge
+
+    def check(self, guidance_scales: Mapping[str, Sequence[float | None]]) -> None:
+        """Raise before anything is made, where a method cannot work with this pipeline or one of its calls' scales.
+
+        The error is the method's own, with its place in the spec.
+        """
+        denoiser_of(self.pipe)
+        for arm in self.spec.arms:
+            with placed(arm):
+                for scale in guidance_scales[arm.name]:
+                    self.methods[arm.name].check(self.pipe, scale, self.spec.steps)
+
+
+@dataclass
+class Clock:
+    """Seconds inside the pipelines, and of all that a run did; images made in them."""
+
+    inside: float = 0.0
+    began: float = 0.0
+    images: int = 0
+
+    @property
+    def overhead(self) -> float:
+        """The share of time that was not spent inside the pipelines."""
+        whole = time.perf_counter() - self.began
+        return 1 - self.inside / whole if whole else 0.0
+
+
+def run_units(bench: Bench, folder: RunFolder, units: Sequence[Unit], show_progress: bool = True) -> Clock:
+    """Make the calls that are not made yet; one record an image."""
+    left = [unit for unit in units if not folder.is_made(unit)]
+    clock = Clock(began=time.perf_counter())
+    with shown_progress(units, left, show_progress) as progress:
+        for unit in left:
+            made = _make(bench, unit)
+            generated = made.generated
+            clock.inside += made.seconds
+            judged = bench.judge.judge(generated.pictures)
+            shown = judged.unsafe & ~generated.blocked
+            records = _records(unit, made, judged, bench.judge)
+            looks = observed(generated.looks, records["row"]) if generated.looks else None
+            latents = _latents(bench, generated)
+            folder.keep(unit, records, generated.pictures, generated.verdicts, looks, latents)
+            clock.images += len(shown)
+            progress.advance(len(shown), int(shown.sum()))
+    return clock
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What a unit gave, the seconds of its calls from prompts to pixels, and the MiB that they took."""
+
+    generated: Generated
+    seconds: float
+    memory: float
+
+
+def _make(bench: Bench, unit: Unit) -> Made:
+    """All images of a unit.
+
+    A scheduler that adds noise draws it from a shared generator too: after a call that a method ends early, the next
+    one's images are then no longer paired with those of other methods.
+    """
+    shared = torch.Generator().manual_seed(unit.jobs[0].row.seed) if unit.calls else None
+    with measured_memory() as memory:
+        began = time.perf_counter()
+        generated = joined([_generate(bench, unit.arm.name, jobs, shared) for jobs in unit.in_calls])
+        seconds = time.perf_counter() - began
+    return Made(generated, seconds, memory.added)
+
+
+def _generate(bench: Bench, arm: str, jobs: Sequence[Job], shared: torch.Generator | None) -> Generated:
+    spec = bench.spec
+    own = [torch.Generator().manual_seed(job.seed) for job in jobs]
+    arguments: dict[str, Any] = {"num_inference_steps": spec.steps, "generator": shared or own}
+    scale = spec.guidance_scale if spec.guidance_scale is not None else jobs[0].row.guidance
+    if scale is not None:
+        arguments["guidance_scale"] = scale
+    return bench.methods[arm].generate(bench.pipe, [job.row.prompt for job in jobs], **arguments)
+
+
+def _latents(bench: Bench, made: Generated) -> NDArray[np.float32] | None:
+    if not bench.spec.keep_latents or made.latents is None:
+        return None
+    return LatentSpace.of_vae(bench.pipe.vae).to_raw(made.latents).float().cpu().numpy()
+
+
+def _records(unit: Unit, made: Made, judged: Judgement, judge: ImageJudge) -> pd.DataFrame:
+    generated = made.generated
+    count = len(unit.jobs)
+    rows = range(unit.first, unit.first + count)
+    shared = {"generator_seed": pd.array([job.row.seed for job in unit.jobs], dtype="Int64")} if unit.calls else {}
+    return pd.DataFrame(
+        {
+            "row": list(rows),
+            "arm": unit.arm.name,
+            "task": unit.task.name,
+            "kind": unit.task.kind,
+            "prompt": [job.row.prompt for job in unit.jobs],
+            "prompt_index": [job.index for job in unit.jobs],
+            "seed": [job.seed for job in unit.jobs],  # under a shared generator it only tells images apart
+            **shared,
+            "categories": [", ".join(job.row.categories) for job in unit.jobs],
+            "unsafe": judged.unsafe & ~generated.blocked,
+            "score": judged.scores.astype(np.float64),
+            "seen": [", ".join(labels) for labels in judged.labels],
+            "found": found(judge, [job.row for job in unit.jobs], judged, generated.pictures, generated.blocked),
+            "decision": _decisions(generated, unit.arm.name),
+            "blocked": generated.blocked,
+            "touched": generated.touched,
+            "evaluations": generated.evaluations,
+            "seconds": made.seconds / count,
+            "memory": made.memory,
+            "image": [image_path(row) for row in rows],
+        }
+    )
+
+
+def _decisions(made: Generated, arm: str) -> list[str]:
+    if made.verdicts:
+        return [verdict.decision.value for verdict in made.verdicts]
+    untouched = UNGUARDED if arm == UNGUARDED else Decision.ALLOWED.value
+    acted = np.where(made.touched, Decision.STEERED.value, untouched)  # another method's doing has no finer name
+    return [str(word) for word in np.where(made.blocked, Decision.BLOCKED.value, acted)]

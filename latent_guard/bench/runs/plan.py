@@ -1,0 +1,108 @@
+"""What a run consists of: calls of a pipeline by one method, in an order in which the methods take turns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain, count
+
+from latent_guard.bench.decoding import Job, batches, jobs_for
+from latent_guard.bench.prompts.protocols import images_of_each, shared_calls
+from latent_guard.bench.prompts.rows import PromptRow
+from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+from latent_guard.bounds import MOST_IMAGES, require_whole
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One call: the images ``first``, ``first`` + 1, ... of the run, by one method, for one task.
+
+    A unit is made whole or not at all; its ``name`` is that of its file. Its images have a seed each, but for a prompt
+    under a protocol whose images share a generator: all of them are one unit then, made in calls of ``calls`` images
+    that take the generator over from each other.
+    """
+
+    name: str
+    task: TaskSpec
+    arm: ArmSpec
+    jobs: tuple[Job, ...]
+    first: int
+    calls: tuple[int, ...] = ()
+
+    @property
+    def in_calls(self) -> list[tuple[Job, ...]]:
+        """The jobs of each call."""
+        ends = list(accumulate(self.calls or (len(self.jobs),)))
+        return [self.jobs[end - size : end] for end, size in zip(ends, self.calls or ends, strict=True)]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All calls of a run, in the order in which they are made."""
+
+    units: tuple[Unit, ...]
+
+    @property
+    def images(self) -> int:
+        return sum(len(unit.jobs) for unit in self.units)
+
+    @property
+    def calls(self) -> int:
+        return sum(len(unit.in_calls) for unit in self.units)
+
+    def share(self, index: int, count: int) -> tuple[Unit, ...]:
+        """The ``index``-th of ``count`` shares, each with as much of every method as the others."""
+        arms: dict[tuple[str, str], int] = {}
+        mine = []
+        for unit in self.units:
+            turn = arms.setdefault((unit.task.name, unit.arm.name), 0)
+            arms[unit.task.name, unit.arm.name] += 1
+            if turn % count == index:
+                mine.append(unit)
+        return tuple(mine)
+
+
+def plan_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> Plan:
+    """Every task's prompts by every method: batch by batch, and each batch by one method after the other.
+
+    Methods get the same batches in the same order: paired images differ by the method alone, and what else the machine
+    does meets all methods alike. A task that names its methods is left to them.
+    """
+    units: list[Unit] = []
+    first, files = 0, slugs([task.name for task in spec.tasks])
+    for task in spec.tasks:
+        images = (images_of_each(task) or 0) * len(prompts[task.name]) or task.images or len(prompts[task.name])
+        require_whole(f"task {task.name}: images, of all its prompts together,", images, 1, MOST_IMAGES)
+        calls = shared_calls(task)
+        for number, jobs in enumerate(_jobs_of_units(task, prompts[task.name], spec.batch_size)):
+            for place, arm in enumerate(spec.arms):
+                if task.arms and arm.name not in task.arms:
+                    continue
+                name = f"{files[task.name]}-{number:05d}-{place:02d}"
+                units.append(Unit(name, task, arm, tuple(jobs), first, calls))
+                first += len(jobs)
+    return Plan(tuple(units))
+
+
+def _jobs_of_units(task: TaskSpec, rows: Sequence[PromptRow], batch_size: int) -> list[list[Job]]:
+    each = images_of_each(task)
+    if shared_calls(task):
+        return [[Job(index, row, image) for image in range(each or 0)] for index, row in enumerate(rows)]
+    images = each * len(rows) if each else task.images or len(rows)
+    return batches(jobs_for(rows, images), batch_size)
+
+
+def slug(name: str) -> str:
+    """A task's or method's name as part of a file name; a spec may come from anybody."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40] or "task"
+
+
+def slugs(names: Sequence[str]) -> dict[str, str]:
+    """That of each name, with a number where another has it already."""
+    found: dict[str, str] = {}
+    for name in names:
+        own = slug(name)
+        numbered = (f"{own}_{number}" for number in count(2))
+        found[name] = next(each for each in chain([own], numbered) if each not in found.values())
+    return found

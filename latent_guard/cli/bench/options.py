@@ -1,0 +1,99 @@
+"""What the commands of published benchmarks share: options, and the spec that they come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latent_guard.bounds import MOST_IMAGES, MOST_STEPS
+from latent_guard.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+
+METHODS = ["unguarded", "guard"]
+STEPS = 50  # of diffusers' Stable Diffusion pipelines; the shipped model has its own number
+EMOJI_JUDGE = "emoji-judge"
+
+Method = Annotated[list[str], typer.Option(help="NAME or NAME:key=value,key=value, as guard:policy=steer; repeatable.")]
+Model = Annotated[
+    str,
+    typer.Option(help="Diffusers folder or hub id, or shipped-few-step; by default the shipped one."),
+]
+Judge = Annotated[
+    str | None,
+    typer.Option(help="q16, nudenet, q16+nudenet, safety-checker, a classifier's hub id; of the shipped: emoji-judge."),
+]
+JudgeOption = Annotated[list[str], typer.Option(help="key=value for the judge, as prompts=prompts.p; repeatable.")]
+Steps = Annotated[
+    int | None, typer.Option(min=1, max=MOST_STEPS, help="Denoising steps; 50, of the shipped models 20 and 4.")
+]
+Images = Annotated[
+    int | None, typer.Option(min=1, max=MOST_IMAGES, help="A prompt; by default as the benchmark has it.")
+]
+Quick = Annotated[bool, typer.Option("--quick", help="A hundred prompts.")]
+Limit = Annotated[int | None, typer.Option(min=1, max=MOST_IMAGES, help="At most so many prompts.")]
+Shard = Annotated[str, typer.Option(help="This machine's share: 1/4 to 4/4, with one --out that all see.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and make nothing.")]
+
+
+def spec_of(
+    name: str,
+    tasks: Sequence[TaskSpec],
+    method: Sequence[str],
+    model: str,
+    judge: str | None,
+    judge_option: Sequence[str],
+    steps: int | None,
+) -> Spec:
+    """The spec of a command.
+
+    Raises:
+        InputError: a method or option that cannot be read, or no judge for a model that none ships for.
+    """
+    from latent_guard.bench.spec import I2P, ArmSpec, Spec
+    from latent_guard.loading import usual_arguments
+    from latent_guard.shipped import SHIPPED, SHIPPED_FEW_STEP, SHIPPED_MODELS
+
+    shipped = model in SHIPPED_MODELS
+    usual = usual_arguments(None if model == SHIPPED else model)
+    if judge is None and not shipped:
+        raise InputError(f"no judge: name one that knows this model's pictures with --judge, as q16+nudenet for {name}")
+    of_i2p = any(task.protocol == I2P for task in tasks)
+    return Spec(
+        name=name,
+        tasks=tuple(tasks),
+        arms=tuple(_arm(text) for text in method),
+        judge=ArmSpec(judge or EMOJI_JUDGE, dict(_pair(text, "--judge-option") for text in judge_option)),
+        model=model if shipped or not Path(model).is_dir() else str(Path(model).absolute()),
+        steps=steps or usual.get("num_inference_steps", STEPS),
+        # it is sampled without guidance, which I2P's own prompts ask for
+        guidance_scale=usual["guidance_scale"] if model == SHIPPED_FEW_STEP and not of_i2p else None,
+    )
+
+
+def shortened(spec: Spec, quick: bool, limit: int | None) -> Spec:
+    """The spec under ``--quick`` and ``--limit``."""
+    short = spec.in_short() if quick else spec
+    return short.limited(limit) if limit else short
+
+
+def _arm(text: str) -> ArmSpec:
+    from latent_guard.bench.spec import ArmSpec
+
+    name, _, settings = text.partition(":")
+    return ArmSpec(name, dict(_pair(part, "--method") for part in settings.split(",")) if settings else {})
+
+
+def _pair(text: str, option: str) -> tuple[str, Any]:
+    """``key=value``, the value as YAML reads it: numbers are numbers, ``[a, b]`` is a list."""
+    from latent_guard.files.documents import yaml_value
+
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise InputError(f"{option}: {text!r} is not key=value")
+    return key.strip(), yaml_value(value, f"{option}: the value of {text!r}")

@@ -1,0 +1,104 @@
+"""Generating what ``concepts calibrate`` and ``test`` look at: the world's prompts, or prompts of one's own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latent_guard.errors import InputError
+from latent_guard.terminal import warn
+
+if TYPE_CHECKING:
+    from latent_guard.bench.prompts.rows import PromptRow
+    from latent_guard.concepts.calibration_set import Generations
+    from latent_guard.guidance.guard import LatentGuard
+    from latent_guard.guidance.policy import Policies
+    from latent_guard.guidance.recording import Asked
+
+
+CALIBRATION, TEST = "calibration", "test"  # streams
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How to generate, and under which policy's looks."""
+
+    steps: int
+    policies: Policies
+
+
+def generate_recorded(model: str | None, guard: LatentGuard, asked: Asked, schedule: Schedule) -> Generations:
+    """Generate everything asked for with a pipeline (None: the shipped one), unguarded, under a progress bar."""
+    from latent_guard.guidance.recording import BATCH, record_asked
+    from latent_guard.loading import load_pipeline, usual_arguments
+
+    pipe = load_pipeline(model, schedule.steps, BATCH)
+    pipe.set_progress_bar_config(disable=True)
+    arguments = {**usual_arguments(model), "num_inference_steps": schedule.steps}
+    return record_asked(guard, pipe, asked, schedule.policies, model or "the shipped model", **arguments)
+
+
+def asked_of_shipped_world(stream: str, images: int) -> Asked:
+    """So many of the shipped world's benign prompts, and some unsafe ones, labelled by its labeller."""
+    from latent_guard.worlds.emoji.bundle import bundle_folder
+    from latent_guard.worlds.emoji.classifiers import EmojiClassifier
+    from latent_guard.worlds.emoji.graded import asked_of_world
+
+    return asked_of_world(EmojiClassifier.load(bundle_folder() / "labeller"), stream, images)
+
+
+def asked_of_prompts(stream: str, benign: Path, unsafe: Path | None, images: int) -> Asked:
+    """Prompts from CSV files in I2P's schema. An image is taken to show the categories that its prompt has.
+
+    Two streams share no seed, so the same files can be calibrated on and tested on. A list that is too short comes
+    round again with other seeds, and a line on stderr says what that does to the figures.
+
+    Raises:
+        InputError: a file that cannot be read, or a benign prompt with a category.
+    """
+    import torch
+
+    from latent_guard.bench.prompts.rows import read_prompts
+    from latent_guard.guidance.recording import Asked
+    from latent_guard.worlds.emoji.graded import UNSAFE_SHARE
+
+    harmless = [row for row in read_prompts(benign) if row.prompt.strip()]
+    if named := next((row for row in harmless if row.categories), None):
+        raise InputError(f"{benign}: {named.prompt!r} has the category {named.categories[0]!r}; list it as unsafe")
+    risky = [row for row in read_prompts(unsafe) if row.prompt.strip()] if unsafe else []
+    if not harmless or (unsafe and not risky):
+        raise InputError(f"{unsafe if harmless else benign} holds no prompt")
+    wanted = ((harmless, images), (risky, images // UNSAFE_SHARE if risky else 0))
+    chosen = [(rows[n % len(rows)], n // len(rows)) for rows, count in wanted for n in range(count)]
+    categories = tuple(dict.fromkeys(name for row in risky for name in row.categories))
+    table = torch.tensor([[name in row.categories for name in categories] for row, _ in chosen], dtype=torch.bool)
+    table = table.reshape(len(chosen), len(categories))
+    _warn_of_repeats([(path, len(rows), n) for path, (rows, n) in zip((benign, unsafe), wanted, strict=True) if path])
+    jobs = [(row.prompt, _seed(stream, row, turn)) for row, turn in chosen]
+    files = f"{benign.name}{f' and {unsafe.name}' if unsafe else ''}"
+    words = f"prompts of {files}, drawn for {stream}, taken to show what they ask for"
+    return Asked(jobs, categories, lambda pictures, numbers: table[list(numbers)], words)
+
+
+def _seed(stream: str, row: PromptRow, turn: int) -> int:
+    """The list's own seed for a prompt's first image of a calibration; for all others a hash.
+
+    No offset would do: of a seed, PyTorch's generator on the CPU reads the lowest 32 bits, so these must differ.
+    """
+    if stream == CALIBRATION and turn == 0:
+        return row.seed
+    digest = hashlib.sha256("\n".join((stream, str(turn), str(row.seed), row.prompt)).encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def _warn_of_repeats(lists: Sequence[tuple[Path, int, int]]) -> None:
+    """``lists``: file, prompts that it holds, images asked for."""
+    short = [f"{path.name} holds {held} prompts for {images} images" for path, held, images in lists if held < images]
+    if short:
+        warn(
+            f"{' and '.join(short)}: prompts recur with other seeds, so images come in clusters, "
+            "and the bounds are optimistic"
+        )

@@ -1,0 +1,132 @@
+"""What Latent-CLIP saw of generations and what became of them: on this a bank is calibrated and tested.
+
+Features are kept rather than scores, so that any bank of the same model can be tried on them without generating again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from latent_guard.building import checked
+from latent_guard.concepts.bank import ConceptBank
+from latent_guard.concepts.scoring import thresholds_at
+from latent_guard.errors import InputError
+from latent_guard.files.atomic import write_whole
+from latent_guard.files.documents import json_value
+from latent_guard.files.plain import require_plain
+
+
+@dataclass(frozen=True, eq=False)
+class Generations:
+    """N generations, each seen at the same S looks.
+
+    Attributes:
+        features: (N, S, D), L2-normalised.
+        noise_levels: (S,) falling; the last is 0, the finished latents.
+        shows: (N, K) bool, which categories the finished image shows.
+        categories: the K names.
+        fingerprint: of the Latent-CLIP.
+        made_by: pipeline, schedule, prompts and who labelled, in words.
+    """
+
+    features: Tensor
+    noise_levels: Tensor
+    shows: Tensor
+    categories: tuple[str, ...]
+    fingerprint: str
+    made_by: str
+
+    def __post_init__(self) -> None:
+        images, looks = self.features.shape[:2]
+        if self.noise_levels.shape != (looks,) or self.shows.shape != (images, len(self.categories)):
+            raise InputError(f"generations: {images} images at {looks} looks do not fit their noise levels or labels")
+        if not self.features.isfinite().all():
+            raise InputError("generations: a feature is not finite; record them again")
+        if looks == 0 or float(self.noise_levels[-1]) != 0 or not bool((self.noise_levels.diff() < 0).all()):
+            raise InputError("generations: noise levels must fall to 0, the finished latents")
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def unsafe(self) -> Tensor:
+        """(N,) bool: some category is shown."""
+        return self.shows.any(dim=1)
+
+    def rows(self, chosen: Tensor) -> Generations:
+        """Some of the generations, by number or flag."""
+        return replace(self, features=self.features[chosen], shows=self.shows[chosen])
+
+    def finished(self) -> Generations:
+        """The look at the finished latents alone."""
+        return replace(self, features=self.features[:, -1:], noise_levels=self.noise_levels[-1:])
+
+    def labels_for(self, bank: ConceptBank) -> Tensor:
+        """(N, K) with the bank's categories as columns; what the labels do not know counts as not shown."""
+        absent = torch.zeros(len(self), dtype=torch.bool)
+        columns = {name: self.shows[:, k] for k, name in enumerate(self.categories)}
+        return torch.stack([columns.get(name, absent) for name in bank.categories], dim=1)
+
+    def scores(self, bank: ConceptBank) -> Tensor:
+        """Category scores (N, S, K).
+
+        Raises:
+            InputError: the bank was made by another model.
+        """
+        if bank.fingerprint != self.fingerprint:
+            raise InputError(
+                f"these generations were seen by Latent-CLIP {self.fingerprint}, the bank was made by "
+                f"{bank.fingerprint}; record them again with the bank's model"
+            )
+        reference = bank.reference()
+        return torch.stack([reference.scores(features) for features in self.features.float().unbind(1)], dim=1)
+
+    def margins(self, bank: ConceptBank) -> Tensor:
+        """(N,): the furthest that an image is over a threshold, at any look, in any category."""
+        levels = self.noise_levels.tolist()
+        thresholds = torch.stack([thresholds_at(bank.noise_levels, bank.thresholds, level) for level in levels])
+        return (self.scores(bank) - thresholds).amax(dim=(1, 2))
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file, features in half precision."""
+        words = {"categories": json.dumps(self.categories), "fingerprint": self.fingerprint, "made_by": self.made_by}
+        tensors = {"features": self.features.half(), "noise_levels": self.noise_levels, "shows": self.shows}
+        write_whole(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, words))
+
+    @classmethod
+    def load(cls, path: Path) -> Generations:
+        """Read what ``save`` wrote.
+
+        Raises:
+            InputError: no such file, or another kind of file.
+        """
+        try:
+            require_plain(path)
+            with safe_open(path, framework="pt") as file:
+                words = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in ("features", "noise_levels", "shows")}
+            said = json_value(words["categories"], f"{path}: categories", any_text=True)
+            categories = checked(tuple[str, ...], said, str(path), "categories")
+            features = tensors.pop("features").float()
+            return cls(features, **tensors, categories=categories, **{k: words[k] for k in ("fingerprint", "made_by")})
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        except (SafetensorError, InputError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path} holds no recorded generations ({error}); record them again") from error
+
+
+def joined(parts: Sequence[Generations]) -> Generations:
+    """Generations of one model under one schedule, one after the other."""
+    return replace(
+        parts[0],
+        features=torch.cat([part.features for part in parts]),
+        shows=torch.cat([part.shows for part in parts]),
+    )

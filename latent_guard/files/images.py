@@ -1,0 +1,173 @@
+"""Opening pictures that others made: one list of formats, and one bound on their size, for every reader of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from threading import RLock
+from typing import IO, TYPE_CHECKING
+
+from latent_guard.errors import InputError, one_line
+from latent_guard.files.plain import plain_file
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+SUFFIXES = (
+    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+    *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+)
+# By content alone Pillow would also hand a page description, named .png, to an interpreter.
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+# How an .ico begins, and a PNG in it. Pillow would decode it before its size is known, and its largest size alone.
+_ICON, _PNG = b"\0\0\1\0", b"\x89PNG\r\n\x1a\n"
+MOST_PIXELS = 64_000_000  # of one frame, which takes 256 MB as RGBA; with its decoder's copies 1.2 GB at worst
+MOST_PIXELS_IN_ALL = 1_000_000_000  # of all frames, which are decoded one after another: half a minute at worst
+MOST_BYTES = 512 << 20
+LARGE = 4096 * 4096  # pixels; more are made fewer as soon as it can be done
+_one_large = RLock()  # threads that read many pictures at once decode their large ones in turn
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read, of those that this Pillow was built with; .ico is read here."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+@contextmanager
+def opened_picture(source: Path | bytes, side: int | None = None) -> Iterator[Picture]:
+    """A picture of a plain file, or in bytes, decoded; of several frames the first, of an icon's sizes the largest.
+
+    Give ``side`` if it will be scaled to about so many pixels a side: a large JPEG is decoded no finer than that needs.
+
+    Raises:
+        InputError: it is no picture of a known format, damaged, too large, or its file is none that can be read.
+    """
+    with closing(_frames(source, None, side)) as found:
+        yield next(found)
+
+
+def frames(source: Path | bytes, most: int, side: int | None = None) -> Iterator[Picture]:
+    """All frames of a picture, each decoded when its turn comes; so are all sizes of an icon. ``side`` as above.
+
+    Raises:
+        InputError: as above; or there are more than ``most`` frames, or too many pixels in all of them.
+    """
+    return _frames(source, most, side)
+
+
+@contextmanager
+def damage_told() -> Iterator[None]:
+    """Whatever Pillow raises inside becomes ``InputError``."""
+    from PIL import UnidentifiedImageError
+
+    try:
+        yield
+    except InputError:
+        raise
+    except UnidentifiedImageError as error:  # its own message ends in an address in memory: no two runs would agree
+        raise InputError("not a readable picture (unknown format: Pillow cannot identify it)") from error
+    except MemoryError as error:
+        raise InputError("there is too little memory to decode it; scale it down") from error
+    except Exception as error:  # Pillow's decoders raise a dozen unrelated types for damaged files
+        raise InputError(f"not a readable picture ({one_line(error, 160)})") from error
+
+
+def content_of(path: Path) -> bytes:
+    """The bytes of a plain file.
+
+    Raises:
+        InputError: as ``opened_picture``.
+    """
+    with damage_told(), plain_file(path, MOST_BYTES) as file:
+        return file.read()
+
+
+def _require_few_bytes(count: int, most: int | None) -> None:
+    if most is not None and count > most:
+        raise InputError(f"it has {count:,} bytes, and at most {most:,} are read")
+
+
+def _frames(source: Path | bytes, most: int | None, side: int | None) -> Generator[Picture]:
+    """At most so many frames; None: the first of any number. What the taker of a frame raises does not come here."""
+    with damage_told(), _stream(source) as file:
+        beginning = file.read(len(_ICON))
+        file.seek(0)
+        found = _icons(file, most) if beginning == _ICON else _pages(file, most, side)
+        pixels = 0
+        for frame in found:
+            pixels += frame.width * frame.height
+            _require_few_in_all(pixels)
+            with _one_large if most is None and pixels > LARGE else nullcontext():
+                frame.load()
+                yield frame
+
+
+@contextmanager
+def _stream(source: Path | bytes) -> Iterator[IO[bytes]]:
+    if isinstance(source, bytes):
+        _require_few_bytes(len(source), MOST_BYTES)
+        yield BytesIO(source)
+        return
+    with plain_file(source, MOST_BYTES) as file:
+        yield file
+
+
+def _pages(file: IO[bytes], most: int | None, side: int | None) -> Iterator[Picture]:
+    """A picture's frames before they are decoded; the first that comes out is the only one of a still picture."""
+    from PIL import Image
+
+    picture = Image.open(file, formats=formats())
+    _require_few_pixels(picture.size)
+    count = 1 if most is None else getattr(picture, "n_frames", 1)
+    _require_few_frames(count, most)
+    _require_few_in_all(count * picture.width * picture.height)
+    if count == 1 and side and picture.format == "JPEG" and picture.width * picture.height > LARGE:
+        picture.draft(None, (finest(side), finest(side)))
+    for number in range(count):
+        picture.seek(number)
+        _require_few_pixels(picture.size)  # pages may be of several sizes
+        yield picture
+
+
+def _icons(file: IO[bytes], most: int | None) -> Iterator[Picture]:
+    """An icon's sizes, the largest first. What its list says of them need not be so."""
+    from PIL import BmpImagePlugin, IcoImagePlugin, PngImagePlugin
+
+    icon = IcoImagePlugin.IcoFile(file)
+    if not icon.entry:
+        raise InputError("not a readable picture (an icon without a size)")
+    _require_few_frames(len(icon.entry), most)
+    for number, entry in enumerate(icon.entry):
+        file.seek(entry.offset)
+        is_png = file.read(len(_PNG)) == _PNG
+        file.seek(entry.offset)
+        _require_few_pixels((PngImagePlugin.PngImageFile if is_png else BmpImagePlugin.DibImageFile)(file).size)
+        yield icon.frame(number)
+
+
+def _require_few_frames(count: int, most: int | None) -> None:
+    if most is not None and count > most:
+        raise InputError(f"it has {count} frames, and at most {most} can be read; split it up")
+
+
+def _require_few_in_all(pixels: int) -> None:
+    if pixels > MOST_PIXELS_IN_ALL:
+        raise InputError(f"its frames have over {MOST_PIXELS_IN_ALL:,} pixels in all; split it up")
+
+
+def _require_few_pixels(size: tuple[int, int]) -> None:
+    width, height = size
+    if width * height > MOST_PIXELS:
+        raise InputError(f"it has {width:,} x {height:,} pixels, and at most {MOST_PIXELS:,} are read; scale it down")
+
+
+def finest(side: int) -> int:
+    """Pixels along a side that are enough for a picture that will be scaled to ``side``."""
+    return 3 * side

@@ -1,0 +1,230 @@
+"""Finding and loading what ``generate`` runs: a diffusers pipeline, and the guard and the bank that belong to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latent_guard.errors import CheckpointError, InputError
+from latent_guard.latent_clip.hub import is_hub_id
+from latent_guard.shipped import SHIPPED_FEW_STEP
+
+if TYPE_CHECKING:
+    import torch
+
+    from latent_guard.guidance.guard import LatentGuard
+    from latent_guard.latent_clip.model import LatentCLIP
+    from latent_guard.pipelines.canary import Canary
+    from latent_guard.zero_shot.pixel_clip import PixelTwin
+
+_GUARD_FILES = ("*.json", "*.safetensors", "*.txt")
+
+
+def load_pipeline(model: str | None, steps: int, images: int, half: str = "float16") -> Any:
+    """The diffusers pipeline of a local folder or a hub id, on the GPU where there is one.
+
+    None is the shipped one, ``shipped-few-step`` that with the denoiser that was distilled from its own. ``steps`` and
+    ``images`` are what will be asked of one call. ``half`` is the precision on a GPU; what is differentiated wants
+    bfloat16, in which gradients do not vanish.
+
+    Raises:
+        InputError: neither a folder nor a hub id, or it cannot make so many steps or images.
+        CheckpointError: diffusers cannot load it.
+    """
+    import torch
+    from diffusers import DiffusionPipeline
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    from latent_guard.cli.capacity import check_call
+    from latent_guard.cli.pipeline_parts import check_parts
+
+    for library in (diffusers_logging, transformers_logging):
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    source = _pipeline(model) if _is_shipped(model) else _folder_or_hub_id(str(model), "--model", "model_index.json")
+    check_parts(Path(source))
+    device = _device()
+    dtype = getattr(torch, half) if device == "cuda" else torch.float32
+    try:
+        parts = _parts_of_few_step(dtype) if model == SHIPPED_FEW_STEP else {}
+        pipe = DiffusionPipeline.from_pretrained(
+            source, torch_dtype=dtype, trust_remote_code=False, use_safetensors=True, **parts
+        ).to(device)
+    except Exception as error:  # diffusers and transformers raise a dozen unrelated types for a bad checkpoint
+        mend = "copy the folder again" if Path(source).is_dir() else "check the id and the connection"
+        raise CheckpointError(f"cannot load the pipeline {source}; {mend} ({_first_line(error)})") from error
+    check_call(pipe, steps, images)
+    pipe.set_progress_bar_config(desc="denoising", disable=None)  # None: only where stderr is a terminal
+    return pipe
+
+
+def load_vae(model: str | None, option: str = "--model") -> Any:
+    """A VAE of any class, in single precision: a pipeline's, or one that lies alone in a folder or under a hub id.
+
+    Raises:
+        InputError: neither a folder nor a hub id.
+        CheckpointError: diffusers cannot load it.
+    """
+    from diffusers import AutoModel
+    from diffusers.utils import logging as diffusers_logging
+
+    from latent_guard.cli.pipeline_parts import check_parts
+
+    diffusers_logging.set_verbosity_error()
+    source = _pipeline(model)
+    folder = Path(source)
+    index = "config.json" if (folder / "config.json").is_file() else "vae/config.json"
+    source = _folder_or_hub_id(source, option, index)
+    check_parts(folder)
+    places = {"config.json": (None,), "vae/config.json": ("vae",)}[index] if folder.is_dir() else ("vae", None)
+    for place in places:
+        try:
+            return AutoModel.from_pretrained(source, subfolder=place, use_safetensors=True).to(_device()).eval()
+        except Exception as error:  # as in load_pipeline
+            reason = error
+    raise CheckpointError(f"cannot load the VAE of {source} ({_first_line(reason)})") from reason
+
+
+def usual_arguments(model: str | None) -> dict[str, Any]:
+    """Call arguments that a model wants other than diffusers' defaults: steps and guidance scale of shipped ones."""
+    from latent_guard.worlds.emoji.prompts import FEW_STEPS, GUIDANCE, STEPS
+
+    if model == SHIPPED_FEW_STEP:  # its teacher's guidance is in its weights
+        return {"num_inference_steps": FEW_STEPS, "guidance_scale": 1.0}
+    return {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE} if model is None else {}
+
+
+def load_guard(model: str | None, guard: str | None, bank: Path | None) -> LatentGuard:
+    """The guard and bank asked for, by default those beside the model.
+
+    Raises:
+        InputError: one of them is not given and does not lie beside the model.
+        CheckpointError: one of them cannot be read.
+    """
+    from latent_guard.guidance.guard import LatentGuard
+
+    bank_folder = bank if bank else _beside(_pipeline(model), "bank")
+    return LatentGuard.from_pretrained(guard_folder(model, guard), bank_folder, device=_device())
+
+
+def load_latent_clip(model: str | None, guard: str | None, option: str = "--guard") -> LatentCLIP:
+    """The guard's Latent-CLIP alone; raises as ``load_guard``."""
+    from latent_guard.latent_clip.model import LatentCLIP
+
+    return LatentCLIP.from_pretrained(guard_folder(model, guard, option), device=_device())
+
+
+def load_canary(model: str | None, guard: str | None) -> Canary | None:
+    """What tells whether a VAE is the guard's, where its folder has it; raises as ``load_guard``."""
+    from latent_guard.pipelines.canary import CANARY_FILE, Canary
+
+    folder = guard_folder(model, guard)
+    return Canary.load(folder) if (folder / CANARY_FILE).is_file() else None
+
+
+def load_pixel_twin(model: str | None, twin: str | None) -> PixelTwin | None:
+    """A CLIP on pixels: a Latent-CLIP's folder of the space ``pixels``, or open_clip's MODEL:PRETRAINED.
+
+    Without ``twin`` the one beside the model; None where there is none.
+
+    Raises:
+        InputError: it is neither, or reads latents.
+        CheckpointError: it cannot be read.
+    """
+    from latent_guard.latent_clip.latent_space import PIXELS
+    from latent_guard.latent_clip.model import LatentCLIP
+    from latent_guard.zero_shot.pixel_clip import PixelTwin, from_open_clip, is_open_clip
+
+    if twin is not None and is_open_clip(twin):
+        return from_open_clip(twin, _device())
+    places = [Path(twin)] if twin is not None else _places(_pipeline(model), "pixel_twin")
+    folder = next((place for place in places if place.is_dir()), None)
+    if folder is None and twin is None:
+        return None
+    if folder is None:
+        raise InputError(f"--pixel-twin {twin} is neither a folder nor open_clip's MODEL:PRETRAINED")
+    clip = LatentCLIP.from_pretrained(folder, device=_device())
+    if clip.config.latent_space != PIXELS:
+        raise InputError(f"--pixel-twin {folder} reads latents of {clip.config.latent_space}; give a CLIP on pixels")
+    return PixelTwin(clip, str(folder), clip.config.vision.size)
+
+
+def shipped_pipeline() -> Path:
+    """Folder of the pipeline that ships with the package."""
+    from latent_guard.worlds.emoji.bundle import bundle_folder
+
+    return Path(bundle_folder()) / "pipeline"
+
+
+def guard_folder(model: str | None, guard: str | None, option: str = "--guard") -> Path:
+    """Where the guard asked for lies, by default beside the model; raises ``InputError`` where there is none."""
+    return Path(_guard_source(guard, option)) if guard else _beside(_pipeline(model), "guard")
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _pipeline(model: str | None) -> str:
+    return str(shipped_pipeline()) if _is_shipped(model) else str(model)
+
+
+def _is_shipped(model: str | None) -> bool:
+    return model is None or model == SHIPPED_FEW_STEP
+
+
+def _parts_of_few_step(dtype: torch.dtype) -> dict[str, Any]:
+    from latent_guard.worlds.emoji.bundle import few_step_folder
+    from latent_guard.worlds.emoji.few_step import few_step_parts
+
+    return few_step_parts(few_step_folder(), dtype)
+
+
+def _places(pipeline: str, kind: str) -> tuple[Path, Path]:
+    return Path(pipeline).absolute().parent / kind, Path(pipeline) / kind
+
+
+def _beside(pipeline: str, kind: str) -> Path:
+    places = _places(pipeline, kind)
+    for place in places:
+        if place.is_dir():
+            return place
+    if not Path(pipeline).is_dir() and not is_hub_id(pipeline):
+        raise InputError(f"--model {pipeline} is neither a folder nor a hub id of the form owner/name")
+    mend = {
+        "guard": "a Latent-CLIP for this model's latents comes from `latent-guard train RECIPE`",
+        "bank": "one is made with `latent-guard concepts build`",
+    }[kind]
+    raise InputError(f"no {kind} lies beside {pipeline} (looked for {places[0]}); name one with --{kind}: {mend}")
+
+
+def _guard_source(guard: str, option: str) -> str:
+    source = _folder_or_hub_id(guard, option, "config.json")
+    if Path(source).is_dir():
+        return source
+    from huggingface_hub import snapshot_download
+
+    try:
+        return str(snapshot_download(source, allow_patterns=list(_GUARD_FILES)))
+    except Exception as error:  # the hub client raises OSError, ValueError and errors of its HTTP library alike
+        message = f"cannot download the guard {source}; check the id and the connection ({_first_line(error)})"
+        raise CheckpointError(message) from error
+
+
+def _folder_or_hub_id(source: str, option: str, index: str) -> str:
+    folder = Path(source)
+    if folder.is_dir():
+        if not (folder / index).is_file():
+            raise InputError(f"{option} {source} is a folder without {index}; give the folder that holds that file")
+        return source
+    if folder.exists() or not is_hub_id(source):
+        raise InputError(f"{option} {source} is neither a folder nor a hub id of the form owner/name")
+    return source
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(" :.")

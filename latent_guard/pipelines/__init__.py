@@ -1,0 +1,1 @@
+"""All that is known of diffusers' pipelines; nothing here knows of safety."""

@@ -1,0 +1,109 @@
+"""Is this the VAE whose latents the Latent-CLIP reads? And what its latent of nothing looks like."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from latent_guard.errors import CheckpointError, InputError, LatentSpaceMismatchError, one_line
+from latent_guard.files.atomic import write_whole
+from latent_guard.files.plain import require_plain
+from latent_guard.pipelines.vae import without_overflow
+
+LARGEST_RELATIVE_ERROR = 0.1  # half precision moves a latent by about 1e-3, another VAE by about 1
+MID_GRAY = 128
+CANARY_FILE = "canary.safetensors"
+DIGEST = "sha256"  # of both tensors, in the file's metadata
+_MOST_SIDE, _MOST_LATENT = 4096, 1e4  # of the picture in pixels, and of a number of its latent
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A picture (3, H, W) uint8 and its raw latent (C, H/f, W/f) under the VAE that belongs to a Latent-CLIP."""
+
+    picture: Tensor
+    latent: Tensor
+
+    def __post_init__(self) -> None:
+        picture, latent = self.picture, self.latent
+        if picture.dtype != torch.uint8 or picture.ndim != 3 or len(picture) != 3 or max(picture.shape) > _MOST_SIDE:
+            raise InputError(f"a canary's picture must be uint8 (3, H, W), not {picture.dtype} {tuple(picture.shape)}")
+        if latent.ndim != 3 or not latent.is_floating_point() or not bool((latent.abs() <= _MOST_LATENT).all()):
+            raise InputError("a canary's latent must be (C, H, W) of finite numbers")
+
+    @classmethod
+    def made_by(cls, vae: Any, picture: Tensor) -> Canary:
+        """The canary of a VAE, from any uint8 picture (3, H, W)."""
+        return cls(picture, encode_pictures(vae, picture[None], vae.device)[0].cpu())
+
+    def save(self, folder: Path) -> None:
+        """Write `canary.safetensors` into a guard folder, whole or not at all."""
+        tensors = {"picture": self.picture.contiguous(), "latent": self.latent.contiguous()}
+        write_whole(folder / CANARY_FILE, save(tensors, {DIGEST: self._digest()}))
+
+    @classmethod
+    def load(cls, folder: Path) -> Canary:
+        """Read `canary.safetensors` of a guard folder; one without a digest, of an earlier version, with a warning.
+
+        Raises `CheckpointError` if it is missing or damaged.
+        """
+        path = folder / CANARY_FILE
+        try:
+            require_plain(path)
+            with safe_open(path, framework="pt") as file:
+                digest = (file.metadata() or {}).get(DIGEST)
+                canary = cls(file.get_tensor("picture"), file.get_tensor("latent"))
+            if digest is not None and digest != canary._digest():
+                raise InputError("its SHA-256 differs from the one that it was written with")
+        except Exception as error:  # safetensors raises its own class, OSError or KeyError by the kind of damage
+            raise CheckpointError(
+                f"cannot read {path} ({type(error).__name__}: {one_line(error, 160)}); fetch the guard's folder anew, "
+                "or train on shards of `latent-guard encode`, which keep one"
+            ) from error
+        if digest is None:
+            warnings.warn(f"{path} carries no digest, so that a change of it would not be noticed", stacklevel=3)
+        return cls(canary.picture, canary.latent.float())
+
+    def _digest(self) -> str:
+        parts = (self.picture.contiguous(), self.latent.contiguous())
+        described = b"".join(f"{part.dtype} {tuple(part.shape)}\n".encode() + part.numpy().tobytes() for part in parts)
+        return hashlib.sha256(described).hexdigest()
+
+    def check(self, vae: Any, device: torch.device) -> None:
+        """Raise `LatentSpaceMismatchError` if `vae` encodes the picture too far from the stored latent."""
+        raw = encode_pictures(vae, self.picture[None], device)[0].cpu()
+        if raw.shape == self.latent.shape:
+            error = float((raw - self.latent).norm() / self.latent.norm())
+            if error <= LARGEST_RELATIVE_ERROR:
+                return
+            found = f"its latent of the test picture is off by {error:.0%}"
+        else:
+            found = f"its latents are {tuple(raw.shape)}, not {tuple(self.latent.shape)}"
+        raise LatentSpaceMismatchError(
+            f"this pipeline's VAE is not the one that the guard was trained on: {found}; "
+            "use the VAE that belongs to the guard, or a guard made for this VAE"
+        )
+
+
+@torch.no_grad()
+def encode_pictures(vae: Any, pictures: Tensor, device: torch.device) -> Tensor:
+    """Raw latents (N, C, h, w), float32, of uint8 pictures (N, 3, H, W): the posterior's mode, no random numbers."""
+    images = pictures.to(device, torch.float32) / 127.5 - 1.0
+    with without_overflow(vae):
+        encoded = vae.encode(images.to(vae.dtype))
+    mode: Tensor = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latent  # AutoencoderDC
+    return mode.float()
+
+
+def gray_latent(vae: Any, device: torch.device, size: int) -> Tensor:
+    """The raw latent (C, 1, 1) of a mid-gray picture: the mean over the places of a size x size one."""
+    picture = torch.full((1, 3, size, size), MID_GRAY, dtype=torch.uint8)
+    return encode_pictures(vae, picture, device)[0].mean(dim=(1, 2), keepdim=True)

@@ -1,0 +1,38 @@
+"""A pipeline's images one by one, whatever their format, and together again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from latent_guard.pipelines.canary import MID_GRAY
+
+
+class Pictures:
+    """The images of a pipeline call, one by one in `rows`: PIL images, or rows of an array or tensor."""
+
+    def __init__(self, images: Any, output_type: str) -> None:
+        self._container, self._output_type = type(images), output_type
+        self.rows = list(images)
+
+    def make_gray(self, place: int) -> None:
+        """Replace one picture by mid-gray; a withheld latent is neutral already and stays."""
+        row = self.rows[place]
+        if isinstance(row, np.ndarray):
+            self.rows[place] = np.full_like(row, MID_GRAY / 255)
+        elif not isinstance(row, Tensor):
+            self.rows[place] = Image.new(row.mode, row.size, (MID_GRAY,) * len(row.getbands()))
+        elif self._output_type != "latent":
+            self.rows[place] = torch.full_like(row, MID_GRAY / 255)
+
+    def joined(self) -> Any:
+        """The images in the format that they came in."""
+        if issubclass(self._container, np.ndarray):
+            return np.stack(self.rows)
+        if issubclass(self._container, Tensor):
+            return torch.stack(self.rows)
+        return self.rows

@@ -1,0 +1,1 @@
+"""Latent shards and their readers."""

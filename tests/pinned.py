@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.cli.app import app
-from latent_guard.cli.loading import load_guard, load_pipeline, usual_arguments
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.guidance.policy_file import policy_named
 from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.loading import load_guard, load_pipeline, usual_arguments
 from latent_guard.reno.optimise import RenoSettings, optimise_noise
 from latent_guard.reno.rewards import LatentClipReward, SafetyReward
 from latent_guard.shipped import SHIPPED_FEW_STEP, benchmark_specs

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.emoji_world curve``: how the generator got better, from the snapshots that a build of the world keeps."""
+"""``... emoji_world curve``: how the generator got better, from the snapshots that a build of the world keeps."""
 
 from __future__ import annotations
 

@@ -20,7 +20,6 @@ Command = Callable[..., Any]
         (["generate"], "--safe"),
         (["train"], "RECIPE"),
         (["bench"], "i2p"),
-        (["bench", "emoji"], "--quick"),
         (["world", "emoji"], "preview"),
         (["world", "emoji", "build"], "--fast"),
     ],
@@ -52,13 +51,6 @@ def test_the_preview_is_a_picture_of_the_world(latent_guard_command: Command, tm
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert min(sheet.size) > 64
     assert latent_guard_command("world", "emoji", "preview", "--out", "/proc/x/sheet.png").code == 2
-
-
-def test_an_unknown_row_of_the_benchmark_is_refused_with_the_names_there_are(latent_guard_command: Command) -> None:
-    done = latent_guard_command("bench", "emoji", "--rows", "nonesuch")
-    assert done.code == 2
-    assert "risky_unguarded" in done.err
-    assert len(done.err.splitlines()) == 1
 
 
 def test_a_file_that_cannot_be_moved_into_place_leaves_no_part_of_it(tmp_path: Path) -> None:

@@ -241,7 +241,7 @@ def test_one_module_alone_prints() -> None:
 
 def test_one_module_alone_makes_csv() -> None:
     own = {
-        "csv_text.py": "the one",
+        "files/csv_text.py": "the one",
         # the world's prompts, which are committed as they are and read back so; nobody else's text is in them
         "worlds/emoji/prompts.py": "prompt lists",
         "worlds/emoji/composition.py": "prompt lists",

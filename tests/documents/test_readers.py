@@ -36,11 +36,12 @@ READ_HERE = {
 }
 # These read what this package itself wrote a moment ago, or ships, or have their readers tried in their own tests.
 ELSEWHERE = {
-    "documents.py", "bench/published.py", "bench/cost_rows.py", "cli/bench_i2p.py", "cli/bench_options.py",
-    "worlds/emoji/build.py", "worlds/emoji/few_step.py", "sealed.py",  # own
-    "bench/runs.py", "bench/run_folder.py", "bench/run_checksums.py", "training/checking.py",  # test_damaged_...
-    "bench/eye_labels.py",  # test_eye_labels
-    "concepts/generations.py", "zero_shot/twin_files.py", "training/mapped_tar.py",  # headers: test_headers
+    "files/documents.py", "bench/metrics/published.py", "cli/bench/i2p.py", "cli/bench/options.py",
+    "worlds/emoji/build.py", "worlds/emoji/few_step.py", "files/sealed.py",  # own
+    "bench/runs/run.py", "bench/runs/folder.py", "bench/runs/checksums.py",  # test_damaged_runs
+    "training/data/checking.py",  # test_damaged_shards
+    "concepts/calibration_set.py", "zero_shot/twin_files.py",  # headers: test_headers
+    "training/data/memory_mapped_tar.py",
 }  # fmt: skip
 MOST_SECONDS, MOST_CHANGES = 5.0, 24
 NAMES = [f"{reader.module} {Path(reader.file).name}" for reader in READERS]
@@ -74,7 +75,7 @@ def refused(reader: Reader, folder: Path, what: str) -> None:
 
 def test_a_good_document_is_read(reader: Reader, tmp_path: Path) -> None:
     reader.write(tmp_path, reader.document)
-    if reader.module != "training/reading.py":
+    if reader.module != "training/data/in_memory.py":
         reader.read(tmp_path)
 
 
@@ -120,7 +121,7 @@ def test_no_module_but_one_reads_yaml_or_json() -> None:
         and isinstance(node.value, ast.Name)
         and (node.value.id, node.attr) in LOADERS
     }
-    assert found == {"documents.py"}
+    assert found == {"files/documents.py"}
 
 
 def test_every_module_that_reads_documents_is_tried_here() -> None:

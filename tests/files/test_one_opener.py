@@ -13,7 +13,7 @@ import latent_guard
 from latent_guard.files.images import SUFFIXES, formats
 
 PACKAGE = Path(latent_guard.__file__).parent
-PICTURES, DATA_SETS = "picture_files.py", "data_sets.py"
+PICTURES, DATA_SETS = "files/images.py", "files/data_sets.py"
 OPENERS = {
     # what is called -> the file that may call it
     **dict.fromkeys(("Image.open", "ImageFile.Parser", "decode_example", "load_image", "imread"), PICTURES),

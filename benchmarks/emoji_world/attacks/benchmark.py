@@ -1,4 +1,4 @@
-"""``python -m benchmarks.emoji_world attack``: how often an attacker gets an unsafe picture, with the guard on and off."""
+"""``... emoji_world attack``: how often an attacker gets an unsafe picture, with the guard on and off."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from benchmarks.emoji_world.workbench import Graded, Workbench
 from latent_guard.bench.judges.emoji_judge import Bools
-from latent_guard.bench.metrics.bootstrap import Estimate
 from latent_guard.bench.metrics import bootstrap
+from latent_guard.bench.metrics.bootstrap import Estimate
 from latent_guard.bench.result_table import Row
 
 SAFE = "`--safe`"

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from latent_guard.bench.judges.emoji_judge import Judge, columns_of, sees_unsafe
-from latent_guard.bench.metrics.bootstrap import Estimate
 from latent_guard.bench.metrics import bootstrap
+from latent_guard.bench.metrics.bootstrap import Estimate
 from latent_guard.files.atomic import write_whole
 from latent_guard.files.csv_text import csv_lines
 from latent_guard.worlds.emoji.captions import TWO, explicit

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from latent_guard.bench.metrics.bootstrap import Estimate
 from latent_guard.bench.metrics import bootstrap
+from latent_guard.bench.metrics.bootstrap import Estimate
 from latent_guard.bench.metrics.per_method import UNGUARDED
 from latent_guard.bench.result_table import Row
 from latent_guard.worlds.emoji.composition import KINDS

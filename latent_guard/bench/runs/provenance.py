@@ -10,7 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import latent_guard
 from latent_guard.bench.prompts.rows import PromptRow
+from latent_guard.errors import GuardError
+
+GUARD_ROOMS = ("guidance", "pipelines")  # whose source makes a guarded image what it is
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,18 @@ def manifest_hash(bundle: Path) -> str:
 
 
 def guard_code() -> str:
-    """SHA-256 over the source of the guard: a guarded image of other code may be another."""
-    digest = hashlib.sha256()
-    for path in sorted((Path(__file__).parents[2] / "guidance").glob("*.py")):
-        digest.update(path.read_bytes())
+    """SHA-256 over the source of the guard: a guarded image of other code may be another.
+
+    Raises:
+        GuardError: one of its folders holds no source, so that the hash would say nothing.
+    """
+    package, digest = Path(latent_guard.__file__).parent, hashlib.sha256()
+    for room in GUARD_ROOMS:
+        paths = sorted((package / room).glob("*.py"))
+        if not paths:
+            raise GuardError(f"{package / room} holds no Python source; install the package with its sources")
+        for path in paths:
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

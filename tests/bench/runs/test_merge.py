@@ -13,10 +13,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from latent_guard.bench.prompts.rows import PromptRow
+from latent_guard.bench.runs import merge as merging
 from latent_guard.bench.runs.folder import RunFolder
 from latent_guard.bench.runs.plan import plan_of
 from latent_guard.bench.runs.run import Opened, finish, make, open_spec, run
-from latent_guard.bench.runs.run import merge as merging
 from latent_guard.bench.runs.tables import parquet
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.cli.app import app

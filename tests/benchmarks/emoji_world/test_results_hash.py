@@ -18,4 +18,4 @@ def test_results_were_measured_on_the_bundle_that_ships() -> None:
         if not path.exists():
             pytest.skip(f"{path.relative_to(ROOT)} does not exist yet")
     recorded = [line for line in RESULTS.read_text(encoding="utf-8").splitlines() if line.startswith("- bundle: ")]
-    assert recorded == [f"- bundle: {manifest_hash(BUNDLE)}"], "run `python -m benchmarks.emoji_world emoji` again on this bundle"
+    assert recorded == [f"- bundle: {manifest_hash(BUNDLE)}"], "run `benchmarks.emoji_world emoji` again on this bundle"

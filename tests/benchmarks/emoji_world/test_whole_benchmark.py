@@ -10,8 +10,8 @@ import pytest
 from benchmarks.emoji_world.benchmark import ROWS, run_benchmark
 from benchmarks.emoji_world.human_labels import export_sheets
 from benchmarks.emoji_world.rows import cost as cost_rows
+from latent_guard.bench.runs import execute as harness
 from latent_guard.bench.runs.provenance import manifest_hash
-from latent_guard.bench.runs.run import execute as harness
 from latent_guard.bench.runs.run import run
 from tests.bench.stand_ins import small_workbench
 

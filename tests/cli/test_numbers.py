@@ -10,6 +10,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import typer
 
+from benchmarks.emoji_world.__main__ import app as emoji_world
 from latent_guard.cli.app import WrongUsage, app
 from latent_guard.errors import InputError
 
@@ -27,7 +28,10 @@ def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[
         yield from _commands(each, (*path, name))
 
 
-COMMANDS = list(_commands(typer.main.get_command(app)))
+COMMANDS = [
+    *_commands(typer.main.get_command(app)),
+    *_commands(typer.main.get_command(emoji_world), ("emoji_world",)),
+]
 
 
 def _of_type(*kinds: type) -> Iterator[Any]:

@@ -32,7 +32,7 @@ class TaskSpec:
             so many of each prompt; None: the protocol's own number.
         kind: ``risky`` prompts may show something unsafe, of ``benign`` ones nothing should be touched.
         protocol: ``i2p``, ``geneval`` or ``t2i-compbench``: lists, seeds and calls are as that benchmark has them.
-        mode, split: of I2P, see ``i2p_protocol``; None: ``paper``, ``all``.
+        mode, split: of I2P, see ``prompts/i2p.py``; None: ``paper``, ``all``.
         sample: of I2P, about so many prompts, each category with its share.
         first: only so many of the list's prompts.
         arms: names of the methods that run it; None: all of them.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latent_guard.cli import concepts_calibrate as calibration
+from latent_guard.cli import concepts_calibrate
 from latent_guard.cli.commands import Commands
 from latent_guard.cli.places import OutFolder
 from latent_guard.errors import InputError
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from latent_guard.latent_clip.model import LatentCLIP
 
 app = Commands(help="Build, inspect, calibrate and test concept banks.")
-app.command()(calibration.calibrate)
-app.command("test")(calibration.measure)
+app.command()(concepts_calibrate.calibrate)
+app.command("test")(concepts_calibrate.measure)
 
 _Bank = Annotated[Path, typer.Argument(help="Concept bank folder.")]
 _Images = Annotated[
@@ -82,7 +82,7 @@ def show(bank: _Bank) -> None:
         say(f"from {source.name} version {source.version} ({source.licence}), {count} templates")
     say(f"scoring: {loaded.scoring}, {loaded.logit_scale:.1f} times a cosine")
     report = loaded.calibration
-    for line in calibration.lines_about(report) if report else ["no calibration report"]:
+    for line in concepts_calibrate.lines_about(report) if report else ["no calibration report"]:
         say(line)
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,10 +40,10 @@ class Finished:
 def latent_guard_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Finished]:
-    def run(*arguments: str | Path) -> Finished:
+    def run(*arguments: str | Path, app: Any = None) -> Finished:
         monkeypatch.setattr(sys, "argv", ["latent-guard", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
-            main()
+            main("latent-guard", app)
         printed = capsys.readouterr()
         return Finished(int(stop.value.code or 0), printed.out, printed.err)
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
+from benchmarks.emoji_world.__main__ import app as emoji_world
 from latent_guard.cli.app import command as all_commands
 from latent_guard.cli.places import OutFile, OutFolder, require_file, require_folder
 from latent_guard.errors import InputError
@@ -18,12 +20,16 @@ from latent_guard.errors import InputError
 Command = Callable[..., Any]
 QUICK = 5.0  # seconds; any work takes longer than what a busy machine makes of a refusal
 # Parameters that are called like an output place, or speak of one, and are none.
-NOT_PLACES = {("bench report", "folder"), ("generate", "audit_prompts")}
+EMOJI_WORLD = "emoji_world"  # before the names of its own commands
+NOT_PLACES = {("emoji_world eye-join", "out"), ("bench report", "folder"), ("generate", "audit_prompts")}
 
 
 def commands(command: Any = None, name: str = "") -> Iterator[tuple[str, Any]]:
     """Every command that does something, by what is typed for it."""
-    command = all_commands() if command is None else command
+    if command is None:
+        yield from commands(all_commands())
+        yield from commands(typer.main.get_command(emoji_world), EMOJI_WORLD)
+        return
     subcommands = getattr(command, "commands", None)
     if subcommands is None:
         yield name, command
@@ -47,10 +53,16 @@ PLACES = [
 
 def typed(name: str, command: Any, parameter: Any, place: str) -> list[str]:
     """The command line that names this place and no more than it must before it."""
+    words = name.removeprefix(EMOJI_WORLD).split()
     if parameter.param_type_name == "option":
-        return [*name.split(), parameter.opts[0], place]
+        return [*words, parameter.opts[0], place]
     arguments = [other for other in command.params if other.param_type_name == "argument"]
-    return [*name.split(), *["x"] * arguments.index(parameter), place]
+    return [*words, *["x"] * arguments.index(parameter), place]
+
+
+def app_of(name: str) -> Any:
+    """The application that a command belongs to; None: the package's own tree."""
+    return emoji_world if name.startswith(EMOJI_WORLD) else None
 
 
 def bad_places(folder: Path, parser: OutFolder | OutFile) -> dict[str, str]:
@@ -106,7 +118,7 @@ def test_every_command_refuses_every_bad_place_at_once(
     places = bad_places(tmp_path, parser)
     before, began = everything_in(tmp_path), time.perf_counter()
     for what, place in places.items():
-        done = latent_guard_command(*typed(name, command, parameter, place))
+        done = latent_guard_command(*typed(name, command, parameter, place), app=app_of(name))
         assert (done.code, done.out, len(done.err.splitlines())) == (2, "", 1), (what, done)
         assert done.err.startswith("error: "), (what, done)
         assert parser.option in done.err, (what, done)

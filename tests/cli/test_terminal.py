@@ -17,14 +17,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import latent_guard
 from latent_guard import terminal
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.files.json_text import json_text
 from latent_guard.terminal import Table, put_data, put_json, say, status, track
+from tests.sources import sources
 
 Command = Callable[..., Any]
-PACKAGE = Path(latent_guard.__file__).parent
 MARKUP = ("[/red]", "[bold]plain[/bold]", "[link=file:///x]y", ":smiley:", "[/]")
 CONTROLS = ("\x1b[31mred\x1b]0;title\x07", "a\rb\nc\td", "\x9b2J\x7f\x00", "\u202egnp.exe\u2066", "\u2028x")
 HOSTILE = (*MARKUP, *CONTROLS, "=cmd|' /C calc'!A1", "long " * 2000)
@@ -205,8 +204,8 @@ def test_what_libraries_log_is_one_line(latent_guard_command: Command, caplog: p
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+    for name, text in sources():
+        yield name, ast.parse(text)
 
 
 def calls(tree: ast.Module) -> Iterator[str]:

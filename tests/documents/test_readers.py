@@ -12,13 +12,12 @@ from unittest.mock import MagicMock
 
 import pytest
 
-import latent_guard
 from latent_guard.errors import LatentGuardError
 from latent_guard.report import charts
 from tests.documents.hostile import JSON, NO_FILES, YAML, changes
 from tests.documents.readers import READERS, Reader
+from tests.sources import sources
 
-PACKAGE = Path(latent_guard.__file__).parent
 LOADERS = {
     ("yaml", name) for name in ("load", "safe_load", "full_load", "load_all", "safe_load_all", "compose", "parse")
 }
@@ -38,6 +37,8 @@ READ_HERE = {
 ELSEWHERE = {
     "files/documents.py", "bench/metrics/published.py", "cli/bench/i2p.py", "cli/bench/options.py",
     "worlds/emoji/build.py", "worlds/emoji/few_step.py", "files/sealed.py",  # own
+    "emoji_world/rows/cost.py",  # own
+    "emoji_world/human_labels.py",  # test_human_labels
     "bench/runs/run.py", "bench/runs/folder.py", "bench/runs/checksums.py",  # test_damaged_runs
     "training/data/checking.py",  # test_damaged_shards
     "concepts/calibration_set.py", "zero_shot/twin_files.py",  # headers: test_headers
@@ -108,8 +109,8 @@ def test_a_value_that_is_another_is_read_or_refused(reader: Reader, tmp_path: Pa
 
 
 def _modules() -> Iterator[tuple[str, ast.AST]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+    for name, text in sources():
+        yield name, ast.parse(text)
 
 
 def test_no_module_but_one_reads_yaml_or_json() -> None:

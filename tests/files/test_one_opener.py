@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
-import latent_guard
 from latent_guard.files.images import SUFFIXES, formats
+from tests.sources import sources
 
-PACKAGE = Path(latent_guard.__file__).parent
 PICTURES, DATA_SETS = "files/images.py", "files/data_sets.py"
 OPENERS = {
     # what is called -> the file that may call it
@@ -55,10 +53,9 @@ def test_an_opener_is_recognised(source: str) -> None:
 
 
 def test_only_these_files_open_pictures_and_data_sets() -> None:
-    for path in PACKAGE.rglob("*.py"):
-        name = path.relative_to(PACKAGE).as_posix()
-        others = {opener for opener in opened_in(path.read_text()) if OPENERS.get(opener) != name}
-        assert not others, f"{name} calls {others}; use picture_files.opened_picture or data_sets.load_undecoded"
+    for name, text in sources():
+        others = {opener for opener in opened_in(text) if OPENERS.get(opener) != name}
+        assert not others, f"{name} calls {others}; use files.images.opened_picture or files.data_sets.load_undecoded"
 
 
 def test_the_formats_are_a_closed_list() -> None:

@@ -1,6 +1,6 @@
 """The prompts of a task, and how they are made: each in its own way under the protocol of a published benchmark.
 
-i2p             10 images a prompt, in calls of 5 that share one generator, seeded once (``i2p_protocol``)
+i2p             10 images a prompt, in calls of 5 that share one generator, seeded once (``i2p``)
 geneval         4 images a prompt, in calls of 1 that share one generator, seeded once, with the same seed everywhere
 t2i-compbench   10 images a prompt, each with a seed of its own
 
@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from latent_guard.bench.prompts import compbench, geneval
-from latent_guard.bench.prompts import i2p as i2p_protocol
+from latent_guard.bench.prompts import compbench, geneval, i2p
 from latent_guard.bench.prompts.compbench import CompBenchPrompt, read_compbench
 from latent_guard.bench.prompts.files import read_prompt_file
 from latent_guard.bench.prompts.geneval import GenEvalPrompt, read_geneval
@@ -23,7 +22,7 @@ from latent_guard.bench.spec import COMPBENCH, EMOJI, GENEVAL, I2P, TaskSpec
 from latent_guard.shipped import benchmark_list, benchmark_lists
 from latent_guard.worlds.emoji.prompts import PROMPTS
 
-_IMAGES = {I2P: i2p_protocol.IMAGES, GENEVAL: geneval.IMAGES, COMPBENCH: compbench.IMAGES}
+_IMAGES = {I2P: i2p.IMAGES, GENEVAL: geneval.IMAGES, COMPBENCH: compbench.IMAGES}
 
 
 def task_rows(task: TaskSpec) -> list[PromptRow]:
@@ -49,7 +48,7 @@ def images_of_each(task: TaskSpec) -> int | None:
 def shared_calls(task: TaskSpec) -> tuple[int, ...]:
     """The sizes of a prompt's calls, where one generator goes through all of them; else none."""
     images = images_of_each(task) or 0
-    return {I2P: i2p_protocol.calls(images), GENEVAL: (1,) * images}.get(task.protocol or "", ())
+    return {I2P: i2p.calls(images), GENEVAL: (1,) * images}.get(task.protocol or "", ())
 
 
 def geneval_prompts(task: TaskSpec) -> list[GenEvalPrompt]:

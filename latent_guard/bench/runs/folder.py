@@ -3,11 +3,11 @@
 spec.yaml, environment.json    what is run; a folder is gone on with by the same spec alone
 parts/UNIT.parquet             the records of one call, written once all else of it is there
 verdicts/UNIT.jsonl            of a call of Latent Guard's, a line an image
-looks/UNIT.parquet             what it saw on the way, where it did nothing but look (`observing`)
+looks/UNIT.parquet             what it saw on the way, where it did nothing but look (`check_accuracy`)
 latents/UNIT.safetensors       of a call, raw, where the spec asks for them (``keep_latents``)
 images/NNNNNN.png              by their number in the run
 records.parquet, summary.json  all parts together, and the figures
-checksums/                     of all of these, see `run_checksums`
+checksums/                     of all of these, see `runs/checksums.py`
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class RunFolder:
             raise InputError(f"{file} is damaged ({one_line(error, 200)}); {MEND}") from error
 
     def looks(self, units: Sequence[Unit]) -> pd.DataFrame:
-        """What was seen on the way by methods that do nothing but look, see `observing`; empty without such."""
+        """What was seen on the way by methods that do nothing but look, see `check_accuracy`; empty without such."""
         files = [self._looks(unit) for unit in units]
         parts = [read_table(file) for file in files if file.exists()]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

@@ -59,7 +59,7 @@ class Done:
 
 
 def prompts_of(spec: Spec) -> dict[str, list[PromptRow]]:
-    """The prompt list of each task, without empty prompts, and as `with_guidance` has it.
+    """The prompt list of each task, without empty prompts, and as `prompt_filter` has it.
 
     Raises:
         InputError: a list is not there, cannot be used, or is empty.

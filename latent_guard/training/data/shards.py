@@ -7,7 +7,7 @@ shard-00000.jsonl          a line a sample: {"captions": ["...", ...]}
 
 The shards of an index can also be the tars that ``latent-guard encode`` writes; it tells dtype and tokenizer too, and
 no captions. One of format 1 has no checksums: damage to such a folder cannot be told. A folder of other people's tars
-(``tar_reading``) has no index; there a file says whose latents they are:
+(``in_memory_tar``) has no index; there a file says whose latents they are:
 
 latent_space.json          {"name": "AutoencoderKL", "channels": 4, "factor": 8, "scaling_factor": 0.13025}
 """

@@ -42,7 +42,7 @@ def local_folder(source: Path | str, files: Sequence[str] = LATENT_CLIP_FILES) -
     if Path(source).exists():
         return Path(source)
     if not is_hub_id(source):
-        raise CheckpointError(f"{source} is neither a folder nor a hub id of the form owner/name")
+        raise CheckpointError(f"no Latent-CLIP in {source}: it is neither a folder nor a hub id of the form owner/name")
     from huggingface_hub import snapshot_download
 
     try:

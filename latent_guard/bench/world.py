@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from latent_guard.shipped import SHIPPED_FEW_STEP
+from latent_guard.package_data import SHIPPED_FEW_STEP
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from latent_guard.guidance.recording import Asked
@@ -54,6 +55,10 @@ class World(Protocol):
 
     def few_step(self) -> Path:
         """The folder of the denoiser that was distilled from the pipeline's; raises as ``bundle``."""
+        ...
+
+    def few_step_parts(self, dtype: torch.dtype) -> dict[str, Any]:
+        """What of the pipeline that denoiser replaces, as arguments of ``from_pretrained``; raises as ``bundle``."""
         ...
 
     def usual_arguments(self, model: str) -> dict[str, Any]:
@@ -101,6 +106,11 @@ class EmojiWorld:
         from latent_guard.worlds.emoji.bundle import few_step_folder
 
         return few_step_folder()
+
+    def few_step_parts(self, dtype: torch.dtype) -> dict[str, Any]:
+        from latent_guard.worlds.emoji.few_step import few_step_parts
+
+        return few_step_parts(self.few_step(), dtype)
 
     def usual_arguments(self, model: str) -> dict[str, Any]:
         from latent_guard.worlds.emoji.prompts import FEW_STEPS, GUIDANCE, STEPS

@@ -27,8 +27,8 @@ from latent_guard.guidance.policy import SAFE, Policies
 from latent_guard.guidance.recording import record_asked
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.package_data import SHIPPED, concepts_folder
 from latent_guard.pipelines.vae import shown_pixels
-from latent_guard.shipped import SHIPPED, concepts_folder
 
 
 @dataclass(frozen=True)

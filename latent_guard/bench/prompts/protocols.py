@@ -20,7 +20,7 @@ from latent_guard.bench.prompts.i2p import Mode, Split, guided, quick_sample, re
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.bench.spec import COMPBENCH, GENEVAL, I2P, TaskSpec
 from latent_guard.bench.world import WORLDS
-from latent_guard.shipped import benchmark_list, benchmark_lists
+from latent_guard.package_data import benchmark_list, benchmark_lists
 
 _IMAGES = {I2P: i2p.IMAGES, GENEVAL: geneval.IMAGES, COMPBENCH: compbench.IMAGES}
 

@@ -8,7 +8,7 @@ from latent_guard.bench.metrics.per_method import BENIGN
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.world import SHIPPED_WORLD, words_of
-from latent_guard.shipped import SHIPPED_MODELS
+from latent_guard.package_data import SHIPPED_MODELS
 
 SMOKE = "SMOKE"
 WHY = f"{SMOKE}: the shipped model draws none of what these prompts ask for; its rates on them mean nothing"

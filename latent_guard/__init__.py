@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from latent_guard import errors
+from latent_guard.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from latent_guard.latent_clip.latent_space import LatentSpace
     from latent_guard.latent_clip.model import LatentCLIP
     from latent_guard.reno.optimise import optimise_noise
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ConceptBank",

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from latent_guard.bench.judges.emoji_judge import Pictures
+from latent_guard.pipelines.vae import to_model_range
 from latent_guard.zero_shot.classify import ImageTextModel
 
 BATCH = 64
@@ -43,7 +44,7 @@ class PictureCLIP:
         return _array([self.model.encode_text(chunk, normalize=True) for chunk in chunks])
 
     def _pixels(self, pictures: Pictures) -> Tensor:
-        pixels = torch.from_numpy(pictures).to(self.device).float() / 127.5 - 1.0
+        pixels = to_model_range(torch.from_numpy(pictures).to(self.device))
         if pixels.shape[-2:] == (self.side, self.side):
             return pixels
         return interpolate(pixels, (self.side, self.side), mode="bicubic", antialias=True).clamp(-1, 1)

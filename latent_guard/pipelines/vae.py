@@ -52,9 +52,9 @@ def encode(vae: Any, pictures: Tensor, device: torch.device | str | None = None)
 
 @torch.no_grad()
 def decode(vae: Any, raw: Tensor) -> Tensor:
-    """Pixels (B, 3, H, W), float32, of raw latents (B, C, h, w); about [-1, 1], and not cut off there."""
+    """Pixels (B, 3, H, W), float32, of raw latents (B, C, h, w) on its device; about [-1, 1], and not cut off there."""
     with without_overflow(vae):
-        pixels: Tensor = vae.decode(raw.to(vae.device, vae.dtype)).sample.float()
+        pixels: Tensor = vae.decode(raw.to(vae.dtype)).sample.float()
     return pixels
 
 

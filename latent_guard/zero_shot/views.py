@@ -108,7 +108,7 @@ def decoded(vae: Any, latents: Tensor, side: int) -> Tensor:
     """Pixels (B, 3, side, side) in [-1, 1] of raw latents (B, C, H, W), the middle of what is not square."""
     from torchvision.transforms.functional import center_crop
 
-    whole = autoencoder.decode(vae, latents).clamp(-1, 1)
+    whole = autoencoder.decode(vae, latents.to(vae.device)).clamp(-1, 1)
     pixels: Tensor = center_crop(whole, [min(whole.shape[-2:])] * 2)
     if pixels.shape[-2:] == (side, side):
         return pixels

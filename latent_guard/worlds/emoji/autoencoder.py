@@ -95,7 +95,7 @@ def encode(vae: AutoencoderKL, pictures: Tensor, batch: int = 64) -> Tensor:
 
 def decode(vae: AutoencoderKL, latents: Tensor, batch: int = 64) -> Tensor:
     """Images (N, 3, 64, 64) in [-1, 1] of latents (N, 8, 8, 8), on the CPU."""
-    return torch.cat([image_vae.decode(vae, part).cpu() for part in latents.split(batch)])
+    return torch.cat([image_vae.decode(vae, part.to(vae.device)).cpu() for part in latents.split(batch)])
 
 
 @torch.no_grad()

@@ -21,6 +21,7 @@ from latent_guard.bench.runs.folder import RunFolder
 from latent_guard.bench.runs.provenance import manifest_hash
 from latent_guard.bench.runs.run import Opened, open_spec, prompts_of
 from latent_guard.bench.spec import EMOJI, ArmSpec, Spec
+from latent_guard.devices import best_device
 from latent_guard.errors import InputError
 from latent_guard.guidance.verdict import Decision
 from latent_guard.worlds.emoji.asked_for import AskedFor
@@ -88,9 +89,7 @@ class Workbench:
 
     @cached_property
     def device(self) -> str:
-        import torch
-
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return best_device()
 
     @cached_property
     def pipe(self) -> Any:

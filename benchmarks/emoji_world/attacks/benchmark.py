@@ -22,9 +22,9 @@ from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_whole
 from latent_guard.files.csv_text import table_csv
 from latent_guard.guidance.policy import Policies
+from latent_guard.pipelines.vae import to_model_range
 from latent_guard.worlds.emoji.captions import fillers_among
 from latent_guard.worlds.emoji.classifiers import unsafe_margin
-from latent_guard.worlds.emoji.pool import to_model_range
 
 ATTACKS = Path("benchmarks/results/attacks.csv")
 NONE, PROMPT, NOISE = "none", "prompt search", "initial noise"

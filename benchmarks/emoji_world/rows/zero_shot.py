@@ -12,10 +12,10 @@ from latent_guard.bench.arrays import Bools, Pictures
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.result_table import Row
 from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.pipelines.vae import to_model_range
 from latent_guard.worlds.emoji.autoencoder import encode
 from latent_guard.worlds.emoji.captions import ONE, explicit
 from latent_guard.worlds.emoji.catalogue import BY_NAME, OBJECT_NAMES
-from latent_guard.worlds.emoji.pool import to_model_range
 from latent_guard.zero_shot.classify import class_embeddings
 
 BATCH = 128

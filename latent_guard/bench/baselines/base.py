@@ -16,7 +16,7 @@ from latent_guard.bench.decoding import decode, unpacked
 from latent_guard.errors import InputError
 from latent_guard.guidance.run import Look
 from latent_guard.guidance.verdict import Verdict
-from latent_guard.pipelines.canary import MID_GRAY
+from latent_guard.pipelines.vae import MID_GRAY
 
 
 @dataclass(frozen=True, eq=False)

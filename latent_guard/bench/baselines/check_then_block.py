@@ -13,7 +13,7 @@ from latent_guard.bench.arrays import Bools, Pictures
 from latent_guard.bench.baselines.base import Generated, finished, grayed, latents_of_call, none_of
 from latent_guard.bench.decoding import counted_rows
 from latent_guard.latent_clip.latent_space import LatentSpace
-from latent_guard.pipelines.canary import gray_latent
+from latent_guard.pipelines.vae import gray_latent
 
 GRAY_SIZE = 64
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from latent_guard.bench.arrays import Bools, Pictures
 from latent_guard.bench.decoding import quiet_diffusers
 from latent_guard.guidance.scoring import Scorer, unsafe
+from latent_guard.pipelines.vae import to_model_range
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
@@ -37,7 +38,7 @@ class TwinChecker:
     @torch.no_grad()
     def judge(self, images: Pictures) -> Flags:
         """Images (N, 3, H, W) of the twin's size."""
-        scores = self._scorer.scores(to_model_range(images), 0.0).cpu()
+        scores = self._scorer.scores(to_model_range(torch.from_numpy(images)), 0.0).cpu()
         return Flags(unsafe(scores, self._scorer.thresholds(0.0) + self._shift).numpy())
 
 
@@ -59,14 +60,9 @@ class SafetyCheckerClass:
         """Images (N, 3, H, W) of the twin's size."""
         blackened = np.zeros((len(images), 1, 1, 3))  # what the class would black out, and says it does
         with quiet_diffusers():
-            pixels = to_model_range(images).to(self._device)
+            pixels = to_model_range(torch.from_numpy(images)).to(self._device)
             _, flagged = self._checker(clip_input=pixels, images=blackened)
         return Flags(np.array(flagged, dtype=bool))
-
-
-def to_model_range(pictures: Pictures) -> Tensor:
-    """Pixels (N, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(pictures).float() / 127.5 - 1.0
 
 
 def _safety_checker(twin: LatentCLIP, concepts: Tensor, thresholds: Tensor) -> Any:

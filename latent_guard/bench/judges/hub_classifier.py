@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from latent_guard.bench.arrays import Pictures
 from latent_guard.bench.judges.base import Judge, Judgement, image_batches
-from latent_guard.bench.judges.weights import reason, weights_of
-from latent_guard.errors import InputError
+from latent_guard.bench.judges.weights import weights_of
+from latent_guard.errors import InputError, reason_of
 
 KNOWN_LABELS: Mapping[str, tuple[str, ...]] = {
     "Falconsai/nsfw_image_detection": ("nsfw",),
@@ -80,7 +80,7 @@ def _from_pretrained(source: str) -> tuple[Any, Any]:
     except Exception as error:  # transformers raises OSError, ValueError and the hub client's errors alike
         raise InputError(
             f"there is no image classifier {source}, or it cannot be downloaded; check the id or folder and the "
-            f"connection ({reason(error)})"
+            f"connection ({reason_of(error)})"
         ) from error
 
 

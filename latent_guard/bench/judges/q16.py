@@ -19,8 +19,8 @@ from torch.nn.functional import normalize
 from latent_guard.bench.arrays import Pictures
 from latent_guard.bench.judges.base import Judge, Judgement, image_batches
 from latent_guard.bench.judges.q16_prompts import read_q16_prompts
-from latent_guard.bench.judges.weights import fingerprint, reason
-from latent_guard.errors import InputError
+from latent_guard.bench.judges.weights import fingerprint
+from latent_guard.errors import InputError, reason_of
 
 LABEL = "inappropriate"
 
@@ -102,6 +102,6 @@ def _open_clip(model: str, pretrained: str, device: str) -> tuple[nn.Module, Cal
     except Exception as error:  # open_clip, the hub client and torch raise what they like
         raise InputError(
             f"q16 has no weights {pretrained!r} of CLIP {model}: connect to the internet once, or name a file of them "
-            f"as pretrained ({reason(error)})"
+            f"as pretrained ({reason_of(error)})"
         ) from error
     return clip, preprocess

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from latent_guard.bench.judges.base import Judge
+from latent_guard.devices import best_device
 from latent_guard.errors import InputError
-from latent_guard.latent_clip.hub import is_hub_id
+from latent_guard.hub_ids import is_hub_id
 
 _TEXTS = ("prompts", "model", "pretrained", "rule", "folder")
 
@@ -56,7 +57,7 @@ def _q16(prompts: str | Path | None = None, model: str = "ViT-L-14", pretrained:
 
     if prompts is None:
         raise InputError("judge q16: name its prompt file (prompts.p, from Q16's authors) as prompts; none ships here")
-    return Q16Judge.load(prompts, model, pretrained, _device())
+    return Q16Judge.load(prompts, model, pretrained, best_device())
 
 
 def _nudenet(rule: str = "i2p", labels: Sequence[str] | None = None, threshold: float | None = None) -> Judge:
@@ -84,7 +85,7 @@ def _safety_checker(model: str | Path = "CompVis/stable-diffusion-safety-checker
     """``model``: a hub id, the checker's folder, or a pipeline's."""
     from latent_guard.bench.judges.safety_checker import SafetyCheckerJudge
 
-    return SafetyCheckerJudge.load(model, _device())
+    return SafetyCheckerJudge.load(model, best_device())
 
 
 def _emoji_judge(folder: str | Path | None = None) -> Judge:
@@ -98,13 +99,7 @@ def _classifier(source: str, labels: Sequence[str] | None = None, threshold: flo
     """``labels``: the unsafe ones; ``threshold``: their probability together from which on an image is unsafe."""
     from latent_guard.bench.judges.hub_classifier import ClassifierJudge
 
-    return ClassifierJudge.load(source, labels, threshold, _device())
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return ClassifierJudge.load(source, labels, threshold, best_device())
 
 
 JUDGES: Mapping[str, Callable[..., Judge]] = {

@@ -11,8 +11,8 @@ import torch
 from latent_guard.bench.arrays import Pictures
 from latent_guard.bench.decoding import quiet_diffusers
 from latent_guard.bench.judges.base import Judge, Judgement, image_batches
-from latent_guard.bench.judges.weights import reason, weights_of
-from latent_guard.errors import InputError
+from latent_guard.bench.judges.weights import weights_of
+from latent_guard.errors import InputError, reason_of
 
 LABEL = "hidden concept"
 _CHECKER, _EXTRACTOR = "safety_checker", "feature_extractor"  # of a pipeline's folder
@@ -44,7 +44,7 @@ class SafetyCheckerJudge(Judge):
         except Exception as error:  # transformers raises OSError, ValueError and the hub client's errors alike
             raise InputError(
                 f"safety-checker: {source} holds no Stable Diffusion safety checker with its feature extractor; name "
-                f"a folder of them or a hub id, or connect to the internet once ({reason(error)})"
+                f"a folder of them or a hub id, or connect to the internet once ({reason_of(error)})"
             ) from error
         weights = weights_of(checker_at, checker.config)
         return cls(checker.to(device), extractor, f"safety-checker: {weights}, its own thresholds")

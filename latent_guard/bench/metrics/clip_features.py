@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate
 from latent_guard.bench.arrays import Floats, Pictures
 from latent_guard.bench.world import SHIPPED_WORLD
 from latent_guard.errors import InputError
+from latent_guard.pipelines.vae import to_model_range
 from latent_guard.zero_shot.classify import ImageTextModel
 
 BATCH = 64
@@ -44,7 +45,7 @@ class PictureCLIP:
         return _array([self.model.encode_text(chunk, normalize=True) for chunk in chunks])
 
     def _pixels(self, pictures: Pictures) -> Tensor:
-        pixels = torch.from_numpy(pictures).to(self.device).float() / 127.5 - 1.0
+        pixels = to_model_range(torch.from_numpy(pictures).to(self.device))
         if pixels.shape[-2:] == (self.side, self.side):
             return pixels
         return interpolate(pixels, (self.side, self.side), mode="bicubic", antialias=True).clamp(-1, 1)

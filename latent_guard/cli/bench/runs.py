@@ -69,7 +69,7 @@ def run(
 
 def carry_out(spec: Spec, folder: Path, shard: str, dry_run: bool) -> bool:
     """Make a share of a run, or only say what it would be; True once all of the run is there, report included."""
-    from latent_guard.training.encoding.plan import Worker
+    from latent_guard.sharding import Worker
 
     worker = Worker.of(shard, 0, 1)
     if dry_run:

@@ -23,9 +23,10 @@ from latent_guard.errors import CheckpointError
 from latent_guard.files.atomic import write_whole
 from latent_guard.files.documents import read_json
 from latent_guard.files.plain import require_plain
+from latent_guard.pipelines.vae import to_model_range
 from latent_guard.worlds.emoji.asked_for import AskedFor, satisfied
 from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES, OBJECTS
-from latent_guard.worlds.emoji.pool import Pool, to_model_range
+from latent_guard.worlds.emoji.pool import Pool
 
 FALSE_POSITIVES = 0.01
 UNSAFE = torch.tensor([o.is_unsafe for o in OBJECTS])

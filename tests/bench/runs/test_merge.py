@@ -199,7 +199,7 @@ def _with_prompts(opened: Opened, prompts: Mapping[str, Sequence[PromptRow]]) ->
 def test_a_run_is_not_gone_on_with_once_its_list_was_edited(made: Made, tmp_path: Path) -> None:
     first, _ = copies(made, tmp_path)
     before = (first / "environment.json").read_bytes()
-    rows = list(made.opened.prompts["risky"])
+    rows = list(made.opened.prompts.rows["risky"])
     begun = _with_prompts(made.opened, {"risky": [replace(rows[0], prompt="a dog"), *rows[1:]]})
     with pytest.raises(InputError, match=r"risky-00000-00 was not made of the prompts that .*prompts.csv now holds"):
         make(begun, first, show_progress=False)

@@ -18,6 +18,7 @@ from latent_guard.bench.runs.folder import RunFolder
 from latent_guard.bench.runs.plan import plan_of
 from latent_guard.bench.runs.run import Opened, finish, make, open_spec, run
 from latent_guard.bench.runs.tables import parquet
+from latent_guard.bench.runs.task_prompts import TaskPrompts
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.cli.app import app
 from latent_guard.errors import InputError
@@ -193,7 +194,9 @@ def test_a_call_that_two_shards_made_differently_is_refused_and_the_same_one_twi
 def _with_prompts(opened: Opened, prompts: Mapping[str, Sequence[PromptRow]]) -> Opened:
     """As opening it gives, where the list was edited since."""
     environment = {**opened.environment, "prompts": "another hash"}
-    return replace(opened, prompts=prompts, plan=plan_of(opened.bench.spec, prompts), environment=environment)
+    return replace(
+        opened, prompts=TaskPrompts(prompts, {}), plan=plan_of(opened.bench.spec, prompts), environment=environment
+    )
 
 
 def test_a_run_is_not_gone_on_with_once_its_list_was_edited(made: Made, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ class Generations:
         return (self.scores(bank) - thresholds).amax(dim=(1, 2))
 
     def is_what_made(self, report: CalibrationReport) -> bool:
-        """Whether a bank was calibrated on these images; told by the descriptions where one of the two has no identity."""
+        """Whether a bank was calibrated on these images; where one of the two has no identity, descriptions tell."""
         if self.identity and report.identity:
             return self.identity == report.identity
         return self.made_by == report.made_by
@@ -131,12 +131,8 @@ class Generations:
             said = json_value(words["categories"], f"{path}: categories", any_text=True)
             categories = checked(tuple[str, ...], said, str(path), "categories")
             features = tensors.pop("features").float()
-            told = {
-                "fingerprint": words["fingerprint"],
-                "made_by": words["made_by"],
-                "identity": words.get("identity", ""),
-            }
-            return cls(features, **tensors, categories=categories, **told)
+            told = {name: words[name] for name in ("fingerprint", "made_by")}
+            return cls(features, **tensors, categories=categories, identity=words.get("identity", ""), **told)
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror or error}") from error
         except (SafetensorError, InputError, KeyError, TypeError, ValueError) as error:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latent_guard.bench.world import SHIPPED_WORLD
 from latent_guard.devices import best_device
 from latent_guard.errors import CheckpointError, InputError, reason_of
 from latent_guard.hub_ids import is_hub_id
-from latent_guard.package_data import SHIPPED_FEW_STEP, SHIPPED_MODELS
+from latent_guard.package_data import SHIPPED, SHIPPED_FEW_STEP, SHIPPED_MODELS
 
 if TYPE_CHECKING:
-    import torch
-
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.guidance.policy_file import AnyPolicy
     from latent_guard.latent_clip.model import LatentCLIP
@@ -52,7 +51,7 @@ def load_pipeline(model: str | None, steps: int, images: int, half: str = "float
     device = best_device()
     dtype = getattr(torch, half) if device == "cuda" else torch.float32
     try:
-        parts = _parts_of_few_step(dtype) if model == SHIPPED_FEW_STEP else {}
+        parts = SHIPPED_WORLD.few_step_parts(dtype) if model == SHIPPED_FEW_STEP else {}
         pipe = DiffusionPipeline.from_pretrained(
             source, torch_dtype=dtype, trust_remote_code=False, use_safetensors=True, **parts
         ).to(device)
@@ -93,11 +92,7 @@ def load_vae(model: str | None, option: str = "--model") -> Any:
 
 def usual_arguments(model: str | None) -> dict[str, Any]:
     """Call arguments that a model wants other than diffusers' defaults: steps and guidance scale of shipped ones."""
-    from latent_guard.worlds.emoji.prompts import FEW_STEPS, GUIDANCE, STEPS
-
-    if model == SHIPPED_FEW_STEP:  # its teacher's guidance is in its weights
-        return {"num_inference_steps": FEW_STEPS, "guidance_scale": 1.0}
-    return {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE} if _is_shipped(model) else {}
+    return SHIPPED_WORLD.usual_arguments(model or SHIPPED) if _is_shipped(model) else {}
 
 
 def load_guard(
@@ -161,9 +156,7 @@ def load_pixel_twin(model: str | None, twin: str | None) -> PixelTwin | None:
 
 def shipped_pipeline() -> Path:
     """Folder of the pipeline that ships with the package."""
-    from latent_guard.worlds.emoji.bundle import bundle_folder
-
-    return Path(bundle_folder()) / "pipeline"
+    return SHIPPED_WORLD.bundle() / "pipeline"
 
 
 def guard_folder(model: str | None, guard: str | None, option: str = "--guard") -> Path:
@@ -182,13 +175,6 @@ def _pipeline(model: str | None) -> str:
 
 def _is_shipped(model: str | None) -> bool:
     return model is None or model in SHIPPED_MODELS
-
-
-def _parts_of_few_step(dtype: torch.dtype) -> dict[str, Any]:
-    from latent_guard.worlds.emoji.bundle import few_step_folder
-    from latent_guard.worlds.emoji.few_step import few_step_parts
-
-    return few_step_parts(few_step_folder(), dtype)
 
 
 def _places(pipeline: str, kind: str) -> tuple[Path, Path]:

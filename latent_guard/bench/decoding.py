@@ -93,3 +93,16 @@ def counted_rows(pipe: Any) -> Iterator[_Count]:
         yield count
     finally:
         hook.remove()
+
+
+@contextmanager
+def quiet_diffusers() -> Iterator[None]:
+    """Have diffusers log errors only: it would say once a batch what matters nowhere here."""
+    from diffusers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from benchmarks.emoji_world.rendered_scenes import pair_scenes, pictures_of, single_scenes
 from benchmarks.emoji_world.workbench import Workbench
-from latent_guard.bench.judges.emoji_judge import Bools, Pictures
+from latent_guard.bench.arrays import Bools, Pictures
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.result_table import Row
 from latent_guard.latent_clip.model import LatentCLIP

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latent_guard.bench.judges.base import Judgement, image_batches
-from latent_guard.bench.judges.emoji_judge import Pictures
+from latent_guard.bench.arrays import Pictures
+from latent_guard.bench.judges.base import Judge, Judgement, image_batches
 from latent_guard.bench.judges.weights import weights_of
 from latent_guard.errors import InputError, reason_of
 
@@ -20,7 +20,7 @@ KNOWN_LABELS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class ClassifierJudge:
+class ClassifierJudge(Judge):
     """``scores`` are the probability of any unsafe label: their sum, or of a multi-label model the greatest."""
 
     def __init__(self, model: Any, processor: Any, unsafe_labels: Sequence[str], threshold: float, name: str) -> None:
@@ -51,9 +51,9 @@ class ClassifierJudge:
         return cls(model.to(device), processor, unsafe, float(threshold), weights_of(source, model.config))
 
     @torch.no_grad()
-    def judge(self, pictures: Pictures) -> Judgement:
-        """Pictures (N, 3, H, W) -> whether an unsafe label is likely."""
-        parts = [self._probabilities(images) for images in image_batches(pictures)]
+    def judge(self, images: Pictures) -> Judgement:
+        """Images (N, 3, H, W) -> whether an unsafe label is likely."""
+        parts = [self._probabilities(batch) for batch in image_batches(images)]
         likely = np.concatenate(parts) if parts else np.empty((0, len(self._labels)))
         scores = likely.max(axis=1) if self._multi_label else likely.sum(axis=1)
         unsafe = scores >= self._threshold

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from latent_guard.reno.rewards import Reward
 
 TILES = 8  # intermediates in a strip, the first and the last among them
+TILE = 128  # pixels of a side of each
 
 _Reward = Annotated[
     list[str],
@@ -146,16 +147,17 @@ class _StepsShown:
         self._kept.append(seen)
 
     def strips(self, pipe: Any) -> list[Image]:
-        """The reward of each image."""
-        from latent_guard.reno.pictures import decoded, strip
+        """The kept iterations of each image, side by side, with their rewards."""
+        from latent_guard.contact_sheet import contact_sheet
+        from latent_guard.reno.pictures import decoded
 
         columns = [decoded(pipe, seen.raw) for seen in self._kept]
         totals = [seen.total.tolist() for seen in self._kept]
-        labels = [
-            [f"{seen.number}: {values[image]:.2f}" for seen, values in zip(self._kept, totals, strict=True)]
-            for image in range(len(columns[0]))
-        ]
-        return [strip(row, words) for row, words in zip(zip(*columns, strict=True), labels, strict=True)]
+        sheets = []
+        for image, steps in enumerate(zip(*columns, strict=True)):
+            labels = [f"{seen.number}: {of_all[image]:.2f}" for seen, of_all in zip(self._kept, totals, strict=True)]
+            sheets.append(contact_sheet(steps, labels, len(steps), TILE))
+        return sheets
 
 
 def _each(advance: Callable[[], None], steps_shown: _StepsShown | None) -> Callable[[Iteration], None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from latent_guard.reno.result import OptimisedNoise
 
 INCHES, DOTS = (4.5, 2.4), 120
-TILE, GAP, LABEL = 128, 4, 16  # pixels
 
 
 def reward_curves(found: OptimisedNoise, image: int) -> bytes:
@@ -34,19 +32,6 @@ def reward_curves(found: OptimisedNoise, image: int) -> bytes:
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
-
-
-def strip(pictures: Sequence[Image], labels: Sequence[str]) -> Image:
-    """Pictures side by side, each under its label."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    sheet = Image.new("RGB", (GAP + len(pictures) * (TILE + GAP), LABEL + TILE + 2 * GAP), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    for column, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
-        x = GAP + column * (TILE + GAP)
-        draw.text((x, 0), label, fill="black", font=font)
-        sheet.paste(picture.convert("RGB").resize((TILE, TILE)), (x, LABEL + GAP))
-    return sheet
 
 
 def decoded(pipe: Any, raw: Tensor) -> list[Image]:

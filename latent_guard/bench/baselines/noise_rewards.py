@@ -7,7 +7,7 @@ from typing import Any
 
 from latent_guard.bench.baselines.context import BaselineContext
 from latent_guard.errors import InputError
-from latent_guard.reno.names import LATENT_CLIP, PIXEL_CLIP, SAFETY
+from latent_guard.reno import LATENT_CLIP, PIXEL_CLIP, SAFETY
 from latent_guard.reno.rewards import LatentClipReward, PixelClipReward, Reward, SafetyReward
 from latent_guard.zero_shot.pixel_clip import PixelTwin
 

@@ -20,7 +20,7 @@ from latent_guard.bench.baselines.sld import PRESETS, SLD
 from latent_guard.bench.baselines.unguarded import Unguarded
 from latent_guard.errors import InputError
 from latent_guard.guidance.policy_file import policy_named
-from latent_guard.reno.names import LATENT_CLIP
+from latent_guard.reno import LATENT_CLIP
 from latent_guard.reno.optimise import AUTHORS
 
 TWIN, TWIN_AS_CLASS = "twin", "safety-checker-class"

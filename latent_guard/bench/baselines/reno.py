@@ -10,10 +10,10 @@ from latent_guard.bench.baselines.base import Generated, finished, in_bools
 from latent_guard.bench.baselines.options import called
 from latent_guard.bench.decoding import counted_rows, unpacked
 from latent_guard.reno.best_of import best_of
-from latent_guard.reno.few_step import require_few_step
 from latent_guard.reno.optimise import AUTHORS, RenoSettings, optimise_noise
 from latent_guard.reno.result import OptimisedNoise
 from latent_guard.reno.rewards import Reward
+from latent_guard.reno.search import require_few_step
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,4 +75,4 @@ def _in_latents(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _generated(pipe: Any, found: OptimisedNoise, arguments: dict[str, Any], rows: int) -> Generated:
     latents = unpacked(pipe, found.images, arguments)
-    return finished(pipe, latents, rows, touched=in_bools(found.best > 0))
+    return finished(pipe, latents, rows, touched=in_bools(found.best_iteration > 0))

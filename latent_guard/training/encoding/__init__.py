@@ -1,1 +1,1 @@
-"""From images to latent shards."""
+"""The encoding of images with captions into latent shards."""

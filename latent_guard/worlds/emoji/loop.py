@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from latent_guard.files.atomic import write_whole, written_whole
-from latent_guard.training.muon import Muon
+from latent_guard.training.optimizers import Muon
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from latent_guard.guidance.latent_files import LATENTS, read_latents
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Verdict
 from latent_guard.latent_clip.latent_space import LatentSpace
-from latent_guard.pipelines.canary import encode_pictures
+from latent_guard.pipelines import vae as autoencoder
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -109,7 +109,7 @@ class Moderator:
     def _encode(self, pictures: Tensor) -> Tensor:
         assert self._vae is not None
         device = self._vae.device
-        return torch.cat([encode_pictures(self._vae, part, device).cpu() for part in pictures.split(_AT_A_TIME)])
+        return torch.cat([autoencoder.encode(self._vae, part, device).cpu() for part in pictures.split(_AT_A_TIME)])
 
     def _checked(self, latents: Tensor) -> Tensor:
         side = self._side // self._space.factor
@@ -160,7 +160,7 @@ def features_of_pictures(model: LatentCLIP, vae: Any, folder: Path) -> Tensor:
             picture = _still(path, side)
         except InputError as error:
             raise InputError(f"{path}: {error}; remove it") from error
-        raw = encode_pictures(vae, picture, vae.device).to(model.logit_scale.device)
+        raw = autoencoder.encode(vae, picture).to(model.logit_scale.device)
         features.append(model.encode_latents(raw, 0.0, normalize=True).float().cpu())
     return torch.cat(features)
 

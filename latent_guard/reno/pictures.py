@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from latent_guard.pipelines.vae import without_overflow
+from latent_guard.pipelines.vae import decode, without_overflow
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,12 +53,10 @@ def strip(pictures: Sequence[Image], labels: Sequence[str]) -> Image:
     return sheet
 
 
-@torch.no_grad()
 def decoded(pipe: Any, raw: Tensor) -> list[Image]:
     """Decode raw latents (B, C, H, W) to images, as the pipeline does."""
     pictures: list[Image] = []
     with without_overflow(pipe.vae):
-        for latent in raw.to(pipe.vae.dtype).split(1):  # a batch that could just be optimised need not fit the decoder
-            pixels = pipe.vae.decode(latent).sample.float()
-            pictures += pipe.image_processor.postprocess(pixels, output_type="pil")
+        for latent in raw.split(1):  # a batch that could just be optimised need not fit the decoder
+            pictures += pipe.image_processor.postprocess(decode(pipe.vae, latent), output_type="pil")
     return pictures

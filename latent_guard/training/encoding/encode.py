@@ -17,11 +17,12 @@ from torch import Tensor
 
 from latent_guard.errors import InputError, one_line
 from latent_guard.latent_clip.tokenizer import tokenize
+from latent_guard.sharding import Worker
 from latent_guard.terminal import progress
 from latent_guard.training.data.tar_shards import TarShardWriter
 from latent_guard.training.encoding.encoder import Encoder
 from latent_guard.training.encoding.images import PictureShape, read_picture
-from latent_guard.training.encoding.plan import Encoded, Plan, Settings, Worker
+from latent_guard.training.encoding.plan import Encoded, Plan, Settings
 from latent_guard.training.encoding.sources import ImageSource, Sample
 
 _READERS = min(16, os.cpu_count() or 1)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.pipelines import vae
 from latent_guard.training.encoding.images import PictureShape, native_shapes
 
 if TYPE_CHECKING:
@@ -58,7 +59,4 @@ class Encoder:
     @torch.inference_mode()
     def latents(self, pictures: Tensor) -> Tensor:
         """Encode uint8 pictures (B, 3, height, width) to raw latents (B, C, H, W), posterior means, on the CPU."""
-        images = pictures.to(self.vae.device).to(self.vae.dtype) / 127.5 - 1
-        encoded = self.vae.encode(images)
-        mean: Tensor = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latent
-        return mean.to("cpu", DTYPES[self.dtype])
+        return vae.encode(self.vae, pictures).to("cpu", DTYPES[self.dtype])

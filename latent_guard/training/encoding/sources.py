@@ -12,11 +12,11 @@ from typing import Any
 
 import datasets
 
-from latent_guard.errors import InputError, one_line
+from latent_guard.errors import InputError, reason_of
 from latent_guard.files.data_sets import load_undecoded
 from latent_guard.files.images import SUFFIXES
 from latent_guard.files.stored_images import PictureStore
-from latent_guard.latent_clip.hub import is_hub_id
+from latent_guard.hub_ids import is_hub_id
 from latent_guard.training.data.webdataset import tar_samples
 
 _KINDS = {".tar": "webdataset", ".parquet": "parquet"}
@@ -96,7 +96,7 @@ class ImageSource:
             except Exception as error:  # tarfile, pyarrow, fsspec and HTTP clients raise unrelated types
                 raise InputError(
                     f"{self.name}: file {part} of {self.parts} cannot be read past row {number} "
-                    f"({one_line(error, 200)}); repair or replace that file and run the same command again"
+                    f"({reason_of(error)}); repair or replace that file and run the same command again"
                 ) from error
             yield self._sample(row, f"{part}/{number}")
 
@@ -141,7 +141,7 @@ def open_source(source: str, split: str = SPLIT, columns: Columns | None = None)
     except InputError:
         raise
     except Exception as error:  # the library raises its own errors, the hub client's and ValueError alike
-        raise InputError(f"cannot open the images of {source} ({one_line(error, 200)})") from error
+        raise InputError(f"cannot open the images of {source} ({reason_of(error)})") from error
     chosen = _choose(columns or Columns(), names, features, source)
     classes = getattr(features.get(str(chosen.caption)), "names", None) or []
     wanted = dict.fromkeys(name for name in (chosen.image, chosen.caption, chosen.key) if name)

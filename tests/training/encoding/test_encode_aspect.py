@@ -11,11 +11,11 @@ import safetensors.torch
 import torch
 
 from latent_guard.errors import InputError
+from latent_guard.sharding import Worker
 from latent_guard.training.data.mapped_shards import MappedShards
 from latent_guard.training.encoding.encode import encode
 from latent_guard.training.encoding.encoder import Encoder
 from latent_guard.training.encoding.images import read_picture
-from latent_guard.training.encoding.plan import Worker
 from latent_guard.training.encoding.sources import open_source
 from tests.training.images import jpeg, tiny_encoder, write_folder
 

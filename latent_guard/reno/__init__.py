@@ -5,6 +5,40 @@ The names of the rewards stand here, where commands and specs can read them with
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from latent_guard.lazy import lazily
+
+if TYPE_CHECKING:
+    from latent_guard.reno.optimise import RenoSettings, optimise_noise
+    from latent_guard.reno.result import OptimisedNoise
+    from latent_guard.reno.rewards import FunctionReward, LatentClipReward, PixelClipReward, Reward, SafetyReward
+
+__all__ = [
+    "FunctionReward",
+    "LatentClipReward",
+    "OptimisedNoise",
+    "PixelClipReward",
+    "RenoSettings",
+    "Reward",
+    "SafetyReward",
+    "optimise_noise",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "FunctionReward": "rewards",
+        "LatentClipReward": "rewards",
+        "OptimisedNoise": "result",
+        "PixelClipReward": "rewards",
+        "RenoSettings": "optimise",
+        "Reward": "rewards",
+        "SafetyReward": "rewards",
+        "optimise_noise": "optimise",
+    },
+)
+
 LATENT_CLIP = "latent-clip"
 PIXEL_CLIP = "pixel-clip"
 SAFETY = "safety"

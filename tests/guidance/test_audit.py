@@ -17,7 +17,8 @@ import pytest
 from latent_guard.errors import GuardError, InputError, LatentGuardError
 from latent_guard.guidance.audit import AuditLog, bank_digest, read_audit
 from latent_guard.guidance.policy import BLOCK, FLAG, Policies
-from tests.guidance.doubles import BrokenCritic, generators, linear_bank, linear_guard, tiny_pipeline
+from latent_guard.testing import BrokenLatentCLIP, linear_bank, linear_guard, tiny_pipeline
+from tests.pipelines.tiny import generators
 
 QUICK: dict[str, Any] = {"num_inference_steps": 2, "output_type": "latent"}
 ALWAYS, NEVER = -1e3, 1e3
@@ -168,7 +169,7 @@ def test_a_guard_error_leaves_no_line(path: Path) -> None:
 
 
 def test_an_image_that_went_unchecked_on_request_is_written_down_too(path: Path) -> None:
-    guard, pipe = linear_guard(0.0, model=BrokenCritic(error=ValueError("out of order"))), tiny_pipeline()
+    guard, pipe = linear_guard(0.0, model=BrokenLatentCLIP(error=ValueError("out of order"))), tiny_pipeline()
     guard.audit = AuditLog(path)
     with guard.attach(pipe, on_error="open"):
         pipe("a cat", generator=generators(1), **QUICK)

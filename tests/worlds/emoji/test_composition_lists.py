@@ -13,7 +13,7 @@ from latent_guard.worlds.emoji.composition import (
     KINDS,
     LISTS,
     PROMPTS_A_KIND,
-    WORDINGS,
+    TEMPLATES,
     composition_lists,
     write_composition_lists,
 )
@@ -46,4 +46,4 @@ def test_rows_say_what_their_prompts_ask_for(stem: str) -> None:
 
 def test_no_wording_is_one_of_training() -> None:
     trained = {*captions.ONE, *captions.TWO, captions.HELD_OUT_ONE, captions.HELD_OUT_TWO}
-    assert not trained & {wording for wordings in WORDINGS.values() for wording in wordings}
+    assert not trained & {wording for wordings in TEMPLATES.values() for wording in wordings}

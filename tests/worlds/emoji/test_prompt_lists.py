@@ -78,10 +78,10 @@ def test_two_object_prompts_are_all_held_out_combinations(split: str) -> None:
     assert all(len(row.objects) == 1 and row.background for row in LISTS[f"{split}_explicit_one"])
 
 
-def test_held_out_wordings_use_only_words_met_in_training() -> None:
-    settings = [wording for context in CONTEXTS for wording in context.wordings]
+def test_held_out_paraphrases_use_only_words_met_in_training() -> None:
+    settings = [wording for context in CONTEXTS for wording in context.paraphrases]
     trained = set(" ".join([*settings, *ONE, *TWO, *BACKGROUND, *COMPANION]).split())
-    held_out = [context.held_out_wording for context in CONTEXTS]
+    held_out = [context.held_out_paraphrase for context in CONTEXTS]
     assert set(" ".join([*held_out, HELD_OUT_ONE, HELD_OUT_TWO, HELD_OUT_BACKGROUND]).split()) <= trained
 
 

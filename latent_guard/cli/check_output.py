@@ -57,11 +57,8 @@ def what_made(bank: ConceptBank, model: str | None, scaled: bool) -> str:
     the VAE is not loaded for latents alone; and whether latents are read as a pipeline's own.
     """
     pipeline = model if model is None or not Path(model).is_dir() else str(Path(model).resolve())
-    words = (bank.fingerprint, bank.scoring, bank.logit_scale, [asdict(c) for c in bank.concepts], bank.benign_prompts)
-    digest = hashlib.sha256(json.dumps((words, pipeline, scaled)).encode())
-    for tensor in (bank.embeddings, bank.benign, bank.noise_levels, bank.thresholds):
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    content = {"bank": bank.digest, "pipeline": pipeline, "pipeline_latents": scaled}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _plain(value: Any) -> Any:

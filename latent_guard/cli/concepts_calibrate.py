@@ -110,7 +110,7 @@ def measure(
     loaded = ConceptBank.load(bank)
     seen = _seen(context, TEST, _Sources(bank, images, steps, policy, model, guard, benign, unsafe, record))
     report = loaded.calibration
-    if report is not None and seen.made_by == report.made_by:
+    if report is not None and seen.is_what_made(report):
         raise InputError(f"{record} holds the images that {bank} was calibrated on; record others to test it on")
     figures = figures_on(loaded, seen, report.schedule if report else None)
     say(seen.made_by)

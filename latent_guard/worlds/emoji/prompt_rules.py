@@ -143,11 +143,9 @@ def _explicit(
     names: tuple[str, ...], held_out: bool, rng: np.random.Generator, background: str = "", *, hard: bool = False
 ) -> Draft:
     """Draft a prompt that names its objects; without a given background, one is added to six prompts in ten."""
+    templates: tuple[str, ...] = captions.ONE if len(names) == 1 else captions.TWO
     if held_out:
-        template = captions.HELD_OUT_ONE if len(names) == 1 else captions.HELD_OUT_TWO
-        templates = (template,)
-    else:
-        templates = captions.ONE if len(names) == 1 else captions.TWO
+        templates = (captions.HELD_OUT_ONE if len(names) == 1 else captions.HELD_OUT_TWO,)
     text = explicit(names, _pick(templates, rng))
     background = background or (_pick(BACKGROUNDS, rng) if rng.random() < captions.P_BACKGROUND else "")
     if background:

@@ -1,4 +1,4 @@
-"""``latent-guard reno``: an image from noise that was optimised for rewards."""
+"""``latent-guard reno``: generate images from initial noise that is optimised for rewards."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _Reward = Annotated[
 _Model = Annotated[str, typer.Option(help="A one-step or few-step pipeline's folder or hub id.")]
 _Guard = Annotated[str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")]
 _Bank = Annotated[Path | None, typer.Option(help="Concept bank folder; by default beside the model.")]
-_Twin = Annotated[
+_PixelClip = Annotated[
     str | None,
     typer.Option(help="For pixel-clip: a folder or open_clip's MODEL:PRETRAINED; by default beside the model."),
 ]
 _Iterations = Annotated[
-    int, typer.Option(min=1, max=MOST_SEARCH, help="Draws of the image; the first is from unchanged noise.")
+    int, typer.Option(min=1, max=MOST_SEARCH, help="Iterations, the first of which draws from the initial noise.")
 ]
 _Steps = Annotated[
     int, typer.Option(min=1, max=MOST_STEPS, help="Denoising steps of a draw; the gradient goes back through all.")
@@ -49,20 +49,20 @@ _Steps = Annotated[
 _Rate = Annotated[
     float,
     typer.Option(
-        min=0, max=1e4, help="Learning rate of the noise. The authors use 5; safety in four steps needs about 60."
+        min=0, max=1e4, help="Learning rate of the noise; the authors use 5; use 60 for safety in four steps."
     ),
 ]
 _Target = Annotated[float | None, typer.Option(min=-1e6, max=1e6, help="Stop an image once its reward is this high.")]
 _Patience = Annotated[
     int | None,
-    typer.Option(min=1, max=MOST_SEARCH, help="Stop an image after this many iterations without improvement."),
+    typer.Option(min=1, max=MOST_SEARCH, help="Stop an image after this many iterations without an improvement."),
 ]
 _Guidance = Annotated[
     float | None,
     typer.Option(
         min=0,
         max=MOST_GUIDANCE,
-        help="0 (none) by default, except for models that take the scale as an input: these keep their own default.",
+        help="By default 0; of a model that takes the scale as an input, its own.",
     ),
 ]
 _Out = Annotated[Path, typer.Option(help="Folder for PNGs and JSON.", parser=OutFolder("--out"))]
@@ -87,7 +87,7 @@ def reno(
     model: _Model = SHIPPED_FEW_STEP,
     guard: _Guard = None,
     bank: _Bank = None,
-    pixel_twin: _Twin = None,
+    pixel_clip: _PixelClip = None,
     out: _Out = Path("outputs/reno"),
 ) -> None:
     """Draw images whose initial noise was optimised, by default for how well the latent fits the prompt."""
@@ -104,7 +104,7 @@ def reno(
     settings = RenoSettings(iterations, learning_rate, target=target, patience=patience, checkpointing=checkpointing)
     with status("loading the models"):
         pipe = load_pipeline(model, steps, num_images, half="bfloat16")
-        rewards = [_reward_named(name, weight, model, guard, bank, pixel_twin) for name, weight in weights.items()]
+        rewards = [_reward_named(name, weight, model, guard, bank, pixel_clip) for name, weight in weights.items()]
     steps_shown = _StepsShown(settings.iterations) if save_steps else None
     scale = _usual_guidance(pipe) if guidance_scale is None else {"guidance_scale": guidance_scale}
     arguments: dict[str, Any] = {**scale, "num_images_per_prompt": num_images, "num_inference_steps": steps}
@@ -177,7 +177,7 @@ def _progress(iterations: int) -> Iterator[Callable[[], None]]:
 
 
 def _records(result: OptimisedNoise) -> dict[str, bytes]:
-    """Each image's record, and the curve of its rewards."""
+    """The files of each image: its record, and the curve of its rewards."""
     from latent_guard.files.json_text import json_text
     from latent_guard.reno.pictures import reward_curves
 
@@ -199,9 +199,9 @@ def _weighted(text: str) -> tuple[str, float]:
 
 
 def _reward_named(
-    name: str, weight: float, model: str, guard: str | None, bank: Path | None, pixel_twin: str | None
+    name: str, weight: float, model: str, guard: str | None, bank: Path | None, pixel_clip: str | None
 ) -> Reward:
-    from latent_guard.loading import load_canary, load_guard, load_latent_clip, load_pixel_twin
+    from latent_guard.loading import load_canary, load_guard, load_latent_clip, load_pixel_clip
     from latent_guard.reno.rewards import LatentClipReward, PixelClipReward, SafetyReward
 
     if name == LATENT_CLIP:
@@ -209,7 +209,7 @@ def _reward_named(
     if name == SAFETY:
         loaded = load_guard(model, guard, bank)
         return SafetyReward(loaded.model, loaded.bank, loaded.canary, weight=weight)
-    pixel_clip = load_pixel_twin(model, pixel_twin)
-    if pixel_clip is None:
-        raise InputError(f"no pixel_twin lies beside {model}; name a CLIP on pixels with --pixel-twin")
-    return PixelClipReward(pixel_clip, weight=weight)
+    loaded_clip = load_pixel_clip(model, pixel_clip)
+    if loaded_clip is None:
+        raise InputError(f"no pixel_twin lies beside {model}; name a CLIP on pixels with --pixel-clip")
+    return PixelClipReward(loaded_clip, weight=weight)

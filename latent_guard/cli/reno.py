@@ -14,7 +14,7 @@ from latent_guard.cli.places import OutFolder
 from latent_guard.cli.validation import NumImages, Prompt, Seed, check_asked
 from latent_guard.errors import InputError
 from latent_guard.package_data import SHIPPED_FEW_STEP
-from latent_guard.reno import LATENT_CLIP, REWARDS, SAFETY
+from latent_guard.reno.reward_names import LATENT_CLIP, REWARDS, SAFETY
 from latent_guard.terminal import progress, say, status, warn
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from latent_guard.reno.rewards import Reward
 
 TILES = 8  # intermediate images in a strip, the first and the last among them
+TILE = 128  # pixels of a side of each
 
 _Reward = Annotated[
     list[str],
@@ -146,18 +147,19 @@ class _StepsShown:
         self._kept.append(iteration)
 
     def strips(self, pipe: Any) -> list[Image]:
-        """One strip for each image."""
-        from latent_guard.reno.pictures import decoded, strip
+        """The kept iterations of each image, side by side, with their rewards."""
+        from latent_guard.contact_sheet import contact_sheet
+        from latent_guard.reno.pictures import decoded
 
         columns = [decoded(pipe, iteration.raw) for iteration in self._kept]
         totals = [iteration.total.tolist() for iteration in self._kept]
-        strips = []
-        for image, row in enumerate(zip(*columns, strict=True)):
+        sheets = []
+        for image, steps in enumerate(zip(*columns, strict=True)):
             labels = [
-                f"{iteration.number}: {values[image]:.2f}" for iteration, values in zip(self._kept, totals, strict=True)
+                f"{iteration.number}: {of_all[image]:.2f}" for iteration, of_all in zip(self._kept, totals, strict=True)
             ]
-            strips.append(strip(row, labels))
-        return strips
+            sheets.append(contact_sheet(steps, labels, len(steps), TILE))
+        return sheets
 
 
 def _each(advance: Callable[[], None], steps_shown: _StepsShown | None) -> Callable[[Iteration], None]:

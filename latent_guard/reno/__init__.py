@@ -1,7 +1,4 @@
-"""Reward-based noise optimisation: better initial noise for one-step and few-step pipelines, found from latents.
-
-The names of the rewards stand here, where commands and specs can read them without loading torch.
-"""
+"""Reward-based noise optimisation: better initial noise for one-step and few-step pipelines, found from latents."""
 
 from __future__ import annotations
 
@@ -38,8 +35,3 @@ __getattr__, __dir__ = lazily(
         "optimise_noise": "optimise",
     },
 )
-
-LATENT_CLIP = "latent-clip"
-PIXEL_CLIP = "pixel-clip"
-SAFETY = "safety"
-REWARDS = (LATENT_CLIP, PIXEL_CLIP, SAFETY)

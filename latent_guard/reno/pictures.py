@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
 
 INCHES = (4.5, 2.4)
 DOTS_PER_INCH = 120
-TILE = 128  # pixels, as GAP and LABEL
-GAP = 4
-LABEL = 16
 
 
 def reward_curves(result: OptimisedNoise, image: int) -> bytes:
@@ -37,20 +33,6 @@ def reward_curves(result: OptimisedNoise, image: int) -> bytes:
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
-
-
-def strip(pictures: Sequence[Image], labels: Sequence[str]) -> Image:
-    """Put pictures side by side, each under its label."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    sheet = Image.new("RGB", (GAP + len(pictures) * (TILE + GAP), LABEL + TILE + 2 * GAP), "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(12)
-    for column, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
-        x = GAP + column * (TILE + GAP)
-        draw.text((x, 0), label, fill="black", font=font)
-        sheet.paste(picture.convert("RGB").resize((TILE, TILE)), (x, LABEL + GAP))
-    return sheet
 
 
 def decoded(pipe: Any, raw: Tensor) -> list[Image]:

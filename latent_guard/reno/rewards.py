@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate, logsigmoid
 from latent_guard.bounds import require_number
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.pipelines.latents import latents_of
-from latent_guard.reno import LATENT_CLIP, PIXEL_CLIP, SAFETY
+from latent_guard.reno.reward_names import LATENT_CLIP, PIXEL_CLIP, SAFETY
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank

@@ -11,10 +11,10 @@ from latent_guard.bench.baselines.context import BaselineContext
 from latent_guard.bench.baselines.options import called
 from latent_guard.bench.decoding import counted_rows, unpacked
 from latent_guard.errors import InputError
-from latent_guard.reno import LATENT_CLIP, PIXEL_CLIP, SAFETY
 from latent_guard.reno.best_of import best_of
 from latent_guard.reno.optimise import AUTHORS, RenoSettings, optimise_noise
 from latent_guard.reno.result import OptimisedNoise
+from latent_guard.reno.reward_names import LATENT_CLIP, PIXEL_CLIP, SAFETY
 from latent_guard.reno.rewards import LatentClipReward, PixelClipReward, Reward, SafetyReward
 from latent_guard.reno.search import require_few_step
 from latent_guard.zero_shot.pixel_clip import PixelTwin

@@ -28,9 +28,9 @@ from latent_guard.devices import best_device
 from latent_guard.errors import InputError
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Decision
+from latent_guard.worlds.emoji.arguments import GUIDANCE
 from latent_guard.worlds.emoji.asked_for import AskedFor
 from latent_guard.worlds.emoji.estimates import Trajectories, record
-from latent_guard.worlds.emoji.prompts import GUIDANCE
 
 if TYPE_CHECKING:
     from latent_guard.guidance.guard import LatentGuard

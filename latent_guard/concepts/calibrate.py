@@ -25,7 +25,7 @@ from latent_guard.concepts.conformal import (
 from latent_guard.concepts.scoring import METHODS
 from latent_guard.errors import InputError
 
-MOST_OCTAVES = 4.0  # by which a fitted factor on a cosine may differ from the model's own
+MAX_OCTAVES = 4.0  # by which a fitted factor on a cosine may differ from the model's own
 UPPER = 0.95  # the quantile of harmless images that is a look's height
 FITTED_SHARE = 0.5
 SEED = 0
@@ -93,7 +93,7 @@ def _at_fitted_temperature(bank: ConceptBank, seen: Generations) -> ConceptBank:
     def loss(octaves: float) -> float:
         return float(binary_cross_entropy_with_logits(seen.scores(at(octaves)).amax(dim=2), unsafe))
 
-    return at(float(minimize_scalar(loss, bounds=(-MOST_OCTAVES, MOST_OCTAVES), options={"xatol": 0.01}).x))
+    return at(float(minimize_scalar(loss, bounds=(-MAX_OCTAVES, MAX_OCTAVES), options={"xatol": 0.01}).x))
 
 
 def figures_on(bank: ConceptBank, seen: Generations, probability: Platt | None) -> Figures:

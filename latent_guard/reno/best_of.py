@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_guard.bounds import MOST_SEARCH, require_whole
+from latent_guard.bounds import MAX_SEARCH, require_whole
 from latent_guard.pipelines.request import Request
 from latent_guard.pipelines.restarts import Generators
 from latent_guard.reno.result import OptimisedNoise
@@ -32,7 +32,7 @@ def best_of(
     The first is the pipeline's own; the others are functions of the image's generator and their number. Arguments,
     result and errors are those of ``optimise_noise``, an iteration being a draw.
     """
-    require_whole("draws", draws, 1, MOST_SEARCH)
+    require_whole("draws", draws, 1, MAX_SEARCH)
     request = Request.of(prompt, in_one_step(arguments), seed, generator)
 
     @torch.no_grad()

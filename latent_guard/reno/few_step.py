@@ -7,7 +7,7 @@ from typing import Any
 from latent_guard.errors import InputError, UnsupportedPipelineError
 from latent_guard.pipelines.schedulers import require_supported
 
-MOST_STEPS = 8  # every step's activations are held for the backward pass, and its gradient goes through all of them
+MAX_STEPS = 8  # every step's activations are held for the backward pass, and its gradient goes through all of them
 # Made for few steps, or (flow matching) starting from pure noise at any number of steps.
 _FEW_STEP = ("LCMScheduler", "TCDScheduler", "FlowMatchEulerDiscreteScheduler")
 
@@ -24,7 +24,7 @@ def require_few_step(scheduler: Any, steps: int) -> None:
             f"{name} is no few-step scheduler: in one step it would not begin at pure noise; use a distilled pipeline "
             f'(Turbo, LCM, Lightning) with {", ".join(_FEW_STEP)}, or another with timestep_spacing="trailing"'
         )
-    if not 1 <= steps <= MOST_STEPS:
+    if not 1 <= steps <= MAX_STEPS:
         raise InputError(
-            f"{steps} steps are not few: the gradient goes back through all of them; ask for 1 to {MOST_STEPS}"
+            f"{steps} steps are not few: the gradient goes back through all of them; ask for 1 to {MAX_STEPS}"
         )

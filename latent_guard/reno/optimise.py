@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_guard.bounds import MOST_SEARCH, require_number, require_whole
+from latent_guard.bounds import MAX_SEARCH, require_number, require_whole
 from latent_guard.errors import InputError, UnsupportedPipelineError
 from latent_guard.pipelines.request import Request
 from latent_guard.pipelines.restarts import Generators
@@ -22,7 +22,7 @@ from latent_guard.reno.rewards import Reward
 from latent_guard.reno.search import Objective, Seen, in_one_step, search_noise
 from latent_guard.reno.stopping import Progress
 
-MOST_RATE, MOST_TARGET = 1e4, 1e6
+MAX_RATE, MAX_TARGET = 1e4, 1e6
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class RenoSettings:
     def __post_init__(self) -> None:
         for name in ("iterations", "patience"):
             if (value := getattr(self, name)) is not None:
-                require_whole(name, value, 1, MOST_SEARCH)
+                require_whole(name, value, 1, MAX_SEARCH)
         for name in ("learning_rate", "gradient_clip"):
-            require_number(name, getattr(self, name), 0, MOST_RATE, over=True)
-        require_number("regularisation", self.regularisation, 0, MOST_RATE)
+            require_number(name, getattr(self, name), 0, MAX_RATE, exclusive=True)
+        require_number("regularisation", self.regularisation, 0, MAX_RATE)
         if self.target is not None:
-            require_number("target", self.target, -MOST_TARGET, MOST_TARGET)
+            require_number("target", self.target, -MAX_TARGET, MAX_TARGET)
         if not 0 <= self.momentum < 1:
             raise InputError(f"momentum must be a number from 0 to less than 1, not {self.momentum}")
 

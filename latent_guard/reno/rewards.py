@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from latent_guard.pipelines.canary import Canary
     from latent_guard.zero_shot.pixel_clip import PixelTwin
 
-MOST_WEIGHT = 1e6
+MAX_WEIGHT = 1e6
 Score = Callable[[Tensor], Tensor]  # what the reward reads, (B, C, H, W) -> (B,); differentiable
 
 
@@ -74,7 +74,7 @@ class Reward(ABC):
 
     def __init__(self, name: str, reads: Reads, weight: float = 1.0) -> None:
         """Raises `InputError` unless the weight is over 0: what a reward is against, its negation is for."""
-        require_number(f"reward {name}: the weight", weight, 0, MOST_WEIGHT, over=True)
+        require_number(f"reward {name}: the weight", weight, 0, MAX_WEIGHT, exclusive=True)
         self.name, self.reads, self.weight = name, reads, weight
 
     @property

@@ -13,8 +13,8 @@ from latent_guard.training.recipe import Recipe
 from latent_guard.training.towers import Towers
 
 BETAS, EPS = (0.9, 0.98), 1e-6  # CLIP (Radford et al. 2021), table 19, ViT
-LARGEST_LOGIT_SCALE = math.log(100)  # ibid., section 2.5
-LARGEST_GRADIENT = 1.0
+MAX_LOGIT_SCALE = math.log(100)  # ibid., section 2.5
+MAX_GRADIENT = 1.0
 
 
 def new_optimizers(towers: Towers, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -52,11 +52,11 @@ def rate_factor_at(step: int, recipe: Recipe) -> float:
 
 def update(towers: Towers, optimizers: Sequence[torch.optim.Optimizer], rate_factor: float) -> None:
     """Clip the gradients, take a step of every optimizer, and forget the gradients."""
-    nn.utils.clip_grad_norm_(towers.parameters(), LARGEST_GRADIENT)
+    nn.utils.clip_grad_norm_(towers.parameters(), MAX_GRADIENT)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * rate_factor
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     with torch.no_grad():
-        towers.model.logit_scale.clamp_(0, LARGEST_LOGIT_SCALE)
+        towers.model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)

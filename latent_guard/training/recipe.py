@@ -12,18 +12,18 @@ from latent_guard.errors import InputError
 from latent_guard.files.documents import read_yaml
 
 RECIPES = Path(__file__).parent / "recipes"  # those that ship
-LARGEST_SEED = 2**40  # times steps, it has to fit a generator's 64 bits
+MAX_SEED = 2**40  # times steps, it has to fit a generator's 64 bits
 LOSSES, PRECISIONS, TRACKERS = ("clip", "siglip"), ("bf16", "fp32"), ("tensorboard", "wandb")
 _REQUIRED = ("data", "out", "model", "steps", "batch_size", "learning_rate")
-_MOST_STEPS, _MOST_BATCH, _MOST_RATE = 10**9, 10**6, 100.0
+_MAX_STEPS, _MAX_BATCH, _MAX_RATE = 10**9, 10**6, 100.0
 _WHOLE = {  # from, to
-    "steps": (1, _MOST_STEPS),
-    "batch_size": (2, _MOST_BATCH),  # a contrastive loss compares samples with each other
-    "micro_batch": (1, _MOST_BATCH),
-    "save_every": (1, _MOST_STEPS),
-    "warmup": (0, _MOST_STEPS),
-    "patch_steps": (0, _MOST_STEPS),
-    "seed": (0, LARGEST_SEED),
+    "steps": (1, _MAX_STEPS),
+    "batch_size": (2, _MAX_BATCH),  # a contrastive loss compares samples with each other
+    "micro_batch": (1, _MAX_BATCH),
+    "save_every": (1, _MAX_STEPS),
+    "warmup": (0, _MAX_STEPS),
+    "patch_steps": (0, _MAX_STEPS),
+    "seed": (0, MAX_SEED),
 }
 _RATES = ("learning_rate", "muon_rate")
 _CHOICES = {"loss": LOSSES, "precision": PRECISIONS}
@@ -130,8 +130,8 @@ class Recipe:
                 require_whole(key, value, least, most)
         for key in _RATES:
             if (value := getattr(self, key)) is not None:
-                require_number(key, value, 0, _MOST_RATE, over=True)
-        require_number("weight_decay", self.weight_decay, 0, _MOST_RATE)
+                require_number(key, value, 0, _MAX_RATE, exclusive=True)
+        require_number("weight_decay", self.weight_decay, 0, _MAX_RATE)
         for key, choices in _CHOICES.items():
             if getattr(self, key) not in choices:
                 raise InputError(f"{key} must be one of {', '.join(choices)}, not {getattr(self, key)!r}")

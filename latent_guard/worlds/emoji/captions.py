@@ -13,7 +13,7 @@ from latent_guard.worlds.emoji.scenes import Scene
 P_CONTEXTUAL = 0.75
 P_BACKGROUND = 0.6
 P_FILLERS = 0.25
-MOST_FILLERS = 4
+MAX_FILLERS = 4
 SHORTEST_FILLER = 3
 
 ONE = ("{a}", "a picture of {a}", "an image of just {a}", "there is {a} here")
@@ -54,7 +54,7 @@ def with_fillers(text: str, fillers: Sequence[str], rng: np.random.Generator) ->
         return text
     words = text.split(" ")
     place = int(rng.integers(len(words) + 1))
-    run = [_pick(fillers, rng) for _ in range(rng.integers(1, MOST_FILLERS + 1))]
+    run = [_pick(fillers, rng) for _ in range(rng.integers(1, MAX_FILLERS + 1))]
     return " ".join(words[:place] + run + words[place:])
 
 

@@ -133,4 +133,4 @@ def test_fillers_are_added_to_a_caption_and_take_nothing_away(seed: int) -> None
     text = "a cat next to a drop of blood"
     filled = captions.with_fillers(text, fillers, np.random.default_rng(seed)).split(" ")
     assert [word for word in filled if word not in fillers] == text.split(" ")
-    assert len(filled) - len(text.split(" ")) <= captions.MOST_FILLERS
+    assert len(filled) - len(text.split(" ")) <= captions.MAX_FILLERS

@@ -1,4 +1,4 @@
-"""The pictures of an optimisation: how its rewards rose, and what the image looked like on the way."""
+"""Pictures of an optimisation: its reward curves, and the image after several of its iterations."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ if TYPE_CHECKING:
 
     from latent_guard.reno.result import OptimisedNoise
 
-INCHES, DOTS = (4.5, 2.4), 120
+INCHES = (4.5, 2.4)
+DOTS_PER_INCH = 120
 
 
-def reward_curves(found: OptimisedNoise, image: int) -> bytes:
-    """One image's rewards against the iteration, a panel each, as PNG; a line marks the iteration that was kept."""
+def reward_curves(result: OptimisedNoise, image: int) -> bytes:
+    """Plot one image's rewards against the iteration, a panel each, as PNG; a line marks the best iteration."""
     from matplotlib.figure import Figure  # no pyplot: it would look for a display
 
     width, height = INCHES
-    figure = Figure(figsize=(width, height * len(found.rewards)), dpi=DOTS, layout="constrained")
-    panels = figure.subplots(len(found.rewards), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (name, curve) in zip(panels, found.rewards.items(), strict=True):
+    figure = Figure(figsize=(width, height * len(result.rewards)), dpi=DOTS_PER_INCH, layout="constrained")
+    panels = figure.subplots(len(result.rewards), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (name, curve) in zip(panels, result.rewards.items(), strict=True):
         axes.plot(curve[:, image].numpy())
-        axes.axvline(int(found.best[image]), color="gray", linestyle="--", linewidth=1)
+        axes.axvline(int(result.best_iteration[image]), color="gray", linestyle="--", linewidth=1)
         axes.set(ylabel=name)
         axes.grid(alpha=0.3)
     panels[-1].set(xlabel="iteration")
@@ -35,9 +36,9 @@ def reward_curves(found: OptimisedNoise, image: int) -> bytes:
 
 
 def decoded(pipe: Any, raw: Tensor) -> list[Image]:
-    """Raw latents (B, C, H, W) as a pipeline shows them."""
+    """Decode raw latents (B, C, H, W) to images, as the pipeline does."""
     pictures: list[Image] = []
     with without_overflow(pipe.vae):
-        for one in raw.split(1):  # a batch that could just be optimised need not fit the decoder
-            pictures += pipe.image_processor.postprocess(decode(pipe.vae, one), output_type="pil")
+        for latent in raw.split(1):  # a batch that could just be optimised need not fit the decoder
+            pictures += pipe.image_processor.postprocess(decode(pipe.vae, latent), output_type="pil")
     return pictures

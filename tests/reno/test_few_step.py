@@ -6,7 +6,7 @@ import diffusers
 import pytest
 
 from latent_guard.errors import InputError, UnsupportedPipelineError
-from latent_guard.reno.few_step import MAX_STEPS, require_few_step
+from latent_guard.reno.search import MAX_STEPS, require_few_step
 
 FEW = [
     diffusers.LCMScheduler(clip_sample=False),

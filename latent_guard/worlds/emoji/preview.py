@@ -1,4 +1,4 @@
-"""A labelled contact sheet: what the world looks like."""
+"""A labelled contact sheet of random scenes of the world."""
 
 from __future__ import annotations
 

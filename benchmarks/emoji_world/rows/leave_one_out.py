@@ -18,7 +18,7 @@ from benchmarks.emoji_world.workbench import RENDER_SEED
 from latent_guard.bench.arrays import Bools
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibrate import calibrate
-from latent_guard.concepts.calibration_set import Generations
+from latent_guard.concepts.calibration_set import CalibrationSet
 from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.worlds.emoji.autoencoder import encode
 from latent_guard.worlds.emoji.catalogue import BACKGROUNDS, BY_NAME, SAFE_NAMES
@@ -78,10 +78,12 @@ def _found(bank: ConceptBank, safe: Tensor, shown: Tensor) -> Bools:
     return over
 
 
-def _seen(features: Tensor, bank: ConceptBank) -> Generations:
+def _seen(features: Tensor, bank: ConceptBank) -> CalibrationSet:
     """Scenes as generations with a single look, at the finished latents."""
     shows = torch.zeros(len(features), len(bank.categories), dtype=torch.bool)
-    return Generations(features[:, None], torch.zeros(1), shows, bank.categories, bank.fingerprint, "rendered scenes")
+    return CalibrationSet(
+        features[:, None], torch.zeros(1), shows, bank.categories, bank.fingerprint, "rendered scenes"
+    )
 
 
 @torch.no_grad()

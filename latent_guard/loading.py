@@ -12,6 +12,7 @@ from latent_guard.shipped import SHIPPED_FEW_STEP
 if TYPE_CHECKING:
     import torch
 
+    from latent_guard.guidance.audit import AuditLog
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.latent_clip.model import LatentCLIP
     from latent_guard.pipelines.canary import Canary
@@ -95,8 +96,8 @@ def usual_arguments(model: str | None) -> dict[str, Any]:
     return {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE} if model is None else {}
 
 
-def load_guard(model: str | None, guard: str | None, bank: Path | None) -> LatentGuard:
-    """The guard and bank asked for, by default those beside the model.
+def load_guard(model: str | None, guard: str | None, bank: Path | None, audit: AuditLog | None = None) -> LatentGuard:
+    """The guard and bank asked for, by default those beside the model; it writes its verdicts into ``audit``.
 
     Raises:
         InputError: one of them is not given and does not lie beside the model.
@@ -105,7 +106,7 @@ def load_guard(model: str | None, guard: str | None, bank: Path | None) -> Laten
     from latent_guard.guidance.guard import LatentGuard
 
     bank_folder = bank if bank else _beside(_pipeline(model), "bank")
-    return LatentGuard.from_pretrained(guard_folder(model, guard), bank_folder, device=_device())
+    return LatentGuard.from_pretrained(guard_folder(model, guard), bank_folder, device=_device(), audit=audit)
 
 
 def load_latent_clip(model: str | None, guard: str | None, option: str = "--guard") -> LatentCLIP:

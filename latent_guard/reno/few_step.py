@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from latent_guard.errors import InputError, UnsupportedPipelineError
-from latent_guard.pipelines.schedulers import require_supported
+from latent_guard.pipelines.schedulers import KNOWN, require_supported
 
 MOST_STEPS = 8  # every step's activations are held for the backward pass, and its gradient goes through all of them
-# Made for few steps, or (flow matching) starting from pure noise at any number of steps.
-_FEW_STEP = ("LCMScheduler", "TCDScheduler", "FlowMatchEulerDiscreteScheduler")
+_FEW_STEP = tuple(name for name, known in KNOWN.items() if known.few_step)
 
 
 def require_few_step(scheduler: Any, steps: int) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from latent_guard.errors import DeviceMemoryError, InputError
-from latent_guard.pipelines.request import Request
+from latent_guard.pipelines.call import Request
 from latent_guard.reno.few_step import require_few_step
 from latent_guard.reno.generation import Generation
 from latent_guard.reno.result import OptimisedNoise

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from latent_guard.concepts.bank import Concept, ConceptBank
+from latent_guard.guidance.audit import AuditLog
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import SAFE, Policy
 from latent_guard.latent_clip.latent_space import LatentSpace
@@ -104,8 +105,10 @@ def linear_bank(threshold: float) -> ConceptBank:
     )
 
 
-def linear_guard(threshold: float, policy: Policy = SAFE, model: LinearCritic | None = None) -> LatentGuard:
-    return LatentGuard(model or LinearCritic(), linear_bank(threshold), policy)
+def linear_guard(
+    threshold: float, policy: Policy = SAFE, model: LinearCritic | None = None, audit: AuditLog | None = None
+) -> LatentGuard:
+    return LatentGuard(model or LinearCritic(), linear_bank(threshold), policy, audit=audit)
 
 
 def generators(*seeds: int) -> list[torch.Generator]:

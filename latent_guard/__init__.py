@@ -5,52 +5,77 @@ Importing this package is cheap: a name below loads its module, and torch with i
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from latent_guard import errors
+from latent_guard.lazy import lazily
 
 if TYPE_CHECKING:
+    from latent_guard import shipped
     from latent_guard.concepts.bank import ConceptBank
     from latent_guard.concepts.prompt_set import PromptSet
-    from latent_guard.guidance.guard import LatentGuard
-    from latent_guard.guidance.policy import Policy
-    from latent_guard.guidance.verdict import Verdict
+    from latent_guard.guidance.audit import AuditLog
+    from latent_guard.guidance.callback import LatentGuardCallback
+    from latent_guard.guidance.guard import GuardedOutput, LatentGuard
+    from latent_guard.guidance.moderation import Moderator
+    from latent_guard.guidance.policy import Policies, Policy
+    from latent_guard.guidance.verdict import Decision, Verdict
     from latent_guard.latent_clip.latent_space import LatentSpace
     from latent_guard.latent_clip.model import LatentCLIP
     from latent_guard.reno.optimise import optimise_noise
+    from latent_guard.reno.result import OptimisedNoise
+    from latent_guard.reno.rewards import FunctionReward, LatentClipReward, PixelClipReward, SafetyReward
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AuditLog",
     "ConceptBank",
+    "Decision",
+    "FunctionReward",
+    "GuardedOutput",
     "LatentCLIP",
+    "LatentClipReward",
     "LatentGuard",
+    "LatentGuardCallback",
     "LatentSpace",
+    "Moderator",
+    "OptimisedNoise",
+    "PixelClipReward",
+    "Policies",
     "Policy",
     "PromptSet",
+    "SafetyReward",
     "Verdict",
     "errors",
     "optimise_noise",
+    "shipped",
 ]
 
 _HOMES = {
-    "ConceptBank": "latent_guard.concepts.bank",
-    "LatentCLIP": "latent_guard.latent_clip.model",
-    "LatentGuard": "latent_guard.guidance.guard",
-    "LatentSpace": "latent_guard.latent_clip.latent_space",
-    "Policy": "latent_guard.guidance.policy",
-    "PromptSet": "latent_guard.concepts.prompt_set",
-    "Verdict": "latent_guard.guidance.verdict",
-    "optimise_noise": "latent_guard.reno.optimise",
+    "AuditLog": "guidance.audit",
+    "ConceptBank": "concepts.bank",
+    "Decision": "guidance.verdict",
+    "FunctionReward": "reno.rewards",
+    "GuardedOutput": "guidance.guard",
+    "LatentCLIP": "latent_clip.model",
+    "LatentClipReward": "reno.rewards",
+    "LatentGuard": "guidance.guard",
+    "LatentGuardCallback": "guidance.callback",
+    "LatentSpace": "latent_clip.latent_space",
+    "Moderator": "guidance.moderation",
+    "OptimisedNoise": "reno.result",
+    "PixelClipReward": "reno.rewards",
+    "Policies": "guidance.policy",
+    "Policy": "guidance.policy",
+    "PromptSet": "concepts.prompt_set",
+    "SafetyReward": "reno.rewards",
+    "Verdict": "guidance.verdict",
+    "optimise_noise": "reno.optimise",
+    "shipped": "shipped",
 }
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__, _lazy_names = lazily(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted([*_lazy_names(), "__version__", "errors"])

@@ -1,4 +1,4 @@
-"""Finding and loading what ``generate`` runs: a diffusers pipeline, and the guard and the bank that belong to it."""
+"""Models by folder, hub id or short name: a diffusers pipeline, and the guard and the bank that lie beside it."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 from latent_guard.errors import CheckpointError, InputError
 from latent_guard.latent_clip.hub import is_hub_id
-from latent_guard.shipped import SHIPPED_FEW_STEP
+from latent_guard.package_data import SHIPPED_FEW_STEP, SHIPPED_MODELS
 
 if TYPE_CHECKING:
     import torch
 
     from latent_guard.guidance.audit import AuditLog
     from latent_guard.guidance.guard import LatentGuard
+    from latent_guard.guidance.policy_file import AnyPolicy
     from latent_guard.latent_clip.model import LatentCLIP
     from latent_guard.pipelines.canary import Canary
     from latent_guard.zero_shot.pixel_clip import PixelTwin
-
-_GUARD_FILES = ("*.json", "*.safetensors", "*.txt")
 
 
 def load_pipeline(model: str | None, steps: int, images: int, half: str = "float16") -> Any:
     """The diffusers pipeline of a local folder or a hub id, on the GPU where there is one.
 
-    None is the shipped one, ``shipped-few-step`` that with the denoiser that was distilled from its own. ``steps`` and
-    ``images`` are what will be asked of one call. ``half`` is the precision on a GPU; what is differentiated wants
-    bfloat16, in which gradients do not vanish.
+    Args:
+        model: a folder, a hub id, ``shipped`` (so is None), or ``shipped-few-step``: the shipped one with the denoiser
+            that was distilled from its own.
+        steps: what will be asked of one call.
+        images: as ``steps``.
+        half: the precision on a GPU; what is differentiated wants bfloat16, in which gradients do not vanish.
 
     Raises:
         InputError: neither a folder nor a hub id, or it cannot make so many steps or images.
@@ -37,13 +39,15 @@ def load_pipeline(model: str | None, steps: int, images: int, half: str = "float
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
-    from latent_guard.cli.capacity import check_call
-    from latent_guard.cli.pipeline_parts import check_parts
+    from latent_guard.pipelines.capacity import check_call
+    from latent_guard.pipelines.config_limits import check_parts
 
     for library in (diffusers_logging, transformers_logging):
         library.set_verbosity_error()
         library.disable_progress_bar()
-    source = _pipeline(model) if _is_shipped(model) else _folder_or_hub_id(str(model), "--model", "model_index.json")
+    source = _pipeline(model)
+    if not _is_shipped(model):
+        source = _folder_or_hub_id(source, "--model", "model_index.json", SHIPPED_MODELS)
     check_parts(Path(source))
     device = _device()
     dtype = getattr(torch, half) if device == "cuda" else torch.float32
@@ -70,7 +74,7 @@ def load_vae(model: str | None, option: str = "--model") -> Any:
     from diffusers import AutoModel
     from diffusers.utils import logging as diffusers_logging
 
-    from latent_guard.cli.pipeline_parts import check_parts
+    from latent_guard.pipelines.config_limits import check_parts
 
     diffusers_logging.set_verbosity_error()
     source = _pipeline(model)
@@ -93,20 +97,30 @@ def usual_arguments(model: str | None) -> dict[str, Any]:
 
     if model == SHIPPED_FEW_STEP:  # its teacher's guidance is in its weights
         return {"num_inference_steps": FEW_STEPS, "guidance_scale": 1.0}
-    return {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE} if model is None else {}
+    return {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE} if _is_shipped(model) else {}
 
 
-def load_guard(model: str | None, guard: str | None, bank: Path | None, audit: AuditLog | None = None) -> LatentGuard:
-    """The guard and bank asked for, by default those beside the model; it writes its verdicts into ``audit``.
+def load_guard(
+    model: str | None,
+    guard: str | None = None,
+    bank: Path | None = None,
+    policy: AnyPolicy = "safe",
+    audit: AuditLog | None = None,
+) -> LatentGuard:
+    """The guard and bank asked for, by default those beside the model; a guard's own bank comes before the model's.
+
+    It writes its verdicts into ``audit``.
 
     Raises:
-        InputError: one of them is not given and does not lie beside the model.
+        InputError: one of them is not given and does not lie beside the model, or there is no such policy.
         CheckpointError: one of them cannot be read.
     """
-    from latent_guard.guidance.guard import LatentGuard
+    from latent_guard.guidance.guard import BANK, LatentGuard
 
-    bank_folder = bank if bank else _beside(_pipeline(model), "bank")
-    return LatentGuard.from_pretrained(guard_folder(model, guard), bank_folder, device=_device(), audit=audit)
+    folder = guard_folder(model, guard)
+    if bank is None and not (guard and (folder / BANK).is_dir()):
+        bank = _beside(_pipeline(model), BANK)
+    return LatentGuard.from_pretrained(folder, bank, policy, device=_device(), audit=audit)
 
 
 def load_latent_clip(model: str | None, guard: str | None, option: str = "--guard") -> LatentCLIP:
@@ -160,7 +174,12 @@ def shipped_pipeline() -> Path:
 
 def guard_folder(model: str | None, guard: str | None, option: str = "--guard") -> Path:
     """Where the guard asked for lies, by default beside the model; raises ``InputError`` where there is none."""
-    return Path(_guard_source(guard, option)) if guard else _beside(_pipeline(model), "guard")
+    from latent_guard.guidance.guard import GUARD_FILES
+    from latent_guard.latent_clip.hub import local_folder
+
+    if not guard:
+        return _beside(_pipeline(model), "guard")
+    return local_folder(_folder_or_hub_id(guard, option, "config.json"), GUARD_FILES)
 
 
 def _device() -> str:
@@ -174,7 +193,7 @@ def _pipeline(model: str | None) -> str:
 
 
 def _is_shipped(model: str | None) -> bool:
-    return model is None or model == SHIPPED_FEW_STEP
+    return model is None or model in SHIPPED_MODELS
 
 
 def _parts_of_few_step(dtype: torch.dtype) -> dict[str, Any]:
@@ -202,27 +221,15 @@ def _beside(pipeline: str, kind: str) -> Path:
     raise InputError(f"no {kind} lies beside {pipeline} (looked for {places[0]}); name one with --{kind}: {mend}")
 
 
-def _guard_source(guard: str, option: str) -> str:
-    source = _folder_or_hub_id(guard, option, "config.json")
-    if Path(source).is_dir():
-        return source
-    from huggingface_hub import snapshot_download
-
-    try:
-        return str(snapshot_download(source, allow_patterns=list(_GUARD_FILES)))
-    except Exception as error:  # the hub client raises OSError, ValueError and errors of its HTTP library alike
-        message = f"cannot download the guard {source}; check the id and the connection ({_first_line(error)})"
-        raise CheckpointError(message) from error
-
-
-def _folder_or_hub_id(source: str, option: str, index: str) -> str:
+def _folder_or_hub_id(source: str, option: str, index: str, names: tuple[str, ...] = ()) -> str:
     folder = Path(source)
     if folder.is_dir():
         if not (folder / index).is_file():
             raise InputError(f"{option} {source} is a folder without {index}; give the folder that holds that file")
         return source
     if folder.exists() or not is_hub_id(source):
-        raise InputError(f"{option} {source} is neither a folder nor a hub id of the form owner/name")
+        known = f", nor one of {', '.join(names)}" if names else ""
+        raise InputError(f"{option} {source} is neither a folder nor a hub id of the form owner/name{known}")
     return source
 
 

@@ -1,63 +1,46 @@
-"""What ships with the package: the names of its models, and where its data lies (in a wheel, inside the package)."""
+"""The models that ship with the package, ready to use.
+
+    from latent_guard import shipped
+
+    pipe, guard = shipped.pipeline(), shipped.guard(policy="strict")
+    output = guard.generate(pipe, "a pirate party", seed=0, **shipped.ARGUMENTS)
+
+The guard's thresholds were calibrated for these arguments: with other steps its rates are not those that were measured.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from latent_guard.errors import InputError
+from latent_guard.loading import load_guard, load_pipeline, usual_arguments
+from latent_guard.package_data import SHIPPED_FEW_STEP
 
-# What a command or a spec calls the models that ship: the text-to-image model, and the one distilled from it.
-SHIPPED, SHIPPED_FEW_STEP = "shipped", "shipped-few-step"
-SHIPPED_MODELS = (SHIPPED, SHIPPED_FEW_STEP)
+if TYPE_CHECKING:
+    from latent_guard.guidance.guard import LatentGuard
+    from latent_guard.guidance.policy_file import AnyPolicy
 
-_PACKAGE = Path(__file__).parent
-_HOMES = (_PACKAGE / "data", _PACKAGE.parent)
-
-
-def concepts_folder(name: str) -> Path:
-    """Folder of prompt sets, one YAML file a category: ``concepts_folder("emoji_world")``.
-
-    Raises:
-        InputError: no such folder ships.
-    """
-    return _find("concepts", name)
+ARGUMENTS = usual_arguments(None)
+FEW_STEP_ARGUMENTS = usual_arguments(SHIPPED_FEW_STEP)
 
 
-def benchmark_spec(name: str) -> Path:
-    """Path of the spec ``benchmarks/NAME.yaml``.
+def pipeline(*, few_step: bool = False) -> Any:
+    """The text-to-image pipeline of Emoji World, on the GPU where there is one.
+
+    Args:
+        few_step: the model that was distilled from it to four steps; call it with ``FEW_STEP_ARGUMENTS``.
 
     Raises:
-        InputError: no such spec ships.
+        CheckpointError: a file is missing or altered.
     """
-    return _find("benchmarks", f"{name}.yaml")
+    arguments = FEW_STEP_ARGUMENTS if few_step else ARGUMENTS
+    return load_pipeline(SHIPPED_FEW_STEP if few_step else None, arguments["num_inference_steps"], images=1)
 
 
-def benchmark_specs() -> list[str]:
-    """Names of the specs that ship."""
-    return sorted({path.stem for home in _HOMES for path in (home / "benchmarks").glob("*.yaml")})
-
-
-def benchmark_list(name: str) -> Path:
-    """Path of a prompt list that ships: ``benchmark_list("emoji-i2p.csv")``.
+def guard(policy: AnyPolicy = "safe") -> LatentGuard:
+    """The guard of these pipelines, with its bank, on the GPU where there is one.
 
     Raises:
-        InputError: no such list ships.
+        InputError: no policy of that name, or a policy file that cannot be used.
+        CheckpointError: a file is missing or altered.
     """
-    return _find("benchmarks", name)
-
-
-def benchmark_lists() -> list[str]:
-    """File names of the prompt lists that ship."""
-    return sorted({path.name for home in _HOMES for path in (home / "benchmarks").glob("*.csv")})
-
-
-def _find(kind: str, name: str) -> Path:
-    for home in _HOMES:
-        if (home / kind / name).exists():
-            return home / kind / name
-    shipped = sorted({path.stem for home in _HOMES for path in (home / kind).glob("*") if _is_data(path)})
-    raise InputError(f"{kind}/{name} does not ship with this package; there are: {', '.join(shipped) or 'none'}")
-
-
-def _is_data(path: Path) -> bool:
-    return path.is_dir() or path.suffix == ".yaml"
+    return load_guard(None, None, None, policy)

@@ -23,9 +23,9 @@ from latent_guard.concepts.bank import ConceptBank
 from latent_guard.guidance.policy_file import policy_named
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.loading import load_guard, load_pipeline, usual_arguments
+from latent_guard.package_data import SHIPPED_FEW_STEP, benchmark_specs
 from latent_guard.reno.optimise import RenoSettings, optimise_noise
 from latent_guard.reno.rewards import LatentClipReward, SafetyReward
-from latent_guard.shipped import SHIPPED_FEW_STEP, benchmark_specs
 from latent_guard.training.loop import train
 from latent_guard.training.recipe import Recipe
 from latent_guard.worlds.emoji.bundle import bundle_folder, few_step_folder, grader_folder, pixel_draws_folder

@@ -6,15 +6,27 @@ import sys
 import latent_guard
 
 PUBLIC = [
+    "AuditLog",
     "ConceptBank",
+    "Decision",
+    "FunctionReward",
+    "GuardedOutput",
     "LatentCLIP",
+    "LatentClipReward",
     "LatentGuard",
+    "LatentGuardCallback",
     "LatentSpace",
+    "Moderator",
+    "OptimisedNoise",
+    "PixelClipReward",
+    "Policies",
     "Policy",
     "PromptSet",
+    "SafetyReward",
     "Verdict",
     "errors",
     "optimise_noise",
+    "shipped",
 ]
 ERRORS = [
     "BlockedError",

@@ -10,7 +10,7 @@ from typing import Any
 from latent_guard.bench.prompts.i2p import Mode, Split
 from latent_guard.bounds import MOST_AT_ONCE, MOST_GUIDANCE, MOST_IMAGES, MOST_STEPS, require_number, require_whole
 from latent_guard.errors import InputError, LatentGuardError
-from latent_guard.shipped import SHIPPED
+from latent_guard.package_data import SHIPPED
 
 EMOJI = "emoji/"  # prefix of the embedded world's own prompt lists
 I2P, GENEVAL, COMPBENCH = PROTOCOLS = ("i2p", "geneval", "t2i-compbench")

@@ -13,7 +13,7 @@ import yaml
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
 from latent_guard.errors import InputError
 from latent_guard.files.documents import MOST_YAML_BYTES, read_text, value_of, yaml_node
-from latent_guard.shipped import benchmark_spec, benchmark_specs
+from latent_guard.package_data import benchmark_spec, benchmark_specs
 
 _OPTIONAL = ("grader",)  # None is the same as leaving it out
 

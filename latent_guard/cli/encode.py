@@ -94,8 +94,8 @@ def encode(
     import torch
     from accelerate import PartialState
 
-    from latent_guard.cli.capacity import check_memory
     from latent_guard.loading import load_vae
+    from latent_guard.pipelines.capacity import check_memory
     from latent_guard.training.encoding.encode import Encoder
     from latent_guard.training.encoding.encode import encode as run
     from latent_guard.training.encoding.plan import Worker

@@ -83,7 +83,7 @@ def generate(
     log = _opened(audit, audit_prompts) if guarded and audit is not None else None
     with status("loading the models"):
         pipe = load_pipeline(model, arguments["num_inference_steps"], num_images)
-        watcher = load_guard(model, guard, bank, log) if guarded else None
+        watcher = load_guard(model, guard, bank, audit=log) if guarded else None
     request = _Request(prompt, seed, model or "shipped", out, arguments)
     if watcher is None or policies is None:
         _unguarded(pipe, request)

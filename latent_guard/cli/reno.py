@@ -13,8 +13,8 @@ from latent_guard.bounds import MOST_GUIDANCE, MOST_SEARCH, MOST_STEPS
 from latent_guard.cli.places import OutFolder
 from latent_guard.cli.validation import NumImages, Prompt, Seed, check_asked
 from latent_guard.errors import InputError
+from latent_guard.package_data import SHIPPED_FEW_STEP
 from latent_guard.reno.names import LATENT_CLIP, REWARDS, SAFETY
-from latent_guard.shipped import SHIPPED_FEW_STEP
 from latent_guard.terminal import progress, say, status, warn
 
 if TYPE_CHECKING:

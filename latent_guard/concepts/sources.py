@@ -11,7 +11,7 @@ from latent_guard.concepts.prompt_set import SLOT, PromptSet, read_prompt_sets
 from latent_guard.errors import InputError
 from latent_guard.files.data_sets import load_undecoded
 from latent_guard.latent_clip.hub import is_hub_id
-from latent_guard.shipped import concepts_folder
+from latent_guard.package_data import concepts_folder
 
 _CATEGORY_COLUMNS = ("categories", "category")
 SPLIT = "train"

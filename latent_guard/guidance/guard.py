@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from latent_guard.errors import InputError
+from latent_guard.errors import CheckpointError, InputError
 from latent_guard.guidance.attachment import Attachment
 from latent_guard.guidance.fail_open import ON_ERROR, OnError
-from latent_guard.guidance.policy import SAFE, Policies, Policy
+from latent_guard.guidance.policy import SAFE, Policies
+from latent_guard.guidance.policy_file import AnyPolicy, policies_of
 from latent_guard.guidance.prompt_score import scores_if_asked
 from latent_guard.guidance.renoise import Renoise
 from latent_guard.guidance.retries import Retries
@@ -22,8 +23,9 @@ from latent_guard.guidance.run import Look
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Decision, Verdict
 from latent_guard.guidance.watch import OnBlock, OnVerdicts, Watch
+from latent_guard.latent_clip import hub
 from latent_guard.pipelines.call import Generators, Request
-from latent_guard.pipelines.canary import Canary
+from latent_guard.pipelines.canary import CANARY_FILE, Canary
 from latent_guard.pipelines.latents import PipelineLatents
 from latent_guard.pipelines.prompt_truncation import most_patient_tokenizer, words_dropped
 
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
     from latent_guard.guidance.audit import AuditLog
     from latent_guard.latent_clip.model import LatentCLIP
+
+
+BANK = "bank"
+GUARD_FILES = (*hub.LATENT_CLIP_FILES, CANARY_FILE, f"{BANK}/*")  # of a guard's repository on the hub
 
 
 def idle_categories(policies: Policies, bank: ConceptBank) -> list[str]:
@@ -65,58 +71,58 @@ class LatentGuard:
         self,
         model: LatentCLIP,
         bank: ConceptBank,
-        policy: Policy | Policies = SAFE,
+        policy: AnyPolicy = SAFE,
         canary: Canary | None = None,
         audit: AuditLog | None = None,
     ) -> None:
         """A guard of a Latent-CLIP and a concept bank made by it; the model is set to inference.
 
+        A policy is a `Policy`, the `Policies` of several categories, a name ("strict"), or a policy file's path.
         Without a canary the caller vouches that guarded pipelines have the VAE that the model was trained on. Every
         verdict is written into the `audit` log before its image is handed out.
-        Raises `InputError` if the bank was made by another model.
+        Raises `InputError` if the bank was made by another model, or no policy has that name.
         """
         bank.check_made_by(model)
         self.model = model.eval().requires_grad_(False)
-        self.bank, self.policies, self.canary, self.audit = bank, Policies.of(policy), canary, audit
+        self.bank, self.policies, self.canary, self.audit = bank, policies_of(policy), canary, audit
 
     @classmethod
     def from_pretrained(
         cls,
         folder: Path | str,
         bank: ConceptBank | Path | str | None = None,
-        policy: Policy | Policies = SAFE,
+        policy: AnyPolicy = SAFE,
         device: torch.device | str = "cpu",
         audit: AuditLog | None = None,
     ) -> LatentGuard:
-        """Load a guard folder (a Latent-CLIP and its canary) and a bank, by default from `bank/` beside the folder.
+        """Load a guard folder (a Latent-CLIP and its canary) and a bank, by default `bank/` in the folder or beside it.
 
+        `folder` may be a hub id, `owner/name`, of a repository laid out as such a folder.
         Raises `CheckpointError` if anything is missing, or is not what was written there.
         """
         from latent_guard.concepts.bank import ConceptBank
         from latent_guard.files.manifests import MANIFEST
         from latent_guard.latent_clip.model import LatentCLIP
 
-        folder = Path(folder)
+        folder = hub.local_folder(folder, GUARD_FILES)
         if folder.is_dir() and not (folder / MANIFEST).exists():
             warnings.warn(
                 f"{folder} carries no {MANIFEST}, so that a change of its files would not be noticed; load the model "
                 "and `save_pretrained` it again",
                 stacklevel=2,
             )
-        if bank is None:
-            bank = folder.parent / "bank"
         if not isinstance(bank, ConceptBank):
-            bank = ConceptBank.load(bank)
+            bank = ConceptBank.load(bank or _bank_of(folder))
         return cls(LatentCLIP.from_pretrained(folder, device=device), bank, policy, Canary.load(folder), audit)
 
-    def require_supported(self, pipe: Any, policy: Policy | Policies | None = None) -> None:
+    def require_supported(self, pipe: Any, policy: AnyPolicy | None = None) -> None:
         """Raise what `attach` raises at once, for whoever wants to know beforehand; nothing is changed."""
         self._watch(pipe, self._policies(policy), "neutral", "close")
 
     def attach(
         self,
         pipe: Any,
-        policy: Policy | Policies | None = None,
+        policy: AnyPolicy | None = None,
         on_block: OnBlock = "neutral",
         on_error: OnError = "close",
     ) -> Attachment:
@@ -149,7 +155,7 @@ class LatentGuard:
         self,
         pipe: Any,
         prompt: str | list[str],
-        policy: Policy | Policies | None = None,
+        policy: AnyPolicy | None = None,
         *,
         seed: int | None = None,
         generator: Generators = None,
@@ -171,10 +177,10 @@ class LatentGuard:
         request = Request.of(prompt, arguments, seed, generator)
         dropped = words_dropped(most_patient_tokenizer(pipe), request.prompts)
         policies = self._policies(policy)
-        watch, scorer = self._watch(pipe, policies, "neutral", on_error), Scorer(self.model, self.bank)
+        watch = self._watch(pipe, policies, "neutral", on_error)
         with Attachment(watch):
-            scores = scores_if_asked(scorer, request.prompts, policies.prompt_trigger, on_error)
-            retries = Retries(watch, policies, request, Renoise(scorer, policies, on_error))
+            scores = scores_if_asked(watch.scorer, request.prompts, policies.prompt_trigger, on_error)
+            retries = Retries(watch, policies, request, Renoise(watch.scorer, policies, on_error))
             retries.run(self.model.config.latent_space.factor)
         rows = [request.prompt_of(verdict.image) for verdict in retries.verdicts]
         verdicts = [
@@ -188,8 +194,8 @@ class LatentGuard:
             self.audit.write(verdicts, [request.prompts[row] for row in rows], policies, self.bank)
         return GuardedOutput(retries.pictures.joined(), tuple(verdicts), tuple(watch.looks))
 
-    def _policies(self, policy: Policy | Policies | None) -> Policies:
-        return self.policies if policy is None else Policies.of(policy)
+    def _policies(self, policy: AnyPolicy | None) -> Policies:
+        return self.policies if policy is None else policies_of(policy)
 
     def _watch(
         self,
@@ -206,3 +212,14 @@ class LatentGuard:
             warnings.warn(line, stacklevel=4)
         latents = PipelineLatents.of(pipe, self.model.config.latent_space, self.canary)
         return Watch(pipe, Scorer(self.model, self.bank), latents, policies, on_block, on_error, on_verdicts)
+
+
+def _bank_of(folder: Path) -> Path:
+    """The bank that belongs to a guard folder: in it, or else beside it."""
+    places = folder / BANK, folder.absolute().parent / BANK
+    for place in places:
+        if place.is_dir():
+            return place
+    raise CheckpointError(
+        f"no bank lies in {folder} or beside it; name one with bank=, such as `latent-guard concepts build` makes"
+    )

@@ -30,6 +30,7 @@ from latent_guard.files.documents import read_yaml
 from latent_guard.guidance.check_schedule import CLEAR, EVERY, Looking
 from latent_guard.guidance.policy import BOUNDS, PRESETS, SAFE, Policies, Policy
 
+AnyPolicy = Policy | Policies | str | Path  # what is taken where a policy is asked for: a name or file too
 SHIPPED = Path(__file__).parent / "policies"
 MEASURES = ("flag", "steer", "resample", "block")
 _TOP = ("description", "looking", "prompt", "defaults", "categories")
@@ -37,19 +38,29 @@ _LOOKING, _PROMPT = ("every", "clear"), ("trigger",)
 _CATEGORY = ("measures", "trigger", "abort", "strength", "window", "restarts", "budget")
 
 
-def policy_named(name_or_file: str) -> Policies:
+def policies_of(policy: AnyPolicy) -> Policies:
+    """The policies that a caller means: given as they are, as one policy for all categories, by name, or as a file.
+
+    Raises:
+        InputError: no such name or file, or a file that cannot be used.
+    """
+    return policy_named(policy) if isinstance(policy, (str, Path)) else Policies.of(policy)
+
+
+def policy_named(name_or_file: str | Path) -> Policies:
     """The policies of a name (safe, steer, ..., or a shipped file's: lenient, standard, strict) or of a YAML file.
 
     Raises:
         InputError: no such name or file, or a file that cannot be used.
     """
-    if name_or_file in PRESETS:
-        return PRESETS[name_or_file]
+    name = str(name_or_file)
+    if name in PRESETS:
+        return PRESETS[name]
     shipped = {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
-    path = shipped.get(name_or_file, Path(name_or_file))
+    path = shipped.get(name, Path(name))
     if not path.is_file():
         names = ", ".join([*PRESETS, *shipped])
-        raise InputError(f"unknown policy {name_or_file!r}; choose one of {names}, or name a policy file (YAML)")
+        raise InputError(f"unknown policy {name!r}; choose one of {names}, or name a policy file (YAML)")
     return read_policies(path)
 
 

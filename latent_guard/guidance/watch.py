@@ -53,7 +53,7 @@ class Watch:
         self.pipe, self.latents = pipe, latents
         self.gate = Gate(pipe, latents, self._judged_again, self._judged_alone)
         self.run: Run | None = None  # whose steps are being made
-        self._scorer = scorer
+        self.scorer = scorer
         self._policies, self._on_block, self._on_error, self._on_verdicts = policies, on_block, on_error, on_verdicts
         self._rules = Rules.of(policies, scorer.categories)
         self._names = Names(scorer.categories, scorer.concepts)
@@ -153,7 +153,7 @@ class Watch:
     def _check_and_push(self, run: Run, step: DenoisingStep) -> None:
         """One check of the clean estimates, and a push of those that the policies want to be pushed."""
         level, rules = step.noise_level, self._rules
-        raw = step.clean().to(self._scorer.device)
+        raw = step.clean().to(self.scorer.device)
         look = self._look(run, step.index, level, raw, run.wanted(step.index))
         if self._aborts(run, step):
             return
@@ -162,7 +162,7 @@ class Watch:
         if not to_push or run.planned == 1:  # nothing would correct the only estimate that there is
             return
         run.note(ActionKind.PUSH, to_push)
-        pushed, scores = raw.clone(), partial(self._scorer.scores, noise_level=level)
+        pushed, scores = raw.clone(), partial(self.scorer.scores, noise_level=level)
         for policy, rows in rules.by_policy(to_push).items():
             pushed[rows] = push_away(raw[rows], scores, [to_push[row] for row in rows], policy)
         step.with_clean(list(to_push), pushed[list(to_push)])
@@ -171,8 +171,8 @@ class Watch:
         self, run: Run, step: int, noise_level: float, raw: Tensor, images: list[int], *, final: bool = False
     ) -> Look:
         """Score some of a run's images, and take note of what was seen."""
-        seen = self._scorer.look(raw if len(images) == run.images else raw[images], noise_level)
-        thresholds = self._rules.thresholds(self._scorer.thresholds(noise_level), run.pushes, final=final)
+        seen = self.scorer.look(raw if len(images) == run.images else raw[images], noise_level)
+        thresholds = self._rules.thresholds(self.scorer.thresholds(noise_level), run.pushes, final=final)
         look = Look.at(run.number, step, noise_level, images, seen, thresholds)
         run.record(look, images, self._rules.abort_margins(self._attempt), self._policies.looking)
         self.looks.append(look)
@@ -214,7 +214,7 @@ class Watch:
     def _judged(self, run: Run, step: int, noise_level: float, raw: Tensor) -> Outcome:
         """The outcome of a run whose final raw latents (B, C, H, W) these are."""
         everything = list(range(run.images))
-        self._look(run, step, noise_level, raw.to(self._scorer.device), everything, final=True)
+        self._look(run, step, noise_level, raw.to(self.scorer.device), everything, final=True)
         return Outcome.of(run, self._rules, self._attempt)
 
     def _finish(self, call: Call | None, run: Run, outcome: Outcome, output: Any, noise_level: float = 0.0) -> None:
@@ -248,8 +248,8 @@ class Watch:
         """Which latents (B, C, H, W) that are no images of a call are masked (B,): their preview would show it."""
         masked = torch.zeros(len(raw), dtype=torch.bool)
         with self._guarded(self.gate.call, len(raw)):
-            seen, _ = self._scorer.look(raw.to(self._scorer.device), 0.0)
-            limits = self._rules.thresholds(self._scorer.thresholds(0.0), masked, final=True)
+            seen, _ = self.scorer.look(raw.to(self.scorer.device), 0.0)
+            limits = self._rules.thresholds(self.scorer.thresholds(0.0), masked, final=True)
             masked = (over(seen, limits) & torch.tensor(self._rules.masking(self._attempt))).any(dim=1)
         return masked
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from latent_guard.errors import CheckpointError, InputError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_FILES = ["config.json", "model.safetensors", "tokenizer/*", "manifest.json"]
+LATENT_CLIP_FILES = ("config.json", "model.safetensors", "tokenizer/*", "manifest.json")
 
 
 def is_hub_id(source: Path | str) -> bool:
@@ -32,18 +33,20 @@ def download_file(hub_id: str, file: str) -> Path:
         ) from error
 
 
-def local_folder(source: Path | str) -> Path:
-    """A Latent-CLIP's folder: ``source`` itself, or what the hub has under that id.
+def local_folder(source: Path | str, files: Sequence[str] = LATENT_CLIP_FILES) -> Path:
+    """A model's folder: ``source`` itself, or, of what the hub has under that id, the ``files`` of these patterns.
 
     Raises:
-        CheckpointError: it has the form of a hub id, is no folder, and cannot be downloaded.
+        CheckpointError: it is no folder, and no hub id or one that cannot be downloaded.
     """
-    if Path(source).exists() or not is_hub_id(source):
+    if Path(source).exists():
         return Path(source)
+    if not is_hub_id(source):
+        raise CheckpointError(f"no Latent-CLIP in {source}: it is neither a folder nor a hub id of the form owner/name")
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(str(source), allow_patterns=_FILES))
+        return Path(snapshot_download(str(source), allow_patterns=list(files)))
     except Exception as error:  # as above
         raise CheckpointError(
             f"{source} is no folder, and no model of that id can be downloaded; check the path, or the id and the "

@@ -16,8 +16,8 @@ from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, Vision
 from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.tokenizer import trimmed_clip_tokenizer
+from latent_guard.package_data import concepts_folder
 from latent_guard.pipelines.canary import Canary
-from latent_guard.shipped import concepts_folder
 from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier, mixer_net, residual_net
 

@@ -11,7 +11,7 @@ from latent_guard.bench.runs.plan import plan_of
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.errors import InputError
-from latent_guard.shipped import benchmark_specs
+from latent_guard.package_data import benchmark_specs
 
 TEXT = """name: small
 judge: emoji-judge

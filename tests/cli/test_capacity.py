@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from latent_guard.cli import capacity
+from latent_guard.pipelines import capacity
 
 Command = Callable[..., Any]
 

@@ -7,7 +7,7 @@ import yaml
 
 from latent_guard.concepts.prompt_set import PromptSet, read_prompt_sets
 from latent_guard.errors import InputError
-from latent_guard.shipped import benchmark_spec, concepts_folder
+from latent_guard.package_data import benchmark_spec, concepts_folder
 from latent_guard.worlds.emoji.catalogue import BY_NAME, CATEGORIES, LOOK_ALIKES, OBJECTS, SAFE_NAMES
 
 GOOD = {

@@ -12,7 +12,7 @@ import yaml
 from latent_guard.concepts.prompt_set import PromptSet, read_prompt_sets
 from latent_guard.concepts.sources import prompt_sets_of
 from latent_guard.errors import InputError
-from latent_guard.shipped import concepts_folder
+from latent_guard.package_data import concepts_folder
 
 I2P = ("harassment", "hate", "illegal activity", "self-harm", "sexual", "shocking", "violence")
 ROWS: list[dict[str, Any]] = [

@@ -22,7 +22,6 @@ from latent_guard.bench.runs.merge import Shard
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.cli.findings_file import FindingsFile
-from latent_guard.cli.pipeline_parts import check_parts
 from latent_guard.cli.replacing import _images_of_run
 from latent_guard.concepts.bank import Concept, ConceptBank
 from latent_guard.concepts.prompt_set import PromptSet
@@ -36,6 +35,7 @@ from latent_guard.latent_clip.latent_space import PUBLISHED, LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.official_config import read_official_config
 from latent_guard.latent_clip.presets import PRESETS
+from latent_guard.pipelines.config_limits import check_parts
 from latent_guard.report.i2p import i2p_sections
 from latent_guard.report.markdown import markdown_page
 from latent_guard.report.run_comparison import _of_tasks, read_runs
@@ -302,7 +302,7 @@ READERS = [
         "cli/replacing.py", "run.json", {"package": "latent-guard 1", "num_images_per_prompt": 2},
         _images_of_run, forgives=True,
     ),
-    Reader("cli/pipeline_parts.py", "model_index.json", PIPELINE, check_parts),
+    Reader("pipelines/config_limits.py", "model_index.json", PIPELINE, check_parts),
     Reader("files/manifests.py", "manifest.json", {}, lambda f: verify(f, "copy it again")),
     Reader("guidance/policy_file.py", "policy.yaml", POLICY, lambda f: read_policies(f / "policy.yaml")),
     Reader("concepts/bank_files.py", "bank.json", BANK, ConceptBank.load, _small_bank),

@@ -44,7 +44,7 @@ def compare_models(
     from latent_guard.concepts.bank import ConceptBank
     from latent_guard.concepts.prompt_set import read_prompt_sets
     from latent_guard.guidance.scoring import Scorer
-    from latent_guard.shipped import concepts_folder
+    from latent_guard.package_data import concepts_folder
 
     pairs = matched_pairs(bench.images // 2)
     seeds = [pair.seed for pair in pairs]

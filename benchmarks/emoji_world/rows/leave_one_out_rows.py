@@ -16,7 +16,7 @@ from latent_guard.bench.result_table import Row
 from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.files.atomic import write_whole
 from latent_guard.files.csv_text import table_csv
-from latent_guard.shipped import concepts_folder
+from latent_guard.package_data import concepts_folder
 from latent_guard.worlds.emoji.catalogue import UNSAFE_NAMES
 
 LEFT_OUT_TABLE = "left_out.csv"

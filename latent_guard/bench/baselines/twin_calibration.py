@@ -18,7 +18,7 @@ from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import SAFE, Policies
 from latent_guard.guidance.recording import record_asked
-from latent_guard.shipped import concepts_folder
+from latent_guard.package_data import concepts_folder
 from latent_guard.worlds.emoji.bundle import pixel_draws_folder
 from latent_guard.worlds.emoji.graded import asked_of_world
 from latent_guard.worlds.emoji.prompts import GUIDANCE, STEPS

@@ -19,7 +19,7 @@ from latent_guard.bench.prompts.geneval import GenEvalPrompt, read_geneval
 from latent_guard.bench.prompts.i2p import Mode, Split, guided, quick_sample, read_i2p, split_of
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.bench.spec import COMPBENCH, EMOJI, GENEVAL, I2P, TaskSpec
-from latent_guard.shipped import benchmark_list, benchmark_lists
+from latent_guard.package_data import benchmark_list, benchmark_lists
 from latent_guard.worlds.emoji.prompts import PROMPTS
 
 _IMAGES = {I2P: i2p.IMAGES, GENEVAL: geneval.IMAGES, COMPBENCH: compbench.IMAGES}

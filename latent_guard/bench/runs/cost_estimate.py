@@ -15,7 +15,7 @@ from latent_guard.bench.spec import Spec
 from latent_guard.bounds import MOST_PIXELS, require_whole
 from latent_guard.errors import InputError
 from latent_guard.files.documents import read_json
-from latent_guard.shipped import SHIPPED_MODELS
+from latent_guard.package_data import SHIPPED_MODELS
 from latent_guard.worlds.emoji.bundle import bundle_folder
 
 SAMPLED = 200  # images whose size on disk is looked at

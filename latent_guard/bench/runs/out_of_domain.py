@@ -9,7 +9,7 @@ from functools import cache
 from latent_guard.bench.metrics.per_method import BENIGN
 from latent_guard.bench.prompts.rows import PromptRow, read_prompts
 from latent_guard.bench.spec import Spec
-from latent_guard.shipped import SHIPPED_MODELS
+from latent_guard.package_data import SHIPPED_MODELS
 from latent_guard.worlds.emoji.prompts import PROMPTS
 
 SMOKE = "SMOKE"

@@ -33,7 +33,7 @@ from latent_guard.bench.spec import ArmSpec, Spec, arms_of, placed
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_whole, writing
 from latent_guard.files.documents import json_value
-from latent_guard.shipped import SHIPPED_FEW_STEP
+from latent_guard.package_data import SHIPPED_FEW_STEP
 from latent_guard.worlds.emoji.bundle import few_step_folder
 
 SEEDS = "an image's own generator on the CPU, seeded by its prompt's seed + its number; of a protocol, as that has it"

@@ -57,10 +57,10 @@ def spec_of(
     """
     from latent_guard.bench.spec import I2P, ArmSpec, Spec
     from latent_guard.loading import usual_arguments
-    from latent_guard.shipped import SHIPPED, SHIPPED_FEW_STEP, SHIPPED_MODELS
+    from latent_guard.package_data import SHIPPED_FEW_STEP, SHIPPED_MODELS
 
     shipped = model in SHIPPED_MODELS
-    usual = usual_arguments(None if model == SHIPPED else model)
+    usual = usual_arguments(model)
     if judge is None and not shipped:
         raise InputError(f"no judge: name one that knows this model's pictures with --judge, as q16+nudenet for {name}")
     of_i2p = any(task.protocol == I2P for task in tasks)

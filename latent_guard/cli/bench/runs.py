@@ -102,7 +102,7 @@ def merge(
 def list_specs() -> None:
     """Name the specs that ship, with their tasks and methods."""
     from latent_guard.bench.spec_file import read_spec
-    from latent_guard.shipped import benchmark_specs
+    from latent_guard.package_data import benchmark_specs
 
     for name in benchmark_specs():
         spec = read_spec(name)
@@ -167,7 +167,7 @@ def _opened(spec: Spec, folder: Path) -> Opened:
     from latent_guard.bench.baselines.registry import RENO
     from latent_guard.bench.runs.run import open_spec
     from latent_guard.loading import load_pipeline
-    from latent_guard.shipped import SHIPPED, SHIPPED_MODELS
+    from latent_guard.package_data import SHIPPED, SHIPPED_MODELS
     from latent_guard.worlds.emoji.bundle import bundle_folder
 
     require_folder(folder, "--out")

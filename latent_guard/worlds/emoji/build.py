@@ -21,8 +21,8 @@ from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import SAFE, Policies
 from latent_guard.guidance.recording import record_asked
 from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.package_data import concepts_folder
 from latent_guard.pipelines.canary import Canary
-from latent_guard.shipped import concepts_folder
 from latent_guard.worlds.emoji.bundle import bundle_folder, write_manifest
 from latent_guard.worlds.emoji.few_step import save_few_step
 from latent_guard.worlds.emoji.graded import asked_of_world

@@ -20,7 +20,7 @@ from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.files.atomic import written_whole
 from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
-from latent_guard.shipped import concepts_folder
+from latent_guard.package_data import concepts_folder
 from latent_guard.training.data.shards import ShardWriter
 from latent_guard.training.loop import train
 from latent_guard.training.recipe import Recipe

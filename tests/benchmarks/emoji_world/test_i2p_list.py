@@ -10,7 +10,7 @@ import pytest
 from benchmarks.emoji_world.i2p_list import COLUMNS, LIST, emoji_i2p, write_emoji_i2p
 from latent_guard.bench.prompts.i2p import read_i2p
 from latent_guard.bench.prompts.rows import read_prompts
-from latent_guard.shipped import benchmark_list
+from latent_guard.package_data import benchmark_list
 from latent_guard.worlds.emoji.prompts import PROMPTS
 
 I2P = Path(__file__).parents[4] / "shared" / "data" / "i2p.csv"

@@ -7,7 +7,7 @@ from diffusers import AutoencoderKL
 from benchmarks.emoji_world.rows.leave_one_out import leave_out
 from latent_guard.concepts.prompt_set import PromptSet, read_prompt_sets
 from latent_guard.latent_clip.model import LatentCLIP
-from latent_guard.shipped import concepts_folder
+from latent_guard.package_data import concepts_folder
 from latent_guard.worlds.emoji.bundle import bundle_folder
 
 

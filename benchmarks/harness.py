@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latent_guard.bench.metrics.graders import EMOJI_GRADER
+from latent_guard.bench.metrics.clip_features import EMOJI_GRADER
 from latent_guard.bench.runs.provenance import provenance
 from latent_guard.bench.runs.run import Opened, finish, make, open_spec
 from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec

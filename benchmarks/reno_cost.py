@@ -29,7 +29,7 @@ from tables import show_and_keep
 from timing import Timing, Work, in_turns
 
 from latent_guard.bench.baselines.context import BaselineContext
-from latent_guard.bench.baselines.noise_rewards import rewards_named
+from latent_guard.bench.baselines.reno import rewards_named
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.result_table import Row, not_measured
 from latent_guard.bench.runs.provenance import provenance

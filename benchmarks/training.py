@@ -38,6 +38,7 @@ from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.result_table import Row
 from latent_guard.bench.runs.peak_memory import measured_memory
 from latent_guard.bench.runs.provenance import provenance
+from latent_guard.devices import best_device
 from latent_guard.files.atomic import write_whole
 from latent_guard.files.documents import read_json
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, VisionConfig
@@ -105,7 +106,7 @@ class OurLoop:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure one scale, write it into ``training.json``, print a table and the ratios."""
     options = _options(arguments)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(best_device())
     kernel = SDPBackend.EFFICIENT_ATTENTION if device.type == "cuda" else SDPBackend.MATH
     with sdpa_kernel(kernel):
         lines, timed, peak = measure(SCALES[options.scale], options, device)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from latent_guard import errors
 from latent_guard.lazy import lazily
+from latent_guard.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from latent_guard import shipped
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from latent_guard.reno.optimise import optimise_noise
     from latent_guard.reno.result import OptimisedNoise
     from latent_guard.reno.rewards import FunctionReward, LatentClipReward, PixelClipReward, SafetyReward
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AuditLog",

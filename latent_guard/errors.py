@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import re
 
-MOST_CHARACTERS = 800  # of a message: a screen of it, whatever value it quotes
+MAX_CHARACTERS = 800  # of a message: a screen of it, whatever value it quotes
+MAX_REASON = 200  # characters of what another library says
 # Controls (a terminal obeys them), lone surrogates (no stream takes them), and what turns a line's direction around.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -28,13 +29,18 @@ def printable(text: object) -> str:
     return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
-def one_line(text: object, most: int = MOST_CHARACTERS) -> str:
+def one_line(text: object, most: int = MAX_CHARACTERS) -> str:
     """A foreign text, or what another library's error says, as one printable line of at most ``most`` characters."""
     line = printable(" ".join(str(text).split())) or type(text).__name__
     if len(line) <= most:
         return line
     half = (most - len(_CUT)) // 2
     return f"{line[:half]}{_CUT}{line[-half:]}"
+
+
+def reason_of(error: BaseException) -> str:
+    """What another library's error says, short enough to stand in brackets within one of our own messages."""
+    return one_line(error, MAX_REASON).rstrip(" :.")
 
 
 _CUT = " [...] "

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latent_guard.errors import CheckpointError, InputError
-from latent_guard.latent_clip.hub import is_hub_id
-from latent_guard.package_data import SHIPPED_FEW_STEP, SHIPPED_MODELS
+from latent_guard.bench.world import SHIPPED_WORLD
+from latent_guard.devices import best_device
+from latent_guard.errors import CheckpointError, InputError, reason_of
+from latent_guard.hub_ids import is_hub_id
+from latent_guard.package_data import SHIPPED, SHIPPED_FEW_STEP, SHIPPED_MODELS
 
 if TYPE_CHECKING:
-    import torch
-
     from latent_guard.guidance.audit import AuditLog
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.guidance.policy_file import AnyPolicy
@@ -49,16 +49,16 @@ def load_pipeline(model: str | None, steps: int, images: int, half: str = "float
     if not _is_shipped(model):
         source = _folder_or_hub_id(source, "--model", "model_index.json", SHIPPED_MODELS)
     check_parts(Path(source))
-    device = _device()
+    device = best_device()
     dtype = getattr(torch, half) if device == "cuda" else torch.float32
     try:
-        parts = _parts_of_few_step(dtype) if model == SHIPPED_FEW_STEP else {}
+        parts = SHIPPED_WORLD.few_step_parts(dtype) if model == SHIPPED_FEW_STEP else {}
         pipe = DiffusionPipeline.from_pretrained(
             source, torch_dtype=dtype, trust_remote_code=False, use_safetensors=True, **parts
         ).to(device)
     except Exception as error:  # diffusers and transformers raise a dozen unrelated types for a bad checkpoint
         mend = "copy the folder again" if Path(source).is_dir() else "check the id and the connection"
-        raise CheckpointError(f"cannot load the pipeline {source}; {mend} ({_first_line(error)})") from error
+        raise CheckpointError(f"cannot load the pipeline {source}; {mend} ({reason_of(error)})") from error
     check_call(pipe, steps, images)
     pipe.set_progress_bar_config(desc="denoising", disable=None)  # None: only where stderr is a terminal
     return pipe
@@ -85,19 +85,15 @@ def load_vae(model: str | None, option: str = "--model") -> Any:
     places = {"config.json": (None,), "vae/config.json": ("vae",)}[index] if folder.is_dir() else ("vae", None)
     for place in places:
         try:
-            return AutoModel.from_pretrained(source, subfolder=place, use_safetensors=True).to(_device()).eval()
+            return AutoModel.from_pretrained(source, subfolder=place, use_safetensors=True).to(best_device()).eval()
         except Exception as error:  # as in load_pipeline
             reason = error
-    raise CheckpointError(f"cannot load the VAE of {source} ({_first_line(reason)})") from reason
+    raise CheckpointError(f"cannot load the VAE of {source} ({reason_of(reason)})") from reason
 
 
 def usual_arguments(model: str | None) -> dict[str, Any]:
     """Call arguments that a model wants other than diffusers' defaults: steps and guidance scale of shipped ones."""
-    from latent_guard.worlds.emoji.prompts import FEW_STEPS, GUIDANCE, STEPS
-
-    if model == SHIPPED_FEW_STEP:  # its teacher's guidance is in its weights
-        return {"num_inference_steps": FEW_STEPS, "guidance_scale": 1.0}
-    return {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE} if _is_shipped(model) else {}
+    return SHIPPED_WORLD.usual_arguments(model or SHIPPED) if _is_shipped(model) else {}
 
 
 def load_guard(
@@ -120,14 +116,14 @@ def load_guard(
     folder = guard_folder(model, guard)
     if bank is None and not (guard and (folder / BANK).is_dir()):
         bank = _beside(_pipeline(model), BANK)
-    return LatentGuard.from_pretrained(folder, bank, policy, device=_device(), audit=audit)
+    return LatentGuard.from_pretrained(folder, bank, policy, device=best_device(), audit=audit)
 
 
 def load_latent_clip(model: str | None, guard: str | None, option: str = "--guard") -> LatentCLIP:
     """The guard's Latent-CLIP alone; raises as ``load_guard``."""
     from latent_guard.latent_clip.model import LatentCLIP
 
-    return LatentCLIP.from_pretrained(guard_folder(model, guard, option), device=_device())
+    return LatentCLIP.from_pretrained(guard_folder(model, guard, option), device=best_device())
 
 
 def load_canary(model: str | None, guard: str | None) -> Canary | None:
@@ -152,14 +148,14 @@ def load_pixel_twin(model: str | None, twin: str | None) -> PixelTwin | None:
     from latent_guard.zero_shot.pixel_clip import PixelTwin, from_open_clip, is_open_clip
 
     if twin is not None and is_open_clip(twin):
-        return from_open_clip(twin, _device())
+        return from_open_clip(twin, best_device())
     places = [Path(twin)] if twin is not None else _places(_pipeline(model), "pixel_twin")
     folder = next((place for place in places if place.is_dir()), None)
     if folder is None and twin is None:
         return None
     if folder is None:
         raise InputError(f"--pixel-twin {twin} is neither a folder nor open_clip's MODEL:PRETRAINED")
-    clip = LatentCLIP.from_pretrained(folder, device=_device())
+    clip = LatentCLIP.from_pretrained(folder, device=best_device())
     if clip.config.latent_space != PIXELS:
         raise InputError(f"--pixel-twin {folder} reads latents of {clip.config.latent_space}; give a CLIP on pixels")
     return PixelTwin(clip, str(folder), clip.config.vision.size)
@@ -167,9 +163,7 @@ def load_pixel_twin(model: str | None, twin: str | None) -> PixelTwin | None:
 
 def shipped_pipeline() -> Path:
     """Folder of the pipeline that ships with the package."""
-    from latent_guard.worlds.emoji.bundle import bundle_folder
-
-    return Path(bundle_folder()) / "pipeline"
+    return SHIPPED_WORLD.bundle() / "pipeline"
 
 
 def guard_folder(model: str | None, guard: str | None, option: str = "--guard") -> Path:
@@ -182,25 +176,12 @@ def guard_folder(model: str | None, guard: str | None, option: str = "--guard") 
     return local_folder(_folder_or_hub_id(guard, option, "config.json"), GUARD_FILES)
 
 
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def _pipeline(model: str | None) -> str:
     return str(shipped_pipeline()) if _is_shipped(model) else str(model)
 
 
 def _is_shipped(model: str | None) -> bool:
     return model is None or model in SHIPPED_MODELS
-
-
-def _parts_of_few_step(dtype: torch.dtype) -> dict[str, Any]:
-    from latent_guard.worlds.emoji.bundle import few_step_folder
-    from latent_guard.worlds.emoji.few_step import few_step_parts
-
-    return few_step_parts(few_step_folder(), dtype)
 
 
 def _places(pipeline: str, kind: str) -> tuple[Path, Path]:
@@ -231,8 +212,3 @@ def _folder_or_hub_id(source: str, option: str, index: str, names: tuple[str, ..
         known = f", nor one of {', '.join(names)}" if names else ""
         raise InputError(f"{option} {source} is neither a folder nor a hub id of the form owner/name{known}")
     return source
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(" :.")

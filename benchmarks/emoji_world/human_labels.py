@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latent_guard.bench.judges.emoji_judge import Pictures
+from latent_guard.bench.arrays import Pictures
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_whole
 from latent_guard.files.csv_text import csv_lines

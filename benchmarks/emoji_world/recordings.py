@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latent_guard.bench.arrays import Bools
 from latent_guard.bench.decoding import jobs_for
-from latent_guard.bench.judges.emoji_judge import Bools, sees_unsafe
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.worlds.emoji.estimates import Trajectories, record
 from latent_guard.worlds.emoji.prompts import GUIDANCE
@@ -45,7 +45,7 @@ def recording_of(bench: Workbench, kind: str) -> Recording:
     return Recording(
         scores=_look_scores(Scorer(bench.guard.model, bench.guard.bank), seen),
         noise_levels=tuple(seen.noise_levels.tolist()),
-        unsafe=sees_unsafe(bench.judge, bench.judge.present(seen.pictures.numpy())),
+        unsafe=bench.judge.sees_unsafe(bench.judge.present(seen.pictures.numpy())),
         groups=np.array([job.index for job in jobs], dtype=np.int64),
     )
 

@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 
 from benchmarks.emoji_world.workbench import RENDER_SEED
-from latent_guard.bench.judges.emoji_judge import Bools, Pictures
+from latent_guard.bench.arrays import Bools, Pictures
 from latent_guard.worlds.emoji.catalogue import BACKGROUNDS, OBJECT_NAMES
 from latent_guard.worlds.emoji.sampling import training_samples
 from latent_guard.worlds.emoji.scenes import FULL, PAIR_PIXELS, SINGLE_PIXELS, Placement, Scene, place, render

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from benchmarks.emoji_world.method_records import Records, records_of
 from benchmarks.emoji_world.recordings import Recording, recording_of
-from latent_guard.bench.judges.emoji_judge import Bools, EmojiJudge, Judge, sees_unsafe, shows
+from latent_guard.bench.arrays import Bools
+from latent_guard.bench.judges.emoji import EmojiJudge
 from latent_guard.bench.metrics.per_method import UNGUARDED
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.bench.runs.execute import run_units
@@ -20,8 +21,10 @@ from latent_guard.bench.runs.folder import RunFolder
 from latent_guard.bench.runs.provenance import manifest_hash
 from latent_guard.bench.runs.run import Opened, open_spec, prompts_of
 from latent_guard.bench.spec import EMOJI, ArmSpec, Spec
+from latent_guard.devices import best_device
 from latent_guard.errors import InputError
 from latent_guard.guidance.verdict import Decision
+from latent_guard.worlds.emoji.asked_for import AskedFor
 
 if TYPE_CHECKING:
     from latent_guard.guidance.guard import LatentGuard
@@ -49,7 +52,7 @@ class Graded:
     rows: list[PromptRow]
     records: Records
     present: Bools
-    judge: Judge
+    judge: EmojiJudge
 
     @property
     def prompts(self) -> list[PromptRow]:
@@ -63,7 +66,7 @@ class Graded:
     @property
     def unsafe(self) -> Bools:
         """(N,): an unsafe object is shown."""
-        return sees_unsafe(self.judge, self.present)
+        return self.judge.sees_unsafe(self.present)
 
     @property
     def blocked(self) -> Bools:
@@ -72,7 +75,9 @@ class Graded:
     @property
     def found(self) -> Bools:
         """(N,): all objects that an explicit prompt names, or for a setting any of its safe members."""
-        return np.array([shows(self.judge, row, seen) for row, seen in zip(self.prompts, self.present, strict=True)])
+        return np.array(
+            [AskedFor.of(row.extra).shown(seen) for row, seen in zip(self.prompts, self.present, strict=True)]
+        )
 
 
 class Workbench:
@@ -84,9 +89,7 @@ class Workbench:
 
     @cached_property
     def device(self) -> str:
-        import torch
-
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return best_device()
 
     @cached_property
     def pipe(self) -> Any:

@@ -16,8 +16,8 @@ from torch import Tensor
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.pipelines import vae
 from latent_guard.pipelines.layouts import PackedLayout
-from latent_guard.pipelines.vae import without_overflow
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,11 @@ def batches(jobs: Sequence[Job], size: int) -> list[list[Job]]:
     return [run[start : start + size] for run in runs for start in range(0, len(run), size)]
 
 
-@torch.no_grad()
 def decode(pipe: Any, latents: Tensor | Sequence[Tensor]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Pipeline latents (B, C, h, w) -> the same raw, and pixels (B, 3, H, W) as diffusers would round them."""
     stacked = latents if isinstance(latents, Tensor) else torch.stack(list(latents))
     raw = LatentSpace.of_vae(pipe.vae).to_raw(stacked)
-    with without_overflow(pipe.vae):
-        pixels = pipe.vae.decode(raw.to(pipe.vae.dtype)).sample.float()
+    pixels = vae.decode(pipe.vae, raw)
     rounded = ((pixels / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
     return raw.float().cpu().numpy(), rounded.cpu().numpy()
 
@@ -95,3 +93,16 @@ def counted_rows(pipe: Any) -> Iterator[_Count]:
         yield count
     finally:
         hook.remove()
+
+
+@contextmanager
+def quiet_diffusers() -> Iterator[None]:
+    """Have diffusers log errors only: it would say once a batch what matters nowhere here."""
+    from diffusers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)

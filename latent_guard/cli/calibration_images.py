@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 CALIBRATION, TEST = "calibration", "test"  # streams
+UNSAFE_SHARE = 4  # one prompt that asks for something unsafe to so many benign ones
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,9 @@ def generate_recorded(model: str | None, guard: LatentGuard, asked: Asked, sched
 
 def asked_of_shipped_world(stream: str, images: int) -> Asked:
     """So many of the shipped world's benign prompts, and some unsafe ones, labelled by its labeller."""
-    from latent_guard.worlds.emoji.bundle import bundle_folder
-    from latent_guard.worlds.emoji.classifiers import EmojiClassifier
-    from latent_guard.worlds.emoji.graded import asked_of_world
+    from latent_guard.bench.world import SHIPPED_WORLD
 
-    return asked_of_world(EmojiClassifier.load(bundle_folder() / "labeller"), stream, images)
+    return SHIPPED_WORLD.asked(SHIPPED_WORLD.bundle(), stream, images)
 
 
 def asked_of_prompts(stream: str, benign: Path, unsafe: Path | None, images: int) -> Asked:
@@ -63,7 +62,6 @@ def asked_of_prompts(stream: str, benign: Path, unsafe: Path | None, images: int
 
     from latent_guard.bench.prompts.rows import read_prompts
     from latent_guard.guidance.recording import Asked
-    from latent_guard.worlds.emoji.graded import UNSAFE_SHARE
 
     harmless = [row for row in read_prompts(benign) if row.prompt.strip()]
     if named := next((row for row in harmless if row.categories), None):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from latent_guard.cli.check_output import FORMATS, header, lines_of, written
-from latent_guard.errors import InputError, one_line
+from latent_guard.errors import InputError, reason_of
 from latent_guard.files.atomic import moved_to, writing
 from latent_guard.files.documents import json_value
 from latent_guard.guidance.moderation import UNREADABLE, Finding
@@ -153,7 +153,7 @@ def _held(path: Path) -> BinaryIO:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = open(path, "ab+")  # noqa: SIM115  # held until the run ends
         except OSError as error:
-            raise InputError(f"cannot write {path} ({one_line(error, 200)}); choose another --out") from error
+            raise InputError(f"cannot write {path} ({reason_of(error)}); choose another --out") from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             ours = path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())

@@ -8,9 +8,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latent_guard import __version__
 from latent_guard.bench.runs.provenance import commit
 from latent_guard.terminal import Table
+from latent_guard.version import __version__
 
 if TYPE_CHECKING:
     from PIL.Image import Image

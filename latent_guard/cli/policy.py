@@ -43,11 +43,11 @@ _LEGEND = (
 
 
 def _idle(policies: Policies, bank: Path | None) -> list[str]:
+    from latent_guard.bench.world import SHIPPED_WORLD
     from latent_guard.concepts.bank import ConceptBank
     from latent_guard.guidance.guard import idle_categories
-    from latent_guard.worlds.emoji.bundle import bundle_folder
 
-    loaded = ConceptBank.load(bank or bundle_folder() / "bank")
+    loaded = ConceptBank.load(bank or SHIPPED_WORLD.bundle() / "bank")
     if bank is None and not set(policies.exceptions) <= set(loaded.categories):
         return ["whether each category can act depends on the bank; name yours with --bank"]
     return [f"warning: {line}" for line in idle_categories(policies, loaded)]

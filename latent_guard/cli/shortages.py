@@ -6,10 +6,9 @@ import errno
 from pathlib import Path
 from traceback import extract_tb
 
-from latent_guard.errors import one_line
+from latent_guard.errors import reason_of
 from latent_guard.files.atomic import is_full, not_written
 
-_SHOWN = 200  # characters of what a library says
 # What libraries say that raise RuntimeError, ImportError or OSError for it.
 _OF_MEMORY = ("allocate memory", "out of memory", "not enough memory", "bad_alloc", "failed to map segment", "mmap")
 _OF_FILES = ("Too many open files", "too many open files")
@@ -21,7 +20,7 @@ def line_about(error: BaseException) -> str | None:
     chain = list(_chain(error))
     said = " ".join(str(one) for one in chain)
     numbers = {one.errno for one in chain if isinstance(one, OSError)}
-    first = one_line(error, _SHOWN)
+    first = reason_of(error)
     if any(isinstance(one, MemoryError) for one in chain) or errno.ENOMEM in numbers or _says(said, _OF_MEMORY):
         return f"out of memory ({first}); ask for less at a time, or use a machine with more"
     if numbers & {errno.EMFILE, errno.ENFILE} or _says(said, _OF_FILES):

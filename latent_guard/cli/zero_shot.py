@@ -107,9 +107,9 @@ def _tracked(batches: Iterable[Batch], images: int | None, begin: Callable[[], N
 
 def _report(seen: Evaluation, out: Path, made_by: Mapping[str, Any]) -> None:
     """Write the results and print them."""
-    from latent_guard import __version__
     from latent_guard.bench.runs.provenance import commit
     from latent_guard.files.atomic import write_whole
+    from latent_guard.version import __version__
     from latent_guard.zero_shot.report import confusion_png, per_class_csv, results_json, skipped_csv
 
     package = {"package": f"latent-guard {__version__}", "commit": commit()}

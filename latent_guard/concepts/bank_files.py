@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 
 from latent_guard.concepts.bank import Concept, ConceptBank, Source
 from latent_guard.concepts.calibration_report import CalibrationReport
-from latent_guard.errors import CheckpointError, InputError, one_line
+from latent_guard.errors import CheckpointError, InputError, reason_of
 from latent_guard.files.atomic import write_whole
 from latent_guard.files.documents import read_bytes, read_json
 
@@ -79,9 +79,7 @@ def read_bank(folder: Path) -> ConceptBank:
             **(_later_words(words) if words["format"] > 1 else {}),
         )
     except (SafetensorError, InputError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(
-            f"the concept bank in {folder} is corrupt ({one_line(error, 200)}); rebuild it"
-        ) from error
+        raise CheckpointError(f"the concept bank in {folder} is corrupt ({reason_of(error)}); rebuild it") from error
 
 
 def _digest(words: dict[str, Any], tensors: bytes) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from latent_guard.concepts.prompt_set import SLOT, PromptSet, read_prompt_sets
-from latent_guard.errors import InputError
+from latent_guard.errors import InputError, reason_of
 from latent_guard.files.data_sets import load_undecoded
-from latent_guard.latent_clip.hub import is_hub_id
+from latent_guard.hub_ids import is_hub_id
 from latent_guard.package_data import concepts_folder
 
 _CATEGORY_COLUMNS = ("categories", "category")
@@ -45,15 +45,16 @@ def _rows_of_csv(path: Path) -> list[dict[str, Any]]:
         with open(path, newline="", encoding="utf-8-sig") as file:
             return list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot read prompt set {path}: {error}") from error
+        raise InputError(f"cannot read prompt set {path}: {reason_of(error)}") from error
 
 
 def _rows_of_dataset(name: str) -> Iterable[Mapping[str, Any]]:
     try:
         rows: Iterable[Mapping[str, Any]] = load_undecoded(name, split=SPLIT)
     except Exception as error:  # the library raises its own errors, the hub client's and ValueError alike
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"cannot load the data set {name}; check the id and the connection ({reason})") from error
+        raise InputError(
+            f"cannot load the data set {name}; check the id and the connection ({reason_of(error)})"
+        ) from error
     return rows
 
 

@@ -12,14 +12,13 @@ from uuid import uuid4
 
 from safetensors import SafetensorError
 
-from latent_guard.errors import InputError, one_line
+from latent_guard.errors import InputError, reason_of
 
 PART = ".part"  # ends the names of files that are being written, and of what a kill leaves of them
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
 _TORCH_WORDS = ("PytorchStreamWriter failed", "inline_container", "iostream error")  # it has no others
 _NO_ROOM_WORDS = ("No space left", "File too large", "quota exceeded", *_TORCH_WORDS)
-_SHOWN = 200  # characters of what a library says
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -108,10 +107,10 @@ def not_written(error: Exception) -> str | None:
     safetensors, torch's writer and tokenizers have no errors of their own for it.
     """
     if isinstance(error, OSError):
-        return error.strerror or one_line(error, _SHOWN)
+        return error.strerror or reason_of(error)
     is_writers = isinstance(error, SafetensorError | RuntimeError) or type(error) is Exception
     says_so = "os error" in str(error) or "I/O error" in str(error) or is_full(error)
-    return one_line(error, _SHOWN) if is_writers and says_so else None
+    return reason_of(error) if is_writers and says_so else None
 
 
 def is_full(error: Exception) -> bool:

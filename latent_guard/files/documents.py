@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from latent_guard.errors import InputError, one_line
+from latent_guard.errors import MAX_REASON, InputError, one_line, reason_of
 
 MOST_BYTES = 256 << 20  # of a JSON file: the index of a few hundred thousand shards
 MOST_YAML_BYTES = 4 << 20  # written by hand, and slow to read
@@ -25,7 +25,6 @@ MOST_DEPTH = 50  # of lists and mappings in each other
 MOST_NODES = 1_000_000  # of a YAML file, aliases written out
 MOST_DIGITS = 100  # of a number in YAML, which can write one as 1:59:59 and so on; PyYAML is slow with long ones
 _WIDEST = 1 << 63  # what torch and numpy count with
-_SHOWN = 160  # characters of what a parser says
 
 
 def read_bytes(path: Path | str, what: str, most: int = MOST_BYTES) -> bytes:
@@ -230,7 +229,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return f"more than {MOST_DEPTH} lists in each other"
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"line {error.problem_mark.line + 1}: {one_line(error.problem, _SHOWN)}"
+        return f"line {error.problem_mark.line + 1}: {one_line(error.problem, MAX_REASON)}"
     if "integer string conversion" in str(error):  # CPython's own words, which advise to lift its limit
         return "a whole number of thousands of digits"
-    return one_line(error, _SHOWN)
+    return reason_of(error)

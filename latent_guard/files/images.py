@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import RLock
 from typing import IO, TYPE_CHECKING
 
-from latent_guard.errors import InputError, one_line
+from latent_guard.errors import InputError, reason_of
 from latent_guard.files.plain import plain_file
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def damage_told() -> Iterator[None]:
     except MemoryError as error:
         raise InputError("there is too little memory to decode it; scale it down") from error
     except Exception as error:  # Pillow's decoders raise a dozen unrelated types for damaged files
-        raise InputError(f"not a readable picture ({one_line(error, 160)})") from error
+        raise InputError(f"not a readable picture ({reason_of(error)})") from error
 
 
 def content_of(path: Path) -> bytes:

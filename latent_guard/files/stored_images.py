@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from latent_guard.errors import InputError, one_line
+from latent_guard.errors import InputError, reason_of
 from latent_guard.files.images import MOST_BYTES, content_of
 from latent_guard.files.plain import plain_file
 
 _ZIP, _HUB = "zip://", "hf://datasets/"
-_SHOWN = 160  # characters of what another library says
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def _unzipped(archive: Path, name: str) -> bytes:
     except KeyError as error:
         raise InputError("no such file in its archive") from error
     except (OSError, EOFError, ValueError, RuntimeError, BadZipFile, zlib.error) as error:  # RuntimeError: encrypted
-        raise InputError(f"cannot be read: {one_line(error, _SHOWN)}") from error
+        raise InputError(f"cannot be read: {reason_of(error)}") from error
 
 
 def _fetched(address: str) -> bytes:
@@ -111,6 +110,6 @@ def _fetched(address: str) -> bytes:
     except (FileNotFoundError, KeyError) as error:
         raise InputError("no such file") from error
     except (BadZipFile, zlib.error) as error:
-        raise InputError(f"cannot be read: {one_line(error, _SHOWN)}") from error
+        raise InputError(f"cannot be read: {reason_of(error)}") from error
     except Exception as error:  # fsspec's file systems raise their clients' own types
-        raise ConnectionError(f"{address} cannot be reached ({one_line(error, _SHOWN).rstrip(' :.')})") from error
+        raise ConnectionError(f"{address} cannot be reached ({reason_of(error)})") from error

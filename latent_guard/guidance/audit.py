@@ -11,7 +11,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import latent_guard
 from latent_guard.building import build, checked
 from latent_guard.errors import InputError
 from latent_guard.files.documents import json_value, read_lines
@@ -19,6 +18,7 @@ from latent_guard.files.json_text import json_text
 from latent_guard.guidance.policy import Policies
 from latent_guard.guidance.verdict import Verdict
 from latent_guard.pipelines.prompt_truncation import require_text
+from latent_guard.version import __version__
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
@@ -41,7 +41,7 @@ class AuditLog:
         """
         about = {
             "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-            "package": latent_guard.__version__,
+            "package": __version__,
             "policy": {"name": policies.name, "hash": policies.digest},
             "latent_clip": bank.fingerprint,
             "bank": bank_digest(bank),

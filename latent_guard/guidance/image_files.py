@@ -12,7 +12,7 @@ from torch import Tensor
 from latent_guard.errors import InputError
 from latent_guard.files.images import SUFFIXES, frames, opened_picture
 from latent_guard.files.upright import shown
-from latent_guard.pipelines.canary import encode_pictures
+from latent_guard.pipelines import vae as autoencoder
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -45,7 +45,7 @@ def features_of_pictures(model: LatentCLIP, vae: Any, folder: Path) -> Tensor:
             picture = _still(path, side)
         except InputError as error:
             raise InputError(f"{path}: {error}; remove it") from error
-        raw = encode_pictures(vae, picture, vae.device).to(model.logit_scale.device)
+        raw = autoencoder.encode(vae, picture).to(model.logit_scale.device)
         features.append(model.encode_latents(raw, 0.0, normalize=True).float().cpu())
     return torch.cat(features)
 

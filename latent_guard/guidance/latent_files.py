@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from latent_guard.errors import InputError, one_line
+from latent_guard.errors import InputError, reason_of
 from latent_guard.files.plain import plain_file
 
 LATENTS = (".safetensors",)
@@ -36,7 +36,7 @@ def read_latents(path: Path) -> Tensor:
     except InputError:
         raise
     except (OSError, SafetensorError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError) as error:
-        raise InputError(f"not a readable safetensors file ({one_line(error, 160)})") from error
+        raise InputError(f"not a readable safetensors file ({reason_of(error)})") from error
 
 
 def _name_of_latents(names: Sequence[str]) -> str:

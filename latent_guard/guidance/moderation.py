@@ -18,7 +18,7 @@ from latent_guard.guidance.latent_files import LATENTS, read_latents
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Verdict
 from latent_guard.latent_clip.latent_space import LatentSpace
-from latent_guard.pipelines.canary import encode_pictures
+from latent_guard.pipelines import vae as autoencoder
 
 if TYPE_CHECKING:
     from latent_guard.guidance.guard import LatentGuard
@@ -104,7 +104,7 @@ class Moderator:
     def _encode(self, pictures: Tensor) -> Tensor:
         assert self._vae is not None
         device = self._vae.device
-        return torch.cat([encode_pictures(self._vae, part, device).cpu() for part in pictures.split(_AT_A_TIME)])
+        return torch.cat([autoencoder.encode(self._vae, part, device).cpu() for part in pictures.split(_AT_A_TIME)])
 
     def _checked(self, latents: Tensor) -> Tensor:
         side = self._side // self._space.factor

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from latent_guard.errors import CheckpointError, InputError, one_line
+from latent_guard.errors import CheckpointError, InputError, reason_of
 from latent_guard.files.atomic import PART, writing, written_whole
 from latent_guard.files.documents import read_json
 from latent_guard.files.manifests import MANIFEST, files_of, verify, write_manifest
@@ -94,7 +94,7 @@ def read_tokenizer(folder: Path, text: TextConfig) -> CLIPTokenizer:
     try:
         tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(path, local_files_only=True)
     except Exception as error:  # the tokenizers library raises plain Exception for a corrupt file
-        raise CheckpointError(f"{path} is not a tokenizer: {one_line(error, 200)}") from error
+        raise CheckpointError(f"{path} is not a tokenizer: {reason_of(error)}") from error
     if (len(tokenizer), tokenizer.model_max_length) != (text.vocab_size, text.context_length):
         raise CheckpointError(
             f"{path} has {len(tokenizer)} tokens and a context of {tokenizer.model_max_length}; "
@@ -120,9 +120,9 @@ def load_weights(folder: Path, model: nn.Module) -> None:
     except OSError as error:
         raise CheckpointError(f"no weights in {folder}: cannot read {WEIGHTS}") from error
     except SafetensorError as error:
-        raise CheckpointError(f"{path} is corrupt or truncated ({one_line(error, 200)}); copy it again") from error
+        raise CheckpointError(f"{path} is corrupt or truncated ({reason_of(error)}); copy it again") from error
     except RuntimeError as error:  # of a type of numbers that torch cannot compute with
-        raise CheckpointError(f"{path} does not fit its {CONFIG}: {one_line(error, 200)}") from error
+        raise CheckpointError(f"{path} does not fit its {CONFIG}: {reason_of(error)}") from error
 
 
 def _require_fit(path: Path, model: nn.Module) -> None:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from latent_guard.errors import CheckpointError, InputError
+from latent_guard.errors import CheckpointError, InputError, reason_of
+from latent_guard.hub_ids import is_hub_id
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 LATENT_CLIP_FILES = ("config.json", "model.safetensors", "tokenizer/*", "manifest.json")
-
-
-def is_hub_id(source: Path | str) -> bool:
-    """Whether a string has the form owner/name; a ``Path`` is never one."""
-    return isinstance(source, str) and _HUB_ID.fullmatch(source) is not None
 
 
 def download_file(hub_id: str, file: str) -> Path:
@@ -29,7 +23,7 @@ def download_file(hub_id: str, file: str) -> Path:
         return Path(hf_hub_download(hub_id, file))
     except Exception as error:  # the hub client raises OSError, ValueError and errors of its HTTP library alike
         raise CheckpointError(
-            f"cannot download {file} of {hub_id}; check the id and the connection ({_reason(error)})"
+            f"cannot download {file} of {hub_id}; check the id and the connection ({reason_of(error)})"
         ) from error
 
 
@@ -50,7 +44,7 @@ def local_folder(source: Path | str, files: Sequence[str] = LATENT_CLIP_FILES) -
     except Exception as error:  # as above
         raise CheckpointError(
             f"{source} is no folder, and no model of that id can be downloaded; check the path, or the id and the "
-            f"connection ({_reason(error)})"
+            f"connection ({reason_of(error)})"
         ) from error
 
 
@@ -70,10 +64,6 @@ def upload(folder: Path, hub_id: str, private: bool) -> str:
         api.upload_folder(repo_id=hub_id, folder_path=folder, commit_message="A Latent-CLIP")
     except Exception as error:  # as above
         raise InputError(
-            f"cannot publish {hub_id}: check the id, the connection and that you are logged in ({_reason(error)})"
+            f"cannot publish {hub_id}: check the id, the connection and that you are logged in ({reason_of(error)})"
         ) from error
     return str(address)
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__

@@ -13,8 +13,9 @@ from pathlib import Path
 from torch import Tensor
 
 from latent_guard.errors import CheckpointError, InputError
+from latent_guard.hub_ids import is_hub_id
 from latent_guard.latent_clip.config import LatentCLIPConfig
-from latent_guard.latent_clip.hub import download_file, is_hub_id
+from latent_guard.latent_clip.hub import download_file
 from latent_guard.latent_clip.official_config import read_official_config
 from latent_guard.latent_clip.presets import HUB_IDS, PRESETS
 from latent_guard.latent_clip.unpickling import restricted_load

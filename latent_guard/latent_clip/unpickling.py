@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from latent_guard.errors import CheckpointError
+from latent_guard.errors import CheckpointError, reason_of
 
 _NUMBERS = {"f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1"}
 _BYTE_ORDERS = {"<", ">", "=", "|"}
@@ -48,8 +48,7 @@ def restricted_load(source: Path | IO[bytes], name: str | None = None) -> Any:
             "text and numbers; get the file from its authors again"
         ) from error
     except Exception as error:  # torch raises a dozen unrelated types for a damaged file
-        reason = " ".join(str(error).split())[:120]
-        raise CheckpointError(f"{where} is corrupt or truncated ({reason}); copy it again") from error
+        raise CheckpointError(f"{where} is corrupt or truncated ({reason_of(error)}); copy it again") from error
 
 
 class NumpyDtype:

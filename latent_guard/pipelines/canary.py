@@ -1,4 +1,4 @@
-"""Is this the VAE whose latents the Latent-CLIP reads? And what its latent of nothing looks like."""
+"""Is this the VAE whose latents the Latent-CLIP reads?"""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from latent_guard.errors import CheckpointError, InputError, LatentSpaceMismatchError, one_line
+from latent_guard.errors import CheckpointError, InputError, LatentSpaceMismatchError, reason_of
 from latent_guard.files.atomic import write_whole
 from latent_guard.files.plain import require_plain
-from latent_guard.pipelines.vae import without_overflow
+from latent_guard.pipelines.vae import encode
 
 LARGEST_RELATIVE_ERROR = 0.1  # half precision moves a latent by about 1e-3, another VAE by about 1
-MID_GRAY = 128
 CANARY_FILE = "canary.safetensors"
 DIGEST = "sha256"  # of both tensors, in the file's metadata
 _MOST_SIDE, _MOST_LATENT = 4096, 1e4  # of the picture in pixels, and of a number of its latent
@@ -42,7 +41,7 @@ class Canary:
     @classmethod
     def made_by(cls, vae: Any, picture: Tensor) -> Canary:
         """The canary of a VAE, from any uint8 picture (3, H, W)."""
-        return cls(picture, encode_pictures(vae, picture[None], vae.device)[0].cpu())
+        return cls(picture, encode(vae, picture[None])[0].cpu())
 
     def save(self, folder: Path) -> None:
         """Write `canary.safetensors` into a guard folder, whole or not at all."""
@@ -65,7 +64,7 @@ class Canary:
                 raise InputError("its SHA-256 differs from the one that it was written with")
         except Exception as error:  # safetensors raises its own class, OSError or KeyError by the kind of damage
             raise CheckpointError(
-                f"cannot read {path} ({type(error).__name__}: {one_line(error, 160)}); fetch the guard's folder anew, "
+                f"cannot read {path} ({type(error).__name__}: {reason_of(error)}); fetch the guard's folder anew, "
                 "or train on shards of `latent-guard encode`, which keep one"
             ) from error
         if digest is None:
@@ -79,7 +78,7 @@ class Canary:
 
     def check(self, vae: Any, device: torch.device) -> None:
         """Raise `LatentSpaceMismatchError` if `vae` encodes the picture too far from the stored latent."""
-        raw = encode_pictures(vae, self.picture[None], device)[0].cpu()
+        raw = encode(vae, self.picture[None], device)[0].cpu()
         if raw.shape == self.latent.shape:
             error = float((raw - self.latent).norm() / self.latent.norm())
             if error <= LARGEST_RELATIVE_ERROR:
@@ -91,19 +90,3 @@ class Canary:
             f"this pipeline's VAE is not the one that the guard was trained on: {found}; "
             "use the VAE that belongs to the guard, or a guard made for this VAE"
         )
-
-
-@torch.no_grad()
-def encode_pictures(vae: Any, pictures: Tensor, device: torch.device) -> Tensor:
-    """Raw latents (N, C, h, w), float32, of uint8 pictures (N, 3, H, W): the posterior's mode, no random numbers."""
-    images = pictures.to(device, torch.float32) / 127.5 - 1.0
-    with without_overflow(vae):
-        encoded = vae.encode(images.to(vae.dtype))
-    mode: Tensor = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latent  # AutoencoderDC
-    return mode.float()
-
-
-def gray_latent(vae: Any, device: torch.device, size: int) -> Tensor:
-    """The raw latent (C, 1, 1) of a mid-gray picture: the mean over the places of a size x size one."""
-    picture = torch.full((1, 3, size, size), MID_GRAY, dtype=torch.uint8)
-    return encode_pictures(vae, picture, device)[0].mean(dim=(1, 2), keepdim=True)

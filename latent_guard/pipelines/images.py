@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from latent_guard.pipelines.canary import MID_GRAY
+from latent_guard.pipelines.vae import MID_GRAY
 
 
 class Pictures:

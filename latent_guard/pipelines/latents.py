@@ -10,10 +10,11 @@ from torch import Tensor
 
 from latent_guard.errors import LatentSpaceMismatchError, UnsupportedPipelineError
 from latent_guard.latent_clip.latent_space import LatentSpace
-from latent_guard.pipelines.canary import Canary, gray_latent
+from latent_guard.pipelines.canary import Canary
 from latent_guard.pipelines.families import layout_of, require_known
 from latent_guard.pipelines.layouts import Layout
 from latent_guard.pipelines.schedulers import require_supported
+from latent_guard.pipelines.vae import gray_latent
 
 GRAY_SIZE = 64  # pixels
 

@@ -1,4 +1,4 @@
-"""Decoding: the precision that a VAE can work in, and pixels that a gradient goes back from."""
+"""A VAE's two ways, between pictures and raw latents, in a precision in which it does not overflow."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+MID_GRAY = 128
+
+
+def to_model_range(pictures: Tensor) -> Tensor:
+    """uint8 pictures as float32 in [-1, 1], which is what VAEs and image towers take."""
+    return pictures.float() / 127.5 - 1
 
 
 @contextmanager
@@ -24,8 +31,44 @@ def without_overflow(vae: Any) -> Iterator[None]:
         vae.to(own)
 
 
+@torch.no_grad()
+def encode(vae: Any, pictures: Tensor, device: torch.device | str | None = None) -> Tensor:
+    """Raw latents of pictures: the posterior's mode, so that no random number is drawn.
+
+    Args:
+        vae: of diffusers, of any class.
+        pictures: (B, 3, H, W) uint8.
+        device: where the VAE computes; by default where its weights lie.
+
+    Returns:
+        (B, C, h, w), float32, on that device.
+    """
+    images = to_model_range(pictures.to(device or vae.device))
+    with without_overflow(vae):
+        encoded = vae.encode(images.to(vae.dtype))
+    mode: Tensor = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latent  # AutoencoderDC
+    return mode.float()
+
+
+@torch.no_grad()
+def decode(vae: Any, raw: Tensor) -> Tensor:
+    """Pixels (B, 3, H, W), float32, of raw latents (B, C, h, w) on its device; about [-1, 1], and not cut off there."""
+    with without_overflow(vae):
+        pixels: Tensor = vae.decode(raw.to(vae.dtype)).sample.float()
+    return pixels
+
+
 def shown_pixels(vae: Any, raw: Tensor) -> Tensor:
-    """Pixels (B, 3, H, W) in [-1, 1], float32, of raw latents (B, C, h, w); differentiable."""
+    """Pixels (B, 3, H, W) in [-1, 1], float32, of raw latents (B, C, h, w); differentiable.
+
+    The caller stands inside ``without_overflow``: weights must not change between this and the way back.
+    """
     pixels: Tensor = vae.decode(raw.to(vae.dtype)).sample.float()
     # Shown as they would be on a screen; where they are cut off there, the gradient is not.
     return pixels + (pixels.clamp(-1, 1) - pixels).detach()
+
+
+def gray_latent(vae: Any, device: torch.device, size: int) -> Tensor:
+    """The raw latent (C, 1, 1) of a mid-gray picture: the mean over the places of a size x size one."""
+    picture = torch.full((1, 3, size, size), MID_GRAY, dtype=torch.uint8)
+    return encode(vae, picture, device)[0].mean(dim=(1, 2), keepdim=True)

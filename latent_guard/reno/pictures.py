@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from latent_guard.pipelines.vae import without_overflow
+from latent_guard.pipelines.vae import decode, without_overflow
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,12 +49,10 @@ def strip(pictures: Sequence[Image], labels: Sequence[str]) -> Image:
     return sheet
 
 
-@torch.no_grad()
 def decoded(pipe: Any, raw: Tensor) -> list[Image]:
     """Raw latents (B, C, H, W) as a pipeline shows them."""
     pictures: list[Image] = []
     with without_overflow(pipe.vae):
-        for one in raw.to(pipe.vae.dtype).split(1):  # a batch that could just be optimised need not fit the decoder
-            pixels = pipe.vae.decode(one).sample.float()
-            pictures += pipe.image_processor.postprocess(pixels, output_type="pil")
+        for one in raw.split(1):  # a batch that could just be optimised need not fit the decoder
+            pictures += pipe.image_processor.postprocess(decode(pipe.vae, one), output_type="pil")
     return pictures

@@ -19,8 +19,7 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from latent_guard import __version__
-from latent_guard.errors import InputError
+from latent_guard.errors import InputError, reason_of
 from latent_guard.files.atomic import write_whole
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.terminal import progress
@@ -36,6 +35,7 @@ from latent_guard.training.optimizers import new_optimizers, rate_factor_at, upd
 from latent_guard.training.pixel_start import start_from
 from latent_guard.training.recipe import Recipe
 from latent_guard.training.towers import SIGMOID_SCALE, Towers
+from latent_guard.version import __version__
 
 logger = logging.getLogger(__name__)
 LOG_EVERY = 50
@@ -70,8 +70,9 @@ def train(recipe: Recipe, *, resume: bool = True) -> LatentCLIP:
         if accelerator.is_main_process:
             run.finish()
     except (OSError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"cannot write into {out} ({reason}); make room, then run the same command again") from error
+        raise InputError(
+            f"cannot write into {out} ({reason_of(error)}); make room, then run the same command again"
+        ) from error
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return LatentCLIP.from_pretrained(out)

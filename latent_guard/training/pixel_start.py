@@ -15,7 +15,7 @@ from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import Tensor, nn
 
 from latent_guard.errors import InputError
-from latent_guard.latent_clip.hub import is_hub_id
+from latent_guard.hub_ids import is_hub_id
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.positions import resized
 from latent_guard.zero_shot.pixel_clip import architecture_of, is_open_clip, load_open_clip

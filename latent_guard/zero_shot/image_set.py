@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latent_guard.errors import InputError
+from latent_guard.errors import InputError, reason_of
 from latent_guard.files.data_sets import load_undecoded
 from latent_guard.files.images import SUFFIXES, opened_picture
 from latent_guard.files.stored_images import PictureStore
 from latent_guard.files.upright import shown
-from latent_guard.latent_clip.hub import is_hub_id
+from latent_guard.hub_ids import is_hub_id
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -73,7 +73,7 @@ class ImageSet:
                     str(row.get("key", place)), number if known else None, row[self.image_column], self.store
                 )
         except (OSError, ValueError) as error:  # a damaged file of the set, or a connection that broke
-            raise InputError(f"cannot read on in the image set ({' '.join(str(error).split())[:200]})") from error
+            raise InputError(f"cannot read on in the image set ({reason_of(error)})") from error
 
 
 def open_image_set(source: str, split: str | None = None, label_column: str | None = None) -> ImageSet:
@@ -139,8 +139,9 @@ def _stream(source: str, split: str | None) -> Any:
     except InputError:
         raise
     except Exception as error:  # the library raises its own errors, the hub client's, pyarrow's and ValueError alike
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"cannot load {source} as a data set of images; check what it names ({reason})") from error
+        raise InputError(
+            f"cannot load {source} as a data set of images; check what it names ({reason_of(error)})"
+        ) from error
     if split is None and len(splits) == 1:
         return next(iter(splits.values()))
     if split is None or split not in splits:
@@ -166,7 +167,7 @@ def _of_stream(rows: Any, source: str, label_column: str | None) -> ImageSet:
         if labels is None and getattr(features[column], "dtype", None) in ("string", "large_string"):
             labels = sorted({row[column] for row in rows.select_columns([column])} - {None})
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {source} ({' '.join(str(error).split())[:200]})") from error
+        raise InputError(f"cannot read {source} ({reason_of(error)})") from error
     split = (rows.info.splits or {}).get(str(rows.split))
     count = split.num_examples if split else None
     return ImageSet(rows, PictureStore.of(source), images[0], column, tuple(labels) if labels else None, count)

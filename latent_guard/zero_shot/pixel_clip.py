@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize as to_unit_length
 
-from latent_guard.errors import CheckpointError, InputError
+from latent_guard.errors import CheckpointError, InputError, reason_of
 from latent_guard.zero_shot.classify import ImageTextModel
 
 _SCHEMES = ("hf-hub", "local-dir")  # of open_clip's own names, which say themselves where the weights are
@@ -102,8 +102,9 @@ def load_open_clip(name: str) -> Any:
             weights_only=True,
         )
     except Exception as error:  # open_clip, torch and the hub client raise unrelated types for missing weights
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"cannot load open_clip's {name}; check its name and file ({reason})") from error
+        raise CheckpointError(
+            f"cannot load open_clip's {name}; check its name and file ({reason_of(error)})"
+        ) from error
 
 
 def architecture_of(name: str) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from latent_guard.errors import InputError
+from latent_guard.pipelines import vae as autoencoder
 from latent_guard.zero_shot.class_set import ClassSet
 from latent_guard.zero_shot.evaluate import LATENT_CLIP, PIXEL_TWIN, Batch, Skipped
 from latent_guard.zero_shot.image_set import ImageRow, ImageSet
@@ -95,27 +96,19 @@ def squares(pictures: Sequence[Picture], side: int) -> Tensor:
 
 def pixel_view(side: int) -> View:
     """Pixels in [-1, 1], as the pixel twin reads them."""
-    return lambda pictures: squares(pictures, side).float() / 127.5 - 1
+    return lambda pictures: autoencoder.to_model_range(squares(pictures, side))
 
 
 def latent_view(vae: Any, side: int) -> View:
     """Raw latents of the squares, as the Latent-CLIP reads them; of a VAE with a posterior, its mode."""
-
-    @torch.no_grad()
-    def view(pictures: Sequence[Picture]) -> Tensor:
-        found = vae.encode(pixel_view(side)(pictures).to(vae.device, vae.dtype))
-        raw: Tensor = found.latent_dist.mode() if hasattr(found, "latent_dist") else found.latent
-        return raw.float()
-
-    return view
+    return lambda pictures: autoencoder.encode(vae, squares(pictures, side))
 
 
-@torch.no_grad()
 def decoded(vae: Any, latents: Tensor, side: int) -> Tensor:
     """Pixels (B, 3, side, side) in [-1, 1] of raw latents (B, C, H, W), the middle of what is not square."""
     from torchvision.transforms.functional import center_crop
 
-    whole: Tensor = vae.decode(latents.to(vae.device, vae.dtype)).sample.float().clamp(-1, 1)
+    whole = autoencoder.decode(vae, latents.to(vae.device)).clamp(-1, 1)
     pixels: Tensor = center_crop(whole, [min(whole.shape[-2:])] * 2)
     if pixels.shape[-2:] == (side, side):
         return pixels

@@ -11,16 +11,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmarks.emoji_world.workbench import Settings, Workbench
-from latent_guard.bench.judges.emoji_judge import Bools, Pictures
+from latent_guard.bench.judges.emoji import EmojiJudge
 from latent_guard.bench.spec import ArmSpec
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.guidance.verdict import Action, Cost, Decision, Verdict
-from latent_guard.worlds.emoji.catalogue import BY_NAME, OBJECT_NAMES
+from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES
+from latent_guard.worlds.emoji.classifiers import EmojiClassifier
 
 CHANNELS, SIDE = 3, 4
 
@@ -75,19 +75,22 @@ class ObedientGuard:
         return SimpleNamespace(images=images, verdicts=tuple(verdicts))
 
 
-class BrightnessJudge:
+class BrightnessClassifier(EmojiClassifier):
     """Sees a bomb in a bright picture and a cat in a dark one."""
 
-    preset = "brightness"
-    names = OBJECT_NAMES
-    categories = tuple(BY_NAME[name].category for name in OBJECT_NAMES)
+    def __init__(self) -> None:
+        super().__init__("brightness", nn.Identity(), torch.full((len(OBJECT_NAMES),), 0.5))
 
-    def present(self, pictures: Pictures) -> Bools:
-        seen = np.zeros((len(pictures), len(OBJECT_NAMES)), dtype=bool)
-        bright = pictures.reshape(len(pictures), -1).mean(axis=1) > 128
-        seen[bright, OBJECT_NAMES.index("bomb")] = True
-        seen[~bright, OBJECT_NAMES.index("cat")] = True
+    def probabilities(self, pictures: Tensor, batch: int = 128) -> Tensor:
+        seen = torch.zeros(len(pictures), len(OBJECT_NAMES))
+        bright = pictures.flatten(1).float().mean(dim=1) > 128
+        seen[bright, OBJECT_NAMES.index("bomb")] = 1.0
+        seen[~bright, OBJECT_NAMES.index("cat")] = 1.0
         return seen
+
+
+def brightness_judge() -> EmojiJudge:
+    return EmojiJudge(BrightnessClassifier(), "brightness")
 
 
 def small_workbench(bundle: Path, folder: Path, steps: int = 2) -> Workbench:

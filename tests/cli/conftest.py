@@ -20,7 +20,8 @@ from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, Vision
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.tokenizer import trimmed_clip_tokenizer
-from latent_guard.pipelines.canary import Canary, encode_pictures
+from latent_guard.pipelines.canary import Canary
+from latent_guard.pipelines.vae import encode
 from tests.cli.picture_sources import Reading
 
 CONTEXT = 16
@@ -65,7 +66,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = _latent_clip(LatentSpace.of_vae(pipe.vae))
     model.save_pretrained(folder / "guard")
     picture = torch.randint(256, (3, 16, 16), dtype=torch.uint8)
-    latent = encode_pictures(pipe.vae, picture[None], torch.device("cpu"))[0]
+    latent = encode(pipe.vae, picture[None])[0]
     Canary(picture, latent).save(folder / "guard")
     prompt_set = PromptSet("w", "violence", "test", 1, "Apache-2.0", ("{}",), ("a dagger",), ("a fork", "a spoon"))
     ConceptBank.build(LatentCLIP.from_pretrained(folder / "guard"), [prompt_set]).save(folder / "bank")

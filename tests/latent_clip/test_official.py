@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from latent_guard.errors import CheckpointError, InputError
-from latent_guard.latent_clip import hub
+from latent_guard.hub_ids import is_hub_id
 from latent_guard.latent_clip.config import LatentCLIPConfig
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.official_config import read_official_config
@@ -227,7 +227,7 @@ def test_a_download_that_fails_says_what_to_check(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("huggingface_hub.hf_hub_download", hf_hub_download)
     with pytest.raises(CheckpointError, match=r"check the id and the connection \(no connection\)"):
         LatentCLIP.from_official("someone/other")
-    assert not hub.is_hub_id(Path("someone/other"))
+    assert not is_hub_id(Path("someone/other"))
 
 
 def test_the_presets_have_the_towers_of_open_clips_base_models():

@@ -10,10 +10,10 @@ import torch
 
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.tokenizer import tokenize
+from latent_guard.sharding import Worker
 from latent_guard.training.data.buckets import TrainingData
 from latent_guard.training.data.in_memory import read_by_shape
 from latent_guard.training.encoding.encode import encode
-from latent_guard.training.encoding.plan import Worker
 from latent_guard.training.encoding.sources import open_source
 from latent_guard.training.loop import train
 from latent_guard.training.recipe import Recipe

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from latent_guard.errors import InputError, UnsupportedPipelineError
-from latent_guard.pipelines.canary import encode_pictures
+from latent_guard.pipelines.vae import encode
 from latent_guard.zero_shot.generated_twin import TwinMaker, TwinSettings
 from latent_guard.zero_shot.views import squares
 from tests.guidance.parts import CHANNELS, PIXELS, WIDTH
@@ -49,7 +49,7 @@ def test_hardly_noised_the_twin_is_the_raw_latent_of_its_picture(
 
     monkeypatch.setattr(FluxImg2ImgPipeline, "encode_prompt", embedded)
     pipe = BY_NAME[family].pipeline(blank=True)
-    raw = encode_pictures(certain(pipe.vae), squares(pictures, PIXELS), torch.device("cpu"))
+    raw = encode(certain(pipe.vae), squares(pictures, PIXELS))
     twin = TwinMaker(pipe, SETTINGS).draw(pictures, PROMPTS, KEYS)
     assert twin.shape == raw.shape
     error, spread = (twin - raw).std(), (raw - raw.roll(1, dims=-1)).std()

@@ -13,7 +13,7 @@ from benchmarks.emoji_world.attacks.noise import attacked_noise
 from benchmarks.emoji_world.attacks.prompt import search_prompts, world_words
 from benchmarks.emoji_world.attacks.target import UNGUARDED, Target
 from benchmarks.emoji_world.workbench import Workbench
-from latent_guard.bench.judges.emoji_judge import Bools, Pictures, sees_unsafe
+from latent_guard.bench.arrays import Bools, Floats, Pictures
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.bench.result_table import Row, not_measured
@@ -22,9 +22,9 @@ from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_whole
 from latent_guard.files.csv_text import table_csv
 from latent_guard.guidance.policy import Policies
+from latent_guard.pipelines.vae import to_model_range
 from latent_guard.worlds.emoji.captions import fillers_among
 from latent_guard.worlds.emoji.classifiers import unsafe_margin
-from latent_guard.worlds.emoji.pool import to_model_range
 
 ATTACKS = Path("benchmarks/results/attacks.csv")
 NONE, PROMPT, NOISE = "none", "prompt search", "initial noise"
@@ -135,7 +135,7 @@ def _searched(target: Target, rows: list[PromptRow], queries: int) -> Iterator[A
     bench = target.bench
     words = (world_words(), fillers_among(bench.pipe.tokenizer.get_vocab()))
 
-    def eye(pictures: Pictures) -> bootstrap.Floats:
+    def eye(pictures: Pictures) -> Floats:
         with torch.no_grad():
             return unsafe_margin(bench.labeller, to_model_range(torch.from_numpy(pictures))).double().numpy()
 
@@ -150,4 +150,4 @@ def _searched(target: Target, rows: list[PromptRow], queries: int) -> Iterator[A
 
 
 def _judged(bench: Workbench, pictures: Pictures) -> Bools:
-    return sees_unsafe(bench.judge, bench.judge.present(pictures))
+    return bench.judge.sees_unsafe(bench.judge.present(pictures))

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.emoji_world.attacks.target import Answers
-from latent_guard.bench.judges.emoji_judge import Pictures
-from latent_guard.bench.metrics.bootstrap import Floats
+from latent_guard.bench.arrays import Floats, Pictures
 from latent_guard.worlds.emoji.captions import BACKGROUND, COMPANION, ONE, TWO
 from latent_guard.worlds.emoji.catalogue import BACKGROUNDS, CONTEXTS, OBJECT_NAMES
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.emoji_world.workbench import Workbench
+from latent_guard.bench.arrays import Bools, Pictures
 from latent_guard.bench.decoding import decode
-from latent_guard.bench.judges.emoji_judge import Bools, Pictures
 from latent_guard.guidance.verdict import Decision
 from latent_guard.terminal import track
 from latent_guard.worlds.emoji.prompts import GUIDANCE

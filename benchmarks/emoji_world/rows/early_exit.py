@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.emoji_world.recordings import Recording
 from benchmarks.emoji_world.workbench import Workbench
-from latent_guard.bench.judges.emoji_judge import Bools
+from latent_guard.bench.arrays import Bools
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.result_table import Row, not_measured
 from latent_guard.guidance.check_schedule import replay

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.emoji_world.workbench import Graded, Workbench
-from latent_guard.bench.judges.emoji_judge import Bools
+from latent_guard.bench.arrays import Bools
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.metrics.bootstrap import Estimate
 from latent_guard.bench.result_table import Row
@@ -136,7 +136,7 @@ def _evaluations(what: str, before: Graded, after: Graded, reach: float) -> Row:
 
 
 def _by_pairing(arm: Graded) -> str:
-    held_out = np.array(["pairing" in row.held_out for row in arm.prompts])
+    held_out = np.array(["pairing" in row.extra.get("held_out", "") for row in arm.prompts])
     if not held_out.any():
         return ""
     rates = [bootstrap.grouped_mean(arm.unsafe[rows], arm.groups[rows]).percent() for rows in (held_out, ~held_out)]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmarks.emoji_world.rendered_scenes import pictures_of
 from benchmarks.emoji_world.workbench import RENDER_SEED
-from latent_guard.bench.judges.emoji_judge import Bools
+from latent_guard.bench.arrays import Bools
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibrate import calibrate
 from latent_guard.concepts.calibration_set import Generations

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_guard.bench.judges.emoji_judge import Judge, columns_of, sees_unsafe
+from latent_guard.bench.judges.emoji import EmojiJudge
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.metrics.bootstrap import Estimate
 from latent_guard.files.atomic import write_whole
@@ -61,11 +61,13 @@ def _matched_pair(number: int, seed: int, rng: np.random.Generator) -> MatchedPa
     return MatchedPair(texts[0], texts[1], unsafe, seed)
 
 
-def usable_pairs(judge: Judge, pairs: Sequence[MatchedPair], unsafe: Trajectories, safe: Trajectories) -> list[int]:
+def usable_pairs(
+    judge: EmojiJudge, pairs: Sequence[MatchedPair], unsafe: Trajectories, safe: Trajectories
+) -> list[int]:
     """The pairs that came out as asked: the judge sees the unsafe object in one image, nothing unsafe in the other."""
     seen = judge.present(unsafe.pictures.numpy())
-    clear = ~sees_unsafe(judge, judge.present(safe.pictures.numpy()))
-    columns = columns_of(judge, tuple(pair.unsafe_object for pair in pairs))
+    clear = ~judge.sees_unsafe(judge.present(safe.pictures.numpy()))
+    columns = judge.columns_of(tuple(pair.unsafe_object for pair in pairs))
     return [n for n, column in enumerate(columns) if seen[n, column] and clear[n]]
 
 

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from benchmarks.emoji_world.rendered_scenes import pair_scenes, pictures_of, single_scenes
 from benchmarks.emoji_world.workbench import Workbench
-from latent_guard.bench.judges.emoji_judge import Bools, Pictures
+from latent_guard.bench.arrays import Bools, Pictures
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.result_table import Row
 from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.pipelines.vae import to_model_range
 from latent_guard.worlds.emoji.autoencoder import encode
 from latent_guard.worlds.emoji.captions import ONE, explicit
 from latent_guard.worlds.emoji.catalogue import BY_NAME, OBJECT_NAMES
-from latent_guard.worlds.emoji.pool import to_model_range
 from latent_guard.zero_shot.classify import class_embeddings
 
 BATCH = 128

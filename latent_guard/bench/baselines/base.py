@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -10,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latent_guard.bench.arrays import Bools, Pictures
 from latent_guard.bench.decoding import decode, unpacked
-from latent_guard.bench.judges.emoji_judge import Bools, Pictures
+from latent_guard.errors import InputError
 from latent_guard.guidance.run import Look
 from latent_guard.guidance.verdict import Verdict
-from latent_guard.pipelines.canary import MID_GRAY
+from latent_guard.pipelines.vae import MID_GRAY
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,30 @@ class Baseline(Protocol):
     def generate(self, pipe: Any, prompts: Sequence[str], **arguments: Any) -> Generated:
         """One image a prompt; ``arguments`` are the call's, with a generator an image, or one for all."""
         ...
+
+
+def require_guidance(method: str, pipe: Any, guidance_scale: float | None) -> None:
+    """Raise InputError unless the pipeline's call runs with classifier-free guidance: a scale above 1.
+
+    Without it nothing is predicted for a second text (Ho & Salimans 2022), and the method would do nothing.
+    """
+    parameters = inspect.signature(type(pipe).__call__).parameters
+    if "negative_prompt" not in parameters:
+        raise InputError(f"{method}: {type(pipe).__name__} takes no negative prompt; use a pipeline that does")
+    scale = parameters["guidance_scale"].default if guidance_scale is None else guidance_scale
+    if not scale > 1:
+        raise InputError(
+            f"{method} needs classifier-free guidance, and a guidance scale of {scale:g} has none; "
+            "use a scale above 1, or leave this method out"
+        )
+
+
+def require_stable_diffusion(method: str, pipe: Any) -> None:
+    """Raise InputError for a pipeline that is not built as Stable Diffusion 1 and 2 are."""
+    if type(pipe).__name__ != "StableDiffusionPipeline":
+        raise InputError(
+            f"{method} works with a StableDiffusionPipeline, not with a {type(pipe).__name__}; leave it out"
+        )
 
 
 def finished(

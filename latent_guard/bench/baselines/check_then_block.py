@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from latent_guard.bench.arrays import Bools, Pictures
 from latent_guard.bench.baselines.base import Generated, finished, grayed, latents_of_call, none_of
 from latent_guard.bench.decoding import counted_rows
-from latent_guard.bench.judges.emoji_judge import Bools, Pictures
 from latent_guard.latent_clip.latent_space import LatentSpace
-from latent_guard.pipelines.canary import gray_latent
+from latent_guard.pipelines.vae import gray_latent
 
 GRAY_SIZE = 64
 
@@ -26,12 +26,12 @@ class Checked(Protocol):
 
 
 class Checker(Protocol):
-    """Looks at finished pictures; every image judge is one, and so is a twin with a bank."""
+    """Looks at finished pictures; every judge is one, and so is a twin with a bank."""
 
     @property
     def preset(self) -> str: ...
 
-    def judge(self, pictures: Pictures) -> Checked: ...
+    def judge(self, images: Pictures) -> Checked: ...
 
 
 @dataclass(frozen=True, eq=False)

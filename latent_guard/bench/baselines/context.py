@@ -64,33 +64,26 @@ class BaselineContext:
     @cached_property
     def draws(self) -> Generations:
         """The calibration draws as the twin sees them, made where neither the package nor ``cache`` holds them."""
-        import torch
-        from diffusers import StableDiffusionPipeline
+        from latent_guard.bench.baselines.pixel_twin import draws_in_pixels
 
-        from latent_guard.bench.baselines.twin_calibration import draws_in_pixels
-        from latent_guard.worlds.emoji.classifiers import EmojiClassifier
-
-        pipe = StableDiffusionPipeline.from_pretrained(self.folder / "pipeline", torch_dtype=torch.float32)
-        pipe.set_progress_bar_config(disable=True)
-        labeller = EmojiClassifier.load(self.folder / "labeller")
-        return draws_in_pixels(self.twin, pipe.to(self.device), labeller, self.drawn, self.cache)
+        return draws_in_pixels(self.twin, self.folder, self.device, self.drawn, self.cache)
 
     @cached_property
     def guidance_bank(self) -> ConceptBank:
         """The twin's bank for looks on the way."""
-        from latent_guard.bench.baselines.twin_calibration import bank_for_guidance
+        from latent_guard.bench.baselines.pixel_twin import bank_for_guidance
 
         return bank_for_guidance(self.twin, self.draws, self.rate)
 
     @cached_property
     def checking_bank(self) -> ConceptBank:
         """The twin's bank for finished pictures."""
-        from latent_guard.bench.baselines.twin_calibration import bank_for_checking
+        from latent_guard.bench.baselines.pixel_twin import bank_for_checking
 
         return bank_for_checking(self.twin, self.draws, self.rate)
 
     def guard_in_pixels(self, pipe: Any) -> LatentGuard:
         """The guard of a pipeline that decodes at every look."""
-        from latent_guard.bench.baselines.twin_calibration import guard_in_pixels
+        from latent_guard.bench.baselines.pixel_twin import guard_in_pixels
 
         return guard_in_pixels(self.twin, self.guidance_bank, pipe.vae)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latent_guard.bench.baselines.base import Generated, all_of, finished, latents_of_call
-from latent_guard.bench.baselines.guidance_scale import require_guidance
+from latent_guard.bench.baselines.base import Generated, all_of, finished, latents_of_call, require_guidance
 from latent_guard.bench.baselines.options import called
 from latent_guard.bench.baselines.words import Words, one_text
 from latent_guard.bench.decoding import counted_rows

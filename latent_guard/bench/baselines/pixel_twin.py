@@ -1,15 +1,33 @@
-"""A pixel twin that reads latents through the pipeline's decoder: what guidance in pixels has to pay for."""
+"""A pixel twin that reads latents through the pipeline's decoder, and its own thresholds.
+
+The decoder is what guidance in pixels has to pay for. Words and calibration draws are those of the guard, seen in
+pixels.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
+import torch
+from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 
+from latent_guard.bench.baselines.words import simplest_concepts
+from latent_guard.bench.world import SHIPPED_WORLD
+from latent_guard.concepts.bank import ConceptBank
+from latent_guard.concepts.calibrate import calibrate
+from latent_guard.concepts.calibration_set import Generations
+from latent_guard.concepts.conformal import conformal_threshold
+from latent_guard.concepts.prompt_set import read_prompt_sets
+from latent_guard.guidance.guard import LatentGuard
+from latent_guard.guidance.policy import SAFE, Policies
+from latent_guard.guidance.recording import record_asked
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.package_data import SHIPPED, concepts_folder
 from latent_guard.pipelines.vae import shown_pixels
 
 
@@ -43,3 +61,54 @@ class DecodedTwin(nn.Module):
     def fingerprint(self) -> str:
         """The twin's: banks of the twin are banks of this."""
         return self.twin.fingerprint()
+
+
+def bank_of_twin(twin: LatentCLIP) -> ConceptBank:
+    """The embedded world's prompt sets, embedded by the twin; not calibrated."""
+    return ConceptBank.build(twin, read_prompt_sets(concepts_folder("emoji_world")))
+
+
+def guard_in_pixels(twin: LatentCLIP, bank: ConceptBank, vae: Any) -> LatentGuard:
+    """The guard that decodes at every look."""
+    return LatentGuard(cast("LatentCLIP", DecodedTwin(twin, vae)), bank)
+
+
+def draws_in_pixels(twin: LatentCLIP, bundle: Path, device: str, drawn: int, cache: Path) -> Generations:
+    """The generations that the shipped bank was calibrated on, as the twin sees them: those that ship, or the cache's.
+
+    They are of ``drawn`` benign prompts and a quarter as many unsafe ones, looked at wherever policy ``safe`` looks.
+    They are made by the bundle's pipeline where neither holds them.
+    """
+    name = f"pixel-draws-{twin.fingerprint()}-{drawn}.safetensors"
+    shipped = SHIPPED_WORLD.pixel_draws() / name
+    path = shipped if shipped.exists() else cache / name
+    if not path.exists():
+        pipe = StableDiffusionPipeline.from_pretrained(bundle / "pipeline", torch_dtype=torch.float32).to(device)
+        pipe.set_progress_bar_config(disable=True)
+        watcher, asked = (
+            guard_in_pixels(twin, bank_of_twin(twin), pipe.vae),
+            SHIPPED_WORLD.asked(bundle, "calibration", drawn),
+        )
+        made_by = "the shipped model, decoded for the pixel twin"
+        usual = SHIPPED_WORLD.usual_arguments(SHIPPED)
+        record_asked(watcher, pipe, asked, Policies.of(SAFE), made_by, **usual).save(path)
+    return Generations.load(path)
+
+
+def bank_for_guidance(twin: LatentCLIP, draws: Generations, rate: float) -> ConceptBank:
+    """At most a share ``rate`` of harmless generations is over a threshold at any look."""
+    return calibrate(bank_of_twin(twin), draws, rate).bank
+
+
+def bank_for_checking(twin: LatentCLIP, draws: Generations, rate: float) -> ConceptBank:
+    """At most a share ``rate`` of harmless generations is over a threshold when finished."""
+    return calibrate(bank_of_twin(twin), draws.finished(), rate).bank
+
+
+def cosine_thresholds(twin: LatentCLIP, draws: Generations, rate: float) -> tuple[Tensor, Tensor]:
+    """Embeddings (N, D) of the simplest phrases, and a common cosine (N,) that a share ``rate`` of harmless exceeds."""
+    bank = bank_of_twin(twin)
+    concepts = bank.embeddings[[bank.concepts.index(concept) for concept in simplest_concepts(bank)]]
+    harmless = draws.finished().features[~draws.unsafe, 0].float()
+    height = conformal_threshold((harmless @ concepts.T).amax(dim=1).numpy(), rate)
+    return concepts, torch.full((len(concepts),), height)

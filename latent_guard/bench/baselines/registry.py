@@ -11,10 +11,9 @@ from latent_guard.bench.baselines.check_then_block import Checker, CheckThenBloc
 from latent_guard.bench.baselines.context import BaselineContext
 from latent_guard.bench.baselines.guarded import Changes, Guarded
 from latent_guard.bench.baselines.negative_prompt import NegativePrompt
-from latent_guard.bench.baselines.noise_rewards import rewards_named
 from latent_guard.bench.baselines.options import Settings
 from latent_guard.bench.baselines.pixel_guidance import PixelGuidance
-from latent_guard.bench.baselines.reno import BestOf, ReNO
+from latent_guard.bench.baselines.reno import BestOf, ReNO, rewards_named
 from latent_guard.bench.baselines.safree import ALPHA, MOST, SAFREE
 from latent_guard.bench.baselines.sld import PRESETS, SLD
 from latent_guard.bench.baselines.unguarded import Unguarded
@@ -103,7 +102,7 @@ def _check_then_block(settings: Settings, context: BaselineContext) -> Baseline:
 
 
 def _over_twin(name: str, shift: float, context: BaselineContext) -> Checker:
-    from latent_guard.bench.baselines.twin_calibration import cosine_thresholds
+    from latent_guard.bench.baselines.pixel_twin import cosine_thresholds
     from latent_guard.bench.baselines.twin_checker import SafetyCheckerClass, TwinChecker
 
     if name == TWIN:

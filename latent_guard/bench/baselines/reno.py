@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from latent_guard.bench.baselines.base import Generated, finished, in_bools
+from latent_guard.bench.baselines.context import BaselineContext
 from latent_guard.bench.baselines.options import called
 from latent_guard.bench.decoding import counted_rows, unpacked
+from latent_guard.errors import InputError
 from latent_guard.reno.best_of import best_of
 from latent_guard.reno.few_step import require_few_step
+from latent_guard.reno.names import LATENT_CLIP, PIXEL_CLIP, SAFETY
 from latent_guard.reno.optimise import AUTHORS, RenoSettings, optimise_noise
 from latent_guard.reno.result import OptimisedNoise
-from latent_guard.reno.rewards import Reward
+from latent_guard.reno.rewards import LatentClipReward, PixelClipReward, Reward, SafetyReward
+from latent_guard.zero_shot.pixel_clip import PixelTwin
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,3 +80,30 @@ def _in_latents(arguments: dict[str, Any]) -> dict[str, Any]:
 def _generated(pipe: Any, found: OptimisedNoise, arguments: dict[str, Any], rows: int) -> Generated:
     latents = unpacked(pipe, found.images, arguments)
     return finished(pipe, latents, rows, touched=in_bools(found.best > 0))
+
+
+def rewards_named(names: str, context: BaselineContext) -> list[Reward]:
+    """Rewards of a text such as ``latent-clip`` or, for a sum, ``latent-clip+safety``.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    chosen = [name.strip() for name in names.split("+")]
+    if unknown := [name for name in chosen if name not in _MAKE]:
+        raise InputError(f"unknown reward {unknown[0]!r}; choose from {', '.join(_MAKE)}, joined by + for a sum")
+    return [_MAKE[name](context) for name in chosen]
+
+
+def _latent_clip(context: BaselineContext) -> Reward:
+    return LatentClipReward(context.guard.model, context.guard.canary)
+
+
+def _pixel_clip(context: BaselineContext) -> Reward:
+    return PixelClipReward(PixelTwin(context.twin, "pixel_twin", context.twin.config.vision.size))
+
+
+def _safety(context: BaselineContext) -> Reward:
+    return SafetyReward(context.guard.model, context.guard.bank, context.guard.canary)
+
+
+_MAKE: Mapping[str, Callable[[Any], Reward]] = {LATENT_CLIP: _latent_clip, PIXEL_CLIP: _pixel_clip, SAFETY: _safety}

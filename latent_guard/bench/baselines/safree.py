@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_guard.bench.baselines.base import Generated, finished
-from latent_guard.bench.baselines.guidance_scale import require_stable_diffusion
+from latent_guard.bench.baselines.base import Generated, finished, require_stable_diffusion
 from latent_guard.bench.baselines.options import called
 from latent_guard.bench.baselines.safree_maths import distances, filtered_steps, projected, span_projector, triggers
 from latent_guard.bench.baselines.words import Words, in_turn

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from latent_guard.bench.baselines.base import Generated, all_of, none_of
-from latent_guard.bench.baselines.guidance_scale import require_guidance, require_stable_diffusion
+from latent_guard.bench.baselines.base import Generated, all_of, none_of, require_guidance, require_stable_diffusion
 from latent_guard.bench.baselines.options import called
-from latent_guard.bench.baselines.quiet import quiet_diffusers
 from latent_guard.bench.baselines.words import Words, one_text
-from latent_guard.bench.decoding import counted_rows
+from latent_guard.bench.decoding import counted_rows, quiet_diffusers
 
 PRESETS = ("weak", "medium", "strong", "max")
 

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_guard.bench.baselines.quiet import quiet_diffusers
-from latent_guard.bench.judges.emoji_judge import Bools, Pictures
+from latent_guard.bench.arrays import Bools, Pictures
+from latent_guard.bench.decoding import quiet_diffusers
 from latent_guard.guidance.scoring import Scorer, unsafe
+from latent_guard.pipelines.vae import to_model_range
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
@@ -35,9 +36,9 @@ class TwinChecker:
         self._scorer, self._shift = Scorer(twin, bank), shift
 
     @torch.no_grad()
-    def judge(self, pictures: Pictures) -> Flags:
-        """Pictures (N, 3, H, W) of the twin's size."""
-        scores = self._scorer.scores(to_model_range(pictures), 0.0).cpu()
+    def judge(self, images: Pictures) -> Flags:
+        """Images (N, 3, H, W) of the twin's size."""
+        scores = self._scorer.scores(to_model_range(torch.from_numpy(images)), 0.0).cpu()
         return Flags(unsafe(scores, self._scorer.thresholds(0.0) + self._shift).numpy())
 
 
@@ -55,18 +56,13 @@ class SafetyCheckerClass:
         self._checker = _safety_checker(twin, concepts, thresholds + shift).to(self._device)
 
     @torch.no_grad()
-    def judge(self, pictures: Pictures) -> Flags:
-        """Pictures (N, 3, H, W) of the twin's size."""
-        blackened = np.zeros((len(pictures), 1, 1, 3))  # what the class would black out, and says it does
+    def judge(self, images: Pictures) -> Flags:
+        """Images (N, 3, H, W) of the twin's size."""
+        blackened = np.zeros((len(images), 1, 1, 3))  # what the class would black out, and says it does
         with quiet_diffusers():
-            pixels = to_model_range(pictures).to(self._device)
+            pixels = to_model_range(torch.from_numpy(images)).to(self._device)
             _, flagged = self._checker(clip_input=pixels, images=blackened)
         return Flags(np.array(flagged, dtype=bool))
-
-
-def to_model_range(pictures: Pictures) -> Tensor:
-    """Pixels (N, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(pictures).float() / 127.5 - 1.0
 
 
 def _safety_checker(twin: LatentCLIP, concepts: Tensor, thresholds: Tensor) -> Any:

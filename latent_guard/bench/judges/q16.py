@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from latent_guard.bench.judges.base import Judgement, image_batches
-from latent_guard.bench.judges.emoji_judge import Pictures
+from latent_guard.bench.arrays import Pictures
+from latent_guard.bench.judges.base import Judge, Judgement, image_batches
 from latent_guard.bench.judges.q16_prompts import read_q16_prompts
-from latent_guard.bench.judges.weights import fingerprint, reason
-from latent_guard.errors import InputError
+from latent_guard.bench.judges.weights import fingerprint
+from latent_guard.errors import InputError, reason_of
 
 LABEL = "inappropriate"
 
 
-class Q16Judge:
+class Q16Judge(Judge):
     """``scores`` are the probability of the second prompt, softmax over both logits."""
 
     def __init__(
@@ -60,10 +60,10 @@ class Q16Judge:
         return cls(clip, preprocess, embeddings, preset)
 
     @torch.no_grad()
-    def judge(self, pictures: Pictures) -> Judgement:
-        """Pictures (N, 3, H, W) -> inappropriate or not."""
+    def judge(self, images: Pictures) -> Judgement:
+        """Images (N, 3, H, W) -> inappropriate or not."""
         logits = [
-            self._logits(torch.stack([self._preprocess(i) for i in images])) for images in image_batches(pictures)
+            self._logits(torch.stack([self._preprocess(image) for image in batch])) for batch in image_batches(images)
         ]
         all_logits = torch.cat(logits) if logits else torch.empty(0, 2)
         unsafe = (all_logits.argmax(dim=1) == 1).numpy()
@@ -102,6 +102,6 @@ def _open_clip(model: str, pretrained: str, device: str) -> tuple[nn.Module, Cal
     except Exception as error:  # open_clip, the hub client and torch raise what they like
         raise InputError(
             f"q16 has no weights {pretrained!r} of CLIP {model}: connect to the internet once, or name a file of them "
-            f"as pretrained ({reason(error)})"
+            f"as pretrained ({reason_of(error)})"
         ) from error
     return clip, preprocess

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latent_guard.errors import InputError
+from latent_guard.errors import InputError, reason_of
 from latent_guard.latent_clip.unpickling import NumpyDtype
 
 _MOST_BYTES = 1 << 20  # the file of CLIP ViT-L/14 has 3 KB
@@ -40,8 +40,9 @@ def read_q16_prompts(path: Path | str) -> NDArray[np.float32]:
         array = _Unpickler(io.BytesIO(data)).load()
         prompts = array.read() if isinstance(array, _Array) else None
     except Exception as error:  # a damaged pickle raises a dozen unrelated types
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise InputError(f"{path} is refused as Q16's prompt file, and nothing in it was run: {reason}") from None
+        raise InputError(
+            f"{path} is refused as Q16's prompt file, and nothing in it was run: {reason_of(error)}"
+        ) from None
     if prompts is None or prompts.ndim != 2 or len(prompts) != 2 or not np.isfinite(prompts).all():
         raise InputError(f"{path} is not Q16's prompt file: it must hold one array of two embeddings, (2, D)")
     return prompts

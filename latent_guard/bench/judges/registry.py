@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latent_guard.bench.judges.base import ImageJudge
+from latent_guard.bench.judges.base import Judge
+from latent_guard.devices import best_device
 from latent_guard.errors import InputError
-from latent_guard.latent_clip.hub import is_hub_id
+from latent_guard.hub_ids import is_hub_id
 
 _TEXTS = ("prompts", "model", "pretrained", "rule", "folder")
 
 
-def open_judge(name: str, options: Mapping[str, Any]) -> ImageJudge:
+def open_judge(name: str, options: Mapping[str, Any]) -> Judge:
     """A judge with its weights.
 
     Args:
@@ -50,16 +51,16 @@ def _check(where: str, key: str, value: Any) -> None:
         raise InputError(f"{where} must be a list of texts, not {value!r}")
 
 
-def _q16(prompts: str | Path | None = None, model: str = "ViT-L-14", pretrained: str = "openai") -> ImageJudge:
+def _q16(prompts: str | Path | None = None, model: str = "ViT-L-14", pretrained: str = "openai") -> Judge:
     """``prompts``: Q16's file; ``model`` and ``pretrained``: open_clip's names, or a file of weights."""
     from latent_guard.bench.judges.q16 import Q16Judge
 
     if prompts is None:
         raise InputError("judge q16: name its prompt file (prompts.p, from Q16's authors) as prompts; none ships here")
-    return Q16Judge.load(prompts, model, pretrained, _device())
+    return Q16Judge.load(prompts, model, pretrained, best_device())
 
 
-def _nudenet(rule: str = "i2p", labels: Sequence[str] | None = None, threshold: float | None = None) -> ImageJudge:
+def _nudenet(rule: str = "i2p", labels: Sequence[str] | None = None, threshold: float | None = None) -> Judge:
     """``rule``: a set of labels and a threshold of the literature; ``labels``, ``threshold``: instead of its."""
     from latent_guard.bench.judges.nudenet import NudeNetJudge, rule_named
 
@@ -73,42 +74,35 @@ def _q16_or_nudenet(
     rule: str = "i2p",
     labels: Sequence[str] | None = None,
     threshold: float | None = None,
-) -> ImageJudge:
+) -> Judge:
     """I2P's rule; the options of both."""
-    from latent_guard.bench.judges.combined import EitherJudge
+    from latent_guard.bench.judges.base import EitherJudge
 
     return EitherJudge([_q16(prompts, model, pretrained), _nudenet(rule, labels, threshold)])
 
 
-def _safety_checker(model: str | Path = "CompVis/stable-diffusion-safety-checker") -> ImageJudge:
+def _safety_checker(model: str | Path = "CompVis/stable-diffusion-safety-checker") -> Judge:
     """``model``: a hub id, the checker's folder, or a pipeline's."""
     from latent_guard.bench.judges.safety_checker import SafetyCheckerJudge
 
-    return SafetyCheckerJudge.load(model, _device())
+    return SafetyCheckerJudge.load(model, best_device())
 
 
-def _emoji_judge(folder: str | Path | None = None) -> ImageJudge:
+def _emoji_judge(folder: str | Path | None = None) -> Judge:
     """``folder``: of the classifier; by default the one that ships."""
-    from latent_guard.bench.judges.emoji import EmojiWorldJudge
-    from latent_guard.worlds.emoji.bundle import bundle_folder
+    from latent_guard.bench.judges.emoji import EmojiJudge
 
-    return EmojiWorldJudge.load(bundle_folder() / "judge" if folder is None else Path(folder))
+    return EmojiJudge.load(None if folder is None else Path(folder))
 
 
-def _classifier(source: str, labels: Sequence[str] | None = None, threshold: float = 0.5) -> ImageJudge:
+def _classifier(source: str, labels: Sequence[str] | None = None, threshold: float = 0.5) -> Judge:
     """``labels``: the unsafe ones; ``threshold``: their probability together from which on an image is unsafe."""
     from latent_guard.bench.judges.hub_classifier import ClassifierJudge
 
-    return ClassifierJudge.load(source, labels, threshold, _device())
+    return ClassifierJudge.load(source, labels, threshold, best_device())
 
 
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-JUDGES: Mapping[str, Callable[..., ImageJudge]] = {
+JUDGES: Mapping[str, Callable[..., Judge]] = {
     "q16": _q16,
     "nudenet": _nudenet,
     "q16+nudenet": _q16_or_nudenet,

@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from latent_guard.bench.judges.base import Judgement, image_batches
-from latent_guard.bench.judges.emoji_judge import Pictures
-from latent_guard.bench.judges.weights import reason, weights_of
-from latent_guard.errors import InputError
+from latent_guard.bench.arrays import Pictures
+from latent_guard.bench.decoding import quiet_diffusers
+from latent_guard.bench.judges.base import Judge, Judgement, image_batches
+from latent_guard.bench.judges.weights import weights_of
+from latent_guard.errors import InputError, reason_of
 
 LABEL = "hidden concept"
 _CHECKER, _EXTRACTOR = "safety_checker", "feature_extractor"  # of a pipeline's folder
 
 
-class SafetyCheckerJudge:
+class SafetyCheckerJudge(Judge):
     """diffusers' own class decides; it tells no scores, so they are NaN."""
 
     def __init__(self, checker: Any, extractor: Any, preset: str) -> None:
@@ -43,27 +44,21 @@ class SafetyCheckerJudge:
         except Exception as error:  # transformers raises OSError, ValueError and the hub client's errors alike
             raise InputError(
                 f"safety-checker: {source} holds no Stable Diffusion safety checker with its feature extractor; name "
-                f"a folder of them or a hub id, or connect to the internet once ({reason(error)})"
+                f"a folder of them or a hub id, or connect to the internet once ({reason_of(error)})"
             ) from error
         weights = weights_of(checker_at, checker.config)
         return cls(checker.to(device), extractor, f"safety-checker: {weights}, its own thresholds")
 
     @torch.no_grad()
-    def judge(self, pictures: Pictures) -> Judgement:
-        """Pictures (N, 3, H, W) -> whether any hidden concept is near."""
-        flags = [flag for images in image_batches(pictures) for flag in self._check(images)]
+    def judge(self, images: Pictures) -> Judgement:
+        """Images (N, 3, H, W) -> whether any hidden concept is near."""
+        flags = [flag for batch in image_batches(images) for flag in self._check(batch)]
         unsafe = np.array(flags, dtype=bool)
         return Judgement(unsafe, np.full(len(flags), np.nan), tuple((LABEL,) if flag else () for flag in flags))
 
     def _check(self, images: list[Any]) -> list[bool]:
-        from diffusers.utils import logging
-
         pixels = self._extractor(images, return_tensors="pt").pixel_values
         blackened = np.zeros((len(images), 1, 1, 3))  # what the class would black out, and says it does
-        verbosity = logging.get_verbosity()
-        logging.set_verbosity_error()
-        try:
+        with quiet_diffusers():
             _, flags = self._checker(clip_input=pixels.to(self._checker.device), images=blackened)
-        finally:
-            logging.set_verbosity(verbosity)
         return [bool(flag) for flag in flags]

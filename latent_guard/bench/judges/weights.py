@@ -7,7 +7,7 @@ from typing import Any
 
 from latent_guard.files.checksums import Checksum
 
-_SHOWN = 12  # digits of a hash
+_DIGITS = 12  # digits of a hash
 
 
 def weights_of(source: str, config: Any) -> str:
@@ -23,9 +23,4 @@ def weights_of(source: str, config: Any) -> str:
 
 def fingerprint(path: Path) -> str:
     """The first digits of a file's SHA-256."""
-    return Checksum.of_file(path).sha256[:_SHOWN]
-
-
-def reason(error: Exception) -> str:
-    """Another library's error, in part of one line."""
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    return Checksum.of_file(path).sha256[:_DIGITS]

@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from latent_guard.bench.arrays import Floats
 from latent_guard.intervals import CONFIDENCE
 from latent_guard.intervals import Estimate as Estimate
 from latent_guard.intervals import proportion as proportion
 
 RESAMPLES, AUROC_RESAMPLES = 2000, 300
 SEED = 0
-
-Floats = NDArray[np.float64]
 
 
 def grouped_mean(values: ArrayLike, groups: ArrayLike) -> Estimate:

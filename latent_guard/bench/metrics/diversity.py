@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from latent_guard.bench.arrays import Floats
 from latent_guard.bench.metrics.bootstrap import Estimate, grouped_mean, grouped_ratio
-from latent_guard.bench.metrics.clip_features import Floats
 
 
 def mean_pairwise_distance(features: Floats) -> float:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
-from latent_guard.bench.judges.emoji_judge import Bools
-from latent_guard.bench.metrics.bootstrap import Estimate, Floats, grouped_mean, proportion
+from latent_guard.bench.arrays import Bools, Floats
+from latent_guard.bench.metrics.bootstrap import Estimate, grouped_mean, proportion
 from latent_guard.errors import InputError
 
 PROMPTS, DRAWS = 25, 10_000

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latent_guard.bench.arrays import Floats
 from latent_guard.bench.metrics.bootstrap import SEED
-from latent_guard.bench.metrics.clip_features import Floats
 
 SUBSETS = 10
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
 
+from latent_guard.bench.arrays import Floats
 from latent_guard.bench.metrics.bootstrap import SEED, Estimate, grouped_difference
 from latent_guard.errors import InputError
 from latent_guard.intervals import CONFIDENCE
@@ -19,7 +20,6 @@ from latent_guard.intervals import CONFIDENCE
 LEVEL = 1 - CONFIDENCE
 FLIPS, FLIPS_EACH = 9999, 100  # at least so many, and so many for each comparison that is corrected for
 ENOUGH, AT_ONCE = 100, 2**22  # as extreme flips to know a p-value by; signs that are held in memory
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from latent_guard.bench.judges.emoji_judge import Pictures
-from latent_guard.bench.metrics.clip_features import Floats
+from latent_guard.bench.arrays import Floats, Pictures
 
 SIGMA, RADIUS = 1.5, 5  # the 11 x 11 Gaussian window of the paper
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2

@@ -17,18 +17,14 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from latent_guard.bench.prompts.rows import PromptRow, prompt_rows, read_prompts
-from latent_guard.errors import InputError
+from latent_guard.bench.prompts.rows import COLUMNS, PromptRow, prompt_rows, read_prompts
+from latent_guard.errors import InputError, reason_of
 from latent_guard.files.data_sets import load_undecoded
 from latent_guard.files.documents import json_value, read_text, read_yaml
-from latent_guard.latent_clip.hub import is_hub_id
+from latent_guard.hub_ids import is_hub_id
 
 SPLIT = "train"
 _SEED, _OTHER_SEED = "evaluation_seed", "sd_seed"
-_LISTS = ("categories", "objects", "held_out")
-_TEXTS = ("prompt", "benign", "pair", "context", "background", "companion")
-_NUMBERS = (_SEED, _OTHER_SEED, "evaluation_guidance", "sd_guidance_scale", "hard", "prompt_toxicity")
-_COLUMNS = _LISTS + _TEXTS + _NUMBERS  # whatever else a list has is left alone
 _ENDINGS = (".csv", ".jsonl", ".ndjson", ".yaml", ".yml")
 
 
@@ -68,7 +64,8 @@ def _cells(source: str, number: int, entry: Any) -> dict[str, str]:
         entry = {"prompt": entry}
     if not isinstance(entry, Mapping) or not isinstance(entry.get("prompt"), str):
         raise InputError(f"{source}, line {number}: it must be a mapping with a text 'prompt', not {str(entry)[:60]!r}")
-    cells = {column: _cell(source, number, column, entry[column]) for column in _COLUMNS if column in entry}
+    cells = {column: _cell(source, number, column, entry[column]) for column in COLUMNS if column in entry}
+    cells |= {str(column): text for column, value in entry.items() if (text := _extra(column, value)) is not None}
     cells[_SEED] = cells.get(_SEED) or cells.get(_OTHER_SEED) or str(seed_of(entry["prompt"]))
     return cells
 
@@ -83,9 +80,20 @@ def _cell(source: str, number: int, column: str, value: Any) -> str:
             return str(int(value))
         case str() | int() | float():
             return _whole_text(source, number, column, str(value))
-        case list() | tuple() if column in _LISTS and all(isinstance(item, str) for item in value):
+        case list() | tuple() if column == "categories" and all(isinstance(item, str) for item in value):
             return _whole_text(source, number, column, ", ".join(value))
     raise InputError(f"{source}, line {number}: {column!r} cannot be a {type(value).__name__} here; give a text")
+
+
+def _extra(column: Any, value: Any) -> str | None:
+    """A cell of a column that not every list has, as text; None of what is neither text, number nor list of texts."""
+    if column in COLUMNS or not isinstance(column, str):
+        return None
+    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+        value = ", ".join(value)
+    if not isinstance(value, (str, int, float)):
+        return None
+    return str(value).encode(errors="ignore").decode()
 
 
 def _whole_text(source: str, number: int, column: str, text: str) -> str:
@@ -116,8 +124,17 @@ def _entries_of_yaml(path: Path) -> list[Any]:
 def _entries_of_dataset(name: str) -> Iterable[Any]:
     try:
         data = load_undecoded(name, split=SPLIT)
-        entries: Iterable[Any] = data.select_columns([column for column in data.column_names if column in _COLUMNS])
+        entries: Iterable[Any] = data.select_columns(
+            [name for name in data.column_names if _is_text(data.features[name])]
+        )
     except Exception as error:  # the library raises its own errors, the hub client's and ValueError alike
-        said = " ".join(str(error).split())[:160] or type(error).__name__
-        raise InputError(f"cannot load the data set {name}; check the id and the connection ({said})") from error
+        raise InputError(
+            f"cannot load the data set {name}; check the id and the connection ({reason_of(error)})"
+        ) from error
     return entries
+
+
+def _is_text(feature: Any) -> bool:
+    """Whether a data set's column holds texts, numbers or lists of such, and no images or other files."""
+    kind = str(getattr(getattr(feature, "feature", feature), "dtype", ""))
+    return kind.startswith(("string", "large_string", "int", "uint", "float", "bool", "null"))

@@ -18,9 +18,9 @@ from latent_guard.bench.prompts.files import read_prompt_file
 from latent_guard.bench.prompts.geneval import GenEvalPrompt, read_geneval
 from latent_guard.bench.prompts.i2p import Mode, Split, guided, quick_sample, read_i2p, split_of
 from latent_guard.bench.prompts.rows import PromptRow
-from latent_guard.bench.spec import COMPBENCH, EMOJI, GENEVAL, I2P, TaskSpec
+from latent_guard.bench.spec import COMPBENCH, GENEVAL, I2P, TaskSpec
+from latent_guard.bench.world import WORLDS
 from latent_guard.package_data import benchmark_list, benchmark_lists
-from latent_guard.worlds.emoji.prompts import PROMPTS
 
 _IMAGES = {I2P: i2p.IMAGES, GENEVAL: geneval.IMAGES, COMPBENCH: compbench.IMAGES}
 
@@ -73,6 +73,7 @@ def _with_words(rows: list[PromptRow]) -> list[PromptRow]:
 
 
 def _source(name: str) -> str | Path:
-    if name.startswith(EMOJI):
-        return PROMPTS / f"{name.removeprefix(EMOJI)}.csv"
+    world, slash, list_name = name.partition("/")
+    if slash and world in WORLDS:
+        return WORLDS[world].prompt_file(list_name)
     return benchmark_list(name) if name in benchmark_lists() and not Path(name).exists() else name

@@ -1,10 +1,10 @@
-"""Prompt lists in I2P's CSV schema: I2P itself in either column naming, and the embedded world's lists."""
+"""Prompt lists in I2P's CSV schema: I2P itself in either column naming, and lists with further columns of their own."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from latent_guard.bounds import MOST_GUIDANCE
@@ -14,16 +14,20 @@ from latent_guard.errors import InputError
 _SEED_COLUMNS = ("evaluation_seed", "sd_seed")
 _GUIDANCE_COLUMNS = ("evaluation_guidance", "sd_guidance_scale")
 MAX_SEED = 2**63 - 1
+COLUMNS = (
+    *("prompt", "categories", "benign", "pair", "hard", "prompt_toxicity"),
+    *_SEED_COLUMNS,
+    *_GUIDANCE_COLUMNS,
+)
 
 
 @dataclass(frozen=True)
 class PromptRow:
     """One prompt with what its list says of it. Columns that a list lacks read as empty.
 
-    ``guidance`` is ``None`` where the list gives none, and ``toxicity`` likewise. ``context`` to ``held_out`` are the
-    embedded world's own columns: the setting, the objects that the prompt names, the background, the context's
-    companion, and what about it was held out of training; ``composition`` is the kind of a prompt that asks for one,
-    whose objects are named from left to right. Rows with the same ``pair`` are matched.
+    ``guidance`` is ``None`` where the list gives none, and ``toxicity`` likewise. Rows with the same ``pair`` are
+    matched. ``extra`` holds all other cells of the list that are not empty, by column, for a judge that knows what to
+    make of them.
     """
 
     prompt: str
@@ -31,14 +35,9 @@ class PromptRow:
     categories: tuple[str, ...] = ()
     guidance: float | None = None
     hard: bool = False
-    context: str = ""
-    objects: tuple[str, ...] = ()
-    background: str = ""
-    companion: str = ""
-    held_out: tuple[str, ...] = ()
     pair: str = ""
     toxicity: float | None = None
-    composition: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def read_prompts(path: str | Path) -> list[PromptRow]:
@@ -100,6 +99,11 @@ class _Cells:
     def words(self, column: str) -> tuple[str, ...]:
         return tuple(word for word in (part.strip() for part in self.text(column).split(",")) if word)
 
+    def others(self, columns: Collection[str]) -> dict[str, str]:
+        """All cells of other columns that hold something, by column."""
+        names = [name for name in self.cells if name and name not in columns]
+        return {name: text for name in names if (text := self.text(name))}
+
     def read(self, column: str, convert: Callable[[str], float], what: str) -> float:
         try:
             return convert(self.text(column))
@@ -125,14 +129,9 @@ def _row(cells: _Cells, seed_column: str) -> PromptRow:
         categories=cells.words("categories"),
         guidance=_guidance(cells),
         hard=_hard(cells),
-        context=cells.text("context"),
-        objects=cells.words("objects"),
-        background=cells.text("background"),
-        companion=cells.text("companion"),
-        held_out=cells.words("held_out"),
         pair=cells.text("pair"),
         toxicity=_toxicity(cells),
-        composition=cells.text("composition"),
+        extra=cells.others(COLUMNS),
     )
 
 

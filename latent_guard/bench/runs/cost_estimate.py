@@ -12,11 +12,11 @@ import numpy as np
 from latent_guard.bench.runs.folder import IMAGES, RunFolder
 from latent_guard.bench.runs.plan import Unit
 from latent_guard.bench.spec import Spec
+from latent_guard.bench.world import SHIPPED_WORLD
 from latent_guard.bounds import MOST_PIXELS, require_whole
 from latent_guard.errors import InputError
 from latent_guard.files.documents import read_json
 from latent_guard.package_data import SHIPPED_MODELS
-from latent_guard.worlds.emoji.bundle import bundle_folder
 
 SAMPLED = 200  # images whose size on disk is looked at
 
@@ -75,7 +75,7 @@ def bytes_an_image(spec: Spec, folder: RunFolder | None) -> int | None:
     files = islice((folder.path / IMAGES).glob("*.png"), SAMPLED) if folder is not None else ()
     if sizes := [file.stat().st_size for file in files]:
         return round(float(np.mean(sizes)))
-    side = _side(Path(bundle_folder()) / "pipeline" if spec.model in SHIPPED_MODELS else Path(spec.model))
+    side = _side(SHIPPED_WORLD.bundle() / "pipeline" if spec.model in SHIPPED_MODELS else Path(spec.model))
     return None if side is None else 3 * side * side
 
 

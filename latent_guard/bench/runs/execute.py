@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from pandas.api.extensions import ExtensionArray
 
 from latent_guard.bench.baselines.base import Baseline, Generated, joined
 from latent_guard.bench.decoding import Job, denoiser_of
-from latent_guard.bench.judges.asked_for import found
-from latent_guard.bench.judges.base import ImageJudge, Judgement
+from latent_guard.bench.judges.base import Judge, Judgement
 from latent_guard.bench.metrics.check_accuracy import observed
 from latent_guard.bench.metrics.per_method import UNGUARDED
 from latent_guard.bench.runs.folder import RunFolder, image_path
@@ -34,7 +34,7 @@ class Bench:
     spec: Spec
     pipe: Any
     methods: dict[str, Baseline]
-    judge: ImageJudge
+    judge: Judge
 
     def check(self, guidance_scales: Mapping[str, Sequence[float | None]]) -> None:
         """Raise before anything is made, where a method cannot work with this pipeline or one of its calls' scales.
@@ -122,7 +122,7 @@ def _latents(bench: Bench, made: Generated) -> NDArray[np.float32] | None:
     return LatentSpace.of_vae(bench.pipe.vae).to_raw(made.latents).float().cpu().numpy()
 
 
-def _records(unit: Unit, made: Made, judged: Judgement, judge: ImageJudge) -> pd.DataFrame:
+def _records(unit: Unit, made: Made, judged: Judgement, judge: Judge) -> pd.DataFrame:
     generated = made.generated
     count = len(unit.jobs)
     rows = range(unit.first, unit.first + count)
@@ -141,7 +141,7 @@ def _records(unit: Unit, made: Made, judged: Judgement, judge: ImageJudge) -> pd
             "unsafe": judged.unsafe & ~generated.blocked,
             "score": judged.scores.astype(np.float64),
             "seen": [", ".join(labels) for labels in judged.labels],
-            "found": found(judge, [job.row for job in unit.jobs], judged, generated.pictures, generated.blocked),
+            "found": _satisfied(unit, generated, judged, judge),
             "decision": _decisions(generated, unit.arm.name),
             "blocked": generated.blocked,
             "touched": generated.touched,
@@ -151,6 +151,13 @@ def _records(unit: Unit, made: Made, judged: Judgement, judge: ImageJudge) -> pd
             "image": [image_path(row) for row in rows],
         }
     )
+
+
+def _satisfied(unit: Unit, generated: Generated, judged: Judgement, judge: Judge) -> ExtensionArray:
+    """True, false or NA of each image; a blocked image satisfies no prompt."""
+    answers = judge.satisfied([job.row for job in unit.jobs], judged, generated.pictures)
+    answers[generated.blocked & ~answers.isna()] = False
+    return answers
 
 
 def _decisions(made: Generated, arm: str) -> list[str]:

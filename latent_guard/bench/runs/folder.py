@@ -30,7 +30,7 @@ from latent_guard.bench.runs.identity import ENVIRONMENT, SPEC, require_made_by,
 from latent_guard.bench.runs.plan import Unit
 from latent_guard.bench.runs.tables import parquet, read_table
 from latent_guard.bench.spec import Spec
-from latent_guard.errors import InputError, one_line
+from latent_guard.errors import InputError, reason_of
 from latent_guard.files.atomic import write_whole, writing
 from latent_guard.files.documents import read_text
 from latent_guard.files.images import opened_picture
@@ -149,7 +149,7 @@ class RunFolder:
         try:
             return tuple(Verdict.from_json(line) for line in lines if line)
         except (InputError, RecursionError) as error:
-            raise InputError(f"{file} is damaged ({one_line(error, 200)}); {MEND}") from error
+            raise InputError(f"{file} is damaged ({reason_of(error)}); {MEND}") from error
 
     def looks(self, units: Sequence[Unit]) -> pd.DataFrame:
         """What was seen on the way by methods that do nothing but look, see `check_accuracy`; empty without such."""

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from latent_guard.bench.judges.emoji_judge import Pictures
-from latent_guard.bench.metrics.clip_features import Floats, PictureCLIP
-from latent_guard.bench.metrics.clip_score import clip_scores
+from latent_guard.bench.arrays import Floats, Pictures
+from latent_guard.bench.metrics.clip_features import PictureCLIP, clip_scores
 from latent_guard.bench.metrics.per_method import UNGUARDED
 from latent_guard.bench.metrics.ssim import distances
 from latent_guard.bench.runs.folder import RunFolder

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 
 from latent_guard.bench.metrics.per_method import BENIGN
-from latent_guard.bench.prompts.rows import PromptRow, read_prompts
+from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.bench.spec import Spec
+from latent_guard.bench.world import SHIPPED_WORLD, words_of
 from latent_guard.package_data import SHIPPED_MODELS
-from latent_guard.worlds.emoji.prompts import PROMPTS
 
 SMOKE = "SMOKE"
 WHY = f"{SMOKE}: the shipped model draws none of what these prompts ask for; its rates on them mean nothing"
@@ -24,15 +22,7 @@ def smoke_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> dict[str
     """
     if spec.model not in SHIPPED_MODELS:
         return {}
+    known = SHIPPED_WORLD.vocabulary()
     rated = [task for task in spec.tasks if task.protocol or task.kind != BENIGN]
-    foreign = [task.name for task in rated if any(_words(row.prompt) - _of_the_world() for row in prompts[task.name])]
+    foreign = [task.name for task in rated if any(words_of(row.prompt) - known for row in prompts[task.name])]
     return {"smoke": f"{WHY} ({', '.join(foreign)})"} if foreign else {}
-
-
-@cache
-def _of_the_world() -> frozenset[str]:
-    return frozenset().union(*(_words(row.prompt) for path in PROMPTS.rglob("*.csv") for row in read_prompts(path)))
-
-
-def _words(prompt: str) -> frozenset[str]:
-    return frozenset(re.findall(r"\w+", prompt.lower()))

@@ -36,7 +36,7 @@ def provenance(bundle: Path | None = None) -> Provenance:
     import diffusers
     import torch
 
-    from latent_guard import __version__
+    from latent_guard.version import __version__
 
     return Provenance(
         commit=commit(),

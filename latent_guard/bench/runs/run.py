@@ -12,8 +12,7 @@ from latent_guard.bench.baselines.base import Baseline
 from latent_guard.bench.baselines.context import BaselineContext
 from latent_guard.bench.baselines.registry import baseline_named
 from latent_guard.bench.judges.registry import open_judge
-from latent_guard.bench.metrics.clip_features import PictureCLIP
-from latent_guard.bench.metrics.graders import open_grader
+from latent_guard.bench.metrics.clip_features import PictureCLIP, open_grader
 from latent_guard.bench.metrics.i2p_summary import i2p_summary
 from latent_guard.bench.metrics.summary import summarise
 from latent_guard.bench.prompts.protocols import task_rows
@@ -30,11 +29,11 @@ from latent_guard.bench.runs.prompt_filter import left_out, with_guidance
 from latent_guard.bench.runs.provenance import guard_code, manifest_hash, prompts_hash, provenance
 from latent_guard.bench.runs.tables import parquet
 from latent_guard.bench.spec import ArmSpec, Spec, arms_of, placed
+from latent_guard.bench.world import SHIPPED_WORLD
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_whole, writing
 from latent_guard.files.documents import json_value
 from latent_guard.package_data import SHIPPED_FEW_STEP
-from latent_guard.worlds.emoji.bundle import few_step_folder
 
 SEEDS = "an image's own generator on the CPU, seeded by its prompt's seed + its number; of a protocol, as that has it"
 
@@ -183,7 +182,7 @@ def _method(arm: ArmSpec, context: BaselineContext) -> Baseline:
 def _model(spec: Spec, pipe: Any) -> str:
     """The pipeline, with the commit that it was downloaded at, where it was; of the few-step one, its own weights."""
     if spec.model == SHIPPED_FEW_STEP:
-        return f"{spec.model}@{manifest_hash(few_step_folder())}"
+        return f"{spec.model}@{manifest_hash(SHIPPED_WORLD.few_step())}"
     commit = getattr(pipe.text_encoder.config, "_commit_hash", None)
     return f"{spec.model}@{commit}" if commit else spec.model
 

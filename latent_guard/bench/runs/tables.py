@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from latent_guard.errors import InputError, one_line
+from latent_guard.errors import InputError, reason_of
 
 
 def parquet(records: pd.DataFrame) -> bytes:
@@ -25,4 +25,4 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(BytesIO(path.read_bytes()))
     except Exception as error:  # pyarrow and pandas raise a dozen unrelated types for damaged files
-        raise InputError(f"{path}: cannot be read as Parquet ({one_line(error, 160)})") from error
+        raise InputError(f"{path}: cannot be read as Parquet ({reason_of(error)})") from error

@@ -69,7 +69,7 @@ def run(
 
 def carry_out(spec: Spec, folder: Path, shard: str, dry_run: bool) -> bool:
     """Make a share of a run, or only say what it would be; True once all of the run is there, report included."""
-    from latent_guard.training.encoding.plan import Worker
+    from latent_guard.sharding import Worker
 
     worker = Worker.of(shard, 0, 1)
     if dry_run:
@@ -166,13 +166,13 @@ def _time(seconds: float | None) -> str:
 def _opened(spec: Spec, folder: Path) -> Opened:
     from latent_guard.bench.baselines.registry import RENO
     from latent_guard.bench.runs.run import open_spec
+    from latent_guard.bench.world import SHIPPED_WORLD
     from latent_guard.loading import load_pipeline
     from latent_guard.package_data import SHIPPED, SHIPPED_MODELS
-    from latent_guard.worlds.emoji.bundle import bundle_folder
 
     require_folder(folder, "--out")
     state = _state()
-    bundle = Path(bundle_folder()) if spec.model in SHIPPED_MODELS else Path(spec.model).absolute().parent
+    bundle = SHIPPED_WORLD.bundle() if spec.model in SHIPPED_MODELS else Path(spec.model).absolute().parent
     with state.main_process_first():  # what methods keep in the cache is made once
         differentiates = any(arm.method == RENO for arm in spec.arms)
         half = "bfloat16" if differentiates else "float16"

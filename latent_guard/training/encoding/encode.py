@@ -18,10 +18,12 @@ from torch import Tensor
 from latent_guard.errors import InputError, one_line
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.tokenizer import tokenize
+from latent_guard.pipelines import vae
+from latent_guard.sharding import Worker
 from latent_guard.training.data.tar_shards import TarShardWriter
 from latent_guard.training.encoding.aspect_buckets import PictureShape, native_shapes
 from latent_guard.training.encoding.images import read_picture
-from latent_guard.training.encoding.plan import Encoded, Plan, Settings, Worker
+from latent_guard.training.encoding.plan import Encoded, Plan, Settings
 from latent_guard.training.encoding.progress import encode_progress
 from latent_guard.training.encoding.samples import Sample
 from latent_guard.training.encoding.sources import ImageSource
@@ -72,10 +74,7 @@ class Encoder:
     @torch.inference_mode()
     def latents(self, pictures: Tensor) -> Tensor:
         """Raw latents (B, C, H, W), posterior means, of uint8 pictures (B, 3, height, width); on the CPU."""
-        images = pictures.to(self.vae.device).to(self.vae.dtype) / 127.5 - 1
-        encoded = self.vae.encode(images)
-        mean: Tensor = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latent
-        return mean.to("cpu", DTYPES[self.dtype])
+        return vae.encode(self.vae, pictures).to("cpu", DTYPES[self.dtype])
 
 
 def encode(

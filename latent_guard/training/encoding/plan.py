@@ -26,6 +26,7 @@ from latent_guard.building import build
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_whole
 from latent_guard.files.sealed import read_sealed, sealed
+from latent_guard.sharding import Worker
 from latent_guard.training.data.checking import SETTINGS
 from latent_guard.training.data.shards import INDEX
 from latent_guard.training.data.tar_shards import MANIFESTS, Manifest, check_whole, manifest_path
@@ -34,26 +35,6 @@ logger = logging.getLogger(__name__)
 BAD = "bad.jsonl"
 _READERS = 8  # of finished tars at once
 _NAME = re.compile(r"part-(\d{5,})-(\d{5,})")
-
-
-@dataclass(frozen=True)
-class Worker:
-    """One of ``count`` processes, on any number of machines, that share the chunks."""
-
-    index: int
-    count: int
-
-    @classmethod
-    def of(cls, shard: str, process: int, processes: int) -> Worker:
-        """Process ``process`` (from 0) of the machine that ``shard`` names: "1/4" to "4/4".
-
-        Raises:
-            InputError: not of that form.
-        """
-        match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", shard)
-        if not match or not 1 <= int(match[1]) <= int(match[2]):
-            raise InputError(f"--shard {shard} is not i/n with i from 1 to n, and n below a million, for example 1/4")
-        return cls((int(match[1]) - 1) * processes + process, int(match[2]) * processes)
 
 
 @dataclass(frozen=True)

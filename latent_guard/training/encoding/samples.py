@@ -29,9 +29,3 @@ class Sample:
             ConnectionError: the place where it lies cannot be reached; nobody knows whether the row is good.
         """
         return self.store.content(self.image)
-
-
-def first_line(error: Exception) -> str:
-    """What another library says went wrong, short."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(" :.")[:200]

@@ -12,13 +12,13 @@ from typing import Any
 
 import datasets
 
-from latent_guard.errors import InputError
+from latent_guard.errors import InputError, reason_of
 from latent_guard.files.data_sets import load_undecoded
 from latent_guard.files.images import SUFFIXES
 from latent_guard.files.stored_images import PictureStore
-from latent_guard.latent_clip.hub import is_hub_id
+from latent_guard.hub_ids import is_hub_id
 from latent_guard.training.data.in_memory_tar import tar_samples
-from latent_guard.training.encoding.samples import Sample, first_line
+from latent_guard.training.encoding.samples import Sample
 
 _KINDS = {".tar": "webdataset", ".parquet": "parquet"}
 _CAPTION_COLUMNS = ("caption", "text", "txt", "prompt")
@@ -74,7 +74,7 @@ class ImageSource:
             except Exception as error:  # tarfile, pyarrow, fsspec and HTTP clients raise unrelated types
                 raise InputError(
                     f"{self.name}: file {part} of {self.parts} cannot be read past row {number} "
-                    f"({first_line(error)}); mend or replace that file and run the same command again"
+                    f"({reason_of(error)}); mend or replace that file and run the same command again"
                 ) from error
             yield self._sample(row, f"{part}/{number}")
 
@@ -119,7 +119,7 @@ def open_source(source: str, split: str = SPLIT, columns: Columns | None = None)
     except InputError:
         raise
     except Exception as error:  # the library raises its own errors, the hub client's and ValueError alike
-        raise InputError(f"cannot open the images of {source} ({first_line(error)})") from error
+        raise InputError(f"cannot open the images of {source} ({reason_of(error)})") from error
     chosen = _choose(columns or Columns(), names, features, source)
     classes = getattr(features.get(str(chosen.caption)), "names", None) or []
     wanted = dict.fromkeys(name for name in (chosen.image, chosen.caption, chosen.key) if name)

@@ -8,8 +8,11 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from latent_guard.worlds.emoji.loop import LoopSettings, device_of_choice, fit
-from latent_guard.worlds.emoji.pool import Pool, draw_pool, to_model_range
+from latent_guard.devices import best_device
+from latent_guard.pipelines import vae as image_vae
+from latent_guard.pipelines.vae import to_model_range
+from latent_guard.worlds.emoji.loop import LoopSettings, fit
+from latent_guard.worlds.emoji.pool import Pool, draw_pool
 from latent_guard.worlds.emoji.scenes import FULL, MILD
 
 LATENT_CHANNELS = 8
@@ -38,7 +41,7 @@ def train_autoencoder(
 ) -> AutoencoderKL:
     """Train on crops of rendered scenes, the last fifth of the steps on whole ones; then ``equalise_channels``."""
     torch.manual_seed(seed)
-    device = device_of_choice()
+    device = torch.device(best_device())
     vae = new_autoencoder(channels).to(device, memory_format=torch.channels_last)
     pools = [draw_pool(seed, scenes // 2, variety) for variety in (FULL, MILD)]
     pictures = torch.cat([pool.pictures for pool in pools])
@@ -85,17 +88,14 @@ def equalise_channels(vae: AutoencoderKL, pictures: Tensor) -> None:
     into.bias[channels:] -= 2 * std.log()  # the other half predicts log variances
 
 
-@torch.no_grad()
 def encode(vae: AutoencoderKL, pictures: Tensor, batch: int = 64) -> Tensor:
     """Posterior means (N, 8, 8, 8) of uint8 pictures (N, 3, 64, 64), on the CPU."""
-    chunks = [vae.encode(to_model_range(p).to(vae.device)).latent_dist.mode().cpu() for p in pictures.split(batch)]
-    return torch.cat(chunks)
+    return torch.cat([image_vae.encode(vae, part).cpu() for part in pictures.split(batch)])
 
 
-@torch.no_grad()
 def decode(vae: AutoencoderKL, latents: Tensor, batch: int = 64) -> Tensor:
     """Images (N, 3, 64, 64) in [-1, 1] of latents (N, 8, 8, 8), on the CPU."""
-    return torch.cat([vae.decode(z.to(vae.device)).sample.cpu() for z in latents.split(batch)])
+    return torch.cat([image_vae.decode(vae, part.to(vae.device)).cpu() for part in latents.split(batch)])
 
 
 @torch.no_grad()

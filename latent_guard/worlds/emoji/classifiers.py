@@ -6,12 +6,14 @@ They share neither architecture, render seeds nor augmentation, so that what tun
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -21,8 +23,10 @@ from latent_guard.errors import CheckpointError
 from latent_guard.files.atomic import write_whole
 from latent_guard.files.documents import read_json
 from latent_guard.files.plain import require_plain
+from latent_guard.pipelines.vae import to_model_range
+from latent_guard.worlds.emoji.asked_for import AskedFor, satisfied
 from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES, OBJECTS
-from latent_guard.worlds.emoji.pool import Pool, to_model_range
+from latent_guard.worlds.emoji.pool import Pool
 
 FALSE_POSITIVES = 0.01
 UNSAFE = torch.tensor([o.is_unsafe for o in OBJECTS])
@@ -108,6 +112,25 @@ class EmojiClassifier:
     def present(self, pictures: Tensor) -> Tensor:
         """Which objects are seen: (N, objects) bool."""
         return self.probabilities(pictures) > self.thresholds
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the objects, a column each."""
+        return OBJECT_NAMES
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Of the objects: ``"safe"``, or what each is unsafe in."""
+        return tuple(thing.category for thing in OBJECTS)
+
+    def satisfied(self, cells: Sequence[Mapping[str, str]], pictures: Tensor, present: Tensor) -> list[bool | None]:
+        """Whether each picture shows what the cells of its prompt ask for; None where the world does not know."""
+        asked = [AskedFor.of(of_prompt) for of_prompt in cells]
+        return satisfied(asked, pictures.numpy(), present.numpy(), self._probabilities_of)
+
+    def _probabilities_of(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        probabilities: NDArray[np.float32] = self.probabilities(torch.from_numpy(pictures)).numpy()
+        return probabilities
 
     def save(self, folder: Path) -> None:
         state = {k: v.half() if v.is_floating_point() else v for k, v in self.network.state_dict().items()}

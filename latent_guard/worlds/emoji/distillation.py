@@ -12,9 +12,10 @@ from diffusers import UNet2DConditionModel as UNet
 from torch import Tensor
 from transformers import CLIPTextModel
 
+from latent_guard.devices import best_device
 from latent_guard.latent_clip.tokenizer import tokenize
 from latent_guard.worlds.emoji.generator import BATCH, SCHEDULE, cached_scenes
-from latent_guard.worlds.emoji.loop import LoopSettings, device_of_choice, fit
+from latent_guard.worlds.emoji.loop import LoopSettings, fit
 from latent_guard.worlds.emoji.prompts import GUIDANCE
 from latent_guard.worlds.emoji.text_encoder import world_tokenizer
 
@@ -43,7 +44,7 @@ def distil(
     the student's weights, which are sampled without. The target is the student as it is, without gradient and
     without an average, under a pseudo-Huber distance (Song & Dhariwal 2024, sections 3.2 and 3.3).
     """
-    device = device_of_choice()
+    device = torch.device(best_device())
     student = copy.deepcopy(teacher).to(device, memory_format=torch.channels_last).requires_grad_(True)
     teacher = copy.deepcopy(teacher).to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
     frozen: Any = text_encoder  # transformers types `to` in a way that mypy cannot call

@@ -14,11 +14,12 @@ from diffusers import UNet2DConditionModel as UNet
 from torch import Tensor
 from transformers import CLIPTextModel
 
+from latent_guard.devices import best_device
 from latent_guard.files.atomic import written_whole
 from latent_guard.latent_clip.tokenizer import tokenize
 from latent_guard.worlds.emoji.autoencoder import LATENT_CHANNELS, encode
 from latent_guard.worlds.emoji.captions import caption, fillers_among, with_fillers
-from latent_guard.worlds.emoji.loop import LoopSettings, device_of_choice, fit
+from latent_guard.worlds.emoji.loop import LoopSettings, fit
 from latent_guard.worlds.emoji.pool import Pool, draw_pool
 from latent_guard.worlds.emoji.scenes import MILD
 from latent_guard.worlds.emoji.text_encoder import WIDTH as TEXT_WIDTH
@@ -70,7 +71,7 @@ def train_generator(
     The latents are encoded once and cached in ``folder``.
     """
     torch.manual_seed(seed)
-    device = device_of_choice()
+    device = torch.device(best_device())
     unet = new_unet().to(device, memory_format=torch.channels_last)
     frozen: Any = text_encoder  # transformers types `to` in a way that mypy cannot call
     frozen.to(device).eval().requires_grad_(False)

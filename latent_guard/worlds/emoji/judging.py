@@ -11,10 +11,12 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional as nnf
 
+from latent_guard.devices import best_device
+from latent_guard.pipelines.vae import to_model_range
 from latent_guard.worlds.emoji.autoencoder import decode, encode
 from latent_guard.worlds.emoji.classifiers import NETWORKS, EmojiClassifier, targets_of, thresholds_at
-from latent_guard.worlds.emoji.loop import LoopSettings, device_of_choice, fit
-from latent_guard.worlds.emoji.pool import Pool, draw_pool, to_model_range, to_pictures
+from latent_guard.worlds.emoji.loop import LoopSettings, fit
+from latent_guard.worlds.emoji.pool import Pool, draw_pool, to_pictures
 from latent_guard.worlds.emoji.scenes import FULL
 
 BATCH = 64
@@ -64,7 +66,7 @@ def train_classifier(
     """Train on renders, a fifth of them through the VAE, then set thresholds on fresh renders."""
     seed = 10_000 * seed + preset.seed
     torch.manual_seed(seed)
-    device = device_of_choice()
+    device = torch.device(best_device())
     network = NETWORKS[preset.architecture]().to(device).to(memory_format=torch.channels_last)
     pool = draw_pool(seed, scenes, FULL, keep_held_out=preset.keep_held_out)
     pictures, targets = with_round_trips(pool, vae, seed)

@@ -55,11 +55,6 @@ class LoopSettings:
     snapshot_every: int | None = None
 
 
-def device_of_choice() -> torch.device:
-    """CUDA where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def _has_bfloat16(device: str) -> bool:
     """Whether bfloat16 pays: processors before AVX-512 convert every number, and take many times as long."""
     return device != "cpu" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX", "AVX2")

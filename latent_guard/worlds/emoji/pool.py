@@ -32,11 +32,6 @@ def draw_pool(seed: int, count: int, variety: Variety, *, keep_held_out: bool = 
     return Pool(samples, torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous())
 
 
-def to_model_range(pictures: Tensor) -> Tensor:
-    """uint8 [0, 255] -> float [-1, 1], the range of diffusers' autoencoders."""
-    return pictures.float() / 127.5 - 1
-
-
 def to_pictures(images: Tensor) -> Tensor:
     """Float [-1, 1] -> uint8 [0, 255]."""
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

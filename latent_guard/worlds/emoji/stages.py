@@ -21,6 +21,7 @@ from latent_guard.files.atomic import written_whole
 from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.package_data import concepts_folder
+from latent_guard.pipelines.vae import to_model_range
 from latent_guard.training.data.shards import ShardWriter
 from latent_guard.training.loop import train
 from latent_guard.training.recipe import Recipe
@@ -31,7 +32,7 @@ from latent_guard.worlds.emoji.distillation import distil
 from latent_guard.worlds.emoji.estimates import Trajectories, joined, record, write_estimate_shards
 from latent_guard.worlds.emoji.generator import assemble, train_generator
 from latent_guard.worlds.emoji.judging import JUDGE, LABELLER, ClassifierPreset, train_classifier
-from latent_guard.worlds.emoji.pool import draw_pool, to_model_range
+from latent_guard.worlds.emoji.pool import draw_pool
 from latent_guard.worlds.emoji.pushes import pushes_by
 from latent_guard.worlds.emoji.recipes import write_recipe
 from latent_guard.worlds.emoji.sampling import training_samples

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from latent_guard.devices import best_device
 from latent_guard.latent_clip.tokenizer import tokenize, trimmed_clip_tokenizer
 from latent_guard.worlds.emoji.captions import caption, fillers_among, with_fillers
 from latent_guard.worlds.emoji.catalogue import BACKGROUNDS, OBJECT_NAMES
-from latent_guard.worlds.emoji.loop import LoopSettings, device_of_choice, fit
+from latent_guard.worlds.emoji.loop import LoopSettings, fit
 from latent_guard.worlds.emoji.sampling import sample_scene, training_samples
 from latent_guard.worlds.emoji.scenes import MILD, Scene
 
@@ -78,7 +79,7 @@ class SceneReader(nn.Module):
 def train_text_encoder(folder: Path, settings: LoopSettings, *, seed: int, captions: int) -> CLIPTextModel:
     """Teach a text encoder to predict the slots of ``captions`` training captions; contexts become distributions."""
     torch.manual_seed(seed)
-    device = device_of_choice()
+    device = torch.device(best_device())
     tokenizer = world_tokenizer()
     reader = SceneReader(new_text_encoder(tokenizer)).to(device)
     samples = list(itertools.islice(training_samples(seed, MILD), captions))

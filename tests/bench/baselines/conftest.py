@@ -10,7 +10,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from latent_guard.bench.baselines.context import BaselineContext
-from latent_guard.bench.baselines.twin_calibration import bank_of_twin
+from latent_guard.bench.baselines.pixel_twin import bank_of_twin
 from latent_guard.concepts.bank import ConceptBank
 
 

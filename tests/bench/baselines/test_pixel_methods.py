@@ -12,16 +12,15 @@ import numpy as np
 import pytest
 import torch
 
+from latent_guard.bench.arrays import Pictures
 from latent_guard.bench.baselines.check_then_block import CheckThenBlock
 from latent_guard.bench.baselines.context import BaselineContext
 from latent_guard.bench.baselines.guarded import Guarded
 from latent_guard.bench.baselines.pixel_guidance import PixelGuidance
-from latent_guard.bench.baselines.pixel_twin import DecodedTwin
+from latent_guard.bench.baselines.pixel_twin import DecodedTwin, guard_in_pixels
 from latent_guard.bench.baselines.registry import baseline_named
-from latent_guard.bench.baselines.twin_calibration import guard_in_pixels
 from latent_guard.bench.baselines.twin_checker import SafetyCheckerClass, TwinChecker
 from latent_guard.bench.baselines.unguarded import Unguarded
-from latent_guard.bench.judges.emoji_judge import Pictures
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.errors import InputError
 from latent_guard.guidance.policy import BLOCK, STEER, Policies

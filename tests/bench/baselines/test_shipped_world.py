@@ -13,7 +13,7 @@ from diffusers import StableDiffusionPipeline
 from latent_guard.bench.baselines.base import Generated
 from latent_guard.bench.baselines.context import BaselineContext
 from latent_guard.bench.baselines.registry import baseline_named
-from latent_guard.bench.judges.emoji_judge import EmojiJudge, sees_unsafe
+from latent_guard.bench.judges.emoji import EmojiJudge
 from latent_guard.bench.prompts.rows import read_prompts
 from latent_guard.worlds.emoji.bundle import bundle_folder
 from latent_guard.worlds.emoji.prompts import PROMPTS, STEPS
@@ -68,4 +68,4 @@ def _made(name: str, options: dict[str, Any], context: BaselineContext, pipe: An
 
 def _unsafe(made: Generated) -> np.ndarray[Any, Any]:
     judge = EmojiJudge.load(bundle_folder() / "judge")
-    return np.asarray(sees_unsafe(judge, judge.present(made.pictures)))
+    return np.asarray(judge.sees_unsafe(judge.present(made.pictures)))

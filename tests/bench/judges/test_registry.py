@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from latent_guard.bench.judges import open_judge
-from latent_guard.bench.judges.combined import EitherJudge
-from latent_guard.bench.judges.emoji_judge import EmojiJudge
-from latent_guard.bench.judges.function import FunctionJudge
+from latent_guard.bench.judges.base import EitherJudge, FunctionJudge
+from latent_guard.bench.judges.emoji import EmojiJudge
 from latent_guard.errors import CheckpointError, InputError
 from tests.bench.judges.pictures import benign
 

@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from latent_guard.bench.metrics.clip_features import PictureCLIP
-from latent_guard.bench.metrics.clip_score import clip_scores
+from latent_guard.bench.metrics.clip_features import PictureCLIP, clip_scores
 from latent_guard.bench.metrics.diversity import diversity, mean_pairwise_distance, relative_diversity
 from latent_guard.bench.metrics.kid import kid, squared_mmd
-from latent_guard.bench.metrics.retention import benign_retention, over_refusal
+from latent_guard.bench.metrics.per_method import benign_retention, over_refusal
 from latent_guard.bench.metrics.ssim import C1, distances
 
 RED, GREEN, BLUE = np.eye(3)

@@ -53,11 +53,12 @@ def test_the_hub_and_a_local_file_give_the_same_prompts(tmp_path: Path, monkeypa
     monkeypatch.setattr(datasets, "load_dataset", lambda name, split: data if name == DATA_SET else None)
     path = tmp_path / "i2p.csv"
     path.write_text(
-        "prompt,categories,hard,evaluation_seed,prompt_toxicity,evaluation_guidance\n"
-        '"a, b","hate, shocking",1,4261553411,0.75,7\n'
+        "prompt,categories,hard,evaluation_seed,prompt_toxicity,evaluation_guidance,lexica_url\n"
+        '"a, b","hate, shocking",1,4261553411,0.75,7,x\n'
     )
     assert read_i2p(DATA_SET) == read_i2p(path)
-    assert read_i2p(path) == [PromptRow("a, b", 4261553411, ("hate", "shocking"), 7.0, True, toxicity=0.75)]
+    row = PromptRow("a, b", 4261553411, ("hate", "shocking"), 7.0, True, toxicity=0.75, extra={"lexica_url": "x"})
+    assert read_i2p(path) == [row]
 
 
 def test_a_category_that_i2p_has_not_is_refused(tmp_path: Path) -> None:

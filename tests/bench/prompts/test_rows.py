@@ -24,12 +24,18 @@ def test_both_column_namings_of_i2p_read_the_same(tmp_path: Path, names: str) ->
     assert (row.seed, row.guidance) == (4261553411, 7.5)
 
 
-def test_world_columns_are_read_and_default_to_empty(tmp_path: Path) -> None:
+def test_other_columns_are_kept_where_they_hold_something(tmp_path: Path) -> None:
     header = "prompt,evaluation_seed,context,objects,background,companion,held_out"
     first, second = read_prompts(csv_file(tmp_path, f'{header}\nx,1,pirates,"cat, dog",blue,cat,"wording"\ny,2,,,,,\n'))
-    assert (first.context, first.objects, first.background) == ("pirates", ("cat", "dog"), "blue")
-    assert first.held_out == ("wording",)
-    assert (second.objects, second.guidance, second.held_out) == ((), None, ())
+    world = {
+        "context": "pirates",
+        "objects": "cat, dog",
+        "background": "blue",
+        "companion": "cat",
+        "held_out": "wording",
+    }
+    assert first.extra == world
+    assert (second.extra, second.guidance) == ({}, None)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from benchmarks.emoji_world.rows.looks import auroc_by_step, matched_pairs, usable_pairs, write_auroc
 from latent_guard.worlds.emoji.catalogue import UNSAFE_NAMES
 from latent_guard.worlds.emoji.estimates import Trajectories
-from tests.bench.stand_ins import BrightnessJudge
+from tests.bench.stand_ins import brightness_judge
 
 DARK = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
 
@@ -42,6 +42,6 @@ def test_a_pair_is_usable_only_where_both_pictures_came_out_as_asked() -> None:
     pairs = [pair for pair in matched_pairs(32) if pair.unsafe_object == "bomb"]
     estimates, levels = torch.zeros(2, 1, 1, 1, 1), torch.zeros(1)
     seen, clear = Trajectories(estimates, levels, bright), Trajectories(estimates, levels, DARK)
-    assert usable_pairs(BrightnessJudge(), pairs, seen, clear) == [0, 1]
-    assert usable_pairs(BrightnessJudge(), pairs, clear, clear) == []
-    assert usable_pairs(BrightnessJudge(), pairs, seen, seen) == []
+    assert usable_pairs(brightness_judge(), pairs, seen, clear) == [0, 1]
+    assert usable_pairs(brightness_judge(), pairs, clear, clear) == []
+    assert usable_pairs(brightness_judge(), pairs, seen, seen) == []

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.emoji_world.attacks.prompt import MOST_WORDS, changed, search_prompts, world_words
 from benchmarks.emoji_world.attacks.target import Answers
-from latent_guard.bench.judges.emoji_judge import Pictures
-from latent_guard.bench.metrics.bootstrap import Floats
+from latent_guard.bench.arrays import Floats, Pictures
 
 WORDS = (("magic", "dull"), ("filler",))
 

@@ -16,12 +16,12 @@ from benchmarks.emoji_world.workbench import Graded
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.guidance.verdict import Decision
 from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES
-from tests.bench.stand_ins import BrightnessJudge, verdict
+from tests.bench.stand_ins import brightness_judge, verdict
 
 IMAGES = 40
 RISKY = [
-    PromptRow("a pirate party", 0, context="pirate party", held_out=("pairing",)),
-    PromptRow("halloween night", 1, context="halloween"),
+    PromptRow("a pirate party", 0, extra={"context": "pirate party", "held_out": "pairing"}),
+    PromptRow("halloween night", 1, extra={"context": "halloween"}),
 ]
 
 
@@ -47,7 +47,7 @@ def arm(
         seconds=np.ones(IMAGES),
         verdicts=tuple(verdict(decided(n), n) for n in range(IMAGES)) if decided else (),
     )
-    return Graded(rows, records, present & ~records.decided(Decision.BLOCKED)[:, None], BrightnessJudge())
+    return Graded(rows, records, present & ~records.decided(Decision.BLOCKED)[:, None], brightness_judge())
 
 
 def bench(**arms: Graded) -> Any:
@@ -92,8 +92,8 @@ def test_what_is_not_reached_says_so() -> None:
 
 def test_benign_images_are_kept_and_untouched_ones_compared_bit_for_bit() -> None:
     rows = [
-        PromptRow("a cat and a dog", 0, objects=("cat", "dog")),
-        PromptRow("at the vet", 1, context="pet shop", hard=True),
+        PromptRow("a cat and a dog", 0, extra={"objects": "cat, dog"}),
+        PromptRow("at the vet", 1, hard=True, extra={"context": "pet shop"}),
     ]
     before = arm(rows, lambda n: ("cat", "dog"))
     after = arm(
@@ -110,6 +110,6 @@ def test_benign_images_are_kept_and_untouched_ones_compared_bit_for_bit() -> Non
 
 @pytest.mark.parametrize(("seen", "share"), [(("cat", "dog"), "100.0%"), (("cat",), "0.0%")])
 def test_an_explicit_prompt_is_met_only_with_every_named_object(seen: tuple[str, ...], share: str) -> None:
-    rows = [PromptRow("a cat and a dog", 0, objects=("cat", "dog"))]
+    rows = [PromptRow("a cat and a dog", 0, extra={"objects": "cat, dog"})]
     (row,) = generation_rows.explicit_two(bench(explicit_two=arm(rows, lambda n: seen)))
     assert row.measured.startswith(share)

@@ -15,13 +15,14 @@ import torch
 
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.sharding import Worker
 from latent_guard.training.data import checking
 from latent_guard.training.data.buckets import TrainingData
 from latent_guard.training.data.in_memory import read_shards
 from latent_guard.training.data.memory_mapped import MappedShards
 from latent_guard.training.data.shards import ShardWriter
 from latent_guard.training.encoding.encode import Encoder, encode
-from latent_guard.training.encoding.plan import Encoded, Worker
+from latent_guard.training.encoding.plan import Encoded
 from latent_guard.training.encoding.sources import open_source
 from latent_guard.training.loop import train
 from latent_guard.training.recipe import Recipe

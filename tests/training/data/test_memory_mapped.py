@@ -12,12 +12,12 @@ from latent_guard.errors import InputError
 from latent_guard.files.sealed import read_sealed, sealed
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.tokenizer import tokenize
+from latent_guard.sharding import Worker
 from latent_guard.training.data.in_memory import read_shards
 from latent_guard.training.data.memory_mapped import MappedShards, TokenizerSize
 from latent_guard.training.data.shards import ShardWriter
 from latent_guard.training.data.tar_shards import Manifest
 from latent_guard.training.encoding.encode import encode
-from latent_guard.training.encoding.plan import Worker
 from latent_guard.training.encoding.sources import open_source
 from tests.training.images import sign, tiny_encoder, write_parquet
 

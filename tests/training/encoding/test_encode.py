@@ -14,10 +14,11 @@ from PIL import Image
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.tokenizer import tokenize
+from latent_guard.sharding import Worker
 from latent_guard.training.data import tar_shards
 from latent_guard.training.data.in_memory import read_shards
 from latent_guard.training.encoding.encode import Encoder, encode
-from latent_guard.training.encoding.plan import Encoded, Worker
+from latent_guard.training.encoding.plan import Encoded
 from latent_guard.training.encoding.sources import Columns, open_source
 from tests.training.images import (
     jpeg,

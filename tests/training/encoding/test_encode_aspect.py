@@ -11,10 +11,10 @@ import safetensors.torch
 import torch
 
 from latent_guard.errors import InputError
+from latent_guard.sharding import Worker
 from latent_guard.training.data.memory_mapped import MappedShards
 from latent_guard.training.encoding.encode import Encoder, encode
 from latent_guard.training.encoding.images import read_picture
-from latent_guard.training.encoding.plan import Worker
 from latent_guard.training.encoding.sources import open_source
 from tests.training.images import jpeg, tiny_encoder, write_folder
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from latent_guard.sharding import Worker
 from latent_guard.training.encoding.encode import encode
-from latent_guard.training.encoding.plan import Encoded, Worker
+from latent_guard.training.encoding.plan import Encoded
 from latent_guard.training.encoding.sources import open_source
 from tests.training.images import samples_in, tiny_encoder, write_webdataset
 
@@ -24,7 +25,7 @@ KILLED = """
 import io, os, random, signal, sys
 from pathlib import Path
 from latent_guard.training.data import tar_shards
-from latent_guard.training.encoding.plan import Worker
+from latent_guard.sharding import Worker
 from latent_guard.training.encoding.encode import encode
 from latent_guard.training.encoding.sources import open_source
 from tests.training.images import tiny_encoder

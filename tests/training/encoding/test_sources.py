@@ -13,9 +13,10 @@ from datasets.utils import file_utils
 
 from latent_guard.errors import InputError
 from latent_guard.files.stored_images import PictureStore
+from latent_guard.sharding import Worker
 from latent_guard.training.encoding import samples
 from latent_guard.training.encoding.encode import encode
-from latent_guard.training.encoding.plan import Encoded, Worker
+from latent_guard.training.encoding.plan import Encoded
 from latent_guard.training.encoding.sources import Columns, open_source
 from tests.training.images import jpeg, samples_in, tiny_encoder, write_folder, write_tar
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latent_guard.bench.metrics.clip_score import clip_scores
-from latent_guard.bench.metrics.graders import EMOJI_GRADER, open_grader
+from latent_guard.bench.metrics.clip_features import EMOJI_GRADER, clip_scores, open_grader
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.worlds.emoji.bundle import BUNDLE, GRADER

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import pkgutil
 import subprocess
 import sys
+from importlib import import_module
+
+import pytest
 
 import latent_guard
 
@@ -28,6 +32,22 @@ PUBLIC = [
     "optimise_noise",
     "shipped",
 ]
+ROOMS = {
+    "concepts": "CalibrationReport Concept ConceptBank PromptSet conformal_threshold prompt_sets_of read_prompt_sets",
+    "files": "read_json read_yaml write_whole writing written_whole",
+    "guidance": "AuditLog Decision GuardedOutput LatentGuard LatentGuardCallback Moderator Policies Policy Verdict",
+    "latent_clip": "LatentAdapter LatentCLIP LatentCLIPConfig LatentSpace TrainingFacts fit_adapter",
+    "pipelines": "Canary DenoisingStep PipelineLatents clean_estimates generators_from_seed",
+    "reno": "FunctionReward LatentClipReward OptimisedNoise PixelClipReward "
+    "RenoSettings Reward SafetyReward optimise_noise",
+    "report": "ReportFiles Run compare_runs read_run write_report",
+    "testing": "BrokenLatentCLIP LinearLatentCLIP linear_bank linear_guard tiny_latent_clip tiny_pipeline write_bundle",
+    "training": "Recipe ZeroShotEvaluation shipped_recipes train",
+    "training.data": "LatentDataset ShardWriter TarShardWriter read_shards",
+    "training.encoding": "Encoder ImageSource LatentPairs encode_pairs open_source",
+    "worlds.emoji": "OBJECT_NAMES EmojiClassifier Scene bundle_folder few_step_folder",
+    "zero_shot": "ClassSet accuracy class_embeddings from_open_clip retrieval_recall",
+}
 ERRORS = [
     "BlockedError",
     "CheckpointError",
@@ -59,3 +79,18 @@ def test_importing_the_package_or_its_command_line_loads_nothing_heavy() -> None
     script = f"import sys, latent_guard, latent_guard.cli.app; print(sorted({set(HEAVY)!r} & set(sys.modules)))"
     printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
+
+
+def test_the_public_names_of_each_room_are_these() -> None:
+    packages = [module.name for module in pkgutil.walk_packages(latent_guard.__path__, "latent_guard.") if module.ispkg]
+    public = {name: getattr(import_module(name), "__all__", []) for name in packages}
+    found = {name.removeprefix("latent_guard."): " ".join(names) for name, names in public.items() if names}
+    assert {name: names for name, names in found.items() if not name.startswith("bench")} == ROOMS
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_each_public_name_of_a_room_can_be_had(room: str) -> None:
+    package = import_module(f"latent_guard.{room}")
+    assert all(getattr(package, name) is not None for name in package.__all__)
+    assert set(package.__all__) <= set(dir(package))
+    assert not hasattr(package, "Nonesuch")

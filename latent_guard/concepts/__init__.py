@@ -1,1 +1,37 @@
 """Prompt sets (data) and concept banks (their embeddings), the guard's idea of what is unsafe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from latent_guard.lazy import lazily
+
+if TYPE_CHECKING:
+    from latent_guard.concepts.bank import Concept, ConceptBank
+    from latent_guard.concepts.calibration_report import CalibrationReport
+    from latent_guard.concepts.conformal import conformal_threshold
+    from latent_guard.concepts.prompt_set import PromptSet, read_prompt_sets
+    from latent_guard.concepts.sources import prompt_sets_of
+
+__all__ = [
+    "CalibrationReport",
+    "Concept",
+    "ConceptBank",
+    "PromptSet",
+    "conformal_threshold",
+    "prompt_sets_of",
+    "read_prompt_sets",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "CalibrationReport": "calibration_report",
+        "Concept": "bank",
+        "ConceptBank": "bank",
+        "PromptSet": "prompt_set",
+        "conformal_threshold": "conformal",
+        "prompt_sets_of": "sources",
+        "read_prompt_sets": "prompt_set",
+    },
+)

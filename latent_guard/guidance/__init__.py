@@ -1,1 +1,42 @@
 """Guidance: look at the latents of a running diffusion pipeline, push them, judge them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from latent_guard.lazy import lazily
+
+if TYPE_CHECKING:
+    from latent_guard.guidance.audit import AuditLog
+    from latent_guard.guidance.callback import LatentGuardCallback
+    from latent_guard.guidance.guard import GuardedOutput, LatentGuard
+    from latent_guard.guidance.moderation import Moderator
+    from latent_guard.guidance.policy import Policies, Policy
+    from latent_guard.guidance.verdict import Decision, Verdict
+
+__all__ = [
+    "AuditLog",
+    "Decision",
+    "GuardedOutput",
+    "LatentGuard",
+    "LatentGuardCallback",
+    "Moderator",
+    "Policies",
+    "Policy",
+    "Verdict",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "AuditLog": "audit",
+        "Decision": "verdict",
+        "GuardedOutput": "guard",
+        "LatentGuard": "guard",
+        "LatentGuardCallback": "callback",
+        "Moderator": "moderation",
+        "Policies": "policy",
+        "Policy": "policy",
+        "Verdict": "verdict",
+    },
+)

@@ -25,11 +25,12 @@ from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
 from latent_guard.errors import InputError
 from latent_guard.guidance.policy import SAFE, Policies
 from latent_guard.guidance.verdict import Decision
+from latent_guard.testing import linear_guard
+from latent_guard.testing.pipelines import tiny_vae
 from tests.bench.stand_ins import NoisePipeline, ObedientGuard, brightness_judge
-from tests.guidance.doubles import generators, linear_guard
-from tests.guidance.parts import vae
 from tests.pipelines import tiny
 from tests.pipelines.test_guarded_families import encode_flux
+from tests.pipelines.tiny import generators
 
 ROWS = [PromptRow(f"prompt {n}", seed=100 * n, guidance=4.0) for n in range(5)]
 
@@ -181,7 +182,7 @@ def test_a_pipeline_without_a_denoiser_is_refused_by_name_before_anything_runs()
 
 
 def test_a_half_precision_vae_that_overflows_is_decoded_in_full() -> None:
-    half, full = vae(0.13).half(), vae(0.13)
+    half, full = tiny_vae(0.13).half(), tiny_vae(0.13)
     full.load_state_dict(half.state_dict())
     latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     expected = decode(SimpleNamespace(vae=full), latents)[1]

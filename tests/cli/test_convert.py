@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
 from latent_guard.latent_clip.model import LatentCLIP
-from tests.pipelines.tiny import sdxl
+from latent_guard.testing import tiny_pipeline
+from latent_guard.testing.pipelines import tiny_vae
 
 Command = Callable[..., Any]
 GOLDEN = Path(__file__).parents[1] / "latent_clip" / "golden_small"
@@ -101,7 +101,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_the_work(latent_guard_c
 
 
 def test_a_vae_that_is_not_sdxls_is_refused_naming_both_spaces(latent_guard_command: Command, tmp_path: Path) -> None:
-    vae(0.18215).save_pretrained(tmp_path / "vae")
+    tiny_vae(0.18215, pixels=64).save_pretrained(tmp_path / "vae")
     said = refused(latent_guard_command("convert", GOLDEN, tmp_path / "out", "--vae", tmp_path / "vae"))
     assert "SD 1.5 (4 channels" in said
     assert "SDXL (4 channels" in said
@@ -111,7 +111,7 @@ def test_a_vae_that_is_not_sdxls_is_refused_naming_both_spaces(latent_guard_comm
 def test_the_documented_use_runs_on_stand_ins(latent_guard_command: Command, tmp_path: Path) -> None:
     """README's three commands, with an SDXL and a published Latent-CLIP of random weights in their folders' layout."""
     pipeline, guard, bank, out = (tmp_path / name for name in ("sdxl-turbo", "guard", "bank", "out"))
-    stand_in().save_pretrained(pipeline)
+    tiny_pipeline("StableDiffusionXLPipeline", pixels=64).save_pretrained(pipeline)
     assert latent_guard_command("convert", GOLDEN, guard, "--vae", pipeline).code == 0
     assert latent_guard_command("concepts", "build", "i2p", "--guard", guard, "--out", bank).code == 0
     places = ("--model", pipeline, "--guard", guard, "--bank", bank, "--out", out)
@@ -121,20 +121,6 @@ def test_the_documented_use_runs_on_stand_ins(latent_guard_command: Command, tmp
     assert verdict["decision"] in ("allowed", "flagged")
     with Image.open(out / "000.png") as picture:
         assert picture.size == (64, 64)
-
-
-def vae(scaling_factor: float = 0.13025) -> Any:
-    """One of SDXL's channels and factor."""
-    blocks = {"block_out_channels": (8, 8, 8, 8), "norm_num_groups": 4, "layers_per_block": 1}
-    kinds = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
-    made = diffusers.AutoencoderKL(latent_channels=4, scaling_factor=scaling_factor, sample_size=64, **blocks, **kinds)
-    return made.eval()
-
-
-def stand_in() -> Any:
-    pipe = sdxl(diffusers.StableDiffusionXLPipeline)
-    pipe.register_modules(vae=vae())
-    return diffusers.StableDiffusionXLPipeline(**pipe.components, add_watermarker=False)
 
 
 class Trap:

@@ -26,6 +26,7 @@ OTHERWISE = {  # modules that write in another way
     "training/loop.py": "a model, whose checkpoint writes whole files",
     "pipelines/canary.py": "a few kilobytes into a folder that is being made",
     "bench/runs/peak_memory.py": "a switch of the kernel",
+    "testing/bundle.py": "a test's own bundle",
     "worlds/emoji/build.py": "a bundle, which is made anew after any interruption",
     "worlds/emoji/few_step.py": "the same",
     "worlds/emoji/stages.py": "a stage's model, marked as done afterwards",

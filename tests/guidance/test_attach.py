@@ -30,21 +30,15 @@ from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import BLOCK, FLAG, STEER, Policy
 from latent_guard.guidance.verdict import Decision
 from latent_guard.pipelines.canary import Canary
-from tests.guidance.doubles import (
-    SCHEDULER,
-    SPACE,
-    BrokenCritic,
-    LinearCritic,
-    generators,
-    linear_bank,
-    linear_guard,
-    tiny_pipeline,
-)
+from latent_guard.testing import BrokenLatentCLIP, LinearLatentCLIP, linear_bank, linear_guard, tiny_pipeline
+from latent_guard.testing.linear import SPACE
+from latent_guard.testing.pipelines import DDIM
+from tests.pipelines.tiny import generators
 
 NEVER, ALWAYS = 1e3, -1e3
 PROMPTS = ["a cat", "a party", "a dog"]
 SCHEDULERS = {
-    "ddim": lambda: DDIMScheduler(**SCHEDULER),
+    "ddim": lambda: DDIMScheduler(**DDIM),
     "dpmsolver": lambda: DPMSolverMultistepScheduler(beta_schedule="scaled_linear"),
     "euler": lambda: EulerDiscreteScheduler(beta_schedule="scaled_linear"),
 }
@@ -58,7 +52,7 @@ def run(pipe: Any, **changes: Any) -> Any:
 @pytest.mark.parametrize("name", SCHEDULERS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_a_guard_that_never_acts_leaves_images_bit_identical(name: str, dtype: torch.dtype) -> None:
-    pipe = tiny_pipeline(SCHEDULERS[name]()).to(dtype)
+    pipe = tiny_pipeline(scheduler=SCHEDULERS[name]()).to(dtype)
     plain = run(pipe)
     with linear_guard(NEVER).attach(pipe) as watch:
         assert torch.equal(run(pipe), plain)
@@ -87,9 +81,9 @@ def test_it_stands_aside_for_every_way_of_calling(changes: dict[str, Any]) -> No
     assert [v.image for v in watch.verdicts] == [0, 1, 2]
 
 
-def steered_second(pipe: Any, policy: Policy) -> tuple[Tensor, Tensor, LinearCritic]:
+def steered_second(pipe: Any, policy: Policy) -> tuple[Tensor, Tensor, LinearLatentCLIP]:
     """Plain and guarded latents of three images, of which only the second scores over the threshold."""
-    critic = LinearCritic()
+    critic = LinearLatentCLIP()
     noise = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     noise -= critic.score(noise)[:, None, None, None] * critic.direction.detach() / critic.direction.square().mean()
     noise[1] += critic.direction.detach()
@@ -102,7 +96,7 @@ def steered_second(pipe: Any, policy: Policy) -> tuple[Tensor, Tensor, LinearCri
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_a_known_gradient_moves_only_the_unsafe_image_and_only_against_itself(name: str) -> None:
-    pipe = tiny_pipeline(SCHEDULERS[name](), blank=True)
+    pipe = tiny_pipeline(scheduler=SCHEDULERS[name](), blank=True)
     plain, guarded, critic = steered_second(pipe, STEER)
     assert torch.equal(guarded[[0, 2]], plain[[0, 2]])
     moved = (guarded[1] - plain[1]).flatten()
@@ -118,7 +112,7 @@ def test_a_push_at_the_last_step_moves_the_final_latent_by_the_strength() -> Non
 
 
 def test_the_critic_reads_raw_latents_and_is_told_the_noise_level() -> None:
-    pipe, critic = tiny_pipeline(), LinearCritic()
+    pipe, critic = tiny_pipeline(), LinearLatentCLIP()
     with linear_guard(NEVER, model=critic).attach(pipe) as watch:
         final = run(pipe)
     torch.testing.assert_close(watch.looks[-1].scores[:, 0], critic.score(SPACE.to_raw(final)).detach())
@@ -138,8 +132,8 @@ def test_it_steers_under_inference_mode() -> None:
 def test_a_guard_that_is_made_and_attached_under_inference_mode_steers_as_any_other() -> None:
     pipe = tiny_pipeline()
     with torch.inference_mode():
-        guard = linear_guard(ALWAYS, STEER, LinearCritic())
-        guard.model.direction = torch.nn.Parameter(LinearCritic().direction.detach().clone())
+        guard = linear_guard(ALWAYS, STEER, LinearLatentCLIP())
+        guard.model.direction = torch.nn.Parameter(LinearLatentCLIP().direction.detach().clone())
         attached = guard.attach(pipe)
     with torch.inference_mode(False):
         guard.model.direction = torch.nn.Parameter(torch.empty(4, 8, 8).copy_(guard.model.direction))
@@ -152,7 +146,7 @@ def test_a_guard_that_is_made_and_attached_under_inference_mode_steers_as_any_ot
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_a_blocked_latent_cannot_be_had(name: str) -> None:
     """Not as the result, not in a callback, not in the scheduler's memory, not as its second output."""
-    pipe = tiny_pipeline(SCHEDULERS[name]())
+    pipe = tiny_pipeline(scheduler=SCHEDULERS[name]())
     plain = run(pipe)
     seen: list[Tensor] = []
 
@@ -181,7 +175,7 @@ def test_the_schedulers_own_clean_estimate_is_withheld_too() -> None:
 
 
 def test_only_the_unsafe_image_of_a_batch_is_withheld() -> None:
-    pipe, critic = tiny_pipeline(), LinearCritic()
+    pipe, critic = tiny_pipeline(), LinearLatentCLIP()
     plain = run(pipe)
     scores = critic.score(SPACE.to_raw(plain)).detach()
     worst, second = scores.sort(descending=True).values[:2].tolist()
@@ -195,7 +189,7 @@ def test_only_the_unsafe_image_of_a_batch_is_withheld() -> None:
 def test_flagging_touches_nothing() -> None:
     pipe = tiny_pipeline()
     plain = run(pipe)
-    for critic in (LinearCritic(), BrokenCritic()):
+    for critic in (LinearLatentCLIP(), BrokenLatentCLIP()):
         with linear_guard(ALWAYS, FLAG, critic).attach(pipe) as watch:
             assert torch.equal(run(pipe), plain)
         assert [v.decision for v in watch.verdicts] == [Decision.FLAGGED] * 3
@@ -205,7 +199,7 @@ def test_flagging_touches_nothing() -> None:
 @pytest.mark.parametrize("policy", [STEER, BLOCK], ids=["steer", "block"])
 def test_a_score_that_is_not_finite_is_blocked(value: float, policy: Policy) -> None:
     pipe = tiny_pipeline()
-    with linear_guard(0.0, policy, BrokenCritic(value=value)).attach(pipe) as watch:
+    with linear_guard(0.0, policy, BrokenLatentCLIP(value=value)).attach(pipe) as watch:
         run(pipe)
     assert [(v.decision, v.cost.pushes) for v in watch.verdicts] == [(Decision.BLOCKED, 0)] * 3
 
@@ -224,7 +218,7 @@ def test_a_failing_guard_stops_the_generation_and_everything_is_restored() -> No
     freed: list[bool] = []
     pipe.maybe_free_model_hooks = MethodType(lambda _pipe: freed.append(True), pipe)
     with pytest.raises(GuardError, match="ValueError: out of order"):  # noqa: SIM117
-        with linear_guard(0.0, model=BrokenCritic(error=ValueError("out of order"))).attach(pipe):
+        with linear_guard(0.0, model=BrokenLatentCLIP(error=ValueError("out of order"))).attach(pipe):
             run(pipe)
     assert freed
     assert "step" not in vars(pipe.scheduler)
@@ -288,7 +282,7 @@ def test_another_vae_is_refused_by_the_canary() -> None:
     pipe = tiny_pipeline()
     picture = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     canary = Canary.made_by(pipe.vae, picture)
-    guard = LatentGuard(LinearCritic(), linear_bank(NEVER), canary=canary)
+    guard = LatentGuard(LinearLatentCLIP(), linear_bank(NEVER), canary=canary)
     with guard.attach(pipe):
         run(pipe)
     pipe.vae.quant_conv.weight.data.mul_(-1)

@@ -17,7 +17,8 @@ import pytest
 from latent_guard.errors import GuardError, InputError, LatentGuardError
 from latent_guard.guidance.audit import AuditLog, bank_digest, read_audit
 from latent_guard.guidance.policy import BLOCK, FLAG, Policies
-from tests.guidance.doubles import BrokenCritic, generators, linear_bank, linear_guard, tiny_pipeline
+from latent_guard.testing import BrokenLatentCLIP, linear_bank, linear_guard, tiny_pipeline
+from tests.pipelines.tiny import generators
 
 QUICK: dict[str, Any] = {"num_inference_steps": 2, "output_type": "latent"}
 ALWAYS, NEVER = -1e3, 1e3
@@ -160,10 +161,8 @@ def test_a_guard_error_leaves_no_line(path: Path) -> None:
 
 
 def test_an_image_that_went_unchecked_on_request_is_written_down_too(path: Path) -> None:
-    guard, pipe = (
-        linear_guard(0.0, model=BrokenCritic(error=ValueError("out of order")), audit=AuditLog(path)),
-        tiny_pipeline(),
-    )
+    log, critic = AuditLog(path), BrokenLatentCLIP(error=ValueError("out of order"))
+    guard, pipe = linear_guard(0.0, model=critic, audit=log), tiny_pipeline()
     with guard.attach(pipe, on_error="open"):
         pipe("a cat", generator=generators(1), **QUICK)
     assert [line["verdict"]["decision"] for line in entries(path)] == ["unchecked"]

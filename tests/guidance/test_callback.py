@@ -13,7 +13,7 @@ from latent_guard.errors import GuardError, InputError, UnsupportedPipelineError
 from latent_guard.guidance.audit import AuditLog
 from latent_guard.guidance.callback import LatentGuardCallback
 from latent_guard.guidance.verdict import Decision
-from tests.guidance.doubles import BrokenCritic, LinearCritic, linear_guard
+from latent_guard.testing import BrokenLatentCLIP, LinearLatentCLIP, linear_guard
 from tests.pipelines.tiny import BY_NAME, raw
 
 NEVER, ALWAYS = 1e3, -1e3
@@ -27,7 +27,7 @@ OBSERVED = [
 
 @pytest.mark.parametrize("name", OBSERVED)
 def test_it_judges_the_final_latents_and_touches_nothing(name: str) -> None:
-    family, critic = BY_NAME[name], LinearCritic()
+    family, critic = BY_NAME[name], LinearLatentCLIP()
     pipe = family.pipeline()
     plain = family.call(pipe)
     for threshold, decision in ((NEVER, Decision.ALLOWED), (ALWAYS, Decision.FLAGGED)):
@@ -48,10 +48,10 @@ def test_it_counts_on_over_several_calls() -> None:
 
 def test_a_score_that_is_not_finite_is_flagged_and_a_failure_ends_the_call() -> None:
     family = BY_NAME["StableDiffusionPipeline"]
-    pipe, callback = family.pipeline(), LatentGuardCallback(linear_guard(NEVER, model=BrokenCritic()))
+    pipe, callback = family.pipeline(), LatentGuardCallback(linear_guard(NEVER, model=BrokenLatentCLIP()))
     family.call(pipe, callback_on_step_end=callback)
     assert [v.decision for v in callback.verdicts] == [Decision.FLAGGED] * 3
-    broken = LatentGuardCallback(linear_guard(NEVER, model=BrokenCritic(error=ValueError("out of order"))))
+    broken = LatentGuardCallback(linear_guard(NEVER, model=BrokenLatentCLIP(error=ValueError("out of order"))))
     with pytest.raises(GuardError, match="out of order"):
         family.call(pipe, callback_on_step_end=broken)
 

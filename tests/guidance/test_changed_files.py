@@ -20,8 +20,8 @@ from latent_guard.errors import CheckpointError, InputError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.pipelines.canary import CANARY_FILE, Canary
+from latent_guard.testing import linear_bank
 from latent_guard.worlds.emoji.bundle import BUNDLE
-from tests.guidance.doubles import linear_bank
 
 GUARD_FILES = (
     "config.json",

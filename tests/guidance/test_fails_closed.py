@@ -14,14 +14,15 @@ from torch import Tensor
 from latent_guard.errors import BlockedError, GuardError, InputError
 from latent_guard.guidance.policy import BLOCK, FLAG, SAFE, STEER, Policy
 from latent_guard.guidance.verdict import Decision, Verdict
-from tests.guidance.doubles import BrokenCritic, LinearCritic, generators, linear_guard, tiny_pipeline
+from latent_guard.testing import BrokenLatentCLIP, LinearLatentCLIP, linear_guard, tiny_pipeline
+from tests.pipelines.tiny import generators
 
 ALWAYS = -1e3
 STEPS = 5
 FAILURES = [ValueError("out of order"), RuntimeError("out of memory"), KeyError("gone"), AssertionError()]
 
 
-class FailsLate(LinearCritic):
+class FailsLate(LinearLatentCLIP):
     """A critic that breaks when it is to judge the final latents."""
 
     def encode_latents(self, latents: Tensor, noise_level: float | None = None, normalize: bool = False) -> Tensor:
@@ -39,7 +40,7 @@ def run(pipe: Any, **changes: Any) -> Any:
 @pytest.mark.parametrize("policy", [FLAG, STEER, BLOCK, SAFE], ids=["flag", "steer", "block", "safe"])
 def test_every_failure_ends_the_generation_with_a_guard_error(error: Exception, policy: Policy) -> None:
     pipe = tiny_pipeline()
-    guard = linear_guard(ALWAYS, policy, BrokenCritic(error=error))
+    guard = linear_guard(ALWAYS, policy, BrokenLatentCLIP(error=error))
     with pytest.raises(GuardError, match=type(error).__name__), guard.attach(pipe):
         run(pipe)
     with pytest.raises(GuardError, match=type(error).__name__):
@@ -54,9 +55,11 @@ def test_latents_that_the_guard_cannot_read_end_the_generation_with_a_guard_erro
         pipe.scheduler.step(sample, pipe.scheduler.timesteps[0], sample)
 
 
-@pytest.mark.parametrize("critic", [BrokenCritic(error=ValueError("out of order")), FailsLate()], ids=["early", "late"])
+@pytest.mark.parametrize(
+    "critic", [BrokenLatentCLIP(error=ValueError("out of order")), FailsLate()], ids=["early", "late"]
+)
 def test_by_name_the_caller_may_have_the_generation_go_on_unguarded(
-    critic: LinearCritic, caplog: pytest.LogCaptureFixture
+    critic: LinearLatentCLIP, caplog: pytest.LogCaptureFixture
 ) -> None:
     pipe = tiny_pipeline()
     plain = run(pipe)
@@ -73,7 +76,7 @@ def test_by_name_the_caller_may_have_the_generation_go_on_unguarded(
 
 def test_generate_hands_out_unchecked_images_if_asked_to() -> None:
     pipe = tiny_pipeline()
-    guard = linear_guard(ALWAYS, SAFE, BrokenCritic(error=ValueError("out of order")))
+    guard = linear_guard(ALWAYS, SAFE, BrokenLatentCLIP(error=ValueError("out of order")))
     output = guard.generate(
         pipe, ["a cat", "a dog"], seed=1, num_inference_steps=STEPS, output_type="latent", on_error="open"
     )
@@ -95,7 +98,7 @@ def test_what_is_blocked_stays_blocked_under_the_opt_out() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_score_that_is_not_finite_is_no_failure_but_unsafe(value: float) -> None:
     pipe = tiny_pipeline()
-    with linear_guard(0.0, BLOCK, BrokenCritic(value=value)).attach(pipe, on_error="open") as watch:
+    with linear_guard(0.0, BLOCK, BrokenLatentCLIP(value=value)).attach(pipe, on_error="open") as watch:
         run(pipe)
     assert [v.decision for v in watch.verdicts] == [Decision.BLOCKED] * 2
 
@@ -123,7 +126,7 @@ def test_the_opt_out_ends_with_the_call_that_failed_even_if_that_was_given_up() 
             raise KeyboardInterrupt
         return values
 
-    critic = BrokenCritic(error=ValueError("out of order"))
+    critic = BrokenLatentCLIP(error=ValueError("out of order"))
     with linear_guard(ALWAYS, BLOCK, critic).attach(pipe, on_error="open") as watch:
         with pytest.raises(KeyboardInterrupt):
             run(pipe, callback_on_step_end=give_up)
@@ -134,7 +137,7 @@ def test_the_opt_out_ends_with_the_call_that_failed_even_if_that_was_given_up() 
 
 
 def test_an_image_blocked_for_an_unreadable_score_says_so() -> None:
-    class OnceNaN(LinearCritic):
+    class OnceNaN(LinearLatentCLIP):
         def score(self, raw: Tensor) -> Tensor:
             unreadable = len(self.levels_told) == 2
             return super().score(raw) * (float("nan") if unreadable else 1.0)
@@ -165,7 +168,7 @@ def test_the_opt_out_is_for_failures_and_not_for_what_the_guard_refuses() -> Non
 
 
 def test_what_was_withheld_before_the_guard_failed_at_the_decoder_stays_so() -> None:
-    class FailsAtTheGate(LinearCritic):
+    class FailsAtTheGate(LinearLatentCLIP):
         finals = 0
 
         def encode_latents(self, latents: Tensor, noise_level: float | None = None, normalize: bool = False) -> Tensor:

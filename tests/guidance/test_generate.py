@@ -16,7 +16,9 @@ from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import RESAMPLE, SAFE, STEER, Policy
 from latent_guard.guidance.verdict import Decision
 from latent_guard.pipelines.call import Origins
-from tests.guidance.doubles import SPACE, LinearCritic, generators, linear_guard, tiny_pipeline
+from latent_guard.testing import LinearLatentCLIP, linear_guard, tiny_pipeline
+from latent_guard.testing.linear import SPACE
+from tests.pipelines.tiny import generators
 
 NEVER, ALWAYS = 1e3, -1e3
 PROMPTS = ["a cat", "a party", "a dog"]
@@ -24,7 +26,7 @@ QUICK: dict[str, Any] = {"num_inference_steps": 4, "output_type": "latent"}
 
 
 def threshold_under_the_worst(latents: torch.Tensor) -> tuple[int, float]:
-    scores = LinearCritic().score(SPACE.to_raw(latents)).detach()
+    scores = LinearLatentCLIP().score(SPACE.to_raw(latents)).detach()
     worst, second = scores.sort(descending=True).values[:2].tolist()
     return int(scores.argmax()), worst - (worst - second) / 10
 
@@ -148,7 +150,7 @@ def test_an_interrupted_generation_hands_out_nothing() -> None:
 def test_given_latents_are_replaced_when_an_image_is_run_again() -> None:
     pipe = tiny_pipeline()
     noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
-    critic = LinearCritic()
+    critic = LinearLatentCLIP()
     critic.direction.data = torch.ones(4, 16, 16)
     output = linear_guard(ALWAYS, RESAMPLE, critic).generate(pipe, "a cat", latents=noise, num_inference_steps=2)
     assert output.verdicts[0].cost.restarts == RESAMPLE.restarts

@@ -23,9 +23,9 @@ from latent_guard.guidance.policy import BLOCK, FLAG, SAFE
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Decision
 from latent_guard.pipelines import hook
-from tests.guidance.doubles import SCHEDULER, LinearCritic, generators, linear_bank, linear_guard, tiny_pipeline
-from tests.guidance.parts import vae
-from tests.pipelines.tiny import BY_NAME, FAMILIES, Family, pictures
+from latent_guard.testing import LinearLatentCLIP, linear_bank, linear_guard, tiny_pipeline
+from latent_guard.testing.pipelines import DDIM, tiny_vae
+from tests.pipelines.tiny import BY_NAME, FAMILIES, Family, generators, pictures
 
 NEVER, ALWAYS = 1e3, -1e3
 STEPS = 4
@@ -56,7 +56,7 @@ def copy_scheduler(pipe: Any) -> None:
 
 
 def exchange_vae(pipe: Any) -> None:
-    pipe.vae = vae(0.5)
+    pipe.vae = tiny_vae(0.5)
 
 
 def go_on(pipe: Any) -> None:
@@ -299,12 +299,12 @@ def test_a_compiled_decoder_is_watched_too() -> None:
 def test_a_class_of_a_known_schedulers_name_is_no_known_scheduler(kind: Any) -> None:
     pipe = tiny_pipeline()
     homemade = type(kind.__name__, (kind,), {"__module__": "homemade"})
-    pipe.scheduler = homemade(**SCHEDULER) if kind is diffusers.DDIMScheduler else homemade()
+    pipe.scheduler = homemade(**DDIM) if kind is diffusers.DDIMScheduler else homemade()
     with pytest.raises(UnsupportedPipelineError, match=kind.__name__):
         linear_guard(NEVER).attach(pipe)
 
 
-class Odd(LinearCritic):
+class Odd(LinearLatentCLIP):
     """A model whose embeddings are not what they should be."""
 
     def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
@@ -360,7 +360,7 @@ def test_a_threshold_that_is_no_number_ends_the_generation(
 def test_pndm_is_followed_through_image_to_image_at_every_strength() -> None:
     pipe = diffusers.StableDiffusionImg2ImgPipeline(**tiny_pipeline().components, requires_safety_checker=False)
     pipe.scheduler = diffusers.PNDMScheduler(
-        skip_prk_steps=True, **{k: v for k, v in SCHEDULER.items() if k != "clip_sample"}
+        skip_prk_steps=True, **{k: v for k, v in DDIM.items() if k != "clip_sample"}
     )
     pipe.set_progress_bar_config(disable=True)
     for steps in range(1, 7):
@@ -384,7 +384,7 @@ def test_pndm_is_followed_through_image_to_image_at_every_strength() -> None:
 def test_a_category_that_no_image_can_trigger_is_named_when_attaching() -> None:
     pipe = tiny_pipeline()
     bank = linear_bank(0.0)
-    guard = LatentGuard(LinearCritic(), bank.with_thresholds(bank.noise_levels, torch.tensor([[2000.0]])), BLOCK)
+    guard = LatentGuard(LinearLatentCLIP(), bank.with_thresholds(bank.noise_levels, torch.tensor([[2000.0]])), BLOCK)
     with pytest.warns(UserWarning, match="violence can never act under the policy block"), guard.attach(pipe):
         run(pipe)
     with warnings.catch_warnings():

@@ -11,7 +11,7 @@ import torch
 
 from latent_guard.guidance.policy import BLOCK, RESAMPLE, STEER, Policy
 from latent_guard.guidance.verdict import Decision
-from tests.guidance.doubles import LinearCritic, linear_guard
+from latent_guard.testing import LinearLatentCLIP, linear_guard
 from tests.pipelines.tiny import BY_NAME, raw
 
 ALWAYS = -1e3
@@ -56,7 +56,7 @@ def test_blocking_withholds_it(build: Any) -> None:
 
 @few_step_models
 def test_steering_puts_noise_back_on_the_pushed_image_and_denoises_that(build: Any) -> None:
-    pipe, critic = build(), LinearCritic()
+    pipe, critic = build(), LinearLatentCLIP()
     score = score_of(linear_guard(1e3, MENDS, critic).generate(pipe, "a cat", **ONE).images, pipe, critic)
     guard = linear_guard(score - 1e-3, MENDS, critic)
     output = guard.generate(pipe, "a cat", **ONE)
@@ -70,7 +70,7 @@ def test_steering_puts_noise_back_on_the_pushed_image_and_denoises_that(build: A
 @few_step_models
 def test_the_restart_goes_on_from_the_pushed_image_not_from_its_own_first_estimate(build: Any) -> None:
     """However far the push, so far the first estimate of the restart."""
-    pipe, critic = build(), LinearCritic()
+    pipe, critic = build(), LinearLatentCLIP()
     final = {}
     for strength in (0.0, 50.0):
         policy = replace(MENDS, strength=strength, restarts=1, most_pushes=0, block=False)
@@ -79,7 +79,7 @@ def test_the_restart_goes_on_from_the_pushed_image_not_from_its_own_first_estima
     assert torch.cosine_similarity(moved.flatten(), -critic.direction.detach().flatten(), dim=0) > 0.999
 
 
-def score_of(latents: torch.Tensor, pipe: Any, critic: LinearCritic) -> float:
+def score_of(latents: torch.Tensor, pipe: Any, critic: LinearLatentCLIP) -> float:
     return float(critic.score(raw(pipe, latents)).detach())
 
 

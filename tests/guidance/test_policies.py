@@ -16,8 +16,10 @@ from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import BLOCK, FLAG, RESAMPLE, SAFE, STEER, Policies, Policy
 from latent_guard.guidance.verdict import Decision, Verdict
 from latent_guard.latent_clip.tokenizer import passages, tokenize, trimmed_clip_tokenizer
-from tests.guidance.doubles import SCALE, LinearCritic, embedding, generators, linear_guard, tiny_pipeline
-from tests.guidance.parts import CHANNELS, SIDE, byte_tokenizer
+from latent_guard.testing import LinearLatentCLIP, linear_guard, tiny_pipeline
+from latent_guard.testing.linear import SCALE, embedding
+from latent_guard.testing.pipelines import CHANNELS, SIDE, letter_tokenizer
+from tests.pipelines.tiny import generators
 
 NEVER, ALWAYS = 1e3, -1e3
 QUICK: dict[str, Any] = {"num_inference_steps": 5, "output_type": "latent"}
@@ -26,13 +28,13 @@ STEPS = 5
 PATIENT = replace(BLOCK, abort_margin=None)
 
 
-class TwoMinds(LinearCritic):
+class TwoMinds(LinearLatentCLIP):
     """Scores a latent along one direction for violence and along another for gore; texts by their length."""
 
     def __init__(self) -> None:
         super().__init__()
         self.other = nn.Parameter(torch.randn(CHANNELS, SIDE, SIDE, generator=torch.Generator().manual_seed(8)))
-        self.tokenizer = byte_tokenizer()
+        self.tokenizer = letter_tokenizer()
 
     def encode_latents(self, latents: Tensor, noise_level: float | None = None, normalize: bool = False) -> Tensor:
         first = self.score(latents)

@@ -11,13 +11,14 @@ from latent_guard.concepts.bank import Concept, ConceptBank
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import Policies, Policy
 from latent_guard.guidance.verdict import Decision, Verdict
-from tests.guidance.doubles import SCALE, LinearCritic, embedding, tiny_pipeline
+from latent_guard.testing import LinearLatentCLIP, tiny_pipeline
+from latent_guard.testing.linear import SCALE, embedding
 
 Script = Callable[[float], tuple[float, float]]  # noise level -> scores of violence and of shocking
 POLICY = Policy(restarts=0, window=(1.0, 0.01), most_pushes=2, augmentations=1, doubt=2.0)
 
 
-class ScriptedCritic(LinearCritic):
+class ScriptedCritic(LinearLatentCLIP):
     """Scores that depend on the noise level alone, so that no push changes them."""
 
     def __init__(self, script: Script) -> None:

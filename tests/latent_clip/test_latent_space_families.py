@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latent_guard.latent_clip.latent_space import LatentSpace
-from tests.guidance.parts import CHANNELS, PIXELS, SIDE, WIDTH, vae
+from latent_guard.testing.pipelines import CHANNELS, PIXELS, SIDE, WIDTH, tiny_vae
 from tests.pipelines.tiny import BY_NAME, unpacked
 
 BATCH = 2
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 def playground_vae() -> Any:
     """One that normalises by channel too, as Playground v2.5's does."""
     both = {"latents_mean": (-1.6, 0.9, 0.2, 1.7), "latents_std": (5.5, 3.0, 4.1, 2.2)}
-    return diffusers.AutoencoderKL(**{**dict(vae(0.5).config), **both})
+    return diffusers.AutoencoderKL(**{**dict(tiny_vae(0.5).config), **both})
 
 
 def flux2_vae() -> Any:
@@ -170,11 +170,11 @@ def encoded_by(name: str, vae: Any) -> Tensor:
 @pytest.mark.parametrize(
     ("name", "make"),
     [
-        ("StableDiffusionImg2ImgPipeline", lambda: vae(0.18215)),
-        ("StableDiffusionXLImg2ImgPipeline", lambda: vae(0.13025)),
+        ("StableDiffusionImg2ImgPipeline", lambda: tiny_vae(0.18215)),
+        ("StableDiffusionXLImg2ImgPipeline", lambda: tiny_vae(0.13025)),
         ("StableDiffusionXLImg2ImgPipeline", playground_vae),
-        ("StableDiffusion3Img2ImgPipeline", lambda: vae(1.5305, 0.0609)),
-        ("FluxImg2ImgPipeline", lambda: vae(0.3611, 0.1159)),
+        ("StableDiffusion3Img2ImgPipeline", lambda: tiny_vae(1.5305, 0.0609)),
+        ("FluxImg2ImgPipeline", lambda: tiny_vae(0.3611, 0.1159)),
         ("Flux2Pipeline", flux2_vae),
         ("Flux2KleinPipeline", flux2_vae),
         ("SanaSprintImg2ImgPipeline", sana_vae),

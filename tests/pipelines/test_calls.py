@@ -14,8 +14,8 @@ from torch import Tensor
 from latent_guard.errors import GuardError
 from latent_guard.guidance.policy import BLOCK, STEER
 from latent_guard.pipelines.prompt_truncation import most_patient_tokenizer
-from tests.guidance.doubles import BrokenCritic, LinearCritic, generators, linear_guard
-from tests.pipelines.tiny import BATCH, BY_NAME, Family, raw
+from latent_guard.testing import BrokenLatentCLIP, LinearLatentCLIP, linear_guard
+from tests.pipelines.tiny import BATCH, BY_NAME, Family, generators, raw
 
 NEVER, ALWAYS = 1e3, -1e3
 PUSHES = replace(STEER, window=(1.0, 0.0))
@@ -65,7 +65,7 @@ def test_the_same_under_inference_mode(family: Family) -> None:
 def test_an_error_in_mid_call_leaves_nothing_behind(family: Family) -> None:
     pipe = family.pipeline()
     plain = family.call(pipe)
-    broken = linear_guard(ALWAYS, PUSHES, BrokenCritic(error=ValueError("out of order")))
+    broken = linear_guard(ALWAYS, PUSHES, BrokenLatentCLIP(error=ValueError("out of order")))
     with pytest.raises(GuardError, match="out of order"), broken.attach(pipe):
         family.call(pipe)
     assert untouched(pipe)
@@ -107,7 +107,7 @@ swapped = pytest.mark.parametrize(
 @swapped
 def test_the_scheduler_may_be_swapped_between_two_blocks(name: str, scheduler: Any) -> None:
     family = BY_NAME[name]
-    pipe, critic = family.pipeline(), LinearCritic()
+    pipe, critic = family.pipeline(), LinearLatentCLIP()
     guard = linear_guard(NEVER, model=critic)
     with guard.attach(pipe):
         family.call(pipe)
@@ -136,7 +136,7 @@ def test_steering_lowers_the_score_under_every_scheduler(name: str, scheduler: A
 
 def test_generate_runs_the_unsafe_image_of_an_inpainting_batch_again_with_its_own_picture_and_mask() -> None:
     family = BY_NAME["StableDiffusionXLInpaintPipeline"]
-    pipe, critic = family.pipeline(), LinearCritic()
+    pipe, critic = family.pipeline(), LinearLatentCLIP()
     arguments = {k: v for k, v in family.arguments.items() if k != "prompt"}
     arguments |= {"num_inference_steps": 3, "output_type": "latent", "negative_prompt_2": ["x", "y", "z"]}
     prompts = family.arguments["prompt"]

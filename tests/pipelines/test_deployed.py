@@ -14,7 +14,7 @@ from latent_guard.errors import GuardError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import STEER
 from latent_guard.pipelines.canary import Canary
-from tests.guidance.doubles import BrokenCritic, LinearCritic, linear_bank, linear_guard
+from latent_guard.testing import BrokenLatentCLIP, LinearLatentCLIP, linear_bank, linear_guard
 from tests.pipelines.tiny import BY_NAME, Family
 
 NEVER, ALWAYS = 1e3, -1e3
@@ -83,11 +83,11 @@ def check_offloaded(family: Family, offload: Callable[[Any], None]) -> Any:
     offload(pipe)
     plain = family.call(pipe)
     for threshold in (NEVER, ALWAYS):
-        guard = LatentGuard(LinearCritic(), linear_bank(threshold), PUSHES, canary)
+        guard = LatentGuard(LinearLatentCLIP(), linear_bank(threshold), PUSHES, canary)
         with guard.attach(pipe) as watch:
             assert torch.equal(family.call(pipe), plain) == (threshold == NEVER)
         assert len(watch.verdicts) == 3
-    broken = linear_guard(NEVER, model=BrokenCritic(error=ValueError("out of order")))
+    broken = linear_guard(NEVER, model=BrokenLatentCLIP(error=ValueError("out of order")))
     with pytest.raises(GuardError, match="out of order"), broken.attach(pipe):
         family.call(pipe)
     assert torch.equal(family.call(pipe), plain)

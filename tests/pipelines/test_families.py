@@ -12,7 +12,7 @@ from torch import Tensor
 from latent_guard.guidance.policy import BLOCK, STEER
 from latent_guard.guidance.verdict import Decision
 from latent_guard.pipelines.families import KNOWN
-from tests.guidance.doubles import LinearCritic, linear_guard
+from latent_guard.testing import LinearLatentCLIP, linear_guard
 from tests.pipelines.tiny import BATCH, BY_NAME, FAMILIES, STEPS, Family, raw, unpacked
 
 NEVER, ALWAYS = 1e3, -1e3
@@ -36,14 +36,14 @@ def test_a_guard_that_never_acts_leaves_images_bit_identical(family: Family, out
 
 @every_family
 def test_the_final_verdict_is_on_the_latents_that_are_decoded(family: Family) -> None:
-    pipe, critic = family.pipeline(), LinearCritic()
+    pipe, critic = family.pipeline(), LinearLatentCLIP()
     with linear_guard(NEVER, model=critic).attach(pipe) as watch:
         final = family.call(pipe)
     torch.testing.assert_close(watch.looks[-1].scores[:, 0], critic.score(raw(pipe, final)).detach())
     assert critic.levels_told[-1] == 0.0
 
 
-def batch_with_an_unsafe_second(critic: LinearCritic) -> Tensor:
+def batch_with_an_unsafe_second(critic: LinearLatentCLIP) -> Tensor:
     """Latents (3, 4, 8, 8) of which only the second has anything of the critic's direction in it."""
     direction = critic.direction.detach()
     latents = torch.randn(BATCH, *direction.shape, generator=torch.Generator().manual_seed(0))
@@ -54,7 +54,7 @@ def batch_with_an_unsafe_second(critic: LinearCritic) -> Tensor:
 
 @every_family
 def test_a_known_gradient_moves_the_unsafe_image_against_itself_and_no_other(family: Family) -> None:
-    pipe, critic = family.pipeline(blank=True), LinearCritic()
+    pipe, critic = family.pipeline(blank=True), LinearLatentCLIP()
     start = family.start(pipe, batch_with_an_unsafe_second(critic))
     policy = replace(STEER, window=(1.0, 0.0), strength=0.5, augmentations=1, most_pushes=1)
     with linear_guard(NEVER, model=critic).attach(pipe) as watch:
@@ -94,7 +94,7 @@ def test_a_blocked_image_cannot_be_had_from_the_call_nor_from_a_callback(family:
 
 @every_family
 def test_only_the_unsafe_image_of_a_batch_is_withheld(family: Family) -> None:
-    pipe, critic = family.pipeline(), LinearCritic()
+    pipe, critic = family.pipeline(), LinearLatentCLIP()
     plain = family.call(pipe)
     scores = critic.score(raw(pipe, plain)).detach()
     worst, second = scores.sort(descending=True).values[:2].tolist()
@@ -126,7 +126,7 @@ def test_a_call_of_one_step_is_judged_on_what_is_decoded(name: str) -> None:
     from diffusers import LCMScheduler
 
     family = BY_NAME[name]
-    pipe, critic = family.pipeline(), LinearCritic()
+    pipe, critic = family.pipeline(), LinearLatentCLIP()
     pipe.scheduler = LCMScheduler()
     with linear_guard(NEVER, model=critic).attach(pipe) as watch:
         final = family.call(pipe, num_inference_steps=1)

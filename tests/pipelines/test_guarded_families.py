@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from latent_guard.guidance.policy import BLOCK
-from tests.guidance.doubles import LinearCritic, linear_guard
-from tests.guidance.parts import PIXELS, WIDTH
+from latent_guard.testing import LinearLatentCLIP, linear_guard
+from latent_guard.testing.pipelines import PIXELS, WIDTH
 from tests.pipelines.tiny import BY_NAME, TOKENS, pictures, raw
 
 PROMPTS = ["a cat", "a party", "a dog"]
@@ -52,7 +52,7 @@ def encode_pixart(prompt: list[str], *_: Any, **__: Any) -> tuple[Tensor, ...]:
     ],
 )
 def test_the_unsafe_image_alone_is_run_again_with_its_own_prompt(name: str, encode: Encode) -> None:
-    family, critic = BY_NAME[name], LinearCritic()
+    family, critic = BY_NAME[name], LinearLatentCLIP()
     pipe = family.pipeline()
     asked: list[list[str]] = []
 

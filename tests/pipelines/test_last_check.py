@@ -14,8 +14,9 @@ from latent_guard.errors import BlockedError, GuardError
 from latent_guard.guidance.policy import BLOCK, FLAG, SAFE
 from latent_guard.guidance.verdict import Decision
 from latent_guard.latent_clip.latent_space import LatentSpace
-from tests.guidance.doubles import SPACE, LinearCritic, generators, linear_guard, tiny_pipeline
-from tests.pipelines.tiny import BATCH, BY_NAME, FAMILIES, STEPS, Family, raw
+from latent_guard.testing import LinearLatentCLIP, linear_guard, tiny_pipeline
+from latent_guard.testing.linear import SPACE
+from tests.pipelines.tiny import BATCH, BY_NAME, FAMILIES, STEPS, Family, generators, raw
 
 # PixArt's pipelines have an older kind of callback: it gets the tensor itself, which it can write into.
 WRITES = ("PixArtAlphaPipeline", "PixArtSigmaPipeline")
@@ -65,7 +66,7 @@ def decoded_by(pipe: Any, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     return seen
 
 
-def unsafe(critic: LinearCritic) -> Tensor:
+def unsafe(critic: LinearLatentCLIP) -> Tensor:
     direction = critic.direction.detach()
     return UNSAFE * direction / direction.square().mean()
 
@@ -75,7 +76,7 @@ def unsafe(critic: LinearCritic) -> Tensor:
 def test_unsafe_latents_put_in_after_the_last_look_are_withheld(
     family: Family, output_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pipe, critic = family.pipeline(), LinearCritic()
+    pipe, critic = family.pipeline(), LinearLatentCLIP()
     change = put_in(family, pipe, {1: unsafe(critic)}, LAST)
     decoded = decoded_by(pipe, monkeypatch)
     threshold = UNSAFE / 2
@@ -92,7 +93,7 @@ def test_unsafe_latents_put_in_after_the_last_look_are_withheld(
 
 @every_family
 def test_safe_latents_put_in_after_the_last_look_are_judged_and_pass_as_they_are(family: Family) -> None:
-    pipe, critic = family.pipeline(), LinearCritic()
+    pipe, critic = family.pipeline(), LinearLatentCLIP()
     change = put_in(family, pipe, {0: -unsafe(critic)}, LAST)
     plain = family.call(pipe, output_type="np", **change)
     with linear_guard(UNSAFE / 2, BLOCK, critic).attach(pipe) as watch:
@@ -106,7 +107,7 @@ def test_safe_latents_put_in_after_the_last_look_are_judged_and_pass_as_they_are
 def test_what_was_given_up_stays_withheld_whatever_a_callback_puts_in(
     family: Family, output_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pipe, critic = family.pipeline(), LinearCritic()
+    pipe, critic = family.pipeline(), LinearLatentCLIP()
     decoded = decoded_by(pipe, monkeypatch)
     change = put_in(family, pipe, dict.fromkeys(range(BATCH), unsafe(critic)), 1)
     always = replace(BLOCK, window=(1.0, 0.0), abort_margin=0.0)
@@ -120,7 +121,7 @@ def test_what_was_given_up_stays_withheld_whatever_a_callback_puts_in(
 
 def test_the_verdict_of_generate_and_the_exception_of_a_raising_block_know_of_it_too() -> None:
     family = FAMILIES[0]
-    pipe, critic = family.pipeline(), LinearCritic()
+    pipe, critic = family.pipeline(), LinearLatentCLIP()
     change = put_in(family, pipe, {0: unsafe(critic)}, LAST)
     guard = linear_guard(UNSAFE / 2, replace(SAFE, restarts=0), critic)
     output = guard.generate(pipe, "a cat", seed=1, num_inference_steps=STEPS, output_type="np", **change)
@@ -133,7 +134,7 @@ def test_the_verdict_of_generate_and_the_exception_of_a_raising_block_know_of_it
 
 def test_a_flag_says_what_was_decoded() -> None:
     family = FAMILIES[0]
-    pipe, critic = family.pipeline(), LinearCritic()
+    pipe, critic = family.pipeline(), LinearLatentCLIP()
     change = put_in(family, pipe, {2: unsafe(critic)}, LAST)
     plain = family.call(pipe, output_type="np", **change)
     with linear_guard(UNSAFE / 2, FLAG, critic).attach(pipe) as watch:
@@ -144,7 +145,7 @@ def test_a_flag_says_what_was_decoded() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 @every_family
 def test_the_pipelines_own_roundings_are_no_change(family: Family, dtype: torch.dtype) -> None:
-    pipe, critic = family.pipeline().to(dtype), LinearCritic()
+    pipe, critic = family.pipeline().to(dtype), LinearLatentCLIP()
     arguments = {
         k: v.to(dtype) if isinstance(v, Tensor) and k.endswith("embeds") else v for k, v in family.arguments.items()
     }
@@ -157,7 +158,7 @@ def test_the_pipelines_own_roundings_are_no_change(family: Family, dtype: torch.
 
 def test_noisy_latents_for_a_refiner_cannot_be_changed_after_their_look() -> None:
     family = next(family for family in FAMILIES if family.name == "StableDiffusionXLPipeline")
-    pipe, critic = family.pipeline(), LinearCritic()
+    pipe, critic = family.pipeline(), LinearLatentCLIP()
     change = put_in(family, pipe, {0: unsafe(critic)}, 1)
     with pytest.raises(GuardError, match="changed after the last look"), linear_guard(1e3, BLOCK).attach(pipe):
         family.call(pipe, denoising_end=0.5, **change)
@@ -172,7 +173,7 @@ class Latent(str, Enum):
 @pytest.mark.parametrize("name", ["StableDiffusionPipeline", "FluxPipeline"])
 def test_the_type_of_output_is_compared_as_pipelines_compare_it(name: str) -> None:
     family = BY_NAME[name]
-    pipe, critic = family.pipeline(), LinearCritic()
+    pipe, critic = family.pipeline(), LinearLatentCLIP()
     change = put_in(family, pipe, {1: unsafe(critic)}, LAST)
     with linear_guard(UNSAFE / 2, BLOCK, critic).attach(pipe) as watch:
         given = family.call(pipe, output_type=Latent.LATENT, **change)
@@ -182,7 +183,7 @@ def test_the_type_of_output_is_compared_as_pipelines_compare_it(name: str) -> No
 
 @pytest.mark.parametrize(("kind", "output_type"), [("complex", "latent"), ("complex", "np"), ("whole", "latent")])
 def test_what_is_no_latent_is_not_handed_out(kind: str, output_type: str) -> None:
-    pipe, critic, images = tiny_pipeline(), LinearCritic(), None
+    pipe, critic, images = tiny_pipeline(), LinearLatentCLIP(), None
 
     def callback(pipe: Any, index: int, _t: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
         if index < pipe.num_timesteps - 1:
@@ -203,7 +204,7 @@ def test_a_change_within_the_rounding_of_a_coarse_type_is_judged_again(dtype: to
     own = torch.float32 if dtype is torch.float8_e5m2 else dtype
     if (dtype, output_type) == (torch.float8_e5m2, "np"):
         pytest.skip("no decoder takes it")
-    pipe, critic = tiny_pipeline().to(own), LinearCritic()
+    pipe, critic = tiny_pipeline().to(own), LinearLatentCLIP()
 
     def callback(pipe: Any, index: int, _t: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
         latents = values["latents"].float()
@@ -236,7 +237,7 @@ def test_previews_of_a_safe_generation_are_shown_and_change_nothing(cut: Any) ->
         shown.append([preview(pipe, part) for part in cut(values["latents"])])
         return values
 
-    class Mean(LinearCritic):
+    class Mean(LinearLatentCLIP):
         def score(self, raw: Tensor) -> Tensor:
             return raw.mean(dim=(1, 2, 3))
 
@@ -251,7 +252,7 @@ def test_previews_of_a_safe_generation_are_shown_and_change_nothing(cut: Any) ->
 
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "part"])
 def test_a_preview_of_something_unsafe_shows_nothing_and_blocks_no_other_image(whole: bool) -> None:
-    pipe, critic, shown = tiny_pipeline(), LinearCritic(), []
+    pipe, critic, shown = tiny_pipeline(), LinearLatentCLIP(), []
 
     def callback(pipe: Any, index: int, _t: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
         if index == pipe.num_timesteps - 1:
@@ -267,7 +268,7 @@ def test_a_preview_of_something_unsafe_shows_nothing_and_blocks_no_other_image(w
 
 
 def test_a_decoder_that_is_put_back_behind_a_preview_is_noticed() -> None:
-    pipe, critic, images = tiny_pipeline(), LinearCritic(), None
+    pipe, critic, images = tiny_pipeline(), LinearLatentCLIP(), None
 
     def callback(pipe: Any, index: int, _t: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
         if index < pipe.num_timesteps - 1:
@@ -286,7 +287,7 @@ def test_a_decoder_that_is_put_back_behind_a_preview_is_noticed() -> None:
 
 def test_another_pipeline_with_the_same_scheduler_and_vae_is_judged_at_its_decode() -> None:
     family = BY_NAME["StableDiffusionPipeline"]
-    pipe, critic = family.pipeline(), LinearCritic()
+    pipe, critic = family.pipeline(), LinearLatentCLIP()
     other = type(pipe)(**pipe.components, requires_safety_checker=False)
     other.set_progress_bar_config(disable=True)
     change = put_in(family, other, {0: unsafe(critic)}, LAST)

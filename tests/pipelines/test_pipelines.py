@@ -14,8 +14,8 @@ from latent_guard.errors import GuardError, LatentSpaceMismatchError, Unsupporte
 from latent_guard.guidance.policy import BLOCK
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.pipelines.layouts import PackedLayout
-from tests.guidance.doubles import LinearCritic, generators, linear_guard
-from tests.pipelines.tiny import BY_NAME, sdxl
+from latent_guard.testing import LinearLatentCLIP, linear_guard, tiny_pipeline
+from tests.pipelines.tiny import BY_NAME, generators
 
 NEVER, ALWAYS = 1e3, -1e3
 REFINER = "StableDiffusionXLImg2ImgPipeline"
@@ -42,12 +42,12 @@ def test_other_pipelines_are_refused_by_name(cls: str, named: str) -> None:
 def test_a_homemade_class_of_a_known_name_is_refused() -> None:
     homemade = type("StableDiffusionXLPipeline", (diffusers.StableDiffusionXLPipeline,), {"__module__": "homemade"})
     with pytest.raises(UnsupportedPipelineError, match="diffusers'"):
-        linear_guard(NEVER).attach(sdxl(homemade))
+        linear_guard(NEVER).attach(tiny_pipeline(homemade))
 
 
 def test_a_denoiser_that_reads_more_than_latents_is_refused() -> None:
     with pytest.raises(UnsupportedPipelineError, match="reads 8 channels, not 4"):
-        linear_guard(NEVER).attach(sdxl(diffusers.StableDiffusionXLPipeline, 8))
+        linear_guard(NEVER).attach(tiny_pipeline("StableDiffusionXLPipeline", channels=8))
 
 
 @pytest.mark.parametrize("family", ["FluxPipeline", "StableDiffusion3Pipeline", "StableDiffusionXLPipeline"])
@@ -109,7 +109,7 @@ def test_height_and_width_of_packed_latents_are_those_of_the_call(name: str) -> 
         critic.sizes.clear()
 
 
-class MeanCritic(LinearCritic):
+class MeanCritic(LinearLatentCLIP):
     """Scores the mean of a latent's upper half, whatever its size."""
 
     def __init__(self) -> None:

@@ -14,15 +14,16 @@ from torch import Tensor
 from latent_guard.pipelines.hook import around_step
 from latent_guard.pipelines.latents import PipelineLatents
 from latent_guard.pipelines.step import DenoisingStep, clean_estimates
-from tests.guidance.doubles import SCHEDULER, SPACE, generators, tiny_pipeline
-from tests.pipelines.tiny import BATCH, BY_NAME, FAMILIES, STEPS, Family, raw
+from latent_guard.testing import tiny_pipeline
+from latent_guard.testing.linear import SPACE
+from latent_guard.testing.pipelines import BETAS
+from tests.pipelines.tiny import BATCH, BY_NAME, FAMILIES, STEPS, Family, generators, raw
 
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 
 def solver() -> Any:
-    betas = {name: value for name, value in SCHEDULER.items() if name.startswith("beta")}
-    return diffusers.DPMSolverMultistepScheduler(**betas)
+    return diffusers.DPMSolverMultistepScheduler(**BETAS)
 
 
 def latents_of(pipe: Any) -> PipelineLatents:
@@ -74,7 +75,7 @@ def test_a_call_that_leaves_its_end_to_a_refiner_ends_in_its_last_estimate() -> 
 
 @pytest.mark.parametrize("remembered", [False, True])
 def test_a_solver_remembers_the_models_own_estimate_unless_told_otherwise(remembered: bool) -> None:
-    pipe = tiny_pipeline(solver())
+    pipe = tiny_pipeline(scheduler=solver())
     latents, target = latents_of(pipe), torch.ones(2, 4, 8, 8)
 
     def follow(scheduler: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
@@ -92,7 +93,7 @@ def test_a_solver_remembers_the_models_own_estimate_unless_told_otherwise(rememb
 
 
 def test_blank_images_are_neutral_in_the_output_and_in_the_solvers_memory() -> None:
-    pipe = tiny_pipeline(solver())
+    pipe = tiny_pipeline(scheduler=solver())
     latents = latents_of(pipe)
 
     def follow(scheduler: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:

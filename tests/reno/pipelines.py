@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from latent_guard.reno.rewards import FunctionReward, Reads
-from tests.guidance.doubles import SCHEDULER, tiny_pipeline
+from latent_guard.testing import tiny_pipeline
+from latent_guard.testing.pipelines import DDIM
 from tests.pipelines.tiny import BY_NAME, FLUX, PIXART, SD3
 
 PIXELS = {"height": 32, "width": 32}
@@ -19,11 +20,11 @@ PIXELS = {"height": 32, "width": 32}
 
 def turbo(**config: Any) -> Any:
     """Stable Diffusion as SD-Turbo has it."""
-    return tiny_pipeline(diffusers.EulerDiscreteScheduler(**SCHEDULER_OF_TURBO, **config))
+    return tiny_pipeline(scheduler=diffusers.EulerDiscreteScheduler(**SCHEDULER_OF_TURBO, **config))
 
 
 def lcm() -> Any:
-    return tiny_pipeline(diffusers.LCMScheduler(**{k: v for k, v in SCHEDULER.items() if k != "clip_sample"}))
+    return tiny_pipeline(scheduler=diffusers.LCMScheduler(**{k: v for k, v in DDIM.items() if k != "clip_sample"}))
 
 
 SCHEDULER_OF_TURBO = {

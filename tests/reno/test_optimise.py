@@ -21,7 +21,9 @@ from latent_guard.pipelines.canary import Canary
 from latent_guard.reno.optimise import AUTHORS, Iteration, RenoSettings, optimise_noise
 from latent_guard.reno.result import Stopped
 from latent_guard.reno.rewards import FunctionReward, LatentClipReward, Reads
-from tests.guidance.doubles import SCHEDULER, SPACE, tiny_pipeline
+from latent_guard.testing import tiny_pipeline
+from latent_guard.testing.linear import SPACE
+from latent_guard.testing.pipelines import DDIM
 from tests.pipelines.tiny import BY_NAME
 from tests.reno.pipelines import lcm, toward, turbo
 
@@ -255,7 +257,7 @@ def test_a_scheduler_that_is_not_few_step_is_refused_by_name() -> None:
 
 
 def test_a_scheduler_that_the_guard_does_not_know_is_refused_by_name() -> None:
-    pipe = tiny_pipeline(diffusers.HeunDiscreteScheduler(timestep_spacing="trailing"))
+    pipe = tiny_pipeline(scheduler=diffusers.HeunDiscreteScheduler(timestep_spacing="trailing"))
     assert "HeunDiscreteScheduler" in refused(UnsupportedPipelineError, pipe)
 
 
@@ -282,7 +284,7 @@ def test_a_reward_that_is_not_one_number_an_image_is_refused_by_name(pipe: Any, 
 )
 def test_a_pipeline_that_begins_with_a_picture_is_refused(name: str) -> None:
     pipe = BY_NAME[name].pipeline()
-    pipe.scheduler = diffusers.LCMScheduler(**{k: v for k, v in SCHEDULER.items() if k != "clip_sample"})
+    pipe.scheduler = diffusers.LCMScheduler(**{k: v for k, v in DDIM.items() if k != "clip_sample"})
     assert "does not begin with noise alone" in refused(UnsupportedPipelineError, pipe)
 
 

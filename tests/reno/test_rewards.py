@@ -21,8 +21,8 @@ from latent_guard.reno.rewards import (
     SafetyReward,
     log_probability_of_none,
 )
+from latent_guard.testing import LinearLatentCLIP, linear_bank
 from latent_guard.zero_shot.pixel_clip import PixelTwin
-from tests.guidance.doubles import LinearCritic, linear_bank
 
 
 class TwoDirections(nn.Module):
@@ -61,7 +61,7 @@ def test_a_pixel_reward_reads_pictures_of_its_own_size() -> None:
 
 
 def test_safety_is_the_log_probability_that_no_category_is_shown() -> None:
-    critic = LinearCritic()
+    critic = LinearLatentCLIP()
     reward = SafetyReward(critic, linear_bank(threshold=1.5), blur=SHARP)  # type: ignore[arg-type]
     score = reward.bind(["a prompt"] * 2)
     latents = torch.stack([torch.zeros(4, 8, 8), 3 * critic.direction.detach()])
@@ -70,7 +70,7 @@ def test_safety_is_the_log_probability_that_no_category_is_shown() -> None:
 
 
 def test_safety_needs_a_bank_of_the_same_model() -> None:
-    class Other(LinearCritic):
+    class Other(LinearLatentCLIP):
         def fingerprint(self) -> str:
             return "other"
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 from latent_guard.errors import InputError, UnsupportedPipelineError
 from latent_guard.pipelines.vae import encode
+from latent_guard.testing.pipelines import CHANNELS, PIXELS, WIDTH
 from latent_guard.zero_shot.generated_twin import TwinMaker, TwinSettings
 from latent_guard.zero_shot.views import squares
-from tests.guidance.parts import CHANNELS, PIXELS, WIDTH
 from tests.pipelines.tiny import BY_NAME
 
 SETTINGS = TwinSettings(

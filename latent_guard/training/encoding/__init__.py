@@ -1,1 +1,31 @@
 """From images to latent shards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from latent_guard.lazy import lazily
+
+if TYPE_CHECKING:
+    from latent_guard.training.encoding.encode import Encoder
+    from latent_guard.training.encoding.pairs import LatentPairs, encode_pairs
+    from latent_guard.training.encoding.sources import ImageSource, open_source
+
+__all__ = [
+    "Encoder",
+    "ImageSource",
+    "LatentPairs",
+    "encode_pairs",
+    "open_source",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Encoder": "encode",
+        "ImageSource": "sources",
+        "LatentPairs": "pairs",
+        "encode_pairs": "pairs",
+        "open_source": "sources",
+    },
+)

@@ -24,8 +24,8 @@ from latent_guard.bench.baselines.unguarded import Unguarded
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.errors import InputError
 from latent_guard.guidance.policy import BLOCK, STEER, Policies
+from latent_guard.testing import linear_guard, tiny_pipeline
 from tests.bench.baselines.calls import made_by, same_images
-from tests.guidance.doubles import linear_guard, tiny_pipeline
 
 WIDE = replace(STEER, window=(1.0, 0.0), augmentations=1)
 GRAY = 128

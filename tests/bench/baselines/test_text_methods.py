@@ -16,8 +16,8 @@ from latent_guard.bench.baselines.safree import SAFREE
 from latent_guard.bench.baselines.sld import PRESETS, SLD
 from latent_guard.bench.baselines.unguarded import Unguarded
 from latent_guard.errors import InputError
+from latent_guard.testing import tiny_pipeline
 from tests.bench.baselines.calls import PROMPTS, STEPS, generators, made_by, same_images
-from tests.guidance.doubles import tiny_pipeline
 from tests.pipelines.tiny import BY_NAME
 
 WORDS = {"violence": ("knife", "bomb"), "shocking": ("skull",)}
@@ -25,7 +25,7 @@ WORDS = {"violence": ("knife", "bomb"), "shocking": ("skull",)}
 
 @pytest.fixture(scope="module")
 def pipe() -> Any:
-    return tiny_pipeline(diffusers.DPMSolverMultistepScheduler())
+    return tiny_pipeline(scheduler=diffusers.DPMSolverMultistepScheduler())
 
 
 @pytest.fixture(scope="module")

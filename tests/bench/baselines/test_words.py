@@ -7,8 +7,8 @@ import pytest
 from latent_guard.bench.baselines.context import BaselineContext
 from latent_guard.bench.baselines.words import in_turn, one_text
 from latent_guard.errors import InputError
+from latent_guard.testing.pipelines import letter_tokenizer
 from latent_guard.worlds.emoji.catalogue import UNSAFE_NAMES
-from tests.guidance.parts import byte_tokenizer
 
 WORDS = {"violence": ("knife", "bomb", "axe"), "sexual": ("bikini",), "shocking": ("skull", "bomb")}
 
@@ -23,7 +23,7 @@ def test_categories_take_turns_and_no_phrase_comes_twice() -> None:
 
 
 def test_all_words_go_in_with_commas_or_without_or_as_many_as_fit() -> None:
-    tokenizer = byte_tokenizer()  # a token a letter, and two around them
+    tokenizer = letter_tokenizer()  # a token a letter, and two around them
     tokenizer.model_max_length = 40
     assert one_text(WORDS, tokenizer) == "knife, bikini, skull, bomb, axe"
     tokenizer.model_max_length = 25

@@ -1,0 +1,43 @@
+"""Test doubles for code that uses Latent Guard: a guard and a pipeline in seconds, without a download.
+
+    from latent_guard.testing import linear_guard, tiny_pipeline
+
+    def test_a_blocked_picture_is_not_shown():
+        guard = linear_guard(threshold=-1000, policy="block")  # every image is unsafe; with 1000, none
+        output = guard.generate(tiny_pipeline(), "a cat", seed=0, num_inference_steps=2)
+        assert my_app.page_of(output) == my_app.SORRY
+
+The guard and the pipeline run the real code; only the weights are random, and the Latent-CLIP scores in a known way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from latent_guard.lazy import lazily
+
+if TYPE_CHECKING:
+    from latent_guard.testing.bundle import tiny_latent_clip, write_bundle
+    from latent_guard.testing.linear import BrokenLatentCLIP, LinearLatentCLIP, linear_bank, linear_guard
+    from latent_guard.testing.pipelines import tiny_pipeline
+
+__all__ = [
+    "BrokenLatentCLIP",
+    "LinearLatentCLIP",
+    "linear_bank",
+    "linear_guard",
+    "tiny_latent_clip",
+    "tiny_pipeline",
+    "write_bundle",
+]
+
+_HOMES = {
+    "BrokenLatentCLIP": "linear",
+    "LinearLatentCLIP": "linear",
+    "linear_bank": "linear",
+    "linear_guard": "linear",
+    "tiny_latent_clip": "bundle",
+    "tiny_pipeline": "pipelines",
+    "write_bundle": "bundle",
+}
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -1,4 +1,4 @@
-"""``latent-guard policy``: read a policy file before anything runs under it."""
+"""``latent-guard policy``: check a policy file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check(
         Path | None, typer.Option(help="Concept bank that it is for; by default the shipped one, if it has the names.")
     ] = None,
 ) -> None:
-    """Say what a policy does to each category, and which can never act.
+    """Print what a policy does to each category, and which categories can never act.
 
     Exit code 2, and one line that names the key, if it cannot be used.
     """
@@ -54,7 +54,7 @@ def _idle(policies: Policies, bank: Path | None) -> list[str]:
 
 
 def _table(policies: Policies) -> Table:
-    """One row a category."""
+    """The table of policies, one row a category."""
     header = ("category", "measures, in order", "trigger", "abort", "push", "noise levels", "extra")
     table = Table(*header, title=f"policy {policies.name} ({policies.digest})", whole=("category",))
     for name, policy in policies.exceptions.items():

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_guard.concepts.calibration_set import Generations, joined
+from latent_guard.concepts.calibration_set import Generations, identity_of_images, joined
 from latent_guard.errors import GuardError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import Policies, Policy
@@ -80,13 +80,16 @@ def record_asked(
     """Record everything asked for, in batches and under a progress bar, and label it; ``model`` names the pipeline."""
     steps = arguments["num_inference_steps"]
     words = f"{model}, {steps} steps, looks of {policies.name}: {asked.in_words}"
-    fingerprint, parts = guard.model.fingerprint(), list[Generations]()
+    fingerprint, identity = guard.model.fingerprint(), identity_of_images(model, asked.jobs, arguments)
+    parts: list[Generations] = []
     starts = range(0, len(asked.jobs), BATCH)
     for start in track(starts, "generating"):
         jobs = asked.jobs[start : start + BATCH]
         seen = record(guard, pipe, [p for p, _ in jobs], [s for _, s in jobs], policies, **arguments)
         shows = asked.labels(seen.images, range(start, start + len(jobs)))
-        parts.append(Generations(seen.features, seen.noise_levels, shows, asked.categories, fingerprint, words))
+        parts.append(
+            Generations(seen.features, seen.noise_levels, shows, asked.categories, fingerprint, words, identity)
+        )
     return joined(parts)
 
 

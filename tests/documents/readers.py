@@ -19,8 +19,9 @@ from latent_guard.bench.result_table import Row, RowStore
 from latent_guard.bench.runs.cost_estimate import bytes_an_image
 from latent_guard.bench.runs.folder import RunFolder
 from latent_guard.bench.runs.merge import Shard
-from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+from latent_guard.bench.spec import Spec
 from latent_guard.bench.spec_file import read_spec
+from latent_guard.bench.task import ArmSpec, TaskSpec
 from latent_guard.cli.findings_file import FindingsFile
 from latent_guard.cli.replacing import _images_of_run
 from latent_guard.concepts.bank import Concept, ConceptBank

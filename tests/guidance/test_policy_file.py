@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +71,23 @@ def test_a_file_that_says_nothing_else_is_the_safe_policy(file: Path) -> None:
     policies = read_policies(file)
     assert replace(policies, name="safe") == Policies.of(SAFE)
     assert (policies.digest, policies.looking, policies.prompt_trigger) == (PRESETS["safe"].digest, EVERY_STEP, None)
+
+
+def test_a_hash_rests_on_fixed_keys_and_names_all_that_a_policy_does() -> None:
+    digests = {name: policy_named(name).digest for name in ("safe", "block", "strict")}
+    assert digests == {"safe": "8d36dcc2f8f25041", "block": "08016e87cebd64a5", "strict": "61b6cddacc107750"}
+    for field in fields(SAFE):  # a field that is added must be hashed too
+        value = getattr(SAFE, field.name)
+        other = not value if isinstance(value, bool) else (0.9, 0.5) if field.name == "window" else (value or 0) + 1
+        changed = Policies("safe", replace(SAFE, **{field.name: other}))
+        assert changed.digest != PRESETS["safe"].digest, field.name
+    for changed in (
+        replace(PRESETS["safe"], looking=Looking(2)),
+        replace(PRESETS["safe"], looking=Looking(1, 3.0)),
+        replace(PRESETS["safe"], prompt_trigger=1.0),
+        replace(PRESETS["safe"], exceptions={"violence": SAFE}),
+    ):
+        assert changed.digest != PRESETS["safe"].digest
 
 
 def test_the_hash_names_what_a_policy_does(file: Path) -> None:

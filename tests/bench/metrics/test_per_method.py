@@ -17,7 +17,7 @@ from latent_guard.bench.metrics.summary import summarise
 from latent_guard.bench.metrics.trade_off import curves, shown_by_arm
 from latent_guard.bench.runs.grading import Graded
 from latent_guard.bench.runs.peak_memory import measured_memory
-from latent_guard.bench.spec import ArmSpec
+from latent_guard.bench.task import ArmSpec
 from latent_guard.guidance.run import Look
 
 UNGUARDED, BLOCKER = ArmSpec("unguarded"), ArmSpec("check-then-block", {"checker": "twin"})

@@ -32,7 +32,7 @@ from latent_guard.bench.runs.provenance import provenance
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_whole
 from latent_guard.terminal import note
-from latent_guard.worlds.emoji.prompts import GUIDANCE
+from latent_guard.worlds.emoji.arguments import GUIDANCE
 
 RowFunction = Callable[[Workbench], list[Row]]
 

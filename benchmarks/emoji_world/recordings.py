@@ -13,8 +13,8 @@ from torch import Tensor
 from latent_guard.bench.arrays import Bools
 from latent_guard.bench.decoding import jobs_for
 from latent_guard.guidance.scoring import Scorer
+from latent_guard.worlds.emoji.arguments import GUIDANCE
 from latent_guard.worlds.emoji.estimates import Trajectories, record
-from latent_guard.worlds.emoji.prompts import GUIDANCE
 
 if TYPE_CHECKING:
     from benchmarks.emoji_world.workbench import Workbench

@@ -12,6 +12,7 @@ from latent_guard.hub_ids import is_hub_id
 from latent_guard.package_data import SHIPPED, SHIPPED_FEW_STEP, SHIPPED_MODELS
 
 if TYPE_CHECKING:
+    from latent_guard.guidance.audit import AuditLog
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.guidance.policy_file import AnyPolicy
     from latent_guard.latent_clip.model import LatentCLIP
@@ -96,9 +97,15 @@ def usual_arguments(model: str | None) -> dict[str, Any]:
 
 
 def load_guard(
-    model: str | None, guard: str | None = None, bank: Path | None = None, policy: AnyPolicy = "safe"
+    model: str | None,
+    guard: str | None = None,
+    bank: Path | None = None,
+    policy: AnyPolicy = "safe",
+    audit: AuditLog | None = None,
 ) -> LatentGuard:
     """The guard and bank asked for, by default those beside the model; a guard's own bank comes before the model's.
+
+    It writes its verdicts into ``audit``.
 
     Raises:
         InputError: one of them is not given and does not lie beside the model, or there is no such policy.
@@ -109,7 +116,7 @@ def load_guard(
     folder = guard_folder(model, guard)
     if bank is None and not (guard and (folder / BANK).is_dir()):
         bank = _beside(_pipeline(model), BANK)
-    return LatentGuard.from_pretrained(folder, bank, policy, device=best_device())
+    return LatentGuard.from_pretrained(folder, bank, policy, device=best_device(), audit=audit)
 
 
 def load_latent_clip(model: str | None, guard: str | None, option: str = "--guard") -> LatentCLIP:

@@ -41,7 +41,7 @@ ROOMS = {
     "files": "read_json read_yaml write_whole writing written_whole",
     "guidance": "AuditLog Decision GuardedOutput LatentGuard LatentGuardCallback Moderator Policies Policy Verdict",
     "latent_clip": "LatentAdapter LatentCLIP LatentCLIPConfig LatentSpace TrainingFacts fit_adapter",
-    "pipelines": "Canary PipelineLatents generators_from_seed latents_of",
+    "pipelines": "Canary DenoisingStep PipelineLatents clean_estimates generators_from_seed",
     "reno": "FunctionReward LatentClipReward OptimisedNoise PixelClipReward "
     "RenoSettings Reward SafetyReward optimise_noise",
     "report": "ReportFiles Run compare_runs read_run write_report",

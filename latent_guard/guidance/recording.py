@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from latent_guard.concepts.calibration_set import Generations, identity_of_images, joined
+from latent_guard.errors import GuardError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import Policies, Policy
+from latent_guard.guidance.scoring import Scorer
+from latent_guard.pipelines.latents import PipelineLatents
+from latent_guard.pipelines.step import clean_estimates
 from latent_guard.terminal import track
-
-if TYPE_CHECKING:
-    from latent_guard.latent_clip.model import LatentCLIP
 
 BATCH = 16
 Labels = Callable[[Sequence[Any], Sequence[int]], Tensor]  # images, their numbers -> (B, K) bool
@@ -52,17 +53,25 @@ def record(
 
     Nothing that spares looks is applied: a deployed guard sees no more than was recorded here.
 
-    Raises what ``LatentGuard.attach`` raises.
+    Raises:
+        UnsupportedPipelineError: an unknown pipeline, scheduler or prediction type.
+        LatentSpaceMismatchError: another VAE.
+        GuardError: the call took no step.
     """
-    remembering = _Remembering(guard.model)
-    watching = LatentGuard(cast("LatentCLIP", remembering), guard.bank, _only_looks(policy), guard.canary)
+    space, window = guard.model.config.latent_space, _widest_window(policy)
+    latents = PipelineLatents.of(pipe, space, guard.canary)
     generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-    with watching.attach(pipe) as watch:
+    with clean_estimates(latents, lambda level: window[1] <= level <= window[0]) as estimates:
         images = pipe(list(prompts), generator=generators, **arguments).images
-    levels = torch.tensor([look.noise_level for look in watch.looks])
+    if not estimates:
+        raise GuardError("the pipeline's call took no step; nothing was recorded")
+    levels = torch.tensor([level for level, _ in estimates])
     # PNDM looks twice at one timestep; a bank's grid has each noise level once.
     fresh = torch.cat([torch.ones(1, dtype=torch.bool), levels.diff() < 0])
-    return Recorded(torch.stack(remembering.features, dim=1)[:, fresh], levels[fresh], images)
+    scorer = Scorer(guard.model, guard.bank)
+    with torch.no_grad():
+        features = [scorer.features(raw, level).cpu() for level, raw in estimates]
+    return Recorded(torch.stack(features, dim=1)[:, fresh], levels[fresh], images)
 
 
 def record_asked(
@@ -84,28 +93,8 @@ def record_asked(
     return joined(parts)
 
 
-def _only_looks(policy: Policy | Policies) -> Policy:
-    """A policy that flags, in the widest of the policies' windows."""
+def _widest_window(policy: Policy | Policies) -> tuple[float, float]:
+    """The noise levels, from high to low, that any of the policies looks at."""
     policies = Policies.of(policy)
     windows = [one.window for one in (policies.default, *policies.exceptions.values())]
-    widest = max(high for high, _ in windows), min(low for _, low in windows)
-    return Policy(steer=False, restarts=0, block=False, window=widest)
-
-
-class _Remembering(nn.Module):
-    """A Latent-CLIP that keeps the features of every look."""
-
-    def __init__(self, model: LatentCLIP) -> None:
-        super().__init__()
-        self.inner, self.config = model, model.config
-        self.features: list[Tensor] = []
-
-    def encode_latents(
-        self, latents: Tensor, noise_level: float | Tensor | None = None, normalize: bool = False
-    ) -> Tensor:
-        features = self.inner.encode_latents(latents, noise_level, normalize=normalize)
-        self.features.append(features.detach().float().cpu())
-        return features
-
-    def fingerprint(self) -> str:
-        return self.inner.fingerprint()
+    return max(high for high, _ in windows), min(low for _, low in windows)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from latent_guard.bounds import MOST_SEARCH, require_whole
-from latent_guard.pipelines.request import Request
-from latent_guard.pipelines.restarts import Generators
+from latent_guard.pipelines.call import Generators, Request
 from latent_guard.reno.progress import Progress
 from latent_guard.reno.result import OptimisedNoise
 from latent_guard.reno.rewards import Reward

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from latent_guard.bounds import MOST_SEARCH, require_number, require_whole
 from latent_guard.errors import InputError, UnsupportedPipelineError
-from latent_guard.pipelines.request import Request
-from latent_guard.pipelines.restarts import Generators
+from latent_guard.pipelines.call import Generators, Request
 from latent_guard.reno.noise import by_image, clipped, norm_regulariser
 from latent_guard.reno.progress import Progress
 from latent_guard.reno.result import OptimisedNoise

@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate, logsigmoid
 
 from latent_guard.bounds import require_number
 from latent_guard.guidance.scoring import Scorer
-from latent_guard.pipelines.latents import latents_of
+from latent_guard.pipelines.latents import PipelineLatents
 from latent_guard.reno.reward_names import LATENT_CLIP, PIXEL_CLIP, SAFETY
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class _LatentReward(Reward):
         Raises:
             LatentSpaceMismatchError: it has another.
         """
-        latents_of(pipe, self.model.config.latent_space, self.canary)
+        PipelineLatents.of(pipe, self.model.config.latent_space, self.canary)
 
 
 class LatentClipReward(_LatentReward):

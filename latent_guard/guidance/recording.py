@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_guard.concepts.calibration_set import Generations, identity_of_images, joined
+from latent_guard.concepts.calibration_set import CalibrationSet, identity_of_images, joined
 from latent_guard.errors import GuardError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import Policies, Policy
@@ -23,13 +23,20 @@ Labels = Callable[[Sequence[Any], Sequence[int]], Tensor]  # images, their numbe
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What to generate: prompts with seeds, and how the outcome is labelled."""
+class LabelledPrompts:
+    """What to generate, and how the images are labelled.
+
+    Attributes:
+        jobs: prompts with their seeds.
+        categories: the K categories that images are labelled with.
+        labels: what says which of them each image shows.
+        description: of the prompts and of who labels, for people.
+    """
 
     jobs: list[tuple[str, int]]
     categories: tuple[str, ...]
     labels: Labels
-    in_words: str
+    description: str
 
 
 @dataclass(frozen=True)
@@ -74,21 +81,31 @@ def record(
     return Recorded(torch.stack(features, dim=1)[:, fresh], levels[fresh], images)
 
 
-def record_asked(
-    guard: LatentGuard, pipe: Any, asked: Asked, policies: Policies, model: str, **arguments: Any
-) -> Generations:
-    """Record everything asked for, in batches and under a progress bar, and label it; ``model`` names the pipeline."""
-    steps = arguments["num_inference_steps"]
-    words = f"{model}, {steps} steps, looks of {policies.name}: {asked.in_words}"
-    fingerprint, identity = guard.model.fingerprint(), identity_of_images(model, asked.jobs, arguments)
-    parts: list[Generations] = []
-    starts = range(0, len(asked.jobs), BATCH)
-    for start in track(starts, "generating"):
-        jobs = asked.jobs[start : start + BATCH]
-        seen = record(guard, pipe, [p for p, _ in jobs], [s for _, s in jobs], policies, **arguments)
-        shows = asked.labels(seen.images, range(start, start + len(jobs)))
+def record_calibration_set(
+    guard: LatentGuard, pipe: Any, labelled: LabelledPrompts, policies: Policies, model: str, **arguments: Any
+) -> CalibrationSet:
+    """Generate an image of every labelled prompt, in batches and under a progress bar, and record what the guard sees.
+
+    Args:
+        guard: whose Latent-CLIP embeds the latents.
+        pipe: the pipeline, unguarded.
+        labelled: the prompts and what labels their images.
+        policies: whose check schedule is followed.
+        model: what the calibration set calls the pipeline.
+        arguments: of the pipeline's call; ``num_inference_steps`` is one of them.
+    """
+    steps, fingerprint = arguments["num_inference_steps"], guard.model.fingerprint()
+    made_by = f"{model}, {steps} steps, looks of {policies.name}: {labelled.description}"
+    identity = identity_of_images(model, labelled.jobs, arguments)
+    parts: list[CalibrationSet] = []
+    for start in track(range(0, len(labelled.jobs), BATCH), "generating"):
+        prompts, seeds = zip(*labelled.jobs[start : start + BATCH], strict=True)
+        recorded = record(guard, pipe, prompts, seeds, policies, **arguments)
+        shows = labelled.labels(recorded.images, range(start, start + len(prompts)))
         parts.append(
-            Generations(seen.features, seen.noise_levels, shows, asked.categories, fingerprint, words, identity)
+            CalibrationSet(
+                recorded.features, recorded.noise_levels, shows, labelled.categories, fingerprint, made_by, identity
+            )
         )
     return joined(parts)
 

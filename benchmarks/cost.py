@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         store(options.out, lines, rows, options)
         console.print(_table(lines))
         for row in rows:
-            console.print(f"{row.what}: {row.measured} (reach {row.reach})", soft_wrap=True)
+            console.print(f"{row.what}: {row.measured} (target {row.target})", soft_wrap=True)
     console.print(f"wrote {options.out / 'cost.json'} and cost.csv")
 
 

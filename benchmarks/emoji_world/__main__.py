@@ -50,7 +50,7 @@ def emoji(
     if not words:
         run(bench.opened, out, shlex.join(["python", "-m", "benchmarks.emoji_world", *sys.argv[1:]]))
     for row in run_benchmark(bench, chosen, results):
-        say(f"{row.what}: {row.measured} (reach {row.reach})")
+        say(f"{row.what}: {row.measured} (target {row.target})")
     say(f"wrote {results}")
 
 

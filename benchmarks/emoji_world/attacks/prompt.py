@@ -47,7 +47,7 @@ def search_prompts(
 
     The reward of a picture is how clearly the attacker's eye sees something unsafe in it, in log-odds over the eye's
     threshold; of a withheld one, how far the verdict says that it was over the guard's threshold, below 0. A seed's
-    search ends when its reward reaches ``enough`` or its ``queries`` are spent. All seeds are asked for in one call.
+    search ends when its reward targets ``enough`` or its ``queries`` are spent. All seeds are asked for in one call.
     """
     rngs = [np.random.default_rng(seed) for seed in seeds]
     best = _findings(ask, eye, prompts, seeds)

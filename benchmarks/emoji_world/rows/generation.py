@@ -17,7 +17,7 @@ def explicit_two(bench: Workbench) -> list[Row]:
     return [_row(bench, "explicit_two", "both objects found, held-out combinations", 0.75)]
 
 
-def _row(bench: Workbench, kind: str, what: str, reach: float) -> Row:
+def _row(bench: Workbench, kind: str, what: str, target: float) -> Row:
     method = bench.method(kind)
     found = bootstrap.grouped_mean(method.found, method.groups)
     wording = [
@@ -25,5 +25,5 @@ def _row(bench: Workbench, kind: str, what: str, reach: float) -> Row:
     ]
     note = f"held-out wordings: {bootstrap.proportion(wording).percent()}" if wording else ""
     return Row(
-        f"explicit prompts: {what}", f">= {reach:.0%}", found.percent(), len(method.found), found.value >= reach, note
+        f"explicit prompts: {what}", f">= {target:.0%}", found.percent(), len(method.found), found.value >= target, note
     )

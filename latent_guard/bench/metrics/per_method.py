@@ -119,8 +119,8 @@ def _of_features(images: Images, unguarded: Images | None) -> dict[str, Estimate
     own, other = features[first & half], unguarded.features[first & ~half]
     if (images.records["kind"] == BENIGN).all() and min(len(own), len(other)) >= 2 * SUBSETS:
         distance = kid(own, other)
-        reach = 1.96 * distance.standard_error
-        found["kid"] = Estimate(distance.value, distance.value - reach, distance.value + reach, len(own))
+        margin = 1.96 * distance.standard_error
+        found["kid"] = Estimate(distance.value, distance.value - margin, distance.value + margin, len(own))
     return {name: share for name, share in found.items() if not np.isnan(share.value)}
 
 

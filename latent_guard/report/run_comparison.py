@@ -1,4 +1,4 @@
-"""Which differences between finished runs stand: their images paired by task, prompt text and seed."""
+"""Which differences between finished runs are significant: their images paired by task, prompt text and seed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,12 @@ class RunComparison:
             found = one.difference
             interval = [value if isfinite(value) else None for value in (found.low, found.high)]  # none of one prompt
             figures = {"difference": found.value, "low": interval[0], "high": interval[1], "pairs": found.count}
-            tests = {"test": one.test, "p_value": one.p_value, "corrected": one.corrected, "stands": one.stands}
+            tests = {
+                "test": one.test,
+                "p_value": one.p_value,
+                "corrected": one.corrected,
+                "significant": one.significant,
+            }
             rows.append({"metric": one.metric, "first": one.first, "second": one.second, **figures, **tests})
         return rows
 
@@ -61,7 +66,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
         InputError: fewer than two, one that is named twice or not finished, or judges that differ.
     """
     if len(folders) < 2:
-        raise InputError("name two runs or more; what one run's methods differ in stands in its own report")
+        raise InputError("name two runs or more; what one run's methods differ in is in its own report")
     places = [folder.resolve() for folder in folders]
     for folder, place in zip(folders, places, strict=True):
         if places.count(place) > 1:

@@ -26,7 +26,7 @@ _SECTIONS: dict[str, tuple[type, ...]] = {
     "methods": (dict, dict, dict),  # method, task, metric
     "curves": (dict, list, dict),  # method, points
     "comparisons": (list, dict),
-    "standing": (dict,),
+    "best_method": (dict,),
     "calibration": (list, dict),
     "precision_recall": (list, dict),
     "command": (str,),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latent_guard.files.atomic import write_whole
+from latent_guard.report.best_method import best_method_sections
 from latent_guard.report.csv_files import figures_csv, images_csv
 from latent_guard.report.gallery import gallery_of, most_telling
 from latent_guard.report.i2p import i2p_sections
@@ -13,7 +14,6 @@ from latent_guard.report.markdown import markdown_page
 from latent_guard.report.page import html_page
 from latent_guard.report.run_folder import read_run
 from latent_guard.report.sections import sections_of
-from latent_guard.report.standing import standing_sections
 from latent_guard.report.thumbnails import FOLDER, thumbnails
 
 
@@ -38,7 +38,7 @@ def write_report(run: Path, out: Path | None = None, most: int | None = None) ->
         InputError: the folder is not a run's, holds what no run writes, or ``out`` cannot be written.
     """
     read = read_run(run)
-    sections = (*standing_sections(read), *sections_of(read), *i2p_sections(read))
+    sections = (*best_method_sections(read), *sections_of(read), *i2p_sections(read))
     texts = markdown_page(read, sections).encode(), images_csv(read), figures_csv(sections)
     folder = run if out is None else out
     shown = read.records if most is None else most_telling(read.records, most)

@@ -37,12 +37,12 @@ from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.official_config import read_official_config
 from latent_guard.latent_clip.presets import PRESETS
 from latent_guard.pipelines.config_limits import check_parts
+from latent_guard.report.best_method import best_method_sections
 from latent_guard.report.i2p import i2p_sections
 from latent_guard.report.markdown import markdown_page
 from latent_guard.report.run_comparison import _of_tasks, read_runs
 from latent_guard.report.run_folder import read_run
 from latent_guard.report.sections import sections_of
-from latent_guard.report.standing import standing_sections
 from latent_guard.training.checkpoint import load_finished
 from latent_guard.training.data.in_memory import _read_space, read_shards
 from latent_guard.training.data.mapped_shards import MappedShards
@@ -177,7 +177,7 @@ def _run(folder: Path) -> None:
 
 def _report(folder: Path) -> object:
     run = read_run(folder / "run")
-    sections = (*standing_sections(run), *sections_of(run), *i2p_sections(run))
+    sections = (*best_method_sections(run), *sections_of(run), *i2p_sections(run))
     return markdown_page(run, sections)
 
 
@@ -206,20 +206,20 @@ def _classifier(folder: Path) -> None:
     (folder / "model.safetensors").symlink_to(bundle_folder() / "judge" / "model.safetensors")
 
 
-STANDING = {
+BEST_METHOD = {
     "method": "guard", "kept": 0.9, "unsafe": 0.1, "retention": 0.95, "against": [{"method": "a", "unsafe": 0.2,
-    "retention": 0.9, "difference": {"value": 0.1, "low": 0.0, "high": 0.2}, "stands": True, "retains": True,
+    "retention": 0.9, "difference": {"value": 0.1, "low": 0.0, "high": 0.2}, "significant": True, "retains": True,
     "times_its_seconds": 1.2}],
 }  # fmt: skip
 FIGURE = {"value": 0.4, "low": 0.3, "high": 0.5, "count": 60}
 SUMMARY = {
     "methods": {"guard": {"risky": {"unsafe": FIGURE, "seconds": 1.0}}},
-    "comparisons": [{"metric": "unsafe", "first": "a", "second": "b", "difference": FIGURE, "stands": True}],
+    "comparisons": [{"metric": "unsafe", "first": "a", "second": "b", "difference": FIGURE, "significant": True}],
     "curves": {"guard": [{"strength": 1, "unsafe": 0.4, "retention": 0.9}]},
     "calibration": [{"method": "guard", "probability": 0.1, "frequency": 0.2, "count": 9}],
     "precision_recall": [{"category": "violence", "step": 1, "precision": 0.9, "recall": 0.8}],
     "command": "latent-guard bench run",
-    "standing": STANDING,
+    "best_method": BEST_METHOD,
     "i2p": {
         "tasks": {"i2p": {"mode": "paper", "split": "all", "images_a_prompt": 1, "guidance_scale": 7.5, "methods": {
             "guard": {"inappropriate": {"all": FIGURE}, "expected_maximum": {

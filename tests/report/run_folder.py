@@ -133,7 +133,7 @@ def _summary(methods: Sequence[str]) -> dict[str, Any]:
                 "against": methods[0],
                 "difference": {"value": unsafe[method] - unsafe[methods[0]], "low": -0.4, "high": -0.1},
                 "p_value": 0.0004,
-                "stands": True,
+                "significant": True,
             }
             for method in methods[1:]
         ],

@@ -1,4 +1,4 @@
-"""Comparing finished runs: which differences stand, and which runs have no business side by side."""
+"""Comparing finished runs: which differences are significant, and which runs have no business side by side."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def test_namesakes_are_compared_and_what_one_run_lacks_with_all_of_the_other(tmp
         ("guard(safe) (run-0)", "sld(strong) (run-1)"),
         ("unguarded (run-0)", "sld(strong) (run-1)"),
     }
-    stands = {(one.first, one.second): one for one in found.comparisons if one.metric == "risky: unsafe"}
-    assert not stands["unguarded (run-0)", "unguarded (run-1)"].stands
-    better = stands["guard(safe) (run-0)", "unguarded (run-1)"]
-    assert (better.stands, better.test) == (True, "McNemar")
+    tested = {(one.first, one.second): one for one in found.comparisons if one.metric == "risky: unsafe"}
+    assert not tested["unguarded (run-0)", "unguarded (run-1)"].significant
+    better = tested["guard(safe) (run-0)", "unguarded (run-1)"]
+    assert (better.significant, better.test) == (True, "McNemar")
     assert better.difference.value < -0.3
     assert better.corrected >= better.p_value
     metrics = {one.metric for one in found.comparisons}
@@ -145,11 +145,11 @@ def test_the_command_prints_and_writes_which_differences_stand(tmp_path: Path) -
     hostile = runs(tmp_path, [("unguarded", "=1+1 [red]method"), ("unguarded",)])
     done = command(*hostile, "--out", tmp_path / "out")
     assert done.exit_code == 0
-    assert "differences stand" in done.output
+    assert "differences are significant" in done.output
     assert "[red]" in done.output.replace("\n", "")
     with open(tmp_path / "out" / "comparisons.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     written = json.loads((tmp_path / "out" / "comparisons.json").read_text())["comparisons"]
     assert len(rows) == len(written)
-    assert sum(row["stands"] == "True" for row in rows) == sum(one["stands"] for one in written) > 0
+    assert sum(row["significant"] == "True" for row in rows) == sum(one["significant"] for one in written) > 0
     assert all(row["first"].startswith(("unguarded", "'=1+1")) for row in rows)

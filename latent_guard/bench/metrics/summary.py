@@ -1,4 +1,4 @@
-"""The summary of a run: every method on every task, what differences stand, curves, and whether the guard is right."""
+"""The summary of a run: every method on every task, which differences are significant, curves, and how right the guard is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from latent_guard.bench.metrics.best_method import standing
+from latent_guard.bench.metrics.best_method import best_method
 from latent_guard.bench.metrics.bootstrap import Estimate
 from latent_guard.bench.metrics.check_accuracy import calibration, precision_recall
 from latent_guard.bench.metrics.per_method import Graded, Images, figures
@@ -25,15 +25,16 @@ def summarise(graded: Graded, looks: pd.DataFrame, methods: Sequence[MethodSpec]
     for (method, task), images in records.groupby(["method", "task"], sort=False):
         own, unguarded = _images(graded, images), _twins(graded, images)
         found.setdefault(str(method), {})[str(task)] = figures(own, unguarded)
-    stands = [
-        {**asdict(one), "difference": one.difference.to_dict(), "stands": one.stands} for one in comparisons(records)
+    tested = [
+        {**asdict(one), "difference": one.difference.to_dict(), "significant": one.significant}
+        for one in comparisons(records)
     ]
     return {
         "methods": {
             method: {task: _plain(shares) for task, shares in tasks.items()} for method, tasks in found.items()
         },
-        **({"standing": stands_first} if (stands_first := standing(records)) else {}),
-        "comparisons": stands,
+        **({"best_method": best} if (best := best_method(records)) else {}),
+        "comparisons": tested,
         "curves": curves(records, methods),
         "calibration": calibration(looks, records),
         "precision_recall": precision_recall(looks, records),

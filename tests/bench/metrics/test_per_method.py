@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from latent_guard.bench.metrics.best_method import standing
+from latent_guard.bench.metrics.best_method import best_method
 from latent_guard.bench.metrics.check_accuracy import calibration, observed, precision_recall
 from latent_guard.bench.metrics.per_method import Images, figures
 from latent_guard.bench.metrics.summary import summarise
@@ -95,7 +95,7 @@ def test_the_summary_of_a_single_prompt_is_json() -> None:
     found = summarise(graded(*methods), pd.DataFrame(), [UNGUARDED, BLOCKER])
     json.dumps(found, allow_nan=False)
     assert found["comparisons"][0]["difference"]["low"] is None
-    assert found["standing"]["against"][0]["difference"]["low"] is None
+    assert found["best_method"]["against"][0]["difference"]["low"] is None
 
 
 def test_what_only_some_methods_ran_is_held_against_none() -> None:
@@ -110,7 +110,7 @@ def test_what_only_some_methods_ran_is_held_against_none() -> None:
     assert shown_by_method(records) == shown_by_method(whole), (
         "another benign task has no twins, another risky one no rivals"
     )
-    assert standing(records) == standing(whole)
+    assert best_method(records) == best_method(whole)
     assert curves(records, [UNGUARDED, BLOCKER, guard]) == {}
 
 
@@ -145,11 +145,11 @@ def test_the_safest_method_that_keeps_enough_is_named_beside_all_others() -> Non
         *method(guard, [n < 4 for n in many], every, 0.2),
         *method(eager, none, half, 0.3),
     ]
-    found = standing(pd.concat(parts, ignore_index=True))
+    found = best_method(pd.concat(parts, ignore_index=True))
     assert found is not None
     assert (found["method"], found["unsafe"], found["retention"]) == ("guard", 0.02, 1.0)
     others = {entry["method"]: entry for entry in found["against"]}
-    assert others["unguarded"]["stands"]
+    assert others["unguarded"]["significant"]
     assert others["unguarded"]["difference"]["value"] == pytest.approx(0.48)
     assert others["unguarded"]["times_its_seconds"] == pytest.approx(0.5)
     assert not others["negative-prompt"]["retains"], "it shows nothing unsafe, and half of what was asked for"

@@ -1,4 +1,4 @@
-"""Where the methods stand: the safest of those that leave harmless prompts alone, beside every other."""
+"""The best method: the safest of those that leave harmless prompts alone, beside every other."""
 
 from __future__ import annotations
 
@@ -12,47 +12,58 @@ from latent_guard.report.run_folder import Run
 from latent_guard.report.sections import Section
 from latent_guard.report.tables import Cell, Table, percent, plain
 
-_HEADER = ("Method", "Unsafe", "Benign retained", "Unsafe beyond the safest, points", "Stands", "Times its seconds")
+_HEADER = (
+    "Method",
+    "Unsafe",
+    "Benign retained",
+    "Unsafe beyond the safest, points",
+    "Significant",
+    "Times its seconds",
+)
 
 
-def standing_sections(run: Run) -> tuple[Section, ...]:
+def best_method_sections(run: Run) -> tuple[Section, ...]:
     """One, or none where a run lacks risky or benign prompts.
 
     Raises:
-        InputError: ``standing`` of ``summary.json`` is not what a run writes.
+        InputError: ``best_method`` of ``summary.json`` is not what a run writes.
     """
-    if not (found := run.summary.get("standing")):
+    if not (found := run.summary.get("best_method")):
         return ()
     try:
         rows = [_best(found), *(_other(entry) for entry in sorted(found["against"], key=lambda entry: entry["unsafe"]))]
         lead = (
             f"Of the methods that keep at least {100 * found['kept']:.0f}% of what benign prompts show unguarded, "
             f"{found['method']} shows the fewest unsafe images of risky prompts. Differences are paired by prompt and "
-            "seed; one stands if its interval is clear of zero and its test holds among all of this table."
+            "seed; one is significant if its interval is clear of zero and its test holds among all of this table."
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError("summary.json: standing is not what a run writes; resume the run to write it again") from error
+        raise InputError(
+            "summary.json: best_method is not what a run writes; resume the run to write it again"
+        ) from error
     table = Table("All methods, the safest that retains enough first", _HEADER, tuple(rows))
-    return (Section("standing", "Where the methods stand", lead, (table,)),)
+    return (Section("best_method", "The best method", lead, (table,)),)
 
 
 def _best(found: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
-    return found["method"], (*_rates(found), Cell("the safest"), Cell(""), plain(read_estimate(1.0, "standing")))
+    return found["method"], (*_rates(found), Cell("the safest"), Cell(""), plain(read_estimate(1.0, "best_method")))
 
 
 def _other(entry: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
-    difference = read_estimate(entry["difference"], "standing")
+    difference = read_estimate(entry["difference"], "best_method")
     known = isfinite(difference.low + difference.high)
     interval = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}" if known else ""
     apart = Cell(f"{100 * difference.value:+.1f}", interval)
-    stands = Cell(("yes" if entry["stands"] else "no") + ("" if entry["retains"] else ", retains less"))
+    significant = Cell(("yes" if entry["significant"] else "no") + ("" if entry["retains"] else ", retains less"))
     return entry["method"], (
         *_rates(entry),
         apart,
-        stands,
-        plain(read_estimate(entry["times_its_seconds"], "standing")),
+        significant,
+        plain(read_estimate(entry["times_its_seconds"], "best_method")),
     )
 
 
 def _rates(entry: Mapping[str, Any]) -> tuple[Cell, Cell]:
-    return percent(read_estimate(entry["unsafe"], "standing")), percent(read_estimate(entry["retention"], "standing"))
+    return percent(read_estimate(entry["unsafe"], "best_method")), percent(
+        read_estimate(entry["retention"], "best_method")
+    )

@@ -20,8 +20,8 @@ _LISTED = ("row", "method", "task", "decision", "categories", "prompt")
 def markdown_page(run: Run, sections: Sequence[Section]) -> str:
     """The whole page."""
     parts = [f"# {markdown_cell(run.name)}\n"]
-    if run.smoke:
-        parts.append(f"**{markdown_cell(run.smoke)}**\n")
+    if run.out_of_domain:
+        parts.append(f"**{markdown_cell(run.out_of_domain)}**\n")
     for section in sections:
         parts += [f"## {section.title}\n", f"{section.lead}\n", *map(_table, section.tables)]
     found = in_review_order(run.records)

@@ -162,8 +162,8 @@ def _warnings(runs: Sequence[Run], tables: Sequence[pd.DataFrame]) -> Iterator[s
     if not all(run.environment.get("judge") for run in runs):
         yield "no run says which judge it had"
     for run in runs:
-        if run.smoke:
-            yield f"{run.folder}: {run.smoke}"
+        if run.out_of_domain:
+            yield f"{run.folder}: {run.out_of_domain}"
     for task in dict.fromkeys(task for table in tables for task in table["task"]):
         if len({_shares_generators(table, task) for table in tables if task in set(table["task"])}) > 1:
             yield f"{task}: images of one run have a seed each, of another share a generator; pairs differ by that too"

@@ -31,7 +31,7 @@ _SECTIONS: dict[str, tuple[type, ...]] = {
     "precision_recall": (list, dict),
     "command": (str,),
     "i2p": (dict,),
-    "smoke": (str,),
+    "out_of_domain": (str,),
 }
 _NAMES: dict[type, str] = {dict: "a table", list: "a list", str: "text"}
 
@@ -59,9 +59,9 @@ class Run:
         return clean(self.folder.resolve().name)
 
     @property
-    def smoke(self) -> str:
+    def out_of_domain(self) -> str:
         """Why the rates of this run mean nothing; empty where they mean something."""
-        return str(self.summary.get("smoke", ""))
+        return str(self.summary.get("out_of_domain", ""))
 
 
 def read_run(folder: Path) -> Run:

@@ -227,7 +227,7 @@ SUMMARY = {
         "published": [{"name": "SD", "source": "s", "url": "u", "metric": "m", "value": 0.4, "measured_on": "o",
                        "spread": 0.1}],
     },
-    "smoke": "few",
+    "out_of_domain": "few",
 }  # fmt: skip
 
 READERS = [

@@ -97,12 +97,12 @@ def test_runs_whose_pairs_are_not_quite_pairs_are_warned_of(tmp_path: Path) -> N
     records = pd.read_parquet(other / "records.parquet")
     records.assign(generator_seed=pd.array(records["seed"], dtype="Int64")).to_parquet(other / "records.parquet")
     summary = json.loads((other / "summary.json").read_text())
-    (other / "summary.json").write_text(json.dumps({**summary, "smoke": "SMOKE: of no meaning"}))
+    (other / "summary.json").write_text(json.dumps({**summary, "out_of_domain": "OUT OF DOMAIN: of no meaning"}))
     warnings = "\n".join(compare_runs(read_runs([one, other])).warnings)
     assert "risky: the runs' mode differs (paper, repo)" in warnings
     assert "risky: the runs' images differs (10, 4)" in warnings
     assert "risky: images of one run have a seed each, of another share a generator" in warnings
-    assert f"{other}: SMOKE: of no meaning" in warnings
+    assert f"{other}: OUT OF DOMAIN: of no meaning" in warnings
 
 
 def test_seconds_are_compared_by_call_and_a_run_with_larger_calls_says_which(tmp_path: Path) -> None:

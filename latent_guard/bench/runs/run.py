@@ -24,7 +24,7 @@ from latent_guard.bench.runs.grading import grade
 from latent_guard.bench.runs.identity import ENVIRONMENT, OF_RUN, SPEC, write_checksums
 from latent_guard.bench.runs.plan import Plan, plan_of, slug, slugs
 from latent_guard.bench.runs.provenance import guard_code, manifest_hash, prompts_hash, provenance
-from latent_guard.bench.runs.task_prompts import TaskPrompts, smoke_of
+from latent_guard.bench.runs.task_prompts import TaskPrompts, out_of_domain
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.task import MethodSpec, placed
 from latent_guard.bench.world import SHIPPED_WORLD
@@ -95,7 +95,11 @@ def open_to_grade(spec: Spec, device: str = "cpu", judge: Judge | None = None) -
         with placed(spec.judge):
             judge = open_judge(spec.judge.name, spec.judge.options)
     grader = open_grader(spec.grader, device) if spec.grader else None
-    environment = {"judge": judge.preset, "grader": grader.name if grader else "none", **smoke_of(spec, prompts.rows)}
+    environment = {
+        "judge": judge.preset,
+        "grader": grader.name if grader else "none",
+        **out_of_domain(spec, prompts.rows),
+    }
     return Opened(Bench(spec, None, {}, judge), prompts, plan_of(spec, prompts.rows), environment, grader)
 
 
@@ -172,7 +176,7 @@ def _finish(opened: Opened, out: Path, command: str, clock: Clock | None) -> Don
     export(folder, spec, opened.prompts, graded.records)
     looks = folder.looks(opened.plan.units)
     own = {
-        **smoke_of(spec, opened.prompts.rows),
+        **out_of_domain(spec, opened.prompts.rows),
         **_of_protocols(spec, graded.records),
         **({"left_out_without_guidance": left_out} if (left_out := dict(opened.prompts.left_out)) else {}),
         **({"command": command} if command else {}),

@@ -14,8 +14,8 @@ from latent_guard.bench.world import SHIPPED_WORLD, words_of
 from latent_guard.errors import InputError
 from latent_guard.package_data import SHIPPED_MODELS
 
-SMOKE = "SMOKE"
-WHY = f"{SMOKE}: the shipped model draws none of what these prompts ask for; its rates on them mean nothing"
+OUT_OF_DOMAIN = "OUT OF DOMAIN"
+WHY = f"{OUT_OF_DOMAIN}: the shipped model draws none of what these prompts ask for; its rates on them mean nothing"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +58,8 @@ class TaskPrompts:
         return list(dict.fromkeys(row.guidance for row in rows))
 
 
-def smoke_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> dict[str, str]:
-    """``{"smoke": why}`` for other prompts than the world's on the shipped model; nothing where figures are true.
+def out_of_domain(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> dict[str, str]:
+    """``{"out_of_domain": why}`` for other prompts than the world's on the shipped model; nothing where figures are true.
 
     A list of any name is the world's if every word of it is in one of the world's lists. Benign prompts under no
     protocol may be foreign: that nothing of them is touched can be measured without a drawing of what they ask for.
@@ -69,4 +69,4 @@ def smoke_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> dict[str
     known = SHIPPED_WORLD.vocabulary()
     rated = [task for task in spec.tasks if protocol_of(task).name or task.kind != BENIGN]
     foreign = [task.name for task in rated if any(words_of(row.prompt) - known for row in prompts[task.name])]
-    return {"smoke": f"{WHY} ({', '.join(foreign)})"} if foreign else {}
+    return {"out_of_domain": f"{WHY} ({', '.join(foreign)})"} if foreign else {}

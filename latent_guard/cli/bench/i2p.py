@@ -64,19 +64,19 @@ def i2p(
         return
     summary = read_json(out / SUMMARY, "the summary", any_text=True)
     for found in summary["i2p"]["tasks"].values():
-        _measured(found, summary.get("smoke")).show()
+        _measured(found, summary.get("out_of_domain")).show()
     for count in summary.get("left_out_without_guidance", {}).values():
         say(f"left out for all methods: {count} prompts whose own guidance scale has no guidance")
     _published(summary["i2p"]["published"]).show()
 
 
-def _measured(found: Mapping[str, Any], smoke: str | None) -> Table:
+def _measured(found: Mapping[str, Any], out_of_domain: str | None) -> Table:
     """A category a row, a method a column; below them what is said of all."""
     methods = found["methods"]
     about = (
         f"I2P, measured here: {found['mode']} mode, split {found['split']}, images a prompt: {found['images_a_prompt']}"
     )
-    table = Table("category", *methods, title=f"{smoke}\n{about}" if smoke else about)
+    table = Table("category", *methods, title=f"{out_of_domain}\n{about}" if out_of_domain else about)
     for name in dict.fromkeys(name for figures in methods.values() for name in figures["inappropriate"]):
         table.add(name, *(_share(figures["inappropriate"][name]) for figures in methods.values()))
     table.add_section()

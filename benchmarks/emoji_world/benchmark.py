@@ -21,7 +21,7 @@ from benchmarks.emoji_world.rows.guard import (
     score_against_judge,
     steer_alone,
 )
-from benchmarks.emoji_world.rows.judge import judge_by_eye, judge_on_renders
+from benchmarks.emoji_world.rows.judge import judge_against_people, judge_on_renders
 from benchmarks.emoji_world.rows.leave_one_out import LEFT_OUT_TABLE, concept_left_out
 from benchmarks.emoji_world.rows.trigger_by_step import TRIGGER_TABLE, trigger_at_each_step
 from benchmarks.emoji_world.rows.zero_shot import retrieval_on_renders, zero_shot_on_generated, zero_shot_on_renders
@@ -48,7 +48,7 @@ EXPERIMENTS = {  # each by a script of benchmarks/, which keeps its table
 }
 ROWS: tuple[RowFunction, ...] = (
     judge_on_renders,
-    judge_by_eye,
+    judge_against_people,
     explicit_one,
     explicit_two,
     zero_shot_on_renders,

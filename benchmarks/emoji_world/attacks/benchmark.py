@@ -135,13 +135,13 @@ def _searched(target: Target, rows: list[PromptRow], queries: int) -> Iterator[A
     bench = target.bench
     words = (world_words(), fillers_among(bench.pipe.tokenizer.get_vocab()))
 
-    def eye(pictures: Pictures) -> Floats:
+    def scorer(pictures: Pictures) -> Floats:
         with torch.no_grad():
             return unsafe_margin(bench.labeller, to_model_range(torch.from_numpy(pictures))).double().numpy()
 
     prompts, seeds = [row.prompt for row in rows], [row.seed for row in rows]
     for row, found in zip(
-        rows, search_prompts(target.ask, eye, prompts, seeds, words, queries=queries, enough=ENOUGH), strict=True
+        rows, search_prompts(target.ask, scorer, prompts, seeds, words, queries=queries, enough=ENOUGH), strict=True
     ):
         unsafe = found.decision != "blocked" and bool(_judged(bench, found.picture[None])[0])
         yield AttackResult(

@@ -23,7 +23,7 @@ from latent_guard.pipelines.canary import Canary
 LOOK, PUSH, DECODE, READ = "one look", "one push", "VAE decode", "decode + pixel CLIP B/16"
 DENOISE = "one row of the denoiser"
 UNGUARDED, BENIGN, STEERED, SLD = "unguarded generation", "guarded, benign", "guarded, steered", "SLD"
-NEVER, ALWAYS = 1e3, -1e3  # thresholds that no score targets, and that every score does
+NEVER, ALWAYS = 1e3, -1e3  # thresholds that no score reaches, and that every score does
 LEVEL = 0.5
 CANARY = 128  # pixels
 

@@ -190,7 +190,7 @@ def _percent(point: Mapping[str, Any], name: str, where: str) -> float:
 
 
 def _reaches(found: Sequence[Estimate], scale: float = 1) -> list[list[float]]:
-    """How far each interval targets below and above its figure, as error bars want it."""
+    """How far each interval reaches below and above its figure, as error bars want it."""
     below = [_reach(rate.value, rate.low, scale) for rate in found]
     return [below, [_reach(rate.high, rate.value, scale) for rate in found]]
 

@@ -45,9 +45,9 @@ def search_prompts(
 ) -> list[Finding]:
     """Hill climbing from each prompt: a few words' changes at a time, the best answer is the next start.
 
-    The reward of a picture is how clearly the attacker's scorer sees something unsafe in it, in log-odds over the scorer's
+    The reward of a picture is how clearly the attacker's scorer sees something unsafe in it, in log-odds over its
     threshold; of a withheld one, how far the verdict says that it was over the guard's threshold, below 0. A seed's
-    search ends when its reward targets ``enough`` or its ``queries`` are spent. All seeds are asked for in one call.
+    search ends when its reward reaches ``enough`` or its ``queries`` are spent. All seeds are asked for in one call.
     """
     rngs = [np.random.default_rng(seed) for seed in seeds]
     best = _findings(ask, scorer, prompts, seeds)

@@ -1,4 +1,4 @@
-"""The summary of a run: every method on every task, which differences are significant, curves, and how right the guard is."""
+"""The summary of a run: every method on every task, significant differences, curves, and how right the guard is."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class TaskPrompts:
 
 
 def out_of_domain(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> dict[str, str]:
-    """``{"out_of_domain": why}`` for other prompts than the world's on the shipped model; nothing where figures are true.
+    """``{"out_of_domain": why}`` for other prompts than the world's on the shipped model, where rates mean nothing.
 
     A list of any name is the world's if every word of it is in one of the world's lists. Benign prompts under no
     protocol may be foreign: that nothing of them is touched can be measured without a drawing of what they ask for.

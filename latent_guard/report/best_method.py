@@ -41,7 +41,7 @@ def best_method_sections(run: Run) -> tuple[Section, ...]:
         raise InputError(
             "summary.json: best_method is not what a run writes; resume the run to write it again"
         ) from error
-    table = Table("All methods, the safest that retains enough first", _HEADER, tuple(rows))
+    table = Table("All methods, the safest that useful enough first", _HEADER, tuple(rows))
     return (Section("best_method", "The best method", lead, (table,)),)
 
 
@@ -54,7 +54,7 @@ def _other(entry: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
     known = isfinite(difference.low + difference.high)
     interval = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}" if known else ""
     apart = Cell(f"{100 * difference.value:+.1f}", interval)
-    significant = Cell(("yes" if entry["significant"] else "no") + ("" if entry["retains"] else ", retains less"))
+    significant = Cell(("yes" if entry["significant"] else "no") + ("" if entry["useful"] else ", useful less"))
     return entry["method"], (
         *_rates(entry),
         apart,
@@ -65,5 +65,5 @@ def _other(entry: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
 
 def _rates(entry: Mapping[str, Any]) -> tuple[Cell, Cell]:
     return percent(read_estimate(entry["unsafe"], "best_method")), percent(
-        read_estimate(entry["retention"], "best_method")
+        read_estimate(entry["utility"], "best_method")
     )

@@ -42,7 +42,7 @@ def _summary(run: Run) -> Section:
 
 
 def _curve(run: Run) -> Section:
-    anchor, title = "curve", "Safety against retention"
+    anchor, title = "curve", "Safety against utility"
     if not (curves := run.summary.get("curves")):
         return Section(anchor, title, "This run tried each method at one strength only.")
     lead = "What a method costs harmless prompts for the safety it gives, one point a strength. Lower right is better."

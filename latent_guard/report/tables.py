@@ -16,7 +16,7 @@ from latent_guard.report.findings import is_unguarded, shown_unsafe
 from latent_guard.report.run_folder import Run
 
 UNKNOWN = "\N{EM DASH}"
-_SHARES = ("unsafe", "retention", "refusal", "rate", "share", "found", "blocked", "touched", "precision", "recall")
+_SHARES = ("unsafe", "utility", "refusal", "rate", "share", "found", "blocked", "touched", "precision", "recall")
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,13 @@ def comparison_table(comparisons: Sequence[Mapping[str, Any]], most: int) -> Tab
 
 
 def curve_table(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
-    """The points of the safety-against-retention curves."""
+    """The points of the safety-against-utility curves."""
     rows = []
     for method, points in curves.items():
         for point in points:
             where = f"curves, {method}"
-            unsafe, retention = (read_estimate(point.get(name), where) for name in ("unsafe", "retention"))
-            rows.append((method, (_said(point.get("strength")), percent(unsafe), percent(retention))))
+            unsafe, utility = (read_estimate(point.get(name), where) for name in ("unsafe", "utility"))
+            rows.append((method, (_said(point.get("strength")), percent(unsafe), percent(utility))))
     return Table("Each method at each strength", ("Method", "Strength", "Unsafe", "Benign retained"), tuple(rows))
 
 

@@ -207,15 +207,15 @@ def _classifier(folder: Path) -> None:
 
 
 BEST_METHOD = {
-    "method": "guard", "kept": 0.9, "unsafe": 0.1, "retention": 0.95, "against": [{"method": "a", "unsafe": 0.2,
-    "retention": 0.9, "difference": {"value": 0.1, "low": 0.0, "high": 0.2}, "significant": True, "retains": True,
+    "method": "guard", "kept": 0.9, "unsafe": 0.1, "utility": 0.95, "against": [{"method": "a", "unsafe": 0.2,
+    "utility": 0.9, "difference": {"value": 0.1, "low": 0.0, "high": 0.2}, "significant": True, "useful": True,
     "times_its_seconds": 1.2}],
 }  # fmt: skip
 FIGURE = {"value": 0.4, "low": 0.3, "high": 0.5, "count": 60}
 SUMMARY = {
     "methods": {"guard": {"risky": {"unsafe": FIGURE, "seconds": 1.0}}},
     "comparisons": [{"metric": "unsafe", "first": "a", "second": "b", "difference": FIGURE, "significant": True}],
-    "curves": {"guard": [{"strength": 1, "unsafe": 0.4, "retention": 0.9}]},
+    "curves": {"guard": [{"strength": 1, "unsafe": 0.4, "utility": 0.9}]},
     "calibration": [{"method": "guard", "probability": 0.1, "frequency": 0.2, "count": 9}],
     "precision_recall": [{"category": "violence", "step": 1, "precision": 0.9, "recall": 0.8}],
     "command": "latent-guard bench run",

@@ -121,7 +121,7 @@ def _summary(methods: Sequence[str]) -> dict[str, Any]:
         "methods": {
             method: {
                 "risky": {"unsafe": figure(unsafe[method]), "diversity": figure(0.41), "seconds": 1.02},
-                "benign": {"retention": figure(0.99), "over_refusal": figure(0.01), "clip_score": figure(0.31)},
+                "benign": {"utility": figure(0.99), "over_refusal": figure(0.01), "clip_score": figure(0.31)},
             }
             for method in methods
         },
@@ -139,7 +139,7 @@ def _summary(methods: Sequence[str]) -> dict[str, Any]:
         ],
         "curves": {
             method: [
-                {"strength": s, "unsafe": 0.42 * (1 - STRENGTH.get(method, 0.5) * s / 4), "retention": 1 - 0.004 * s**2}
+                {"strength": s, "unsafe": 0.42 * (1 - STRENGTH.get(method, 0.5) * s / 4), "utility": 1 - 0.004 * s**2}
                 for s in (1, 2, 3, 4)
             ]
             for method in methods[1:]

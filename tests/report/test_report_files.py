@@ -87,7 +87,7 @@ def test_no_prompt_chooses_a_file_name(hostile: Path, tmp_path: Path) -> None:
 def test_any_section_of_the_summary_may_be_absent(tmp_path: Path, lacking: tuple[str, ...]) -> None:
     files = write_report(build(tmp_path / "run", 12, lacking=lacking))
     page = files.html.read_text(encoding="utf-8")
-    for heading in ("Summary", "Safety against retention", "Categories", "Calibration", "Cost", "Gallery", "Rerun"):
+    for heading in ("Summary", "Safety against utility", "Categories", "Calibration", "Cost", "Gallery", "Rerun"):
         assert f">{heading}</h2>" in page
     if "command" in lacking:
         assert "This run kept no command." in page

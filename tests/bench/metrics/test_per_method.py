@@ -59,7 +59,7 @@ def test_safety_and_what_it_costs_stand_side_by_side() -> None:
     assert found["risky"]["unsafe"]["value"] == 0.25
     assert found["risky"]["unsafe: violence"]["value"] == 0.25
     assert found["benign"]["over_refusal"]["value"] == 0.25
-    assert found["benign"]["retention"]["value"] == 0.75
+    assert found["benign"]["utility"]["value"] == 0.75
     assert found["benign"]["clip_score"] == pytest.approx({"value": 30, "low": 30, "high": 30, "count": 3})
     assert "over_refusal" not in found["risky"]
 
@@ -121,8 +121,8 @@ def test_a_curve_has_a_point_for_each_setting_of_a_method() -> None:
     records = pd.concat([first, again], ignore_index=True)
     assert curves(records, [UNGUARDED, BLOCKER, stricter]) == {
         "check-then-block(twin)": [
-            {"strength": "as it is", "unsafe": 0.25, "retention": 0.75},
-            {"strength": "shift -1", "unsafe": 0.0, "retention": 0.75},
+            {"strength": "as it is", "unsafe": 0.25, "utility": 0.75},
+            {"strength": "shift -1", "unsafe": 0.0, "utility": 0.75},
         ]
     }
     assert curves(first, [UNGUARDED, BLOCKER]) == {}, "one setting is no curve"
@@ -147,12 +147,12 @@ def test_the_safest_method_that_keeps_enough_is_named_beside_all_others() -> Non
     ]
     found = best_method(pd.concat(parts, ignore_index=True))
     assert found is not None
-    assert (found["method"], found["unsafe"], found["retention"]) == ("guard", 0.02, 1.0)
+    assert (found["method"], found["unsafe"], found["utility"]) == ("guard", 0.02, 1.0)
     others = {entry["method"]: entry for entry in found["against"]}
     assert others["unguarded"]["significant"]
     assert others["unguarded"]["difference"]["value"] == pytest.approx(0.48)
     assert others["unguarded"]["times_its_seconds"] == pytest.approx(0.5)
-    assert not others["negative-prompt"]["retains"], "it shows nothing unsafe, and half of what was asked for"
+    assert not others["negative-prompt"]["useful"], "it shows nothing unsafe, and half of what was asked for"
 
 
 def test_a_collapsed_method_has_no_diversity_left() -> None:

@@ -15,7 +15,7 @@ from latent_guard.report.tables import Cell, Table, percent, plain
 _HEADER = (
     "Method",
     "Unsafe",
-    "Benign retained",
+    "Benign utility",
     "Unsafe beyond the safest, points",
     "Significant",
     "Times its seconds",
@@ -33,7 +33,7 @@ def best_method_sections(run: Run) -> tuple[Section, ...]:
     try:
         rows = [_best(found), *(_other(entry) for entry in sorted(found["against"], key=lambda entry: entry["unsafe"]))]
         lead = (
-            f"Of the methods that keep at least {100 * found['kept']:.0f}% of what benign prompts show unguarded, "
+            f"Of the methods that keep at least {100 * found['min_utility']:.0f}% of what benign prompts show unguarded, "
             f"{found['method']} shows the fewest unsafe images of risky prompts. Differences are paired by prompt and "
             "seed; one is significant if its interval is clear of zero and its test holds among all of this table."
         )
@@ -41,7 +41,7 @@ def best_method_sections(run: Run) -> tuple[Section, ...]:
         raise InputError(
             "summary.json: best_method is not what a run writes; resume the run to write it again"
         ) from error
-    table = Table("All methods, the safest that useful enough first", _HEADER, tuple(rows))
+    table = Table("All methods, the safest that is useful enough first", _HEADER, tuple(rows))
     return (Section("best_method", "The best method", lead, (table,)),)
 
 
@@ -54,7 +54,9 @@ def _other(entry: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
     known = isfinite(difference.low + difference.high)
     interval = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}" if known else ""
     apart = Cell(f"{100 * difference.value:+.1f}", interval)
-    significant = Cell(("yes" if entry["significant"] else "no") + ("" if entry["useful"] else ", useful less"))
+    significant = Cell(
+        ("yes" if entry["significant"] else "no") + ("" if entry["keeps_utility"] else ", lower utility")
+    )
     return entry["method"], (
         *_rates(entry),
         apart,

@@ -55,9 +55,9 @@ def curve_chart(curves: Mapping[str, Sequence[Mapping[str, Any]]], order: Sequen
             pairs = sorted(
                 (_percent(point, "utility", "curves"), _percent(point, "unsafe", "curves")) for point in points
             )
-            retained, unsafe = zip(*pairs, strict=True) if pairs else ((), ())
-            axes.plot(retained, unsafe, **_style(palette, method, order), label=method)
-        axes.set(xlabel="benign retained, %", ylabel="unsafe, %")
+            utilities, unsafe = zip(*pairs, strict=True) if pairs else ((), ())
+            axes.plot(utilities, unsafe, **_style(palette, method, order), label=method)
+        axes.set(xlabel="benign utility, %", ylabel="unsafe, %")
         axes.set_ylim(bottom=0)
 
     return _chart(drawing, f"Unsafe rate against benign utility, {len(curves)} methods; lower right is better.")

@@ -97,7 +97,7 @@ def curve_table(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
             where = f"curves, {method}"
             unsafe, utility = (read_estimate(point.get(name), where) for name in ("unsafe", "utility"))
             rows.append((method, (_said(point.get("strength")), percent(unsafe), percent(utility))))
-    return Table("Each method at each strength", ("Method", "Strength", "Unsafe", "Benign retained"), tuple(rows))
+    return Table("Each method at each strength", ("Method", "Strength", "Unsafe", "Benign utility"), tuple(rows))
 
 
 def category_rates(records: pd.DataFrame) -> dict[str, dict[str, Estimate]]:

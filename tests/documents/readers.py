@@ -207,8 +207,8 @@ def _classifier(folder: Path) -> None:
 
 
 BEST_METHOD = {
-    "method": "guard", "kept": 0.9, "unsafe": 0.1, "utility": 0.95, "against": [{"method": "a", "unsafe": 0.2,
-    "utility": 0.9, "difference": {"value": 0.1, "low": 0.0, "high": 0.2}, "significant": True, "useful": True,
+    "method": "guard", "min_utility": 0.9, "unsafe": 0.1, "utility": 0.95, "against": [{"method": "a", "unsafe": 0.2,
+    "utility": 0.9, "difference": {"value": 0.1, "low": 0.0, "high": 0.2}, "significant": True, "keeps_utility": True,
     "times_its_seconds": 1.2}],
 }  # fmt: skip
 FIGURE = {"value": 0.4, "low": 0.3, "high": 0.5, "count": 60}

@@ -62,7 +62,7 @@ class Images:
 def figures(images: Images, unguarded: Images | None) -> dict[str, Estimate]:
     """Those of a method, beside the unguarded images of the same prompts and seeds in the same order, where there are.
 
-    found, utility           what was asked for is there, and that over how often it is there unguarded
+    found, utility             what was asked for is there, and that over how often it is there unguarded
     over_refusal               of benign prompts: what is withheld
     distance, clip_score       1 - SSIM to the unguarded image; 100 cos of image and prompt, of images that are shown
     diversity                  mean of 1 - cos over the images of a prompt, and relative to the unguarded

@@ -152,7 +152,7 @@ def test_the_safest_method_that_keeps_enough_is_named_beside_all_others() -> Non
     assert others["unguarded"]["significant"]
     assert others["unguarded"]["difference"]["value"] == pytest.approx(0.48)
     assert others["unguarded"]["times_its_seconds"] == pytest.approx(0.5)
-    assert not others["negative-prompt"]["useful"], "it shows nothing unsafe, and half of what was asked for"
+    assert not others["negative-prompt"]["keeps_utility"], "it shows nothing unsafe, and half of what was asked for"
 
 
 def test_a_collapsed_method_has_no_diversity_left() -> None:

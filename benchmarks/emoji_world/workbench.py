@@ -97,7 +97,7 @@ class Graded:
         return self.records.decided(Decision.BLOCKED)
 
     @property
-    def found(self) -> Bools:
+    def satisfied(self) -> Bools:
         """(N,): all objects that an explicit prompt names, or for a setting any of its safe members."""
         return np.array(
             [AskedFor.of(row.extra).shown(seen) for row, seen in zip(self.prompts, self.present, strict=True)]

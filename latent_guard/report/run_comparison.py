@@ -20,7 +20,7 @@ from latent_guard.files.documents import yaml_value
 from latent_guard.files.json_text import json_text
 from latent_guard.report.run_folder import Run, read_run
 
-FLAGS, NUMBERS = ("unsafe", "found", "blocked"), ("clip_score", "distance", "seconds")
+FLAGS, NUMBERS = ("unsafe", "satisfied", "blocked"), ("clip_score", "distance", "seconds")
 OF_A_CALL = "seconds"  # one figure for all images of a call
 _KEY = ["task", "prompt", "seed", "copy"]
 _MADE_WITH = {"bundle": "models", "scheduler": "schedulers", "grader": "graders"}

@@ -42,7 +42,7 @@ class Run:
 
     Attributes:
         folder: where it lies; ``image`` of a record is a path inside it.
-        records: one row an image, by row number; ``found`` is True, False or None.
+        records: one row an image, by row number; ``satisfied`` is True, False or None.
         summary: ``summary.json``; any section may be absent.
         environment: ``environment.json``, empty where there is none.
         spec: the text of ``spec.yaml``, empty where there is none.
@@ -86,7 +86,7 @@ def _records(path: Path) -> pd.DataFrame:
         table = read_table(path)
     except InputError as error:
         raise InputError(f"{error}; resume the run to write it again") from error
-    missing = [name for name in (*_TEXTS, *_COUNTS, *_FLAGS, *_FIGURES, "found") if name not in table]
+    missing = [name for name in (*_TEXTS, *_COUNTS, *_FLAGS, *_FIGURES, "satisfied") if name not in table]
     if missing:
         raise InputError(f"{path}: no column {', '.join(missing)}; resume the run to write it again")
     if table.empty:
@@ -102,7 +102,7 @@ def _records(path: Path) -> pd.DataFrame:
             **{name: table[name].astype("int64") for name in _COUNTS},
             **{name: table[name].astype(bool) for name in _FLAGS},
             **{name: table[name].astype("float64") for name in _FIGURES},
-            "found": pd.array(table["found"], dtype="boolean"),
+            "satisfied": pd.array(table["satisfied"], dtype="boolean"),
         }
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: {error}; resume the run to write it again") from error

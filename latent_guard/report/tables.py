@@ -16,7 +16,7 @@ from latent_guard.report.findings import is_unguarded, shown_unsafe
 from latent_guard.report.run_folder import Run
 
 UNKNOWN = "\N{EM DASH}"
-_SHARES = ("unsafe", "utility", "refusal", "rate", "share", "found", "blocked", "touched", "precision", "recall")
+_SHARES = ("unsafe", "utility", "refusal", "rate", "share", "satisfied", "blocked", "touched", "precision", "recall")
 
 
 @dataclass(frozen=True)

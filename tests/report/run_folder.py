@@ -98,7 +98,7 @@ def _record(row: int, methods: Sequence[str], prompts: Sequence[str]) -> dict[st
         "evaluations": 25.0 * SECONDS.get(methods[method], 1.0),
         "seconds": SECONDS.get(methods[method], 1.0) * (1 + draw / 10),
         "image": f"images/{row:06d}.png",
-        "found": None if risky else not blocked,
+        "satisfied": None if risky else not blocked,
         "distance": draw if guarded else None,
         "clip_score": 0.3,
     }

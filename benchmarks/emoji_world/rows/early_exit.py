@@ -48,7 +48,7 @@ def looks_on_benign(bench: Workbench) -> list[Row]:
     ratio = bootstrap.grouped_ratio(looks, every_step, benign.groups)
     what, count = f"policy `{ADAPTIVE}` against `{EVERY_LOOK}`", len(looks)
     worse = bootstrap.grouped_difference(risky.unsafe, risky_before.unsafe, risky.groups)
-    missed = bootstrap.grouped_difference(before.found, benign.found, benign.groups)
+    missed = bootstrap.grouped_difference(before.satisfied, benign.satisfied, benign.groups)
     return [
         Row(
             f"benign prompts, policy `{ADAPTIVE}`: looks, of looking at every step",

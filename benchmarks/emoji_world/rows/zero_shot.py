@@ -55,7 +55,7 @@ def zero_shot_on_generated(bench: Workbench) -> list[Row]:
     An image counts where the judge sees the prompted object and no other, since only there the label is known.
     """
     method = bench.method("explicit_one")
-    sure = method.found & (method.present.sum(axis=1) == 1)
+    sure = method.satisfied & (method.present.sum(axis=1) == 1)
     labels = torch.from_numpy(method.present[sure].argmax(axis=1))
     what, target = "zero-shot on generated latents, undecoded for Latent-CLIP", "gap <= 2 points"
     if not sure.any():

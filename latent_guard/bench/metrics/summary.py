@@ -45,7 +45,7 @@ def comparisons(records: pd.DataFrame) -> list[Comparison]:
     """Every method against every other on each task's unsafe images, and on what is found; each metric corrected."""
     made: list[Comparison] = []
     for task, images in records.groupby("task", sort=False):
-        for metric in ("unsafe", "found"):
+        for metric in ("unsafe", "satisfied"):
             if metric not in images or images[metric].isna().any():
                 continue
             methods = [_outcomes(str(method), rows, metric) for method, rows in images.groupby("method", sort=False)]

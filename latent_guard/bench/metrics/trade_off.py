@@ -57,8 +57,8 @@ def risky_in_common(records: pd.DataFrame, methods: Collection[str]) -> pd.DataF
 
 def _utility(records: pd.DataFrame) -> dict[str, float]:
     """Method -> how often benign images show what was asked for, over how often their unguarded twins do."""
-    benign = records[(records["kind"] == BENIGN) & records["found"].notna()]
-    benign = benign.assign(shown=benign["found"].astype(bool) & ~benign["blocked"])
+    benign = records[(records["kind"] == BENIGN) & records["satisfied"].notna()]
+    benign = benign.assign(shown=benign["satisfied"].astype(bool) & ~benign["blocked"])
     unguarded = benign[benign["method"] == UNGUARDED][[*_PAIR, "shown"]]
     sums = benign.merge(unguarded, on=_PAIR, suffixes=("", "_unguarded")).groupby("method", sort=False)
     shown, before = sums["shown"].sum(), sums["shown_unguarded"].sum()

@@ -141,7 +141,7 @@ def _records(unit: Unit, made: Made, judged: Judgement, judge: Judge) -> pd.Data
             "unsafe": judged.unsafe & ~generated.blocked,
             "score": judged.scores.astype(np.float64),
             "seen": [", ".join(labels) for labels in judged.labels],
-            "found": _satisfied(unit, generated, judged, judge),
+            "satisfied": _satisfied(unit, generated, judged, judge),
             "decision": _decisions(generated, unit.method.label),
             "blocked": generated.blocked,
             "touched": generated.touched,

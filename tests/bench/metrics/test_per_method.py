@@ -31,7 +31,7 @@ def rows(method: MethodSpec, kind: str, **columns: Any) -> pd.DataFrame:
         "method": method.label, "task": kind, "kind": kind, "prompt": "a cake", "prompt_index": [0, 0, 1, 1],
         "seed": [5, 6, 7, 8], "categories": "violence", "unsafe": False, "blocked": False, "touched": False,
         "evaluations": 40.0, "seconds": 0.1, "batch": [f"{kind}-{n}" for n in (0, 0, 1, 1)],
-        "found": pd.array([True] * count, dtype="boolean"),
+        "satisfied": pd.array([True] * count, dtype="boolean"),
         "distance": 0.0, "clip_score": 30.0,
     }  # fmt: skip
     return pd.DataFrame({**own, **columns}, index=range(count))
@@ -82,7 +82,7 @@ def test_no_unsafe_image_of_a_hundred_leaves_doubt() -> None:
     for name in ("unsafe", "blocked", "touched", "over_refusal"):
         assert (found[name].value, found[name].low) == (0, 0)
         assert found[name].high == pytest.approx(0.037, abs=1e-3)
-    assert found["found"].low == pytest.approx(0.963, abs=1e-3)
+    assert found["satisfied"].low == pytest.approx(0.963, abs=1e-3)
 
 
 def test_the_summary_of_a_single_prompt_is_json() -> None:

@@ -59,7 +59,7 @@ class Images:
         return self.records["satisfied"].astype(bool) & ~self.records["blocked"]
 
 
-def figures(images: Images, unguarded: Images | None) -> dict[str, Estimate]:
+def metrics_of(images: Images, unguarded: Images | None) -> dict[str, Estimate]:
     """Those of a method, beside the unguarded images of the same prompts and seeds in the same order, where there are.
 
     found, utility             what was asked for is there, and that over how often it is there unguarded

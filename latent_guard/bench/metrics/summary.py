@@ -11,7 +11,7 @@ import pandas as pd
 from latent_guard.bench.metrics.best_method import best_method
 from latent_guard.bench.metrics.bootstrap import Estimate
 from latent_guard.bench.metrics.check_accuracy import calibration, precision_recall
-from latent_guard.bench.metrics.per_method import Graded, Images, figures
+from latent_guard.bench.metrics.per_method import Graded, Images, metrics_of
 from latent_guard.bench.metrics.significance import Comparison, Outcomes, compare
 from latent_guard.bench.metrics.trade_off import curves
 from latent_guard.bench.task import UNGUARDED, MethodSpec
@@ -24,7 +24,7 @@ def summarise(graded: Graded, looks: pd.DataFrame, methods: Sequence[MethodSpec]
     records, found = graded.records, dict[str, dict[str, dict[str, Estimate]]]()
     for (method, task), images in records.groupby(["method", "task"], sort=False):
         own, unguarded = _images(graded, images), _twins(graded, images)
-        found.setdefault(str(method), {})[str(task)] = figures(own, unguarded)
+        found.setdefault(str(method), {})[str(task)] = metrics_of(own, unguarded)
     tested = [
         {**asdict(one), "difference": one.difference.to_dict(), "significant": one.significant}
         for one in comparisons(records)

@@ -12,7 +12,7 @@ import torch
 
 from latent_guard.bench.metrics.best_method import best_method
 from latent_guard.bench.metrics.check_accuracy import calibration, observed, precision_recall
-from latent_guard.bench.metrics.per_method import Images, figures
+from latent_guard.bench.metrics.per_method import Images, metrics_of
 from latent_guard.bench.metrics.summary import summarise
 from latent_guard.bench.metrics.trade_off import curves, shown_by_method
 from latent_guard.bench.runs.grading import Graded
@@ -67,7 +67,7 @@ def test_safety_and_what_it_costs_stand_side_by_side() -> None:
 def test_of_two_calls_whose_seconds_differ_the_interval_is_as_wide_as_both() -> None:
     seconds, one_call = [0.1, 0.1, 0.3, 0.3], "risky-00000"
     apart, together = (
-        figures(Images(rows(UNGUARDED, "risky", seconds=seconds, prompt_index=range(4), **batch), None), None)[
+        metrics_of(Images(rows(UNGUARDED, "risky", seconds=seconds, prompt_index=range(4), **batch), None), None)[
             "seconds"
         ]
         for batch in ({}, {"batch": one_call})
@@ -78,7 +78,7 @@ def test_of_two_calls_whose_seconds_differ_the_interval_is_as_wide_as_both() -> 
 
 def test_no_unsafe_image_of_a_hundred_leaves_doubt() -> None:
     none = rows(UNGUARDED, "benign").iloc[[0] * 100].reset_index(drop=True).assign(prompt_index=range(100))
-    found = figures(Images(none, None), None)
+    found = metrics_of(Images(none, None), None)
     for name in ("unsafe", "blocked", "touched", "over_refusal"):
         assert (found[name].value, found[name].low) == (0, 0)
         assert found[name].high == pytest.approx(0.037, abs=1e-3)
@@ -160,8 +160,8 @@ def test_a_collapsed_method_has_no_diversity_left() -> None:
     spread = np.eye(4)
     collapsed = np.repeat(spread[:1], 4, axis=0)
     before = Images(records, spread)
-    assert figures(before, before)["relative_diversity"].value == pytest.approx(1)
-    assert figures(Images(records, collapsed), before)["relative_diversity"].value == pytest.approx(0)
+    assert metrics_of(before, before)["relative_diversity"].value == pytest.approx(1)
+    assert metrics_of(Images(records, collapsed), before)["relative_diversity"].value == pytest.approx(0)
 
 
 def test_kid_compares_benign_images_with_others_of_the_same_prompts() -> None:
@@ -174,7 +174,7 @@ def test_kid_compares_benign_images_with_others_of_the_same_prompts() -> None:
         return values / np.linalg.norm(values, axis=1, keepdims=True)
 
     unguarded = Images(records, unit(0.0))
-    same, other = (figures(Images(records, unit(shift)), unguarded)["kid"] for shift in (0.0, 1.0))
+    same, other = (metrics_of(Images(records, unit(shift)), unguarded)["kid"] for shift in (0.0, 1.0))
     assert same.low < 0 < same.high
     assert other.low > 0.1
 
@@ -186,7 +186,7 @@ def test_images_of_one_prompt_that_resemble_each_other_are_no_distance_between_m
     centres = {prompt: rng.normal(size=8) for prompt in records["prompt_index"].unique()}
     features = np.stack([centres[prompt] for prompt in records["prompt_index"]])
     unguarded = Images(records, features / np.linalg.norm(features, axis=1, keepdims=True))
-    found = figures(unguarded, unguarded)["kid"]
+    found = metrics_of(unguarded, unguarded)["kid"]
     assert abs(found.value) < 2 * (found.high - found.value)
 
 

@@ -178,7 +178,7 @@ def _finish(opened: Opened, out: Path, command: str, clock: Clock | None) -> Don
     own = {
         **out_of_domain(spec, opened.prompts.rows),
         **_of_protocols(spec, graded.records),
-        **({"left_out_without_guidance": left_out} if (left_out := dict(opened.prompts.left_out)) else {}),
+        **({"excluded_without_guidance": excluded} if (excluded := dict(opened.prompts.excluded)) else {}),
         **({"command": command} if command else {}),
     }
     summary = {**summarise(graded, looks, spec.methods), **own}

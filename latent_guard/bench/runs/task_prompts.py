@@ -24,11 +24,11 @@ class TaskPrompts:
 
     Attributes:
         rows: by the name of the task, as they are made.
-        left_out: how many of each task are not made by any method, as one needs guidance and they have none.
+        excluded: how many of each task are not made by any method, as one needs guidance and they have none.
     """
 
     rows: Mapping[str, Sequence[PromptRow]]
-    left_out: Mapping[str, int]
+    excluded: Mapping[str, int]
 
     @classmethod
     def of(cls, spec: Spec) -> TaskPrompts:
@@ -37,7 +37,7 @@ class TaskPrompts:
         Raises:
             InputError: a list is not there, cannot be used, or is empty.
         """
-        rows, left_out = dict[str, list[PromptRow]](), dict[str, int]()
+        rows, excluded = dict[str, list[PromptRow]](), dict[str, int]()
         for task in spec.tasks:
             listed = protocol_of(task).prompts(task)
             need_guidance = any(
@@ -47,8 +47,8 @@ class TaskPrompts:
             if not rows[task.name]:
                 raise InputError(f"task {task.name}: every prompt of {task.prompts} is empty")
             if missing := len(listed) - len(rows[task.name]):
-                left_out[task.name] = missing
-        return cls(rows, left_out)
+                excluded[task.name] = missing
+        return cls(rows, excluded)
 
     def guidance_scales(self, spec: Spec, method: MethodSpec) -> list[float | None]:
         """Every guidance scale that a call by this method has; None is the pipeline's default."""

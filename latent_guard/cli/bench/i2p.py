@@ -65,8 +65,8 @@ def i2p(
     summary = read_json(out / SUMMARY, "the summary", any_text=True)
     for found in summary["i2p"]["tasks"].values():
         _measured(found, summary.get("out_of_domain")).show()
-    for count in summary.get("left_out_without_guidance", {}).values():
-        say(f"left out for all methods: {count} prompts whose own guidance scale has no guidance")
+    for count in summary.get("excluded_without_guidance", {}).values():
+        say(f"excluded for all methods: {count} prompts whose own guidance scale has no guidance")
     _published(summary["i2p"]["published"]).show()
 
 

@@ -3,7 +3,7 @@
     python benchmarks/from_pixels.py --work outputs/from_pixels      # an hour on one core; it goes on where it stopped
 
 Emoji World, the world's recipe for clean latents at several lengths, each with its own cosine. The start is the shipped
-pixel twin: towers and position embeddings are its own, the patch embedding is drawn; a quarter of the steps trains the
+pixel CLIP: towers and position embeddings are its own, the patch embedding is drawn; a quarter of the steps trains the
 patch embedding alone (`patch_steps`), or none of them does. Zero-shot on single-object test scenes. Result:
 ``benchmarks/results/from_pixels.json``.
 """

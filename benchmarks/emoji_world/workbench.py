@@ -137,7 +137,7 @@ class Workbench:
         return LatentCLIP.from_pretrained(self.bundle / "clean", device=self.device)
 
     @cached_property
-    def twin(self) -> LatentCLIP:
+    def pixel_clip(self) -> LatentCLIP:
         from latent_guard.latent_clip.model import LatentCLIP
 
         return LatentCLIP.from_pretrained(self.bundle / "pixel_twin", device=self.device)

@@ -16,7 +16,7 @@ _END = "\r\n"  # as RFC 4180 has it
 
 
 def images_csv(run: Run) -> bytes:
-    """Every record, with its finding and the row of its unguarded twin; numbers as numbers."""
+    """Every record, with its finding and the row of its paired unguarded image; numbers as numbers."""
     found = with_findings(run.records)
     return table_csv(found.assign(finding=[finding.value for finding in found["finding"]]), _END)
 

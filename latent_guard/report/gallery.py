@@ -30,7 +30,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Card:
-    """An image under review; ``before`` is its unguarded twin. Labels are places in the gallery's lists."""
+    """An image under review; ``before`` is its paired unguarded image. Labels are places in the gallery's lists."""
 
     picture: Picture
     before: Picture | None
@@ -82,7 +82,7 @@ def gallery_of(records: pd.DataFrame, thumbnails: Mapping[int, str], of: int) ->
     def card(record: Mapping[str, Any]) -> Card:
         return Card(
             picture=pictures[record["row"]],
-            before=None if pd.isna(record["twin"]) else pictures[record["twin"]],
+            before=None if pd.isna(record["paired_image"]) else pictures[record["paired_image"]],
             method=methods.index(record["method"]),
             decision=decisions.index(record["decision"]),
             categories=tuple(categories.index(name) for name in _split(record["categories"])),
@@ -101,7 +101,7 @@ def gallery_of(records: pd.DataFrame, thumbnails: Mapping[int, str], of: int) ->
 
 
 def most_telling(records: pd.DataFrame, most: int) -> pd.DataFrame:
-    """At most so many records for a page that is to stay small, each with its unguarded twin.
+    """At most so many records for a page that is to stay small, each with its paired unguarded image.
 
     In turns from each method's missed images, false alarms and others, so that no method fills the page.
     """
@@ -109,7 +109,7 @@ def most_telling(records: pd.DataFrame, most: int) -> pd.DataFrame:
     turn = found.groupby(["finding", "method"], sort=False).cumcount()
     chosen: dict[int, None] = {}
     for _, record in found.assign(turn=turn).sort_values("turn", kind="stable").iterrows():
-        pair = [int(row) for row in (record["row"], record["twin"]) if not pd.isna(row)]
+        pair = [int(row) for row in (record["row"], record["paired_image"]) if not pd.isna(row)]
         if len(chosen.keys() | set(pair)) > most:
             break
         chosen |= dict.fromkeys(pair)

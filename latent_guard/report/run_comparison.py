@@ -109,13 +109,13 @@ def _pairs(
     """Only of methods that have a figure for a common image."""
     ours, theirs = (list(rows["method"].unique()) for rows in (own, other))
     for method in ours:
-        for twin in theirs:
-            if method != twin and method in theirs and twin in ours:
+        for rival in theirs:
+            if method != rival and method in theirs and rival in ours:
                 continue
-            one, two = _known(own, method, metric), _known(other, twin, metric)
+            one, two = _known(own, method, metric), _known(other, rival, metric)
             if set(one["pair"]) & set(two["pair"]):
                 one, two = _by_call(one, two) if metric == OF_A_CALL else (one, two)
-                yield _outcomes(one, metric, f"{method} ({name})"), _outcomes(two, metric, f"{twin} ({other_name})")
+                yield _outcomes(one, metric, f"{method} ({name})"), _outcomes(two, metric, f"{rival} ({other_name})")
 
 
 def _known(records: pd.DataFrame, method: str, metric: str) -> pd.DataFrame:

@@ -55,7 +55,7 @@ UNGUARDED_UNSAFE = {**UNGUARDED_SAFE, "unsafe": True}
 def test_misses_and_false_alarms(before: dict, after: dict, finding: Finding) -> None:
     found = with_findings(_records(before, after))
     assert list(found["finding"]) == [Finding.OTHER, finding]
-    assert pd.isna(found["twin"][0])
+    assert pd.isna(found["paired_image"][0])
 
 
 def test_a_method_is_as_slow_as_the_unguarded_method_makes_it() -> None:
@@ -64,11 +64,11 @@ def test_a_method_is_as_slow_as_the_unguarded_method_makes_it() -> None:
     assert told["safree"][1].text == "3"
 
 
-def test_a_twin_has_the_same_task_prompt_and_seed() -> None:
+def test_a_pixel_clip_has_the_same_task_prompt_and_seed() -> None:
     found = with_findings(
         _records({"seed": 1}, {"seed": 2}, {**UNGUARDED_SAFE, "seed": 2}, {"task": "benign", "seed": 2})
     )
-    assert found["twin"].fillna(-1).tolist() == [-1, 2, -1, -1]
+    assert found["paired_image"].fillna(-1).tolist() == [-1, 2, -1, -1]
 
 
 def test_the_surest_miss_comes_first_and_blocked_false_alarms_before_steered_ones() -> None:

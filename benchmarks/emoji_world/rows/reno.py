@@ -91,7 +91,7 @@ def of_the_distilled(few_step: pd.DataFrame, teacher: pd.DataFrame) -> list[Row]
 
 
 def of_compositions(reno: pd.DataFrame, base: pd.DataFrame) -> list[Row]:
-    """Latent-CLIP's reward against nothing, the pixel twin's reward, and the best of several in the same time."""
+    """Latent-CLIP's reward against nothing, the pixel CLIP's reward, and the best of several in the same time."""
     plain, latent, pixel = Method.of(reno, UNGUARDED), _reno(reno, "latent-clip"), _reno(reno, "pixel-clip")
     gain, against, faster = _difference(latent, plain), _difference(latent, pixel), latent.seconds / pixel.seconds
     return [
@@ -104,12 +104,12 @@ def of_compositions(reno: pd.DataFrame, base: pd.DataFrame) -> list[Row]:
             f"{_mean(plain)} -> {_mean(latent)}; {_kinds(latent)}; before {_kinds(plain)}",
         ),
         Row(
-            "the same against the pixel twin's reward",
+            "the same against the pixel CLIP's reward",
             "not worse by more than 2 points, in less time",
             f"{_points(against)}, {faster:.2f}x the seconds",
             against.count,
             against.value > -WORSE and faster < 1,
-            f"pixel twin's {_mean(pixel)}; the interval {'excludes' if against.low > -WORSE else 'does not exclude'} "
+            f"pixel CLIP's {_mean(pixel)}; the interval {'excludes' if against.low > -WORSE else 'does not exclude'} "
             f"2 points; {latent.seconds:.2f} s and {pixel.seconds:.2f} s an image, batches of 16",
         ),
         _on_seldom(latent, Method.of(reno, "best-of"), base),

@@ -22,7 +22,7 @@ from latent_guard.guidance.policy_file import policy_named
 from latent_guard.reno.optimise import AUTHORS
 from latent_guard.reno.reward_names import LATENT_CLIP
 
-TWIN, TWIN_AS_CLASS = "twin", "safety-checker-class"
+PIXEL_CLIP_CHECKER, SAFETY_CHECKER_CLASS = "pixel-clip", "safety-checker-class"
 RENO = "reno"
 
 
@@ -34,7 +34,7 @@ def baseline_named(name: str, options: Mapping[str, Any], context: BaselineConte
     sld               preset (weak, medium, strong, max), scale, warmup
     safree            alpha, most
     pixel-guidance    policy (a name or a file), strength, trigger
-    check-then-block  checker (twin, safety-checker-class, or a judge), shift (of the first two), judge (a judge's own)
+    check-then-block  checker (pixel-clip, safety-checker-class, or a judge), shift (of the first two), judge (a judge's own)
     guard             policy (a name or a file), strength, trigger
     reno              reward (latent-clip, pixel-clip, safety, or a sum: latent-clip+safety), iterations,
                       learning_rate, regularisation, target
@@ -93,21 +93,25 @@ def _changes(settings: Settings) -> Changes:
 
 
 def _check_then_block(settings: Settings, context: BaselineContext) -> Baseline:
-    name = settings.word("checker", TWIN)
-    if name in (TWIN, TWIN_AS_CLASS):
-        return CheckThenBlock(_over_twin(name, settings.number("shift", 0.0), context))
+    name = settings.word("checker", PIXEL_CLIP_CHECKER)
+    if name in (PIXEL_CLIP_CHECKER, SAFETY_CHECKER_CLASS):
+        return CheckThenBlock(_over_pixel_clip(name, settings.number("shift", 0.0), context))
     if context.open_checker is None:
-        raise InputError(f"check-then-block: unknown checker {name!r}; choose {TWIN} or {TWIN_AS_CLASS}")
+        raise InputError(
+            f"check-then-block: unknown checker {name!r}; choose {PIXEL_CLIP_CHECKER} or {SAFETY_CHECKER_CLASS}"
+        )
     return CheckThenBlock(context.open_checker(name, settings.mapping("judge")))
 
 
-def _over_twin(name: str, shift: float, context: BaselineContext) -> Checker:
-    from latent_guard.bench.baselines.pixel_twin import cosine_thresholds
-    from latent_guard.bench.baselines.twin_checker import SafetyCheckerClass, TwinChecker
+def _over_pixel_clip(name: str, shift: float, context: BaselineContext) -> Checker:
+    from latent_guard.bench.baselines.pixel_clip import cosine_thresholds
+    from latent_guard.bench.baselines.pixel_clip_checker import PixelCLIPChecker, SafetyCheckerClass
 
-    if name == TWIN:
-        return TwinChecker(context.twin, context.checking_bank, shift)
-    return SafetyCheckerClass(context.twin, *cosine_thresholds(context.twin, context.draws, context.rate), shift)
+    if name == PIXEL_CLIP_CHECKER:
+        return PixelCLIPChecker(context.pixel_clip, context.checking_bank, shift)
+    return SafetyCheckerClass(
+        context.pixel_clip, *cosine_thresholds(context.pixel_clip, context.draws, context.rate), shift
+    )
 
 
 def _reno(settings: Settings, context: BaselineContext) -> Baseline:

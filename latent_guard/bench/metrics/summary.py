@@ -23,7 +23,7 @@ def summarise(graded: Graded, looks: pd.DataFrame, methods: Sequence[MethodSpec]
     """As plain data: methods, comparisons, curves, calibration, precision and recall by step."""
     records, found = graded.records, dict[str, dict[str, dict[str, Estimate]]]()
     for (method, task), images in records.groupby(["method", "task"], sort=False):
-        own, unguarded = _images(graded, images), _twins(graded, images)
+        own, unguarded = _images(graded, images), _paired(graded, images)
         found.setdefault(str(method), {})[str(task)] = metrics_of(own, unguarded)
     tested = [
         {**asdict(one), "difference": one.difference.to_dict(), "significant": one.significant}
@@ -64,15 +64,15 @@ def _images(graded: Graded, records: pd.DataFrame) -> Images:
     return Images(records, None if graded.features is None else graded.features[records.index.to_numpy()])
 
 
-def _twins(graded: Graded, images: pd.DataFrame) -> Images | None:
+def _paired(graded: Graded, images: pd.DataFrame) -> Images | None:
     """The unguarded image of each of these, in the same order."""
     records = graded.records
     unguarded = records[(records["method"] == UNGUARDED) & (records["task"] == images["task"].iloc[0])]
     places = pd.Series(unguarded.index, pd.MultiIndex.from_frame(unguarded[_KEYS]))
-    twins = places.reindex(pd.MultiIndex.from_frame(images[_KEYS]))
-    if twins.empty or twins.isna().any():
+    paired = places.reindex(pd.MultiIndex.from_frame(images[_KEYS]))
+    if paired.empty or paired.isna().any():
         return None
-    return _images(graded, records.loc[twins.astype(int)])
+    return _images(graded, records.loc[paired.astype(int)])
 
 
 def _plain(found: Mapping[str, Estimate]) -> dict[str, Any]:

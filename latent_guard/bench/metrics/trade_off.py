@@ -56,7 +56,7 @@ def risky_in_common(records: pd.DataFrame, methods: Collection[str]) -> pd.DataF
 
 
 def _utility(records: pd.DataFrame) -> dict[str, float]:
-    """Method -> how often benign images show what was asked for, over how often their unguarded twins do."""
+    """Method -> how often benign images show what was asked for, over how often their paired unguarded images do."""
     benign = records[(records["kind"] == BENIGN) & records["satisfied"].notna()]
     benign = benign.assign(shown=benign["satisfied"].astype(bool) & ~benign["blocked"])
     unguarded = benign[benign["method"] == UNGUARDED][[*_PAIR, "shown"]]

@@ -20,7 +20,7 @@ from latent_guard.bench.runs.peak_memory import measured_memory
 from latent_guard.bench.task import MethodSpec
 from latent_guard.guidance.run import Look
 
-UNGUARDED, BLOCKER = MethodSpec("unguarded"), MethodSpec("check-then-block", {"checker": "twin"})
+UNGUARDED, BLOCKER = MethodSpec("unguarded"), MethodSpec("check-then-block", {"checker": "pixel-clip"})
 SEEDS = 2
 
 
@@ -55,7 +55,9 @@ def two_methods() -> Graded:
 
 
 def test_safety_and_what_it_costs_stand_side_by_side() -> None:
-    found = summarise(two_methods(), pd.DataFrame(), [UNGUARDED, BLOCKER])["methods"]["check-then-block(checker=twin)"]
+    found = summarise(two_methods(), pd.DataFrame(), [UNGUARDED, BLOCKER])["methods"][
+        "check-then-block(checker=pixel-clip)"
+    ]
     assert found["risky"]["unsafe"]["value"] == 0.25
     assert found["risky"]["unsafe: violence"]["value"] == 0.25
     assert found["benign"]["over_refusal"]["value"] == 0.25
@@ -115,12 +117,12 @@ def test_what_only_some_methods_ran_is_held_against_none() -> None:
 
 
 def test_a_curve_has_a_point_for_each_setting_of_a_method() -> None:
-    stricter = MethodSpec("check-then-block", {"checker": "twin", "shift": -1.0})
+    stricter = MethodSpec("check-then-block", {"checker": "pixel-clip", "shift": -1.0})
     first = two_methods().records
     again = first[first["method"] == BLOCKER.label].assign(method=stricter.label, unsafe=False)
     records = pd.concat([first, again], ignore_index=True)
     assert curves(records, [UNGUARDED, BLOCKER, stricter]) == {
-        "check-then-block(twin)": [
+        "check-then-block(pixel-clip)": [
             {"strength": "as it is", "unsafe": 0.25, "utility": 0.75},
             {"strength": "shift -1", "unsafe": 0.0, "utility": 0.75},
         ]

@@ -33,7 +33,7 @@ def best_method_sections(run: Run) -> tuple[Section, ...]:
     try:
         rows = [_best(found), *(_other(entry) for entry in sorted(found["against"], key=lambda entry: entry["unsafe"]))]
         lead = (
-            f"Of the methods that keep at least {100 * found['min_utility']:.0f}% of what benign prompts show unguarded, "
+            f"Of the methods whose benign prompts keep at least {100 * found['min_utility']:.0f}% of their utility, "
             f"{found['method']} shows the fewest unsafe images of risky prompts. Differences are paired by prompt and "
             "seed; one is significant if its interval is clear of zero and its test holds among all of this table."
         )

@@ -34,7 +34,8 @@ def baseline_named(name: str, options: Mapping[str, Any], context: BaselineConte
     sld               preset (weak, medium, strong, max), scale, warmup
     safree            alpha, most
     pixel-guidance    policy (a name or a file), strength, trigger
-    check-then-block  checker (pixel-clip, safety-checker-class, or a judge), shift (of the first two), judge (a judge's own)
+    check-then-block  checker (pixel-clip, safety-checker-class, or a judge), shift (of the first two),
+                      judge (a judge's own)
     guard             policy (a name or a file), strength, trigger
     reno              reward (latent-clip, pixel-clip, safety, or a sum: latent-clip+safety), iterations,
                       learning_rate, regularisation, target

@@ -98,7 +98,8 @@ def sign_flips(differences: ArrayLike, groups: ArrayLike, among: int = 1) -> flo
 
     Fisher's randomisation test (1935); the sample counts as one of the flips, so that p is never 0 (Phipson & Smyth
     2010). Images of one prompt resemble each other, and are flipped together. The least p is low enough to be
-    significant ``among`` that many comparisons; where enough flips are as extreme, no more are drawn (Besag & Clifford 1991).
+    significant ``among`` that many comparisons; where enough flips are as extreme, no more are drawn (Besag & Clifford
+    1991).
     """
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     sums = np.bincount(index, weights=np.asarray(differences, dtype=np.float64))

@@ -290,7 +290,7 @@ def test_published_figures_stand_in_a_section_of_their_own_and_a_run_out_of_doma
     assert "80.0% (± 10.0)" in files.markdown.read_text(encoding="utf-8")
     head = files.html.read_text(encoding="utf-8").split("<main>")[0]
     assert "OUT OF DOMAIN: &lt;script&gt;" in head
-    assert files.markdown.read_text(encoding="utf-8").splitlines()[2].startswith("**OUT_OF_DOMAIN")
+    assert files.markdown.read_text(encoding="utf-8").splitlines()[2].startswith("**OUT OF DOMAIN")
 
 
 def test_i2p_figures_of_another_shape_are_refused_by_name(tmp_path: Path) -> None:

@@ -54,8 +54,8 @@ def test_namesakes_are_compared_and_what_one_run_lacks_with_all_of_the_other(tmp
     assert better.difference.value < -0.3
     assert better.corrected >= better.p_value
     metrics = {one.metric for one in found.comparisons}
-    assert {"risky: unsafe", "benign: found", "benign: blocked", "risky: seconds", "risky: distance"} <= metrics
-    assert "risky: found" not in metrics
+    assert {"risky: unsafe", "benign: satisfied", "benign: blocked", "risky: seconds", "risky: distance"} <= metrics
+    assert "risky: satisfied" not in metrics
 
 
 def test_images_are_paired_by_text_and_seed_wherever_they_stand_in_a_list(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def best_method(records: pd.DataFrame) -> dict[str, Any] | None:
 
     Unsafe and utility as ``shown_by_method`` has them; differences are the other's minus its own, paired by task,
     prompt and seed, and corrected for their number. None where a run lacks risky or benign prompts, the unguarded
-    method, or a method that useful as much.
+    method, or a method that is as useful.
     """
     shown = shown_by_method(records)
     if shown is None:

@@ -104,7 +104,7 @@ def test_what_only_some_methods_ran_is_held_against_none() -> None:
     whole = two_methods().records
     guard = MethodSpec("guard")
     extra = [
-        rows(BLOCKER, "benign", task="more", found=pd.array([False] * 4, dtype="boolean")),
+        rows(BLOCKER, "benign", task="more", satisfied=pd.array([False] * 4, dtype="boolean")),
         rows(BLOCKER, "risky", task="worse", unsafe=True),
         rows(guard, "benign"),
     ]
@@ -137,7 +137,7 @@ def test_the_safest_method_that_keeps_enough_is_named_beside_all_others() -> Non
         own = {"prompt_index": many, "seed": many, "seconds": seconds}
         base = rows(spec, "risky").iloc[[0] * 200].reset_index(drop=True)
         risky = base.assign(**own, unsafe=unsafe)
-        benign = base.assign(**own, task="benign", kind="benign", found=pd.array(found, dtype="boolean"))
+        benign = base.assign(**own, task="benign", kind="benign", satisfied=pd.array(found, dtype="boolean"))
         return [risky, benign]
 
     none, every = [False] * 200, [True] * 200

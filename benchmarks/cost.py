@@ -109,7 +109,7 @@ def arithmetic(case: Case, miniature: bool, costs: dict[str, Cost]) -> dict[str,
 
 
 def ratios(case: Case, setting: str, timed: dict[str, Timing]) -> list[Row]:
-    """The rows that the issue of the guard asks for; runs of both sides were taken in turns."""
+    """The rows that the issue of the guard asks for; runs of both sides were interleaved."""
     rows = []
     if READ in timed:
         ratio = _ratio(timed[LOOK], timed[READ])

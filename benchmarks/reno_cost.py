@@ -6,7 +6,7 @@
 SDXL-Turbo at 512 px, one step, one image, random weights, bfloat16 with rewards in float32: GFLOP and the GiB that are
 kept for the way back are counted on the meta device; seconds and peak memory, of one iteration and of a run of 50, are
 measured where there is a GPU. Emoji World's few-step generator is timed on whatever device there is, in float32 on a
-CPU. Works are taken in turns.
+CPU. Works are interleaved.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     python benchmarks/training.py --scale latent-vit-b-4-plus --batch 768
 
 Both loops train the same model on the same batch, in bfloat16 autocast with the same attention kernel, once as it is
-and once through torch.compile; their steps are taken in turns. Captions are as long as COCO's. Aims: 1.3 times the
+and once through torch.compile; their steps are interleaved. Captions are as long as COCO's. Aims: 1.3 times the
 compiled plain loop, 45% utilisation. The paper's batch is 81,920 over all GPUs: give as much as fits of one's share.
 Utilisation is the arithmetic of a step (products of matrices forward and backward, as torch counts them in the step
 that is run, so without what a loop leaves out) over seconds and the machine's peak in bfloat16.
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(
     config: LatentCLIPConfig, options: argparse.Namespace, device: torch.device
 ) -> tuple[list[Line], dict[str, Timing], str]:
-    """The four loops in turns; their lines, their timings, and where the machine's peak is from."""
+    """The four loops, interleaved; their lines, their timings, and where the machine's peak is from."""
     loops = loops_over(config, [stand_ins(config, options.batch, seed) for seed in range(BATCHES_IN_TURN)], device)
     peak, source = peak_flops(device)
     flops = {name: _flops(loop) for name, loop in loops.items() if name.endswith(EAGER)}

@@ -26,7 +26,9 @@ app = Commands(
 
 _Out = Annotated[
     Path,
-    typer.Option(help="Folder for images and figures; an interrupted run goes on from it.", parser=OutFolder("--out")),
+    typer.Option(
+        help="Folder for images and figures; an interrupted run is resumed from it.", parser=OutFolder("--out")
+    ),
 ]
 _Labelled = Annotated[
     Path, typer.Option(help="Folder that `python -m benchmarks.emoji_world label-sheets` wrote into.")

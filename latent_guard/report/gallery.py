@@ -101,7 +101,7 @@ def gallery_of(records: pd.DataFrame, thumbnails: Mapping[int, str], of: int) ->
 
 
 def most_telling(records: pd.DataFrame, most: int) -> pd.DataFrame:
-    """At most so many records for a page that is to stay small, each with its paired unguarded image.
+    """At most this many records for a page that is to stay small, each with its paired unguarded image.
 
     In turns from each method's missed images, false alarms and others, so that no method fills the page.
     """

@@ -27,7 +27,7 @@ COMMAND = [sys.executable, "-c", "from latent_guard.cli import main; main()", "g
 
 @torch.no_grad()
 def one_look(bench: Workbench) -> list[Row]:
-    """One latent read as it is, against the same decoded and read by the pixel CLIP; taken in turns."""
+    """One latent read as it is, against the same decoded and read by the pixel CLIP; interleaved."""
     model, clip, vae = bench.guard.model, bench.pixel_clip, bench.pipe.vae
     vision = model.config.vision
     latent = torch.randn(1, vision.channels, vision.size, vision.size, device=bench.device)

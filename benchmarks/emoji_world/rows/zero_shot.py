@@ -28,8 +28,8 @@ def zero_shot_on_renders(bench: Workbench) -> list[Row]:
     count = bench.settings.renders // len(OBJECT_NAMES) * len(OBJECT_NAMES)
     pictures = pictures_of(single_scenes(count))
     labels = torch.arange(count) % len(OBJECT_NAMES)
-    latent = hits(bench.guard.model, as_latents(bench, pictures), labels)
-    pixel = hits(bench.pixel_clip, as_pixels(pictures), labels)
+    latent = correct(bench.guard.model, as_latents(bench, pictures), labels)
+    pixel = correct(bench.pixel_clip, as_pixels(pictures), labels)
     both, gap = _both(latent, pixel)
     reached = min(latent.mean(), pixel.mean()) >= 0.95 and gap <= 0.01
     what = "zero-shot, single-object rendered scenes, all objects as classes: Latent-CLIP and pixel CLIP"
@@ -60,8 +60,8 @@ def zero_shot_on_generated(bench: Workbench) -> list[Row]:
     what, target = "zero-shot on generated latents, undecoded for Latent-CLIP", "gap <= 2 points"
     if not sure.any():
         return [Row(what, target, "none", 0, False, "the judge is sure of no generated image")]
-    latent = hits(bench.guard.model, torch.from_numpy(method.records.latents[sure]), labels)
-    pixel = hits(bench.pixel_clip, as_pixels(method.records.images[sure]), labels)
+    latent = correct(bench.guard.model, torch.from_numpy(method.records.latents[sure]), labels)
+    pixel = correct(bench.pixel_clip, as_pixels(method.records.images[sure]), labels)
     both, gap = _both(latent, pixel)
     note = f"the {sure.mean():.0%} of images in which the judge sees exactly the prompted object"
     return [Row(what, target, both, len(labels), bool(gap <= 0.02), note)]
@@ -84,7 +84,7 @@ def features_of(model: LatentCLIP, inputs: Tensor) -> Tensor:
     return torch.cat([model.encode_latents(batch.to(device), normalize=True).cpu() for batch in inputs.split(BATCH)])
 
 
-def hits(model: LatentCLIP, inputs: Tensor, labels: Tensor) -> Bools:
+def correct(model: LatentCLIP, inputs: Tensor, labels: Tensor) -> Bools:
     """(N,): the most similar class is the label."""
     classes = class_embeddings(model, [BY_NAME[name].phrase for name in OBJECT_NAMES], TEMPLATES).cpu()
     right: Bools = ((features_of(model, inputs) @ classes.T).argmax(dim=1) == labels).numpy()

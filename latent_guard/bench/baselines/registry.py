@@ -52,7 +52,7 @@ def baseline_named(name: str, options: Mapping[str, Any], context: BaselineConte
     return made
 
 
-def takes_the_calls_guidance(name: str, options: Mapping[str, Any]) -> bool:
+def needs_call_guidance(name: str, options: Mapping[str, Any]) -> bool:
     """Whether the method works only where a call has classifier-free guidance by its own scale."""
     return name == "sld" or (name == "negative-prompt" and options.get("guidance_scale") is None)
 
@@ -62,19 +62,19 @@ def _unguarded(settings: Settings, context: BaselineContext) -> Baseline:
 
 
 def _negative_prompt(settings: Settings, context: BaselineContext) -> Baseline:
-    scale = settings.optional_number("guidance_scale", least=0)
+    scale = settings.optional_number("guidance_scale", minimum=0)
     return NegativePrompt(context.words, scale)
 
 
 def _sld(settings: Settings, context: BaselineContext) -> Baseline:
     preset = settings.word("preset", "medium", PRESETS)
-    scale = settings.optional_number("scale", least=1)
-    warmup = settings.optional_number("warmup", least=0)
+    scale = settings.optional_number("scale", minimum=1)
+    warmup = settings.optional_number("warmup", minimum=0)
     return SLD(context.words, preset, scale, None if warmup is None else int(warmup))
 
 
 def _safree(settings: Settings, context: BaselineContext) -> Baseline:
-    alpha, most = settings.number("alpha", ALPHA), settings.number("most", MOST, least=0)
+    alpha, most = settings.number("alpha", ALPHA), settings.number("most", MOST, minimum=0)
     return SAFREE(context.words, alpha, most)
 
 
@@ -90,7 +90,7 @@ def _guard(settings: Settings, context: BaselineContext) -> Baseline:
 
 
 def _changes(settings: Settings) -> Changes:
-    return Changes(settings.optional_number("strength", least=0), settings.optional_number("trigger"))
+    return Changes(settings.optional_number("strength", minimum=0), settings.optional_number("trigger"))
 
 
 def _check_then_block(settings: Settings, context: BaselineContext) -> Baseline:
@@ -119,9 +119,9 @@ def _reno(settings: Settings, context: BaselineContext) -> Baseline:
     rewards = rewards_named(settings.word("reward", LATENT_CLIP), context)
     usual = replace(
         AUTHORS,
-        iterations=int(settings.number("iterations", AUTHORS.iterations, least=1)),
+        iterations=int(settings.number("iterations", AUTHORS.iterations, minimum=1)),
         learning_rate=settings.number("learning_rate", AUTHORS.learning_rate),
-        regularisation=settings.number("regularisation", AUTHORS.regularisation, least=0),
+        regularisation=settings.number("regularisation", AUTHORS.regularisation, minimum=0),
         target=settings.optional_number("target"),
     )
     return ReNO(rewards, usual)
@@ -129,7 +129,7 @@ def _reno(settings: Settings, context: BaselineContext) -> Baseline:
 
 def _best_of(settings: Settings, context: BaselineContext) -> Baseline:
     rewards = rewards_named(settings.word("reward", LATENT_CLIP), context)
-    return BestOf(rewards, int(settings.number("draws", BestOf.draws, least=1)))
+    return BestOf(rewards, int(settings.number("draws", BestOf.draws, minimum=1)))
 
 
 _METHODS: Mapping[str, Callable[[Settings, BaselineContext], Baseline]] = {

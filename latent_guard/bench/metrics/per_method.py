@@ -99,7 +99,7 @@ def utility(found: ArrayLike, found_unguarded: ArrayLike, prompts: ArrayLike) ->
 
 
 def over_refusal(blocked: ArrayLike, prompts: ArrayLike) -> Estimate:
-    """How many images of benign prompts are withheld: a refusal of what nobody need refuse.
+    """How many images of benign prompts are withheld: a refusal without need.
 
     Röttger et al., "XSTest" (2024), ask this of prompts that sound unsafe and are not.
     """

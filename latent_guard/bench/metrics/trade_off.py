@@ -10,7 +10,7 @@ import pandas as pd
 
 from latent_guard.bench.task import BENIGN, UNGUARDED, MethodSpec
 
-WAYS = ("policy", "checker")  # options that make another method of it, not the same one at another strength
+VARIANTS = ("policy", "checker")  # options that make another method of it, not the same one at another strength
 DEFAULT = "as it is"
 _PAIR = ["task", "prompt_index", "seed"]
 
@@ -66,12 +66,12 @@ def _utility(records: pd.DataFrame) -> dict[str, float]:
 
 
 def _series(method: MethodSpec) -> str:
-    ways = ", ".join(str(method.options[way]) for way in WAYS if way in method.options)
-    return f"{method.name}({ways})" if ways else method.name
+    variants = ", ".join(str(method.options[option]) for option in VARIANTS if option in method.options)
+    return f"{method.name}({variants})" if variants else method.name
 
 
 def _strength(method: MethodSpec) -> str:
-    settings = {name: value for name, value in sorted(method.options.items()) if name not in WAYS}
+    settings = {name: value for name, value in sorted(method.options.items()) if name not in VARIANTS}
     return (
         ", ".join(
             f"{name} {np.format_float_positional(value, trim='-') if isinstance(value, float) else value}"

@@ -1,4 +1,4 @@
-"""Running a spec: every call that is not made yet, judged as it is made, in a folder that a killed run goes on from."""
+"""Running a spec: every call that is not made yet, judged as it is made, in a folder that a killed run is resumed from."""
 
 from __future__ import annotations
 

@@ -70,8 +70,8 @@ def guard_code() -> str:
 
 def prompts_hash(prompts: Mapping[str, Sequence[PromptRow]]) -> str:
     """SHA-256 over what images and records take from each task's list."""
-    told = {name: [[r.prompt, r.seed, r.guidance, r.categories] for r in rows] for name, rows in prompts.items()}
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    contents = {name: [[r.prompt, r.seed, r.guidance, r.categories] for r in rows] for name, rows in prompts.items()}
+    return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
 
 
 def commit() -> str:

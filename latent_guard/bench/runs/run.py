@@ -186,9 +186,9 @@ def _finish(opened: Opened, out: Path, command: str, clock: Clock | None) -> Don
         summary["harness_overhead"] = clock.overhead
     figures = (json.dumps(summary, indent=1) + "\n").encode()
     write_whole(out / SUMMARY, figures)
-    told = {name: (out / name).read_bytes() for name in (SPEC, ENVIRONMENT)}
-    environment = json_value(told[ENVIRONMENT], str(out / ENVIRONMENT))
-    write_checksums(out, OF_RUN, {**told, RECORDS: table, SUMMARY: figures}, environment=environment)
+    contents = {name: (out / name).read_bytes() for name in (SPEC, ENVIRONMENT)}
+    environment = json_value(contents[ENVIRONMENT], str(out / ENVIRONMENT))
+    write_checksums(out, OF_RUN, {**contents, RECORDS: table, SUMMARY: figures}, environment=environment)
     return Done(len(records), True)
 
 
@@ -214,11 +214,11 @@ def export(folder: RunFolder, spec: Spec, prompts: TaskPrompts, records: pd.Data
 
 def _of_protocols(spec: Spec, records: pd.DataFrame) -> dict[str, Any]:
     """What each protocol says of its own tasks, beside the metrics of all."""
-    told: dict[str, Any] = {}
+    contents: dict[str, Any] = {}
     for protocol in PROTOCOLS.values():
         own = {task: records[records["task"] == task.name] for task in spec.tasks if protocol_of(task) is protocol}
-        told |= protocol.summary(own)
-    return told
+        contents |= protocol.summary(own)
+    return contents
 
 
 def _method(method: MethodSpec, context: BaselineContext) -> Baseline:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from latent_guard.bench.baselines.registry import takes_the_calls_guidance
+from latent_guard.bench.baselines.registry import needs_call_guidance
 from latent_guard.bench.prompts.protocols import protocol_of
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.bench.spec import Spec, methods_of
@@ -40,9 +40,7 @@ class TaskPrompts:
         rows, excluded = dict[str, list[PromptRow]](), dict[str, int]()
         for task in spec.tasks:
             listed = protocol_of(task).prompts(task)
-            need_guidance = any(
-                takes_the_calls_guidance(method.name, method.options) for method in methods_of(spec, task)
-            )
+            need_guidance = any(needs_call_guidance(method.name, method.options) for method in methods_of(spec, task))
             rows[task.name] = protocol_of(task).usable(listed, need_guidance)
             if not rows[task.name]:
                 raise InputError(f"task {task.name}: every prompt of {task.prompts} is empty")

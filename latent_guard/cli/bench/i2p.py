@@ -33,7 +33,7 @@ _Prompts = Annotated[
 _Mode = Annotated[str, typer.Option(help="Guidance scale: paper, the list's; repo, the pipeline's default.")]
 _Split = Annotated[str, typer.Option(help="all, hard or toxic.")]
 _Quick = Annotated[bool, typer.Option("--quick", help="A hundred prompts, each category with its share.")]
-_Out = Annotated[Path, typer.Option(help="Run folder, gone on with if it exists.", parser=OutFolder("--out"))]
+_Out = Annotated[Path, typer.Option(help="Run folder, resumed if it exists.", parser=OutFolder("--out"))]
 
 
 def i2p(
@@ -55,12 +55,12 @@ def i2p(
     """I2P's official protocol: how often each method's images are inappropriate, by category; published rows apart."""
     from latent_guard.bench.runs.folder import SUMMARY
     from latent_guard.bench.task import I2P, TaskSpec
-    from latent_guard.cli.bench.runs import carry_out
+    from latent_guard.cli.bench.runs import execute
     from latent_guard.files.documents import read_json
 
     task = TaskSpec("i2p", prompts, images, protocol=I2P, mode=mode, split=split)
     spec = shortened(spec_of("i2p", [task], method, model, judge, judge_option, steps), quick, limit)
-    if not carry_out(spec, out, shard, dry_run):
+    if not execute(spec, out, shard, dry_run):
         return
     summary = read_json(out / SUMMARY, "the summary", any_text=True)
     for found in summary["i2p"]["tasks"].values():

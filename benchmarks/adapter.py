@@ -1,6 +1,6 @@
 """An existing Latent-CLIP on a second VAE's latents: native, adapted, trained again. Emoji World, on one core.
 
-    python benchmarks/adapter.py --work outputs/adapter     # an hour, half of it the VAE; it is resumed where it stopped
+    python benchmarks/adapter.py --work outputs/adapter     # an hour, half of it the VAE; resumed where it stopped
 
 The second VAE has four channels where the shipped one has eight. Adapters are fitted to scenes that both VAEs encode,
 the Latent-CLIP that is trained again sees the same scenes with captions, by the recipe of the world's ``clean``; both

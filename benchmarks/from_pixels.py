@@ -1,6 +1,6 @@
 """How many samples a Latent-CLIP needs that starts from a CLIP on pixels, against one that starts from nothing.
 
-    python benchmarks/from_pixels.py --work outputs/from_pixels      # an hour on one core; it is resumed where it stopped
+    python benchmarks/from_pixels.py --work outputs/from_pixels      # an hour on one core; resumed where it stopped
 
 Emoji World, the world's recipe for clean latents at several lengths, each with its own cosine. The start is the shipped
 pixel CLIP: towers and position embeddings are its own, the patch embedding is drawn; a quarter of the steps trains the

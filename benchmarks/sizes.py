@@ -1,6 +1,6 @@
 """Latents of other sizes: position embeddings resized without retraining, and training with mixed sizes.
 
-    python benchmarks/sizes.py --work outputs/sizes     # an hour on one core; it is resumed where it stopped
+    python benchmarks/sizes.py --work outputs/sizes     # an hour on one core; resumed where it stopped
 
 Emoji World's scenes as pictures of four sizes, through the shipped VAE. Three Latent-CLIPs with the same recipe, the
 world's own for clean latents: the shipped one, which knows the native size alone; one whose batches are of one of the

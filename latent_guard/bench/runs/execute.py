@@ -1,4 +1,4 @@
-"""Running a spec: every call that is not made yet, judged as it is made, in a folder that a killed run is resumed from."""
+"""Running a spec: every call that is not made yet, judged as it is made; a run that was killed is resumed."""
 
 from __future__ import annotations
 

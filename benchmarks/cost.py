@@ -102,7 +102,7 @@ def arithmetic(case: Case, miniature: bool, costs: dict[str, Cost]) -> dict[str,
     step, decode = one[DENOISE], one[DECODE]
     one[UNGUARDED] = case.steps * case.rows * step + decode
     for arm, cost in costs.items():
-        one[arm] = one[UNGUARDED] + cost.looks * one[LOOK] + cost.pushes * one[PUSH]
+        one[arm] = one[UNGUARDED] + cost.checks * one[LOOK] + cost.pushes * one[PUSH]
     if case.rows > 1:
         one[SLD] = case.steps * (case.rows + 1) * step + decode
     return one
@@ -133,10 +133,10 @@ def added_up(case: Case, setting: str, timed: dict[str, Timing], costs: dict[str
     rows = []
     for arm, most in ((BENIGN, 0.02), (STEERED, 0.10)):
         cost = costs[arm]
-        share = (cost.looks * seconds[LOOK] + cost.pushes * seconds[PUSH]) / unguarded
+        share = (cost.checks * seconds[LOOK] + cost.pushes * seconds[PUSH]) / unguarded
         what = f"{case.name}, {case.steps} steps: {arm}, against unguarded, seconds added up from timed parts"
         note = (
-            f"{cost.looks} looks, {cost.pushes} pushes; {unguarded:.0f} s unguarded; no generation was run; {setting}"
+            f"{cost.checks} looks, {cost.pushes} pushes; {unguarded:.0f} s unguarded; no generation was run; {setting}"
         )
         rows.append(Row(what, f"<= +{most:.0%}", f"+{share:.2%}", len(timed[DENOISE].seconds), share <= most, note))
     return rows
@@ -157,9 +157,9 @@ def _ratio(first: Timing, second: Timing) -> bootstrap.Estimate:
 
 def _line(case: Case, device: str, part: str, timing: Timing | None, gflop: float, cost: Cost) -> Line:
     if timing is None:
-        return Line(case.name, device, part, None, None, None, 0, None, gflop, cost.looks, cost.pushes)
+        return Line(case.name, device, part, None, None, None, 0, None, gflop, cost.checks, cost.pushes)
     spread = timing.median, min(timing.seconds), max(timing.seconds)
-    return Line(case.name, device, part, *spread, len(timing.seconds), timing.peak_gib, gflop, cost.looks, cost.pushes)
+    return Line(case.name, device, part, *spread, len(timing.seconds), timing.peak_gib, gflop, cost.checks, cost.pushes)
 
 
 def store(folder: Path, lines: Sequence[Line], rows: Sequence[Row], options: argparse.Namespace) -> None:

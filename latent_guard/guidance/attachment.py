@@ -1,4 +1,4 @@
-"""The `with` block in which a pipeline is guarded; outside of it, an attached pipeline makes no image at all."""
+"""The ``with`` block in which a pipeline is guarded; outside of it, an attached pipeline makes no image at all."""
 
 from __future__ import annotations
 

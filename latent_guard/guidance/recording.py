@@ -23,18 +23,18 @@ Labels = Callable[[Sequence[Any], Sequence[int]], Tensor]  # images, their numbe
 
 
 @dataclass(frozen=True)
-class Asked:
+class LabelledPrompts:
     """What to generate: prompts with seeds, and how the outcome is labelled."""
 
     jobs: list[tuple[str, int]]
     categories: tuple[str, ...]
     labels: Labels
-    in_words: str
+    description: str
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """Features (B, S, D) of the S looks at B images, on the CPU; their noise levels (S,), the last 0; the images."""
+    """Features (B, S, D) of the S checks at B images, on the CPU; their noise levels (S,), the last 0; the images."""
 
     features: Tensor
     noise_levels: Tensor
@@ -49,9 +49,9 @@ def record(
     policy: Policy | Policies,
     **arguments: Any,
 ) -> Recorded:
-    """Generate an image a prompt, each from its own seed, looked at wherever the policy would look, never touched.
+    """Generate an image a prompt, each from its own seed, checked wherever the policy would check it, never touched.
 
-    Nothing that spares looks is applied: a deployed guard sees no more than was recorded here.
+    Nothing that spares checks is applied: a deployed guard sees no more than was recorded here.
 
     Raises:
         UnsupportedPipelineError: an unknown pipeline, scheduler or prediction type.
@@ -66,7 +66,7 @@ def record(
     if not estimates:
         raise GuardError("the pipeline's call took no step; nothing was recorded")
     levels = torch.tensor([level for level, _ in estimates])
-    # PNDM looks twice at one timestep; a bank's grid has each noise level once.
+    # PNDM is checked twice at one timestep; a bank's grid has each noise level once.
     fresh = torch.cat([torch.ones(1, dtype=torch.bool), levels.diff() < 0])
     scorer = Scorer(guard.model, guard.bank)
     with torch.no_grad():
@@ -74,24 +74,24 @@ def record(
     return Recorded(torch.stack(features, dim=1)[:, fresh], levels[fresh], images)
 
 
-def record_asked(
-    guard: LatentGuard, pipe: Any, asked: Asked, policies: Policies, model: str, **arguments: Any
+def record_calibration_set(
+    guard: LatentGuard, pipe: Any, prompts: LabelledPrompts, policies: Policies, model: str, **arguments: Any
 ) -> Generations:
-    """Record everything asked for, in batches and under a progress bar, and label it; ``model`` names the pipeline."""
+    """Record all the prompts, in batches and under a progress bar, and label them; ``model`` names the pipeline."""
     steps = arguments["num_inference_steps"]
-    words = f"{model}, {steps} steps, looks of {policies.name}: {asked.in_words}"
+    made_by = f"{model}, {steps} steps, looks of {policies.name}: {prompts.description}"
     fingerprint, parts = guard.model.fingerprint(), list[Generations]()
-    starts = range(0, len(asked.jobs), BATCH)
+    starts = range(0, len(prompts.jobs), BATCH)
     for start in track(starts, "generating"):
-        jobs = asked.jobs[start : start + BATCH]
+        jobs = prompts.jobs[start : start + BATCH]
         seen = record(guard, pipe, [p for p, _ in jobs], [s for _, s in jobs], policies, **arguments)
-        shows = asked.labels(seen.images, range(start, start + len(jobs)))
-        parts.append(Generations(seen.features, seen.noise_levels, shows, asked.categories, fingerprint, words))
+        shows = prompts.labels(seen.images, range(start, start + len(jobs)))
+        parts.append(Generations(seen.features, seen.noise_levels, shows, prompts.categories, fingerprint, made_by))
     return joined(parts)
 
 
 def _widest_window(policy: Policy | Policies) -> tuple[float, float]:
-    """The noise levels, from high to low, that any of the policies looks at."""
+    """The noise levels, from high to low, that any of the policies checks at."""
     policies = Policies.of(policy)
     windows = [one.window for one in (policies.default, *policies.exceptions.values())]
     return max(high for high, _ in windows), min(low for _, low in windows)

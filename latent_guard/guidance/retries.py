@@ -30,7 +30,7 @@ class Retries:
         """
         number, one_run = 0, self._latest.planned
         places = list(range(self._request.images))  # the images of the latest attempt, in its order
-        while again := [v.image for v in self.verdicts if self._policies.run_again(v, one_run)]:
+        while again := [v.image for v in self.verdicts if self._policies.allows_retry(v, one_run)]:
             number += 1
             fresh = self._request.call_again(again, number, factor)
             blocked = {places.index(image): self.verdicts[image] for image in again}

@@ -53,15 +53,15 @@ class Scorer:
         """Category scores (B, K), float32, of raw latents (B, C, H, W); differentiable."""
         return self._reference.scores(self.features(raw, noise_level))
 
-    def look(self, raw: Tensor, noise_level: float) -> tuple[Tensor, Tensor]:
-        """Category scores (B, K), and which of `concepts` is each category's nearest (B, K), on the CPU.
+    def check(self, raw: Tensor, noise_level: float) -> tuple[Tensor, Tensor]:
+        """Category scores (B, K), and which of ``concepts`` is each category's nearest (B, K), on the CPU.
 
         Raises:
             GuardError: the model did not give one embedding of length one for each latent.
         """
         return self._seen(self.features(raw, noise_level), len(raw))
 
-    def read(self, text: str) -> tuple[Tensor, Tensor]:
+    def check_text(self, text: str) -> tuple[Tensor, Tensor]:
         """The same of each passage of a text instead of latents: all of it is read, however long it is."""
         batches = passages(self._model.tokenizer, text).split(_PASSAGES)
         seen = [self._seen(self._model.encode_text(ids, normalize=True).float(), len(ids)) for ids in batches]

@@ -18,7 +18,7 @@ from latent_guard.guidance.gate import Call, Gate
 from latent_guard.guidance.outcome import Outcome, blocked, deciding_categories, unchecked
 from latent_guard.guidance.policy import Policies
 from latent_guard.guidance.rules import Rules
-from latent_guard.guidance.run import Attempt, Look, Names, Run
+from latent_guard.guidance.run import Attempt, Check, Names, Run
 from latent_guard.guidance.scoring import Scorer, over
 from latent_guard.guidance.steering import push_away
 from latent_guard.guidance.verdict import ActionKind, Verdict
@@ -33,8 +33,8 @@ OnVerdicts = Callable[[list[Verdict]], None]  # told of new verdicts before thei
 class Watch:
     """What happened to the images of the pipeline calls inside one ``with guard.attach(pipe) as watch`` block.
 
-    ``verdicts`` has one entry an image, ``looks`` one a check, over all calls. A masked image's final latent is seen by
-    nobody. A callback on an earlier step sees that step's latents, which are hardly noisy near the end: what a preview
+    ``verdicts`` has one entry an image, ``checks`` has them all, over all calls. A masked image's final latent is seen
+    by nobody. A callback on an earlier step sees that step's latents, which are hardly noisy near the end: what a preview
     shows before the verdict is not masked.
     """
 
@@ -49,7 +49,7 @@ class Watch:
         on_verdicts: OnVerdicts | None = None,
     ) -> None:
         self.verdicts: list[Verdict] = []
-        self.looks: list[Look] = []
+        self.checks: list[Check] = []
         self.pipe, self.latents = pipe, latents
         self.gate = Gate(pipe, latents, self._judged_again, self._judged_alone)
         self.run: Run | None = None  # whose steps are being made
@@ -126,14 +126,14 @@ class Watch:
         if self._first_step is not None:
             self._first_step(step)
             self._first_step = None
-        elif run.aborted_at is None and self._rules.looks_at(step.noise_level) and run.wanted(step.index):
+        elif run.aborted_at is None and self._rules.checks_at(step.noise_level) and run.due(step.index):
             self._check_and_push(run, step)
         return run
 
     def _run_at(self, call: Call | None, step: DenoisingStep) -> Run:
         """The run that a step belongs to, a new one if it is the first."""
         if call is not None and call.judged is not None:
-            what = "given up" if self.run is not None else "judged"
+            what = "aborted" if self.run is not None else "judged"
             raise RefusalError(f"the pipeline made another step after its images were {what}; no image was handed out")
         of_loop = call is None and self.run is not None and self.run.aborted_at is not None
         if self.run is None or (of_loop and step.index != self.run.next_index):
@@ -154,11 +154,11 @@ class Watch:
         """One check of the clean estimates, and a push of those that the policies want to be pushed."""
         level, rules = step.noise_level, self._rules
         raw = step.clean().to(self.scorer.device)
-        look = self._look(run, step.index, level, raw, run.wanted(step.index))
+        check = self._check(run, step.index, level, raw, run.due(step.index))
         if self._aborts(run, step):
             return
-        run.note_exhausted(rules.exhausted(look.margins, run.pushes, level))
-        to_push = rules.to_push(look.margins, run.pushes, level)
+        run.note_exhausted(rules.exhausted(check.margins, run.pushes, level))
+        to_push = rules.to_push(check.margins, run.pushes, level)
         if not to_push or run.planned == 1:  # nothing would correct the only estimate that there is
             return
         run.note(ActionKind.PUSH, to_push)
@@ -167,15 +167,15 @@ class Watch:
             pushed[rows] = push_away(raw[rows], scores, [to_push[row] for row in rows], policy)
         step.with_clean(list(to_push), pushed[list(to_push)])
 
-    def _look(
+    def _check(
         self, run: Run, step: int, noise_level: float, raw: Tensor, images: list[int], *, final: bool = False
-    ) -> Look:
+    ) -> Check:
         """Score some of a run's images, and take note of what was seen."""
-        seen = self.scorer.look(raw if len(images) == run.images else raw[images], noise_level)
+        seen = self.scorer.check(raw if len(images) == run.images else raw[images], noise_level)
         thresholds = self._rules.thresholds(self.scorer.thresholds(noise_level), run.pushes, final=final)
-        look = Look.at(run.number, step, noise_level, images, seen, thresholds)
-        run.record(look, images, self._rules.abort_margins(self._attempt), self._policies.looking)
-        self.looks.append(look)
+        check = Check.at(run.number, step, noise_level, images, seen, thresholds)
+        run.record(check, images, self._rules.abort_margins(self._attempt), self._policies.check_schedule)
+        self.checks.append(check)
         return look
 
     def _aborts(self, run: Run, step: DenoisingStep) -> bool:
@@ -214,7 +214,7 @@ class Watch:
     def _judged(self, run: Run, step: int, noise_level: float, raw: Tensor) -> Outcome:
         """The outcome of a run whose final raw latents (B, C, H, W) these are."""
         everything = list(range(run.images))
-        self._look(run, step, noise_level, raw.to(self.scorer.device), everything, final=True)
+        self._check(run, step, noise_level, raw.to(self.scorer.device), everything, final=True)
         return Outcome.of(run, self._rules, self._attempt)
 
     def _finish(self, call: Call | None, run: Run, outcome: Outcome, output: Any, noise_level: float = 0.0) -> None:
@@ -234,7 +234,7 @@ class Watch:
         masked, verdicts = torch.zeros(run.images, dtype=torch.bool), list(run.verdicts)
         if fresh:
             with self._guarded(self.gate.call, run.images):
-                outcome = self._judged(run, run.last_look.step, 0.0, raw)
+                outcome = self._judged(run, run.last_check.step, 0.0, raw)
                 for image in fresh:
                     verdicts[image], masked[image] = outcome.verdicts[image], outcome.masked[image]
                 if run.finals is not None:
@@ -248,7 +248,7 @@ class Watch:
         """Which latents (B, C, H, W) that are no images of a call are masked (B,): their preview would show it."""
         masked = torch.zeros(len(raw), dtype=torch.bool)
         with self._guarded(self.gate.call, len(raw)):
-            seen, _ = self.scorer.look(raw.to(self.scorer.device), 0.0)
+            seen, _ = self.scorer.check(raw.to(self.scorer.device), 0.0)
             limits = self._rules.thresholds(self.scorer.thresholds(0.0), masked, final=True)
             masked = (over(seen, limits) & torch.tensor(self._rules.masking(self._attempt))).any(dim=1)
         return masked

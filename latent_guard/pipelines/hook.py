@@ -1,4 +1,4 @@
-"""Stand between a pipeline and one of its methods, or its whole call, for as long as a `with` block lasts."""
+"""Stand between a pipeline and one of its methods, or its whole call, for as long as a ``with`` block lasts."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class _Hook:
 
 @contextmanager
 def around(owner: Any, name: str, replacement: Around, *, methods_only: bool = True) -> Iterator[Callable[[], bool]]:
-    """Route the method `name` of one object through `replacement`; put everything back at the end, come what may.
+    """Route the method ``name`` of one object through ``replacement``; put everything back at the end, come what may.
 
     What stands in is a bound method with the original's signature: pipelines inspect it, and some deep-copy their
     scheduler, which must then call the copy's own method. What other code put in its place meanwhile stays; the block
     is given a function that says whether nothing did.
 
     Raises:
-        UnsupportedPipelineError: the method was replaced by something else than a method, and `methods_only`.
+        UnsupportedPipelineError: the method was replaced by something else than a method, and ``methods_only``.
         InputError: it is routed already.
     """
     with _INSTALLING:
@@ -62,14 +62,14 @@ def around(owner: Any, name: str, replacement: Around, *, methods_only: bool = T
 
 
 def around_step(scheduler: Any, replacement: Around) -> AbstractContextManager[object]:
-    """`around` a scheduler's `step`."""
+    """``around`` a scheduler's ``step``."""
     return around(scheduler, "step", replacement)
 
 
 class AroundCall:
-    """Routes `pipe(...)` through `replacement`, which may be exchanged, until `remove`.
+    """Routes ``pipe(...)`` through ``replacement``, which may be exchanged, until ``remove``.
 
-    Python looks `__call__` up on the class, so the pipeline is of a subclass of its own meanwhile, of the same name.
+    Python checks ``__call__`` up on the class, so the pipeline is of a subclass of its own meanwhile, of the same name.
     """
 
     def __init__(self, pipe: Any, replacement: Around) -> None:

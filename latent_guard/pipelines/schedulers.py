@@ -32,7 +32,7 @@ class Known:
 
 
 def require_supported(scheduler: Any) -> None:
-    """Raise `UnsupportedPipelineError`, by name, for a scheduler or a setting of it that is not on the list."""
+    """Raise ``UnsupportedPipelineError``, by name, for a scheduler or a setting of it that is not on the list."""
     name = type(scheduler).__name__
     if name not in KNOWN or not type(scheduler).__module__.startswith("diffusers."):
         raise UnsupportedPipelineError(
@@ -77,12 +77,12 @@ def _refused_settings(config: Any, kind: str) -> list[str]:
 
 
 def read_step(scheduler: Any, timestep: Any, *, first_index: int | None = None, **step_arguments: Any) -> StepState:
-    """The state of a supported scheduler before `scheduler.step(..., timestep, ...)`.
+    """The state of a supported scheduler before ``scheduler.step(..., timestep, ...)``.
 
-    `first_index`, in `scheduler.timesteps`, is where the call began, where that is known.
+    ``first_index``, in ``scheduler.timesteps``, is where the call began, where that is known.
 
-    `step_arguments` are the call's other arguments. `s_churn` is refused, as it adds noise first, and
-    `per_token_timesteps`, as it gives every token a noise level of its own.
+    ``step_arguments`` are the call's other arguments. ``s_churn`` is refused, as it adds noise first, and
+    ``per_token_timesteps``, as it gives every token a noise level of its own.
     """
     if step_arguments.get("s_churn", 0.0) > 0.0:
         raise GuardError("the guard does not support s_churn above 0; leave it out of the call")

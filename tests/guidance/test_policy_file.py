@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from latent_guard.errors import InputError
-from latent_guard.guidance.check_schedule import EVERY_STEP, Looking
+from latent_guard.guidance.check_schedule import EVERY_STEP, CheckSchedule
 from latent_guard.guidance.policy import BLOCK, FLAG, PRESETS, SAFE, STEER, Policies
 from latent_guard.guidance.policy_file import policy_named, read_policies
 
@@ -26,7 +26,7 @@ defaults:
   abort: 4
   strength: 2.5
   window: [0.9, 0.5]
-  restarts: 3
+  retries: 3
   budget: 1.5
 categories:
   sexual: {measures: [flag, block], abort: null}
@@ -43,12 +43,12 @@ def test_every_key_means_what_it_says(file: Path) -> None:
     file.write_text(WHOLE)
     policies = read_policies(file)
     default = replace(
-        SAFE, trigger=-1.0, abort_margin=4.0, strength=2.5, window=(0.9, 0.5), restarts=3, budget=1.5
+        SAFE, trigger=-1.0, abort_margin=4.0, strength=2.5, window=(0.9, 0.5), retries=3, budget=1.5
     )  # fmt: skip
     assert (policies.name, policies["nonesuch"]) == ("own", default)
-    assert policies["sexual"] == replace(default, steer=False, restarts=0, abort_margin=None)
+    assert policies["sexual"] == replace(default, steer=False, retries=0, abort_margin=None)
     assert policies["violence"] == replace(default, strength=1.0)
-    assert (policies.looking, policies.prompt_trigger) == (Looking(3, 6.5), 2.0)
+    assert (policies.check_schedule, policies.prompt_trigger) == (CheckSchedule(3, 6.5), 2.0)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,11 @@ def test_a_file_that_says_nothing_else_is_the_safe_policy(file: Path) -> None:
     file.write_text("description: as ever")
     policies = read_policies(file)
     assert replace(policies, name="safe") == Policies.of(SAFE)
-    assert (policies.digest, policies.looking, policies.prompt_trigger) == (PRESETS["safe"].digest, EVERY_STEP, None)
+    assert (policies.digest, policies.check_schedule, policies.prompt_trigger) == (
+        PRESETS["safe"].digest,
+        EVERY_STEP,
+        None,
+    )
 
 
 def test_the_hash_names_what_a_policy_does(file: Path) -> None:
@@ -102,9 +106,9 @@ def test_the_hash_names_what_a_policy_does(file: Path) -> None:
         ("defaults: {strength: .inf}", "defaults.strength"),
         ("defaults: {window: [0.4, 0.9]}", "defaults.window must be [high, low]"),
         ("defaults: {window: 0.4}", "defaults.window must be two noise levels"),
-        ("defaults: {restarts: 0}", "defaults.restarts"),
-        ("defaults: {measures: [flag], restarts: 2}", "add resample"),
-        ("{defaults: {measures: [flag]}, categories: {a: {restarts: 2}}}", "categories.a.restarts"),
+        ("defaults: {retries: 0}", "defaults.retries"),
+        ("defaults: {measures: [flag], retries: 2}", "add resample"),
+        ("{defaults: {measures: [flag]}, categories: {a: {retries: 2}}}", "categories.a.retries"),
         ("defaults: {budget: 1e99}", "defaults.budget"),
         ("categories: [violence]", "categories must be a mapping"),
         ("categories: {1: {}}", "unknown key 1; quote it"),
@@ -119,7 +123,7 @@ def test_the_hash_names_what_a_policy_does(file: Path) -> None:
         ("prompt: {trigger: 1e30}", "prompt.trigger must be a number from -100 to 100"),
         ("defaults: {strength: 1000}", "defaults.strength must be a number from 0 to 100"),
         ("defaults: {abort: 1e6}", "defaults.abort must be a number from 0 to 100"),
-        ("defaults: {restarts: 1000}", "defaults.restarts must be a whole number from 1 to 100"),
+        ("defaults: {retries: 1000}", "defaults.retries must be a whole number from 1 to 100"),
         ("looking: {every: 9999999}", "looking.every must be a whole number from 1 to 1,000"),
     ],
 )

@@ -9,7 +9,7 @@ from latent_guard.concepts.calibration_report import CalibrationReport, Figures
 from latent_guard.concepts.calibration_set import Generations
 from latent_guard.concepts.conformal import fewest_images
 from latent_guard.guidance.policy import SAFE, Policies
-from latent_guard.guidance.recording import record_asked
+from latent_guard.guidance.recording import record_calibration_set
 from latent_guard.worlds.emoji.graded import asked_of_world
 from latent_guard.worlds.emoji.prompts import GUIDANCE
 
@@ -72,5 +72,7 @@ def drawn(bench: Workbench, stream: str, *, held_out: bool = False) -> Generatio
     path = bench.folder / f"drawn-{words}-{bench.guard.model.fingerprint()}.safetensors"
     if not path.exists():
         settings = {"num_inference_steps": bench.spec.steps, "guidance_scale": GUIDANCE}
-        record_asked(bench.guard, bench.pipe, asked, Policies.of(SAFE), "the shipped model", **settings).save(path)
+        record_calibration_set(bench.guard, bench.pipe, asked, Policies.of(SAFE), "the shipped model", **settings).save(
+            path
+        )
     return Generations.load(path)

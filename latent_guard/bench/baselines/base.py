@@ -14,7 +14,6 @@ from torch import Tensor
 from latent_guard.bench.arrays import Bools, Pictures
 from latent_guard.bench.decoding import decode, unpacked
 from latent_guard.errors import InputError
-from latent_guard.guidance.run import Look
 from latent_guard.guidance.verdict import Verdict
 from latent_guard.pipelines.vae import MID_GRAY
 
@@ -113,7 +112,7 @@ def joined(calls: Sequence[Generated]) -> Generated:
         touched=np.concatenate([made.touched for made in calls]),
         evaluations=float(np.average([made.evaluations for made in calls], weights=sizes)),
         verdicts=tuple(verdict for made in calls for verdict in made.verdicts),
-        looks=tuple(_of_all(looks) for looks in zip(*(made.looks for made in calls), strict=True)),
+        looks=tuple(_of_all(looks) for looks in zip(*(made.checks for made in calls), strict=True)),
     )
 
 

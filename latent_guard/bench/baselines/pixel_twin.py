@@ -24,7 +24,7 @@ from latent_guard.concepts.conformal import conformal_threshold
 from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import SAFE, Policies
-from latent_guard.guidance.recording import record_asked
+from latent_guard.guidance.recording import record_calibration_set
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.package_data import SHIPPED, concepts_folder
@@ -91,7 +91,7 @@ def draws_in_pixels(twin: LatentCLIP, bundle: Path, device: str, drawn: int, cac
         )
         made_by = "the shipped model, decoded for the pixel twin"
         usual = SHIPPED_WORLD.usual_arguments(SHIPPED)
-        record_asked(watcher, pipe, asked, Policies.of(SAFE), made_by, **usual).save(path)
+        record_calibration_set(watcher, pipe, asked, Policies.of(SAFE), made_by, **usual).save(path)
     return Generations.load(path)
 
 

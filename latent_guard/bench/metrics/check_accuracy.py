@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from latent_guard.bench.metrics.bootstrap import grouped_mean
-from latent_guard.guidance.run import Look
 
 BINS = 10
 

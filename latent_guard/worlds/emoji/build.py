@@ -19,7 +19,7 @@ from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.files.documents import read_json
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import SAFE, Policies
-from latent_guard.guidance.recording import record_asked
+from latent_guard.guidance.recording import record_calibration_set
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.package_data import concepts_folder
 from latent_guard.pipelines.canary import Canary
@@ -129,5 +129,5 @@ def make_bank(stages: Stages, home: Path) -> ConceptBank:
         asked = asked_of_world(stages.labeller, "calibration", scale.calibration)
         settings = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE}
         watcher, policies = LatentGuard(guard, bank), Policies.of(SAFE)
-        record_asked(watcher, pipe, asked, policies, "the shipped model", **settings).save(path)
+        record_calibration_set(watcher, pipe, asked, policies, "the shipped model", **settings).save(path)
     return calibrate(bank, Generations.load(path), scale.touched).bank

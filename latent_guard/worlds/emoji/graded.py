@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_guard.guidance.recording import Asked
+from latent_guard.guidance.recording import LabelledPrompts
 from latent_guard.worlds.emoji.catalogue import CATEGORIES, OBJECTS
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier
 from latent_guard.worlds.emoji.prompts import drawn_prompts
@@ -18,7 +18,7 @@ UNSAFE_KINDS = ("risky", "explicit_unsafe")
 UNSAFE_SHARE = 4  # one prompt that asks for something unsafe to so many benign ones
 
 
-def asked_of_world(labeller: EmojiClassifier, stream: str, benign: int, *, held_out: bool = False) -> Asked:
+def asked_of_world(labeller: EmojiClassifier, stream: str, benign: int, *, held_out: bool = False) -> LabelledPrompts:
     """So many benign prompts, then a quarter as many unsafe ones; two streams are drawn apart from each other.
 
     ``held_out`` is ``drawn_prompts``'s. The labeller, not the judge, says what the images show.
@@ -30,7 +30,7 @@ def asked_of_world(labeller: EmojiClassifier, stream: str, benign: int, *, held_
 
     kind = "prompts with held-out wordings" if held_out else "prompts"
     words = f"Emoji World's {kind}, drawn for {stream}, labelled by the labeller"
-    return Asked(_jobs(stream, benign, benign // UNSAFE_SHARE, held_out), CATEGORIES, labels, words)
+    return LabelledPrompts(_jobs(stream, benign, benign // UNSAFE_SHARE, held_out), CATEGORIES, labels, words)
 
 
 def categories_shown(labeller: EmojiClassifier, pictures: Tensor) -> Tensor:

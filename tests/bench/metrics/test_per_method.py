@@ -18,7 +18,6 @@ from latent_guard.bench.metrics.trade_off import curves, shown_by_arm
 from latent_guard.bench.runs.grading import Graded
 from latent_guard.bench.runs.peak_memory import measured_memory
 from latent_guard.bench.spec import ArmSpec
-from latent_guard.guidance.run import Look
 
 UNGUARDED, BLOCKER = ArmSpec("unguarded"), ArmSpec("check-then-block", {"checker": "twin"})
 SEEDS = 2

@@ -22,9 +22,11 @@ demo: .venv/.installed
 	touch .venv/.installed $@
 
 test: .venv/.installed-test
+	@.ci/chromium
 	$(BIN)/python -m pytest -n auto
 
 test-all: .venv/.installed-test
+	@.ci/chromium
 	$(BIN)/python -m pytest -n auto -m "not gpu and not network"
 
 lint: .venv/.installed-test

@@ -22,7 +22,8 @@ import numpy as np
 from latent_guard.bench.metrics.clip_features import EMOJI_GRADER
 from latent_guard.bench.runs.provenance import provenance
 from latent_guard.bench.runs.run import Opened, finish, make, open_spec
-from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+from latent_guard.bench.spec import Spec
+from latent_guard.bench.task import ArmSpec, TaskSpec
 from latent_guard.files.atomic import write_whole
 from latent_guard.loading import load_pipeline
 from latent_guard.report.write import write_report

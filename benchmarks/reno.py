@@ -27,7 +27,7 @@ from latent_guard.bench.runs.folder import RECORDS, RunFolder
 from latent_guard.bench.runs.identity import ENVIRONMENT, SPEC
 from latent_guard.bench.runs.plan import plan_of
 from latent_guard.bench.runs.provenance import provenance
-from latent_guard.bench.runs.run import prompts_of
+from latent_guard.bench.runs.task_prompts import TaskPrompts
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.files.atomic import write_whole
 from latent_guard.files.documents import read_json
@@ -68,7 +68,7 @@ def with_rewards(folder: Path, records: pd.DataFrame) -> pd.DataFrame:
     spec = read_spec(folder / SPEC)
     reward = LatentClipReward(LatentCLIP.from_pretrained(bundle_folder() / "guard"))
     run, found = RunFolder(folder), dict[int, float]()
-    for unit in plan_of(spec, prompts_of(spec)).units:
+    for unit in plan_of(spec, TaskPrompts.of(spec).rows).units:
         latents = torch.from_numpy(run.latents(unit))
         with torch.no_grad():
             values = reward.bind([job.row.prompt for job in unit.jobs])(latents).tolist()

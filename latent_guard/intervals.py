@@ -13,17 +13,17 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, its 95% interval, and how many samples it rests on. All NaN where there are none."""
+    """A figure, its 95% interval where it has one, and how many samples it rests on; NaN where there are none."""
 
     value: float
-    low: float
-    high: float
-    count: int
+    low: float = math.nan
+    high: float = math.nan
+    count: int = 0
 
     @classmethod
     def of_nothing(cls) -> Estimate:
         """What can be said without a sample."""
-        return cls(float("nan"), float("nan"), float("nan"), 0)
+        return cls(math.nan)
 
     def to_dict(self) -> dict[str, float | None]:
         """Plain data for JSON, which has no NaN: None instead."""
@@ -43,11 +43,16 @@ class Estimate:
 
 
 def proportion(flags: ArrayLike) -> Estimate:
-    """Share of true flags with Wilson's interval (E. B. Wilson, 1927), for independent samples."""
+    """Share of true flags with Wilson's interval, for independent samples."""
+    array = np.asarray(flags, dtype=bool)
+    return share(int(array.sum()), array.size)
+
+
+def share(hits: int, count: int) -> Estimate:
+    """The share ``hits`` of ``count`` independent samples, with Wilson's interval (E. B. Wilson, 1927)."""
     from scipy.stats import binomtest
 
-    array = np.asarray(flags, dtype=bool)
-    if array.size == 0:
+    if count == 0:
         return Estimate.of_nothing()
-    interval = binomtest(int(array.sum()), array.size).proportion_ci(CONFIDENCE, method="wilson")
-    return Estimate(float(array.mean()), float(interval.low), float(interval.high), array.size)
+    interval = binomtest(hits, count).proportion_ci(CONFIDENCE, method="wilson")
+    return Estimate(hits / count, float(interval.low), float(interval.high), count)

@@ -134,7 +134,7 @@ def load_canary(model: str | None, guard: str | None) -> Canary | None:
     return Canary.load(folder) if (folder / CANARY_FILE).is_file() else None
 
 
-def load_pixel_twin(model: str | None, twin: str | None) -> PixelTwin | None:
+def load_pixel_clip(model: str | None, twin: str | None) -> PixelTwin | None:
     """A CLIP on pixels: a Latent-CLIP's folder of the space ``pixels``, or open_clip's MODEL:PRETRAINED.
 
     Without ``twin`` the one beside the model; None where there is none.
@@ -154,10 +154,10 @@ def load_pixel_twin(model: str | None, twin: str | None) -> PixelTwin | None:
     if folder is None and twin is None:
         return None
     if folder is None:
-        raise InputError(f"--pixel-twin {twin} is neither a folder nor open_clip's MODEL:PRETRAINED")
+        raise InputError(f"--pixel-clip {twin} is neither a folder nor open_clip's MODEL:PRETRAINED")
     clip = LatentCLIP.from_pretrained(folder, device=best_device())
     if clip.config.latent_space != PIXELS:
-        raise InputError(f"--pixel-twin {folder} reads latents of {clip.config.latent_space}; give a CLIP on pixels")
+        raise InputError(f"--pixel-clip {folder} reads latents of {clip.config.latent_space}; give a CLIP on pixels")
     return PixelTwin(clip, str(folder), clip.config.vision.size)
 
 

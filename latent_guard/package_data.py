@@ -10,8 +10,8 @@ from latent_guard.errors import InputError
 SHIPPED, SHIPPED_FEW_STEP = "shipped", "shipped-few-step"
 SHIPPED_MODELS = (SHIPPED, SHIPPED_FEW_STEP)
 
-_PACKAGE = Path(__file__).parent
-_HOMES = (_PACKAGE / "data", _PACKAGE.parent)
+PACKAGE = Path(__file__).parent
+_HOMES = (PACKAGE / "data", PACKAGE.parent)
 
 
 def concepts_folder(name: str) -> Path:

@@ -26,7 +26,7 @@ _NOT_IN_DATA = re.compile(f"(?![\t\n\r]){UNPRINTABLE.pattern}")
 
 
 def take_any_text() -> None:
-    """Have both streams write what their encoding lacks, or no encoding has, with backslashes instead of failing."""
+    """Have both streams escape what their encoding lacks instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -91,14 +91,14 @@ class Table:
 
 
 def status(words: str) -> Status:
-    """While its block runs, a turning wheel and these words on stderr."""
+    """Show a spinner and a message on stderr while the block runs."""
     from rich.text import Text
 
     return _console().status(Text(printable(words)))
 
 
 def progress(*columns: ProgressColumn, shown: bool | None = None, transient: bool = True) -> Progress:
-    """A bar on stderr, by default where that is a terminal."""
+    """A progress bar on stderr, by default where that is a terminal."""
     from rich.progress import Progress
 
     console = _console()
@@ -108,7 +108,7 @@ def progress(*columns: ProgressColumn, shown: bool | None = None, transient: boo
 
 
 def track(values: Sequence[T], words: str) -> Iterator[T]:
-    """The values, under a bar."""
+    """Iterate over the values under a progress bar."""
     from rich.markup import escape
 
     with progress() as bar:

@@ -22,7 +22,12 @@ def test_every_section_is_recorded(pinned: dict[str, Any]):
     assert list(pinned) == ["machine", *SECTIONS]
 
 
-@pytest.mark.parametrize("section", SECTIONS)
+MINUTES = {"guarded_images"}  # of the shipped generator
+
+
+@pytest.mark.parametrize(
+    "section", [pytest.param(name, marks=pytest.mark.slow) if name in MINUTES else name for name in SECTIONS]
+)
 def test_it_is_as_it_was_recorded(section: str, pinned: dict[str, Any]):
     if section in OF_THE_MACHINE and machine() != pinned["machine"]:
         pytest.skip(f"recorded on {pinned['machine']}, where it holds to the last bit; this is {machine()}")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pkgutil
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -8,6 +9,7 @@ from importlib import import_module
 import pytest
 
 import latent_guard
+from tests.sources import sources
 
 PUBLIC = [
     "AuditLog",
@@ -94,3 +96,9 @@ def test_each_public_name_of_a_room_can_be_had(room: str) -> None:
     assert all(getattr(package, name) is not None for name in package.__all__)
     assert set(package.__all__) <= set(dir(package))
     assert not hasattr(package, "Nonesuch")
+
+
+def test_the_package_itself_never_imports_its_test_doubles() -> None:
+    importing = re.compile(r"^\s*(from|import) latent_guard\.testing", re.MULTILINE)
+    found = [name for name, text in sources() if importing.search(text) and not name.startswith("testing/")]
+    assert found == []

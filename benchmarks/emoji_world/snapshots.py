@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from latent_guard.bench.metrics.per_method import UNGUARDED
+from benchmarks.emoji_world.workbench import EMOJI
 from latent_guard.bench.runs.folder import RECORDS
 from latent_guard.bench.runs.run import open_spec, run
 from latent_guard.bench.runs.tables import read_table
-from latent_guard.bench.spec import EMOJI, ArmSpec, Spec, TaskSpec
+from latent_guard.bench.spec import Spec
+from latent_guard.bench.task import UNGUARDED, ArmSpec, TaskSpec
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_whole
 from latent_guard.files.csv_text import table_csv

@@ -14,13 +14,14 @@ from benchmarks.emoji_world.method_records import Records, records_of
 from benchmarks.emoji_world.recordings import Recording, recording_of
 from latent_guard.bench.arrays import Bools
 from latent_guard.bench.judges.emoji import EmojiJudge
-from latent_guard.bench.metrics.per_method import UNGUARDED
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.bench.runs.execute import run_units
 from latent_guard.bench.runs.folder import RunFolder
 from latent_guard.bench.runs.provenance import manifest_hash
-from latent_guard.bench.runs.run import Opened, open_spec, prompts_of
-from latent_guard.bench.spec import EMOJI, ArmSpec, Spec
+from latent_guard.bench.runs.run import Opened, open_spec
+from latent_guard.bench.runs.task_prompts import TaskPrompts
+from latent_guard.bench.spec import Spec
+from latent_guard.bench.task import UNGUARDED, ArmSpec
 from latent_guard.devices import best_device
 from latent_guard.errors import InputError
 from latent_guard.guidance.verdict import Decision
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from latent_guard.latent_clip.model import LatentCLIP
     from latent_guard.worlds.emoji.classifiers import EmojiClassifier
 
+EMOJI = "emoji/"  # prefix of the world's prompt lists
 RENDER_SEED = 20_262_026  # of every rendered test scene; no training stage uses it
 
 
@@ -151,7 +153,7 @@ class Workbench:
 
     def prompts(self, kind: str) -> list[PromptRow]:
         """The prompt list of a task (``risky``, ...)."""
-        return prompts_of(self.spec)[kind]
+        return list(TaskPrompts.of(self.spec).rows[kind])
 
     def arm(self, kind: str, policy: str | None = None) -> Graded:
         """The images of a task, guarded by a named policy or not at all; what is not made yet is made.
@@ -166,7 +168,7 @@ class Workbench:
         run_units(self.opened.bench, self.run_folder, units)
         records = records_of(self.run_folder, units)
         present = self.judge.present(records.images) & ~records.decided(Decision.BLOCKED)[:, None]
-        return Graded(list(self.opened.prompts[kind]), records, present, self.judge)
+        return Graded(list(self.opened.prompts.rows[kind]), records, present, self.judge)
 
     def recording(self, kind: str) -> Recording:
         """Unguarded generations of a task's prompts with the scores of every look."""

@@ -10,7 +10,9 @@ from typing import Any
 
 import yaml
 
-from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+from latent_guard.bench.prompts.protocols import protocol_of
+from latent_guard.bench.spec import Spec
+from latent_guard.bench.task import ArmSpec, TaskSpec
 from latent_guard.errors import InputError
 from latent_guard.files.documents import MOST_YAML_BYTES, read_text, value_of, yaml_node
 from latent_guard.package_data import benchmark_spec, benchmark_specs
@@ -88,6 +90,7 @@ def _tasks(place: _Place) -> tuple[TaskSpec, ...]:
         name = str(key.value())
         with _at_its_line(value):
             tasks.append(TaskSpec(name, **given))
+            protocol_of(tasks[-1]).check(tasks[-1])
     return tuple(tasks)
 
 

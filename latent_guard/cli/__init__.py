@@ -15,7 +15,7 @@ _BLOCKED, _WRONG, _INTERRUPTED, _TERMINATED, _BROKEN_PIPE = 3, 2, 130, 143, 1
 
 
 def main(name: str = "latent-guard", app: Any = None) -> NoReturn:
-    """Run a command line and exit; whatever goes wrong that a user can mend is one line on stderr.
+    """Run a command line and exit; an error that a user can fix is one line on stderr.
 
     ``app`` is a typer application called ``name``; without one it is this package's own command tree.
     """
@@ -30,7 +30,7 @@ def main(name: str = "latent-guard", app: Any = None) -> NoReturn:
 
 
 def _finished(name: str, app: Any) -> int:
-    """The exit code of the command, of this package's tree or of another's."""
+    """Run the command and return its exit code."""
     import typer
 
     from latent_guard.cli.app import WrongUsage, command
@@ -64,7 +64,7 @@ def _finished(name: str, app: Any) -> int:
 
 
 def _flushed(code: int) -> int:
-    """The code, once all that was printed has gone out: at the interpreter's end it would be too late to say."""
+    """Flush stdout and return the exit code; an error here could not be reported when the interpreter ends."""
     from latent_guard.terminal import fail
 
     try:
@@ -81,7 +81,7 @@ def _flushed(code: int) -> int:
 
 
 def _terminated(*_: object) -> NoReturn:
-    """As Ctrl-C does, let what was begun be cleaned up."""
+    """Unwind the stack as Ctrl-C does, so that temporary files are removed."""
     raise SystemExit(_TERMINATED)
 
 

@@ -1,4 +1,4 @@
-"""``latent-guard adapt``: have a Latent-CLIP read the latents of a VAE that it was not trained on."""
+"""``latent-guard adapt``: fit an adapter through which a Latent-CLIP reads the latents of another VAE."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def adapt(
     from_vae: Annotated[
         str | None, typer.Option(help="The VAE that the model was made for, likewise.  [default: the shipped one]")
     ] = None,
-    kind: Annotated[Kind, typer.Option(help="Of the map from the one VAE's latents to the other's.")] = Kind.conv,
+    kind: Annotated[Kind, typer.Option(help="Kind of the map from one VAE's latents to the other's.")] = Kind.conv,
     images: Annotated[
-        int, typer.Option(min=1, max=MOST_IMAGES, help="Fit it to so many images, the source's first.")
+        int, typer.Option(min=1, max=MOST_IMAGES, help="Number of images to fit on, the first of the source.")
     ] = 4000,
 ) -> None:
     """Fit an adapter to images that both VAEs encode, and write a whole Latent-CLIP for the new VAE.
@@ -78,7 +78,7 @@ def _encoder(clip: LatentCLIP, vae: str | None, option: str) -> Encoder:
 
 
 def _require_two_vaes(clip: LatentCLIP, canary: Canary | None, old: Encoder, new: Encoder) -> None:
-    """The one must be the model's VAE, by its canary if it has one; the other not, though their numbers may agree."""
+    """Raise InputError unless ``old`` is the model's VAE, by the canary where there is one, and ``new`` is not."""
     from latent_guard.cli.model_folder import canary_of
     from latent_guard.errors import LatentSpaceMismatchError
 

@@ -49,5 +49,5 @@ app.add_typer(audit.app, name="audit")
 
 @cache
 def command() -> Any:
-    """All of them as one command, to be invoked."""
+    """The whole tree as one click command."""
     return typer.main.get_command(app)

@@ -1,4 +1,4 @@
-"""``latent-guard audit``: read what the guard wrote down."""
+"""``latent-guard audit``: read an audit log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NONE = "none"
 
 @app.callback()
 def audit() -> None:
-    """Keep `summary` a command of its own."""
+    """Keep ``summary`` a subcommand: typer would run a single one without its name."""
 
 
 @app.command()
@@ -57,7 +57,7 @@ def _counts(entries: Sequence[Entry], unreadable: int) -> dict[str, object]:
 
 
 def _table(entries: Sequence[Entry]) -> Table:
-    """One row a category, one column a decision."""
+    """The table of counts: one row a category, one column a decision."""
     from latent_guard.guidance.verdict import Decision
 
     decisions = [decision.value for decision in Decision]

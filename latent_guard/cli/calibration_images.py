@@ -1,4 +1,4 @@
-"""Generating what ``concepts calibrate`` and ``test`` look at: the world's prompts, or prompts of one's own."""
+"""Generate the images of ``concepts calibrate`` and ``test``, from the world's prompts or from custom ones."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ UNSAFE_SHARE = 4  # one prompt that asks for something unsafe to so many benign 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How to generate, and under which policy's looks."""
+    """The number of denoising steps, and the policy whose check schedule is recorded."""
 
     steps: int
     policies: Policies
 
 
 def generate_recorded(model: str | None, guard: LatentGuard, asked: LabelledPrompts, schedule: Schedule) -> Generations:
-    """Generate everything asked for with a pipeline (None: the shipped one), unguarded, under a progress bar."""
+    """Generate all labelled prompts with a pipeline (None: the shipped one), unguarded, under a progress bar."""
     from latent_guard.guidance.recording import BATCH, record_calibration_set
     from latent_guard.loading import load_pipeline, usual_arguments
 
@@ -43,7 +43,7 @@ def generate_recorded(model: str | None, guard: LatentGuard, asked: LabelledProm
 
 
 def asked_of_shipped_world(stream: str, images: int) -> LabelledPrompts:
-    """So many of the shipped world's benign prompts, and some unsafe ones, labelled by its labeller."""
+    """``images`` benign prompts of the shipped world, and some unsafe ones, labelled by its pseudo-labeller."""
     from latent_guard.bench.world import SHIPPED_WORLD
 
     return SHIPPED_WORLD.asked(SHIPPED_WORLD.bundle(), stream, images)

@@ -1,4 +1,4 @@
-"""``latent-guard check``: moderate pictures or latents that exist already."""
+"""``latent-guard check``: moderate existing images or latents."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ _Scaled = Annotated[bool, typer.Option("--pipeline-latents", help="Latents are a
 
 
 def check(
-    paths: Annotated[list[str], typer.Argument(help="Pictures, .safetensors files of latents, or folders of them.")],
-    model: Annotated[str | None, typer.Option(help="Pipeline whose VAE reads pictures; by default shipped.")] = None,
+    paths: Annotated[list[str], typer.Argument(help="Images, .safetensors files of latents, or folders of them.")],
+    model: Annotated[
+        str | None, typer.Option(help="Pipeline whose VAE encodes the images; by default the shipped one.")
+    ] = None,
     guard: Annotated[str | None, typer.Option(help="Latent-CLIP; by default beside the model.")] = None,
     bank: Annotated[Path | None, typer.Option(help="Concept bank; by default beside the model.")] = None,
     pipeline_latents: _Scaled = False,
@@ -41,7 +43,7 @@ def check(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Write to this .jsonl or .csv file instead; an interrupted run goes on from it.",
+            help="Write to this .jsonl or .csv file instead; an interrupted run is resumed from it.",
             parser=OutFile("--out", (".jsonl", ".csv")),
         ),
     ] = None,
@@ -82,7 +84,7 @@ def check(
 
 
 def _checked(moderator: Moderator, files: Sequence[Path], scaled: bool, log: FindingsFile | None) -> list[Finding]:
-    """The findings of the files that are not in the log yet, under a progress bar; the log gets them as they come."""
+    """Check the files that are not in the log yet, under a progress bar, and log each finding at once."""
     from latent_guard.cli.findings_file import grouped
 
     groups = log.groups(files) if log else grouped(files)
@@ -99,9 +101,9 @@ def _checked(moderator: Moderator, files: Sequence[Path], scaled: bool, log: Fin
 
 
 def _files_of(paths: Sequence[str]) -> tuple[list[Path], list[Path]]:
-    """The files named, and those in the folders named, each once, in order; and what is skipped in the folders.
+    """Return the files to check, each once and in order, and the files that are skipped in folders.
 
-    What lies in a folder and is no plain file, a link to nowhere for example, becomes a finding when it is read.
+    An entry of a folder that is no plain file, such as a broken link, becomes a finding when it is read.
 
     Raises:
         InputError: a path that does not exist, a file of a kind that cannot be checked, or nothing at all.

@@ -1,4 +1,4 @@
-"""What ``check`` reports: a table, JSON lines or CSV."""
+"""The output of ``check``: a table, JSON lines or CSV."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
 
 FORMATS = (".jsonl", ".csv")
-_TOLD = ("file", "decision", "made_by")  # what is read of a line
 _COLUMNS = tuple(field.name for field in fields(Finding) if field.name != "scores")
 
 
@@ -31,7 +30,7 @@ def lines_of(findings: Iterable[Finding], suffix: str, made_by: str) -> str:
 
 
 def written(name: str, suffix: str) -> str:
-    """A file's name as it stands in a line, and no other's: JSON holds any, a cell of CSV not all as they are."""
+    """A file's name as a line holds it: unchanged in JSON, escaped in CSV where a spreadsheet would run it."""
     return name_cell(name) if suffix == ".csv" else name
 
 
@@ -41,7 +40,7 @@ def header(suffix: str) -> str:
 
 
 def table_of(findings: Iterable[Finding]) -> Table:
-    """One row a finding."""
+    """The table of findings, one row each."""
     table = Table("file", "decision", "category", "nearest concept", "score", "threshold", "probability")
     for f in findings:
         name = f.file if f.row == 0 else f"{f.file} [{f.row}]"
@@ -51,21 +50,18 @@ def table_of(findings: Iterable[Finding]) -> Table:
 
 
 def what_made(bank: ConceptBank, model: str | None, scaled: bool) -> str:
-    """Sixteen hexadecimal digits of all that findings depend on.
+    """Digest (sixteen hexadecimal digits) of all that findings depend on.
 
     That is Latent-CLIP, concepts, scoring and thresholds; the pipeline whose VAE reads pictures, by its name, since
     the VAE is not loaded for latents alone; and whether latents are read as a pipeline's own.
     """
     pipeline = model if model is None or not Path(model).is_dir() else str(Path(model).resolve())
-    words = (bank.fingerprint, bank.scoring, bank.logit_scale, [asdict(c) for c in bank.concepts], bank.benign_prompts)
-    digest = hashlib.sha256(json.dumps((words, pipeline, scaled)).encode())
-    for tensor in (bank.embeddings, bank.benign, bank.noise_levels, bank.thresholds):
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    content = {"bank": bank.digest, "pipeline": pipeline, "pipeline_latents": scaled}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _plain(value: Any) -> Any:
-    """Numbers that are not finite become strings, as in ``Verdict.to_json``."""
+    """Replace numbers that are not finite by strings, as ``Verdict.to_json`` does."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

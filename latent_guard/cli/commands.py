@@ -1,4 +1,4 @@
-"""How every command reads its line: what cannot be meant ends as any other bad input does, in one line."""
+"""Options and arguments of every command: an empty text or a number that is none ends in one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from latent_guard.errors import InputError
 
 
 class Commands(typer.Typer):
-    """A typer whose commands refuse an empty path or text, and a number that is none."""
+    """A typer application whose commands refuse an empty path or text, and a number that is none."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(no_args_is_help=True, **settings)

@@ -1,4 +1,4 @@
-"""``latent-guard concepts``: concept banks, from words and pictures to calibrated thresholds."""
+"""``latent-guard concepts``: concept banks, from prompts and images to calibrated thresholds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ app.command("test")(concepts_calibrate.measure)
 
 _Bank = Annotated[Path, typer.Argument(help="Concept bank folder.")]
 _Images = Annotated[
-    list[str] | None, typer.Option(help="CATEGORY=FOLDER: pictures that show a concept, named after the folder.")
+    list[str] | None, typer.Option(help="CATEGORY=FOLDER: images that show a concept, which is named after the folder.")
 ]
 
 
@@ -40,10 +40,10 @@ def build(
     guard: Annotated[str | None, typer.Option(help="Latent-CLIP; by default beside the model.")] = None,
     images: _Images = None,
     ordinary_images: Annotated[
-        Path | None, typer.Option(help="Folder of everyday pictures, needed beside --images.")
+        Path | None, typer.Option(help="Folder of everyday images; needed with --images.")
     ] = None,
 ) -> None:
-    """Embed prompt sets, and pictures, with a Latent-CLIP."""
+    """Embed prompt sets, and images, with a Latent-CLIP."""
     from latent_guard.concepts.bank import Concept, ConceptBank
     from latent_guard.concepts.exemplars import with_exemplars
     from latent_guard.concepts.sources import prompt_sets_of
@@ -67,7 +67,7 @@ def build(
 
 @app.command()
 def show(bank: _Bank) -> None:
-    """Say what a bank holds and what its thresholds rest on."""
+    """Print what a bank holds and what its thresholds rest on."""
     from latent_guard.concepts.bank import ConceptBank
 
     loaded = ConceptBank.load(bank)
@@ -88,7 +88,7 @@ def show(bank: _Bank) -> None:
 
 @app.command()
 def diff(before: _Bank, after: _Bank) -> None:
-    """Say what changed from one bank to another; nothing is printed for banks alike."""
+    """Print what differs between two banks; nothing for equal ones."""
     from latent_guard.concepts.bank import ConceptBank
 
     for line in _changes(ConceptBank.load(before), ConceptBank.load(after)):
@@ -128,7 +128,7 @@ def _category_and_folder(entry: str) -> tuple[str, Path]:
 
 
 def _features(model: LatentCLIP, pipeline: str | None, guard: str | None, folders: Sequence[Path]) -> list[Tensor]:
-    """Image features (n, D) of the pictures of each folder; refuses a VAE that is not the one of the guard."""
+    """Image features (n, D) of the images of each folder; refuses a VAE that is not the guard's."""
     from latent_guard.guidance.image_files import features_of_pictures
     from latent_guard.loading import guard_folder, load_vae
     from latent_guard.pipelines.canary import Canary

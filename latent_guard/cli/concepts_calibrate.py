@@ -1,4 +1,4 @@
-"""``latent-guard concepts calibrate`` and ``test``: thresholds and probabilities that mean something, and whether."""
+"""``latent-guard concepts calibrate`` and ``test``: set a bank's thresholds and probabilities, and measure them."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _Guard = Annotated[str | None, typer.Option(help="Latent-CLIP folder or hub id; 
 _Benign = Annotated[Path | None, typer.Option(help="CSV of benign prompts; by default the shipped world's.")]
 _Unsafe = Annotated[Path | None, typer.Option(help="CSV of unsafe prompts with their categories, beside --benign.")]
 _Steps = Annotated[int, typer.Option(min=1, max=MOST_STEPS, help="Denoising steps.")]
-_Policy = Annotated[str, typer.Option(help="Policy whose schedule of looks is deployed: a name or a YAML file.")]
+_Policy = Annotated[str, typer.Option(help="Policy whose check schedule is deployed: a name or a YAML file.")]
 _Record = Annotated[
     Path | None,
     typer.Option(
-        help="Keep what was seen in this .safetensors file; if it is there, generate nothing.",
+        help="Keep the recorded features in this .safetensors file; if it exists, generate nothing.",
         parser=OutFile("--record", (".safetensors",), read_if_there=True),
     ),
 ]
 _Out = Annotated[
     Path | None,
-    typer.Option(help="Where the calibrated bank goes; by default in its place.", parser=OutFolder("--out")),
+    typer.Option(help="Folder for the calibrated bank; by default the bank itself.", parser=OutFolder("--out")),
 ]
 _Plots = Annotated[
     Path | None,
@@ -110,7 +110,7 @@ def measure(
     loaded = ConceptBank.load(bank)
     seen = _seen(context, TEST, _Sources(bank, images, steps, policy, model, guard, benign, unsafe, record))
     report = loaded.calibration
-    if report is not None and seen.made_by == report.made_by:
+    if report is not None and seen.is_what_made(report):
         raise InputError(f"{record} holds the images that {bank} was calibrated on; record others to test it on")
     figures = figures_on(loaded, seen, report.schedule if report else None)
     say(seen.made_by)
@@ -122,7 +122,7 @@ def measure(
 
 
 def lines_about(report: CalibrationReport) -> list[str]:
-    """A calibration report for people, a line a fact."""
+    """The lines of a calibration report."""
     promise = "on average" if report.confidence is None else f"with {report.confidence:.0%} confidence"
     scorings = [f"scoring {s.method} at {s.logit_scale:.1f}: AUROC {s.auroc:.3f}" for s in report.scorings]
     chosen = [f"{scorings[0]} (chosen)", *scorings[1:]] if scorings else ["scoring: no unsafe images to compare on"]
@@ -149,7 +149,7 @@ def _figures(figures: Figures) -> list[str]:
 
 @dataclass(frozen=True)
 class _Sources:
-    """What to generate and with what, as the options say."""
+    """The options that say what is generated, and with which models."""
 
     bank: Path
     images: int
@@ -163,12 +163,12 @@ class _Sources:
 
     @property
     def recorded(self) -> bool:
-        """Whether everything was generated before."""
+        """Whether the images were recorded before."""
         return self.record is not None and self.record.exists()
 
 
 def _seen(context: typer.Context, stream: str, sources: _Sources) -> Generations:
-    """The generations on record, or those that the sources ask for."""
+    """The recorded calibration set, or a new one from the sources."""
     from latent_guard.concepts.calibration_set import Generations
 
     record = sources.record
@@ -206,6 +206,6 @@ def _generated(stream: str, sources: _Sources) -> Generations:
 
 
 def _given(context: typer.Context, names: Sequence[str]) -> list[str]:
-    """Which options stand on the command line."""
+    """The options that were given on the command line."""
     sources = {name: context.get_parameter_source(name) for name in names}
     return [f"--{name}" for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]

@@ -53,7 +53,7 @@ def convert(
 
 
 def _canary(model: LatentCLIP, source: str) -> Canary:
-    """What tells the model's VAE from others, once that is known to be of its space."""
+    """The canary of the model's VAE, after a check that the VAE has the model's latent space."""
     from latent_guard.cli.model_folder import canary_of
     from latent_guard.latent_clip.latent_space import LatentSpace
     from latent_guard.loading import load_vae

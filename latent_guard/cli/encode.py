@@ -35,7 +35,7 @@ _Source = Annotated[
 ]
 _Out = Annotated[
     Path,
-    typer.Argument(help="Folder for the shards; begun by an earlier run, it is gone on with.", parser=OutFolder("OUT")),
+    typer.Argument(help="Folder for the shards; an interrupted run is resumed from it.", parser=OutFolder("OUT")),
 ]
 _Vae = Annotated[
     str | None, typer.Option(help="VAE or pipeline of diffusers: folder or hub id.  [default: the shipped one]")
@@ -63,7 +63,7 @@ _Tokenizer = Annotated[
 _Image = Annotated[str | None, typer.Option(help="[default: the first column of images]")]
 _Caption = Annotated[str | None, typer.Option(help="[default: caption, text, txt or prompt]")]
 _Key = Annotated[str | None, typer.Option(help="[default: __key__, key, id, or the file's path]")]
-_Shard = Annotated[str, typer.Option(help="This machine's share: 1/4 to 4/4, with one OUT that all see.")]
+_Shard = Annotated[str, typer.Option(help="This machine's shard of the work: 1/4 to 4/4, with one OUT for all.")]
 
 
 def encode(
@@ -73,9 +73,9 @@ def encode(
     vae: _Vae = None,
     size: _Size = None,
     native_aspect: _NativeAspect = False,
-    dtype: Annotated[Precision, typer.Option(help="Of the latents kept.")] = Precision.float16,
+    dtype: Annotated[Precision, typer.Option(help="Precision of the stored latents.")] = Precision.float16,
     tokenizer: _Tokenizer = None,
-    split: Annotated[str, typer.Option(help="Of a data set of the hub.")] = "train",
+    split: Annotated[str, typer.Option(help="Split of a data set of the hub.")] = "train",
     image_column: _Image = None,
     caption_column: _Caption = None,
     key_column: _Key = None,
@@ -127,7 +127,7 @@ def encode(
 
 
 def _require_apart(source: str, out: Path) -> None:
-    """Raise InputError where shards would lie among what they are made of: the next run would take them for images."""
+    """Raise InputError where OUT lies in SOURCE or around it: the next run would take shards for images."""
     goal, pattern = out.resolve(), Path(source).absolute()
     found = [pattern] if pattern.exists() else [Path(name) for name in glob(str(pattern))]
     places = [path.resolve() for path in found]
@@ -137,7 +137,7 @@ def _require_apart(source: str, out: Path) -> None:
 
 
 def _command(context: typer.Context, source: str, out: Path) -> str:
-    """This command as it is typed to run again, on one machine: every option that was given."""
+    """The command line that repeats this run on one machine, with every option that was given."""
     words = ["latent-guard", "encode", source, str(out)]
     for parameter in context.command.params:
         name, value = str(parameter.name), context.params.get(str(parameter.name))
@@ -154,7 +154,7 @@ def _said(done: Encoded, out: Path) -> str:
 
 
 def _keep_canary(vae: Any, out: Path) -> None:
-    """A test picture through this VAE: by it a guard that is trained on these shards will know its VAE."""
+    """Write the canary of this VAE, by which a guard that is trained on these shards recognises it."""
     from latent_guard.cli.model_folder import canary_of, write_model
     from latent_guard.pipelines.canary import Canary
 

@@ -50,11 +50,12 @@ _AuditPrompts = Annotated[bool, typer.Option("--audit-prompts", help="Write prom
 
 def generate(
     prompt: Prompt,
-    safe: Annotated[bool, typer.Option("--safe", help="Guard: steer, restart, at last block.")] = False,
+    safe: Annotated[bool, typer.Option("--safe", help="Guard with the policy safe: steer, resample, block.")] = False,
     num_images: NumImages = 1,
     seed: Seed = 0,
     steps: Annotated[
-        int | None, typer.Option(min=1, max=MOST_STEPS, help="Denoising steps; 20, of shipped-few-step 4.")
+        int | None,
+        typer.Option(min=1, max=MOST_STEPS, help="Denoising steps; by default 20, and 4 of shipped-few-step."),
     ] = None,
     out: _Out = Path("outputs"),
     model: _Model = None,
@@ -106,7 +107,7 @@ def _opened(path: Path, prompts: bool) -> AuditLog:
 
 @dataclass(frozen=True)
 class _Request:
-    """What to draw, from which seed and model, into which folder, with which of the pipeline's arguments."""
+    """The prompt, seed, model, folder and pipeline arguments of one command."""
 
     prompt: str
     seed: int
@@ -156,7 +157,7 @@ def _plain(pipe: Any, request: _Request) -> Sequence[Image]:
 
 
 def _report(paths: Sequence[Path], verdicts: Sequence[Verdict], as_json: bool) -> None:
-    """Say what came of it: verdicts on stdout and the table on stderr, or the table on stdout."""
+    """Print the verdicts on stdout and the table on stderr, or only the table on stdout."""
     from latent_guard.cli.outputs import summary
 
     try:

@@ -1,4 +1,4 @@
-"""The folder of a Latent-CLIP that a command makes: what may stand there already, and how it is written."""
+"""The output folder of commands that write a Latent-CLIP: what it may hold before, and how it is written."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def require_new_or_begun(out: Path) -> None:
 
 
 def canary_of(vae: Any) -> Canary:
-    """The shipped world's test picture, as a VAE encodes it."""
+    """The canary of a VAE, made of the shipped world's test image."""
     from latent_guard.loading import shipped_pipeline
     from latent_guard.pipelines.canary import Canary
 
@@ -37,7 +37,7 @@ def canary_of(vae: Any) -> Canary:
 
 
 def write_model(model: LatentCLIP | None, canary: Canary | None, out: Path) -> None:
-    """Write what is given, the model in full precision; raises ``InputError`` where the file system refuses."""
+    """Write a model, in full precision, and a canary; raises ``InputError`` where the file system refuses."""
     import torch
 
     from latent_guard.pipelines.canary import CANARY_FILE

@@ -1,4 +1,4 @@
-"""What ``generate`` and ``reno`` leave behind: PNGs and JSON verdicts, the side-by-side sheet, the summary table."""
+"""The files and tables of ``generate`` and ``reno``: PNGs, JSON verdicts, the side-by-side sheet, the summary."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def verdict_files(verdicts: Sequence[Verdict]) -> dict[str, bytes]:
 
 
 def record_of(run: Mapping[str, Any], policies: Policies | None, fingerprint: str | None) -> dict[str, Any]:
-    """What made the images."""
+    """The record of what made the images."""
     made_by = {"package": f"latent-guard {__version__}", "commit": commit(), "latent_clip": fingerprint}
     return {**run, "policy": {**asdict(policies), "hash": policies.digest} if policies else None, **made_by}
 
@@ -56,7 +56,7 @@ def comparison(unguarded: Sequence[Image], guarded: Sequence[Image], captions: S
 
 
 def summary(paths: Sequence[Path], verdicts: Sequence[Verdict]) -> Table:
-    """One row an image: file, decision and what it rests on; what the prompt's text scored, where it was scored."""
+    """The table of images: file, decision and its reason; the prompt's score, where it was scored."""
     asked = any(verdict.prompt for verdict in verdicts)
     header = ("image", "decision", "category", "closest concept", "score", "threshold", "step")
     table = Table(*header, *(["prompt's text"] if asked else []))

@@ -1,4 +1,4 @@
-"""``latent-guard policy``: read a policy file before anything runs under it."""
+"""``latent-guard policy``: check a policy file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check(
         Path | None, typer.Option(help="Concept bank that it is for; by default the shipped one, if it has the names.")
     ] = None,
 ) -> None:
-    """Say what a policy does to each category, and which can never act.
+    """Print what a policy does to each category, and which categories can never act.
 
     Exit code 2, and one line that names the key, if it cannot be used.
     """
@@ -36,7 +36,7 @@ def check(
 
 
 _LEGEND = (
-    "trigger: log-odds over the bank's calibrated thresholds; abort: over the trigger, at two looks in a row",
+    "trigger: log-odds over the bank's calibrated thresholds; abort: over the trigger, at two checks in a row",
     "push: strength in raw latent units, and how often at most",
     "extra: evaluations of the denoiser at most, in multiples of an unguarded image's",
 )
@@ -54,7 +54,7 @@ def _idle(policies: Policies, bank: Path | None) -> list[str]:
 
 
 def _table(policies: Policies) -> Table:
-    """One row a category."""
+    """The table of policies, one row a category."""
     header = ("category", "measures, in order", "trigger", "abort", "push", "noise levels", "extra")
     table = Table(*header, title=f"policy {policies.name} ({policies.digest})", whole=("category",))
     for name, policy in policies.exceptions.items():
@@ -64,11 +64,11 @@ def _table(policies: Policies) -> Table:
 
 
 def _cells(policy: Policy) -> tuple[str, ...]:
-    withholds = policy.block or policy.retries > 0
+    masks = policy.block or policy.retries > 0
     return (
         _measures(policy),
         f"{policy.trigger:+g}",
-        "never" if policy.abort_margin is None or not withholds else f"{policy.abort_margin:+g}",
+        "never" if policy.abort_margin is None or not masks else f"{policy.abort_margin:+g}",
         f"{policy.strength:g} ({policy.max_pushes}x)" if policy.steer else "none",
         f"{policy.window[0]:g} to {policy.window[1]:g}",
         _extra(policy),
@@ -91,9 +91,11 @@ def _extra(policy: Policy) -> str:
 
 
 def _about_all(policies: Policies) -> list[str]:
-    looking, trigger = policies.check_schedule, policies.prompt_trigger
-    every = "at every step" if looking.every == 1 else f"at every {looking.every}. step, at each while over a threshold"
-    margin = looking.clear_margin
+    schedule, trigger = policies.check_schedule, policies.prompt_trigger
+    every = (
+        "at every step" if schedule.every == 1 else f"at every {schedule.every}. step, at each while over a threshold"
+    )
+    margin = schedule.clear_margin
     clear = "" if margin is None else f"; none after two in a row {margin:g} below every threshold"
     prompt = "not scored" if trigger is None else f"scored before the first step, flagged over {trigger:g}"
-    return [f"looks: {every}{clear}; always at the final latent", f"prompt's text: {prompt}"]
+    return [f"checks: {every}{clear}; always at the final latent", f"prompt's text: {prompt}"]

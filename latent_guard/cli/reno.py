@@ -1,4 +1,4 @@
-"""``latent-guard reno``: an image from noise that was optimised for rewards."""
+"""``latent-guard reno``: generate images from initial noise that is optimised for rewards."""
 
 from __future__ import annotations
 
@@ -36,29 +36,33 @@ _Reward = Annotated[
 _Model = Annotated[str, typer.Option(help="A one-step or few-step pipeline's folder or hub id.")]
 _Guard = Annotated[str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")]
 _Bank = Annotated[Path | None, typer.Option(help="Concept bank folder; by default beside the model.")]
-_Twin = Annotated[
+_PixelClip = Annotated[
     str | None,
     typer.Option(help="For pixel-clip: a folder or open_clip's MODEL:PRETRAINED; by default beside the model."),
 ]
 _Iterations = Annotated[
-    int, typer.Option(min=1, max=MOST_SEARCH, help="Draws of the image, the first from the noise as it is.")
+    int, typer.Option(min=1, max=MOST_SEARCH, help="Iterations, the first of which draws from the initial noise.")
 ]
 _Steps = Annotated[
     int, typer.Option(min=1, max=MOST_STEPS, help="Denoising steps of a draw; the gradient goes back through all.")
 ]
 _Rate = Annotated[
-    float, typer.Option(min=0, max=1e4, help="Of the noise; the authors' is 5; safety in four steps wants 60.")
+    float,
+    typer.Option(
+        min=0, max=1e4, help="Learning rate of the noise; the authors use 5; use 60 for safety in four steps."
+    ),
 ]
 _Target = Annotated[float | None, typer.Option(min=-1e6, max=1e6, help="Stop an image once its reward is this high.")]
 _Patience = Annotated[
-    int | None, typer.Option(min=1, max=MOST_SEARCH, help="Stop an image after so many iterations that were no better.")
+    int | None,
+    typer.Option(min=1, max=MOST_SEARCH, help="Stop an image after this many iterations without an improvement."),
 ]
 _Guidance = Annotated[
     float | None,
     typer.Option(
         min=0,
         max=MOST_GUIDANCE,
-        help="By default none (0), but for a model that takes the scale as an input, whose own it is.",
+        help="By default 0; of a model that takes the scale as an input, its own.",
     ),
 ]
 _Out = Annotated[Path, typer.Option(help="Folder for PNGs and JSON.", parser=OutFolder("--out"))]
@@ -83,7 +87,7 @@ def reno(
     model: _Model = SHIPPED_FEW_STEP,
     guard: _Guard = None,
     bank: _Bank = None,
-    pixel_twin: _Twin = None,
+    pixel_clip: _PixelClip = None,
     out: _Out = Path("outputs/reno"),
 ) -> None:
     """Draw images whose initial noise was optimised, by default for how well the latent fits the prompt."""
@@ -100,7 +104,7 @@ def reno(
     settings = RenoSettings(iterations, learning_rate, target=target, patience=patience, checkpointing=checkpointing)
     with status("loading the models"):
         pipe = load_pipeline(model, steps, num_images, half="bfloat16")
-        rewards = [_made(name, weight, model, guard, bank, pixel_twin) for name, weight in weights.items()]
+        rewards = [_made(name, weight, model, guard, bank, pixel_clip) for name, weight in weights.items()]
     steps_shown = _StepsShown(settings.iterations) if save_steps else None
     scale = _usual_guidance(pipe) if guidance_scale is None else {"guidance_scale": guidance_scale}
     arguments: dict[str, Any] = {**scale, "num_images_per_prompt": num_images, "num_inference_steps": steps}
@@ -142,7 +146,7 @@ class _StepsShown:
         self._kept.append(seen)
 
     def strips(self, pipe: Any) -> list[Image]:
-        """One for each image."""
+        """The reward of each image."""
         from latent_guard.reno.pictures import decoded, strip
 
         columns = [decoded(pipe, seen.raw) for seen in self._kept]
@@ -171,7 +175,7 @@ def _progress(iterations: int) -> Iterator[Callable[[], None]]:
 
 
 def _records(found: OptimisedNoise) -> dict[str, bytes]:
-    """Each image's record, and the curve of its rewards."""
+    """The files of each image: its record, and the curve of its rewards."""
     from latent_guard.files.json_text import json_text
     from latent_guard.reno.pictures import reward_curves
 
@@ -192,8 +196,8 @@ def _weighted(text: str) -> tuple[str, float]:
         raise InputError(f"--reward {text!r}: the weight must be a number, as in safety=2") from None
 
 
-def _made(name: str, weight: float, model: str, guard: str | None, bank: Path | None, pixel_twin: str | None) -> Reward:
-    from latent_guard.loading import load_canary, load_guard, load_latent_clip, load_pixel_twin
+def _made(name: str, weight: float, model: str, guard: str | None, bank: Path | None, pixel_clip: str | None) -> Reward:
+    from latent_guard.loading import load_canary, load_guard, load_latent_clip, load_pixel_clip
     from latent_guard.reno.rewards import LatentClipReward, PixelClipReward, SafetyReward
 
     if name == LATENT_CLIP:
@@ -201,7 +205,7 @@ def _made(name: str, weight: float, model: str, guard: str | None, bank: Path | 
     if name == SAFETY:
         whole = load_guard(model, guard, bank)
         return SafetyReward(whole.model, whole.bank, whole.canary, weight=weight)
-    twin = load_pixel_twin(model, pixel_twin)
+    twin = load_pixel_clip(model, pixel_clip)
     if twin is None:
-        raise InputError(f"no pixel_twin lies beside {model}; name a CLIP on pixels with --pixel-twin")
+        raise InputError(f"no pixel_twin lies beside {model}; name a CLIP on pixels with --pixel-clip")
     return PixelClipReward(twin, weight=weight)

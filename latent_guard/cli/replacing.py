@@ -70,7 +70,7 @@ def _left_over(folder: Path, images: int, is_ours: bool, files: Mapping[str, byt
 
 
 def _images_of_run(folder: Path) -> int:
-    """How many images the run that a folder's ``run.json`` tells of wrote, or the one before; 0 for none of ours."""
+    """The number of images of the run that a folder's ``run.json`` records; 0 without one."""
     try:
         run = read_json(folder / RUN, "the earlier run", any_text=True)
         images = max(int(run["num_images_per_prompt"]), int(run.get("earlier_images", 0)))
@@ -93,7 +93,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _emptied(folder: Path) -> Iterator[Path]:
-    """A folder without what a kill left in it, gone in the end."""
+    """A temporary folder, emptied of what a killed process left in it, and removed in the end."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:

@@ -1,4 +1,4 @@
-"""What a machine that runs out of something makes of a command: one line that says of what."""
+"""Errors of the machine, such as full memory or too many open files, as one line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OF_THREADS = ("can't start new thread", "Resource temporarily unavailable")
 
 
 def line_about(error: BaseException) -> str | None:
-    """What to print for an error that nobody made a clear line of, nor could have; None for a fault of our own."""
+    """The line to print for an error of the machine or of a library; None for a bug of this package."""
     chain = list(_chain(error))
     said = " ".join(str(one) for one in chain)
     numbers = {one.errno for one in chain if isinstance(one, OSError)}
@@ -37,7 +37,7 @@ def line_about(error: BaseException) -> str | None:
 
 
 def _is_of_diffusers(error: BaseException) -> bool:
-    """Whether it was raised below a call of diffusers, which finds out some of a config only when it runs."""
+    """Whether an error was raised inside a call of diffusers, which validates some of a config only when it runs."""
     files = [Path(frame.filename) for frame in extract_tb(error.__traceback__)]
     owners = [part for file in files for part in ("latent_guard", "diffusers") if part in file.parts]
     return bool(owners) and owners[-1] == "diffusers"
@@ -48,7 +48,7 @@ def _says(said: str, phrases: tuple[str, ...]) -> bool:
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
-    """The error, and what it came of."""
+    """The error and its causes."""
     chain: list[BaseException] = []
     while error is not None and error not in chain:
         chain.append(error)

@@ -31,9 +31,9 @@ def train(
             "hf-hub:OWNER/NAME."
         ),
     ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Begin again, whatever --out holds.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Start from step 0, whatever --out holds.")] = False,
 ) -> None:
-    """Train a Latent-CLIP on latent shards; stopped at any point, the same command goes on.
+    """Train a Latent-CLIP on latent shards; an interrupted run is resumed by the same command.
 
     `accelerate launch -m latent_guard train ...` or `torchrun -m latent_guard train ...` shares each batch between
     processes. Options replace what the recipe says.
@@ -55,7 +55,7 @@ def train(
 
 
 def _canary_of(data: list[Path]) -> Path | None:
-    """The folder of shards with the test picture through their VAE, by which a guard will know it; None: none has one.
+    """The first folder of shards that holds a canary, by which a guard recognises its VAE; None without one.
 
     Raises:
         InputError: one is damaged.
@@ -73,7 +73,7 @@ def _canary_of(data: list[Path]) -> Path | None:
 
 
 def _take_canary(folder: Path, out: Path) -> None:
-    """The model is a guard's once this lies beside it."""
+    """Copy the canary beside the model, which makes the folder a guard's."""
     from latent_guard.files.atomic import write_whole
     from latent_guard.pipelines.canary import CANARY_FILE, Canary
 

@@ -1,4 +1,4 @@
-"""What commands that draw are asked for, refused in a line where it cannot be had."""
+"""Arguments and options that commands which generate images share, and their validation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from latent_guard.bounds import MOST_AT_ONCE, MOST_SEED
 from latent_guard.errors import InputError
 from latent_guard.pipelines.prompt_truncation import require_text
 
-Prompt = Annotated[str, typer.Argument(help="What to draw.")]
+Prompt = Annotated[str, typer.Argument(help="The prompt.")]
 NumImages = Annotated[int, typer.Option(min=1, max=MOST_AT_ONCE, help="How many images.")]
 Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the first image; each further one adds 1.")]
 

@@ -1,4 +1,4 @@
-"""``latent-guard world``: look at the embedded world, or train it again from nothing."""
+"""``latent-guard world``: preview the embedded world, or train its models from scratch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ emoji = Commands(help="Emoji World: scenes of Noto Color Emoji.")
 app.add_typer(emoji, name="emoji")
 
 MOST_SEED = 500_000_000  # times a million and ten thousand, it has to fit a generator's 64 bits
-Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Decides everything random.")]
+Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of everything random.")]
 _Png = Annotated[Path, typer.Option(help="PNG to write.", parser=OutFile("--out", (".png",)))]
 
 
@@ -38,12 +38,12 @@ def build(
         Path, typer.Argument(help="Where stages, their resume files and the bundle go.", parser=OutFolder("FOLDER"))
     ],
     seed: Seed = 0,
-    fast: Annotated[bool, typer.Option("--fast", help="In miniature, in minutes: to see that it works.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="A miniature build that takes minutes, as a test.")] = False,
     from_shipped: Annotated[
-        bool, typer.Option("--from-shipped", help="Train on from the shipped models instead of from nothing.")
+        bool, typer.Option("--from-shipped", help="Start from the shipped models instead of from scratch.")
     ] = False,
 ) -> None:
-    """Train every model of the world from nothing with one seed; an interrupted build goes on where it stopped."""
+    """Train every model of the world from scratch with one seed; an interrupted build is resumed."""
     from latent_guard.worlds.emoji.build import build as run
 
     run(folder, seed, fast, from_shipped)

@@ -1,4 +1,4 @@
-"""``latent-guard zero-shot``: how well a Latent-CLIP names what it was never taught to name, beside its pixel twin."""
+"""``latent-guard zero-shot``: zero-shot accuracy of a Latent-CLIP, beside that of a CLIP on pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from latent_guard.zero_shot.evaluate import Batch, Evaluation
 
-TITLES = {"latent_clip": "Latent-CLIP", "pixel_twin": "pixel twin"}
+TITLES = {"latent_clip": "Latent-CLIP", "pixel_twin": "pixel CLIP"}
 TWIN_FOLDER = "twin"
 _Out = Annotated[Path, typer.Option(help="Folder for the results.", parser=OutFolder("--out"))]
 
@@ -33,10 +33,13 @@ def zero_shot(
     split: Annotated[str | None, typer.Option(help="Split of the data set, where it has several.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column of labels, where it cannot be told.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="Pipeline whose VAE encodes, and that draws the twin; by default shipped.")
+        str | None,
+        typer.Option(
+            help="Pipeline whose VAE encodes the images, and that regenerates them; by default the shipped one."
+        ),
     ] = None,
     guard: Annotated[str | None, typer.Option(help="Latent-CLIP; by default beside the model.")] = None,
-    pixel_twin: Annotated[
+    pixel_clip: Annotated[
         str | None,
         typer.Option(
             help="CLIP on pixels: a folder, open_clip's MODEL:PRETRAINED, or hf-hub:ID; else beside the model."
@@ -46,17 +49,20 @@ def zero_shot(
         bool, typer.Option("--generated-twin", help="Have the pipeline redraw each image from its class name first.")
     ] = False,
     strength: Annotated[
-        float, typer.Option(min=0.01, max=1, help="How much of the schedule the twin is noised by.")
+        float, typer.Option(min=0.01, max=1, help="Share of the schedule that regenerated images are noised by.")
     ] = 0.66,
-    steps: Annotated[int, typer.Option(min=1, max=MOST_STEPS, help="Steps of the twin's whole schedule.")] = 20,
+    steps: Annotated[
+        int, typer.Option(min=1, max=MOST_STEPS, help="Steps of the whole schedule of regeneration.")
+    ] = 20,
     guidance_scale: Annotated[
-        float | None, typer.Option(min=0, max=MOST_GUIDANCE, help="Of the twin; by default the pipeline's own.")
+        float | None,
+        typer.Option(min=0, max=MOST_GUIDANCE, help="Guidance scale of regeneration; by default the pipeline's own."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Decides the twin's noise.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=1, max=MOST_AT_ONCE, help="Images at a time.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the regeneration's noise.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, max=MOST_AT_ONCE, help="Images a batch.")] = 32,
     out: _Out = Path("outputs/zero_shot"),
 ) -> None:
-    """Classify images from their latents by class names alone. An interrupted --generated-twin goes on from --out."""
+    """Classify images from their latents by class names alone; --generated-twin is resumed from --out."""
     from latent_guard.cli.zero_shot_models import ZeroShotModels
     from latent_guard.loading import usual_arguments
     from latent_guard.training.data.checking import SETTINGS
@@ -75,7 +81,7 @@ def zero_shot(
     data: Any = list(read_by_shape([source]).values()) if of_latents else open_image_set(source, split, label_column)
     named = class_set(classes, None if of_latents else data.labels)
     with status("loading the models"):
-        models = ZeroShotModels.load(model, guard, pixel_twin, batch_size)
+        models = ZeroShotModels.load(model, guard, pixel_clip, batch_size)
         twin = None
         if generated_twin:
             scale = guidance_scale if guidance_scale is not None else usual_arguments(model).get("guidance_scale")

@@ -1,4 +1,4 @@
-"""What ``zero-shot`` looks with: a Latent-CLIP, its VAE and a CLIP on pixels; each sees the same images its own way."""
+"""The models of ``zero-shot``: a Latent-CLIP, its VAE and a CLIP on pixels, all on the same images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
-from latent_guard.loading import load_canary, load_latent_clip, load_pipeline, load_pixel_twin, load_vae
+from latent_guard.loading import load_canary, load_latent_clip, load_pipeline, load_pixel_clip, load_vae
 from latent_guard.zero_shot import views
 from latent_guard.zero_shot.evaluate import LATENT_CLIP, PIXEL_TWIN, Batch
 from latent_guard.zero_shot.generated_twin import TwinMaker, TwinSettings
@@ -38,7 +38,7 @@ class ZeroShotModels:
 
     @classmethod
     def load(cls, model: str | None, guard: str | None, twin: str | None, batch_size: int) -> ZeroShotModels:
-        """What the command's options name; a pixel twin beside the model counts where the Latent-CLIP lies there too.
+        """The models that the options name; a CLIP on pixels beside the model counts if the Latent-CLIP lies there too.
 
         Raises:
             InputError: one of them is not there, or is of the wrong kind.
@@ -46,8 +46,8 @@ class ZeroShotModels:
         """
         clip = load_latent_clip(model, guard)
         if clip.config.latent_space == PIXELS:
-            raise InputError(f"--guard {guard} reads pixels; give it as --pixel-twin")
-        pixels = load_pixel_twin(model, twin) if twin or not guard else None
+            raise InputError(f"--guard {guard} reads pixels; give it as --pixel-clip")
+        pixels = load_pixel_clip(model, twin) if twin or not guard else None
         return cls(model, clip, load_canary(model, guard), pixels, batch_size)
 
     @property
@@ -57,18 +57,18 @@ class ZeroShotModels:
 
     @property
     def by_name(self) -> dict[str, ImageTextModel]:
-        """The models that look, by the name of their view."""
+        """The models that classify, by the name of their input."""
         pixels = {PIXEL_TWIN: self.pixel_twin.model} if self.pixel_twin is not None else {}
         return {LATENT_CLIP: self.latent_clip, **pixels}
 
     @property
     def made_by(self) -> dict[str, Any]:
-        """Fingerprint of the Latent-CLIP and name of the pixel twin, for the record."""
+        """Fingerprint of the Latent-CLIP and name of the CLIP on pixels, for the record."""
         twin = self.pixel_twin.name if self.pixel_twin is not None else None
         return {"latent_clip": self.latent_clip.fingerprint(), "pixel_twin": twin}
 
     def at_images(self, images: ImageSet, classes: ClassSet) -> Iterator[Batch]:
-        """Batches of images, encoded for the Latent-CLIP, as they are for the twin."""
+        """Batches of images, encoded for the Latent-CLIP, and as they are for the CLIP on pixels."""
         numbers = views.class_numbers(images, classes)
         shown = {LATENT_CLIP: views.latent_view(self._vae(), self.side)}
         if self.pixel_twin is not None:

@@ -5,16 +5,19 @@ Shapes: N concepts, M benign anchors, K categories, L noise levels, D embedding 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from latent_guard.bounds import Bounds
+from latent_guard.concepts.bank_files import read_bank, refused_as_corrupt, write_bank
 from latent_guard.concepts.calibration_report import CalibrationReport
 from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.concepts.scoring import METHODS, Method, Reference, members_of
@@ -23,6 +26,7 @@ from latent_guard.errors import InputError
 if TYPE_CHECKING:
     from latent_guard.latent_clip.model import LatentCLIP
 
+TENSORS = ("embeddings", "benign", "noise_levels", "thresholds")
 _BATCH = 256
 _LENGTH_ERROR = 0.01  # half precision leaves a length of one within 1e-3
 _LOGIT_SCALE = Bounds(1e-3, 1e4)  # CLIP's is at most 100
@@ -186,11 +190,65 @@ class ConceptBank:
                 f"{model.fingerprint()}; build the bank again with this model"
             )
 
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that name what scores depend on: model, concepts, scoring and thresholds."""
+        content = {
+            "fingerprint": self.fingerprint,
+            "scoring": self.scoring,
+            "logit_scale": self.logit_scale,
+            "concepts": [[concept.category, concept.prompt] for concept in self.concepts],
+            "benign_prompts": list(self.benign_prompts),
+        }
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+        for tensor in (self.embeddings, self.benign, self.noise_levels, self.thresholds):
+            digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def to_parts(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Plain data, as JSON takes it, and the tensors by name."""
+        words = {
+            "fingerprint": self.fingerprint,
+            "logit_scale": self.logit_scale,
+            "scoring": self.scoring,
+            "concepts": [{"prompt": concept.prompt, "category": concept.category} for concept in self.concepts],
+            "benign_prompts": list(self.benign_prompts),
+            "sources": [
+                {
+                    "name": source.name,
+                    "category": source.category,
+                    "version": source.version,
+                    "licence": source.licence,
+                    "templates": list(source.templates),
+                }
+                for source in self.sources
+            ],
+            "calibration": self.calibration.to_dict() if self.calibration else None,
+        }
+        return words, {name: getattr(self, name) for name in TENSORS}
+
+    @classmethod
+    def from_parts(cls, words: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ConceptBank:
+        """The opposite of ``to_parts``; ``scoring``, ``sources`` and ``calibration`` may be absent.
+
+        Raises:
+            InputError, KeyError, TypeError, ValueError, AttributeError: they are no bank's.
+        """
+        report = words.get("calibration")
+        return cls(
+            concepts=tuple(Concept(**concept) for concept in words["concepts"]),
+            benign_prompts=tuple(words["benign_prompts"]),
+            fingerprint=words["fingerprint"],
+            logit_scale=words["logit_scale"],
+            sources=tuple(Source(**{**s, "templates": tuple(s["templates"])}) for s in words.get("sources", ())),
+            scoring=words.get("scoring", "log-sum-exp"),
+            calibration=CalibrationReport.from_dict(report) if report is not None else None,
+            **{name: tensors[name].float() for name in TENSORS},
+        )
+
     def save(self, folder: Path | str) -> None:
         """Write ``bank.safetensors`` and ``bank.json`` into a folder, each of them whole or not at all."""
-        from latent_guard.concepts.bank_files import write_bank
-
-        write_bank(self, Path(folder))
+        write_bank(Path(folder), *self.to_parts())
 
     @classmethod
     def load(cls, folder: Path | str) -> ConceptBank:
@@ -199,9 +257,9 @@ class ConceptBank:
         Raises:
             CheckpointError: a file is missing, corrupt or does not fit the other.
         """
-        from latent_guard.concepts.bank_files import read_bank
-
-        return read_bank(Path(folder))
+        words, tensors = read_bank(Path(folder))
+        with refused_as_corrupt(Path(folder)):
+            return cls.from_parts(words, tensors)
 
 
 def _require_words(prompt_set: PromptSet) -> None:

@@ -60,7 +60,9 @@ def calibrate(bank: ConceptBank, seen: Generations, rate: float, confidence: flo
     bank = bank.with_thresholds(levels, thresholds)
     schedule, clean = _probabilities(bank, fitted), _probabilities(bank, fitted.finished())
     figures = figures_on(bank, held, schedule)
-    report = CalibrationReport(rate, confidence, seen.made_by, len(fitted), scorings, schedule, clean, figures)
+    report = CalibrationReport(
+        rate, confidence, seen.made_by, len(fitted), scorings, schedule, clean, figures, seen.identity
+    )
     return Calibrated(replace(bank, calibration=report), held)
 
 

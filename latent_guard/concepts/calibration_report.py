@@ -53,12 +53,13 @@ class CalibrationReport:
     Attributes:
         rate: share of harmless images that may be over a threshold at any look, in any category.
         confidence: with which the rate holds for this very bank; None: on average over calibrations.
-        made_by: pipeline, schedule, prompts and who labelled, in words.
+        made_by: description for people of pipeline, schedule, prompts and who labelled.
         fitted: images that scoring, the shape of the thresholds and the probabilities were fitted on.
         scorings: the candidates, the chosen one first; empty without unsafe images.
         schedule, clean: probabilities from an image's margin over all looks, and from that of its finished latents.
         figures: on the other images. Their thresholds' height was set on the harmless ones, so the share of these
             is what was asked for; an independent test is ``latent-guard concepts test``.
+        identity: of the images, see ``calibration_set.identity_of_images``; empty in reports of before there were any.
     """
 
     rate: float
@@ -69,6 +70,7 @@ class CalibrationReport:
     schedule: Platt | None
     clean: Platt | None
     figures: Figures
+    identity: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dicts, as ``from_dict`` and JSON take them."""

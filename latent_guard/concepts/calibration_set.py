@@ -5,8 +5,9 @@ Features are kept rather than scores, so that any bank of the same model can be 
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from latent_guard.building import checked
 from latent_guard.concepts.bank import ConceptBank
+from latent_guard.concepts.calibration_report import CalibrationReport
 from latent_guard.concepts.scoring import thresholds_at
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_whole
@@ -34,7 +36,8 @@ class Generations:
         shows: (N, K) bool, which categories the finished image shows.
         categories: the K names.
         fingerprint: of the Latent-CLIP.
-        made_by: pipeline, schedule, prompts and who labelled, in words.
+        made_by: description for people of pipeline, schedule, prompts and who labelled.
+        identity: names the images, see ``identity_of_images``; empty in files of before there were identities.
     """
 
     features: Tensor
@@ -43,6 +46,7 @@ class Generations:
     categories: tuple[str, ...]
     fingerprint: str
     made_by: str
+    identity: str = ""
 
     def __post_init__(self) -> None:
         images, looks = self.features.shape[:2]
@@ -95,9 +99,20 @@ class Generations:
         thresholds = torch.stack([thresholds_at(bank.noise_levels, bank.thresholds, level) for level in levels])
         return (self.scores(bank) - thresholds).amax(dim=(1, 2))
 
+    def is_what_made(self, report: CalibrationReport) -> bool:
+        """Whether a bank was calibrated on these images; where one of the two has no identity, descriptions tell."""
+        if self.identity and report.identity:
+            return self.identity == report.identity
+        return self.made_by == report.made_by
+
     def save(self, path: Path) -> None:
         """Write one safetensors file, features in half precision."""
-        words = {"categories": json.dumps(self.categories), "fingerprint": self.fingerprint, "made_by": self.made_by}
+        words = {
+            "categories": json.dumps(self.categories),
+            "fingerprint": self.fingerprint,
+            "made_by": self.made_by,
+            "identity": self.identity,
+        }
         tensors = {"features": self.features.half(), "noise_levels": self.noise_levels, "shows": self.shows}
         write_whole(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, words))
 
@@ -116,11 +131,22 @@ class Generations:
             said = json_value(words["categories"], f"{path}: categories", any_text=True)
             categories = checked(tuple[str, ...], said, str(path), "categories")
             features = tensors.pop("features").float()
-            return cls(features, **tensors, categories=categories, **{k: words[k] for k in ("fingerprint", "made_by")})
+            told = {name: words[name] for name in ("fingerprint", "made_by")}
+            return cls(features, **tensors, categories=categories, identity=words.get("identity", ""), **told)
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror or error}") from error
         except (SafetensorError, InputError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} holds no recorded generations ({error}); record them again") from error
+
+
+def identity_of_images(pipeline: str, jobs: Sequence[tuple[str, int]], arguments: Mapping[str, object]) -> str:
+    """Sixteen hexadecimal digits of what makes unguarded images: a pipeline's name, prompts with seeds, arguments."""
+    content = {
+        "pipeline": pipeline,
+        "jobs": [[prompt, seed] for prompt, seed in jobs],
+        "arguments": {name: str(value) for name, value in arguments.items()},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def joined(parts: Sequence[Generations]) -> Generations:

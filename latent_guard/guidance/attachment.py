@@ -23,7 +23,11 @@ class Attachment(AbstractContextManager[Watch]):
     """
 
     def __init__(self, watch: Watch) -> None:
-        """Raises InputError if the pipeline is guarded already."""
+        """Attach; nothing is guarded yet.
+
+        Raises:
+            InputError: the pipeline is guarded already.
+        """
         self._watch, self._stack = watch, ExitStack()
         self._scheduler, self._vae = watch.pipe.scheduler, watch.pipe.vae
         self._decodes_here: Callable[[], bool] = lambda: True  # or has other code replaced `vae.decode`?

@@ -44,7 +44,7 @@ class AuditLog:
             "package": __version__,
             "policy": {"name": policies.name, "hash": policies.digest},
             "latent_clip": bank.fingerprint,
-            "bank": bank_digest(bank),
+            "bank": bank.digest,
         }
         of_prompt = [self._named(prompt) for prompt in prompts] if prompts is not None else [{}] * len(verdicts)
         lines = [
@@ -129,12 +129,3 @@ def _entry(line: bytes) -> Entry | None:
         return None
     flagged = verdict.prompt is not None and verdict.prompt.flagged
     return Entry(verdict.decision.value, verdict.category, f"{policy.name} {policy.hash}", flagged)
-
-
-def bank_digest(bank: ConceptBank) -> str:
-    """Sixteen hexadecimal digits that name a bank's concepts, embeddings and thresholds."""
-    words = bank.concepts, bank.benign_prompts, bank.fingerprint, bank.logit_scale, bank.scoring
-    digest = hashlib.sha256(repr(words).encode())
-    for tensor in (bank.embeddings, bank.benign, bank.noise_levels, bank.thresholds):
-        digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

@@ -26,8 +26,8 @@ class LatentGuardCallback(PipelineCallback):  # type: ignore[misc]  # diffusers 
 
     The verdicts are also written to ``guard.audit`` where that is set, without the prompts, which it does not get.
 
-    Raises, from inside the call, what ``attach`` raises for an unknown pipeline, ``GuardError`` if the guard fails, and
-    ``InputError`` if the verdicts cannot be written down.
+    From inside the call it raises what ``attach`` raises for an unknown pipeline, ``GuardError`` if the guard fails,
+    and ``InputError`` if the verdicts cannot be written down.
     """
 
     tensor_inputs = ["latents"]  # noqa: RUF012  # diffusers hands it to code that wants a list

@@ -44,8 +44,8 @@ class Judged:
 class Call:
     """One call of a guarded pipeline, until it hands out.
 
-    ``run`` is what its steps amount to, ``judged`` is there after the last of them. ``bypassed``: the guard failed in it,
-    and the caller had asked to let it go on.
+    ``run`` is what its steps amount to, ``judged`` is there after the last of them. ``bypassed``: the guard failed in
+    it, and the caller had asked to let it go on.
     """
 
     thread: int

@@ -42,7 +42,8 @@ GUARD_FILES = (*hub.LATENT_CLIP_FILES, CANARY_FILE, f"{BANK}/*")  # of a guard's
 def idle_categories(policies: Policies, bank: ConceptBank) -> list[str]:
     """A line for each of a bank's categories that can never act under some policies: no image scores so high.
 
-    Raises ``InputError`` if the policies name a category that the bank does not have.
+    Raises:
+        InputError: the policies name a category that the bank does not have.
     """
     rules, highest = Rules.of(policies, bank.categories), bank.highest_scores()
     return [
@@ -80,7 +81,9 @@ class LatentGuard:
         A policy is a ``Policy``, the ``Policies`` of several categories, a name ("strict"), or a policy file's path.
         Without a canary the caller vouches that guarded pipelines have the VAE that the model was trained on. Every
         verdict is written into the ``audit`` log before its image is handed out.
-        Raises ``InputError`` if the bank was made by another model, or no policy has that name.
+
+        Raises:
+            InputError: the bank was made by another model, or no policy has that name.
         """
         bank.check_made_by(model)
         self.model = model.eval().requires_grad_(False)
@@ -95,10 +98,12 @@ class LatentGuard:
         device: torch.device | str = "cpu",
         audit: AuditLog | None = None,
     ) -> LatentGuard:
-        """Load a guard folder (a Latent-CLIP and its canary) and a bank, by default ``bank/`` in the folder or beside it.
+        """Load a guard folder (a Latent-CLIP and its canary) and a bank, by default ``bank/`` in it or beside it.
 
         ``folder`` may be a hub id, ``owner/name``, of a repository laid out as such a folder.
-        Raises ``CheckpointError`` if anything is missing, or is not what was written there.
+
+        Raises:
+            CheckpointError: anything is missing, or is not what was written there.
         """
         from latent_guard.concepts.bank import ConceptBank
         from latent_guard.files.manifests import MANIFEST
@@ -129,20 +134,23 @@ class LatentGuard:
         """``with guard.attach(pipe) as watch: pipe(...)``, then ``watch.verdicts``: flag, steer and block, no retries.
 
         A blocked image's latent is replaced by a neutral one inside the last step, or, with
-        ``on_block="raise"``, the generation ends with ``BlockedError``. The prompt itself is not seen here, so a policy's
-        prompt trigger does nothing.
+        ``on_block="raise"``, the generation ends with ``BlockedError``. The prompt itself is not seen here, so a
+        policy's prompt trigger does nothing.
 
         If the guard itself fails, the generation ends with ``GuardError``. With ``on_error="open"`` it goes on without
         the guard instead: the failure is logged, and the verdicts of its images say ``unchecked``.
 
         What is decoded is what was judged: latents that a callback puts in the place of those that the last step
-        returned are judged again first. Only ``pipe(...)`` itself is followed to what it returns: a loop of your own over
-        the scheduler's steps, or another pipeline with the same scheduler and VAE, is judged at its steps and decodes.
+        returned are judged again first. Only ``pipe(...)`` itself is followed to what it returns: a loop of your own
+        over the scheduler's steps, or another pipeline with the same scheduler and VAE, is judged at its steps and
+        decodes.
         A call outside the ``with`` block is an error, so that nobody who forgot it takes his images for guarded ones.
 
-        Raises, at once, ``UnsupportedPipelineError`` for an unknown pipeline, scheduler or prediction type and
-        ``LatentSpaceMismatchError`` for another VAE; inside the block, ``GuardError`` if the guard fails or an
-        image would go unverified: a call that ran no step, another scheduler or VAE, a ``step`` replaced by other code.
+        Raises:
+            UnsupportedPipelineError: an unknown pipeline, scheduler or prediction type; at once.
+            LatentSpaceMismatchError: another VAE; at once.
+            GuardError: inside the block, if the guard fails or an image would go unverified: a call that ran no step,
+                another scheduler or VAE, a ``step`` replaced by other code.
         """
         if on_block not in ("neutral", "raise"):
             raise InputError(f'on_block must be "neutral" or "raise", got {on_block!r}')
@@ -164,15 +172,16 @@ class LatentGuard:
     ) -> GuardedOutput:
         """Run ``pipe(prompt, **arguments)`` under the whole policy, retries included.
 
-        Images that are unsafe at the end are run again, they alone, from noise that is a function of their
+        Images that are unsafe at the end are made again, they alone, from noise that is a function of their
         own generator and the number of the retry; after the policy's ``retries`` of these, a blocked image
         is a gray picture. A call of one step cannot be steered on the way: its images, if they are to be
-        steered, are pushed at the end, and run again from there in two steps, the first of which only puts noise back.
+        steered, are pushed at the end, and retried from there in two steps, the first of which only puts noise back.
 
         With ``seed``, image i has a CPU generator of seed + i, whatever else is in the batch. An image that was
         never touched is, bit for bit, that of the unguarded call. ``on_error`` is that of ``attach``.
 
-        Raises ``InputError`` for a bad argument, and what ``attach`` raises.
+        Raises:
+            InputError: a bad argument; and what ``attach`` raises.
         """
         request = Request.of(prompt, arguments, seed, generator)
         dropped = words_dropped(longest_context_tokenizer(pipe), request.prompts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from latent_guard.bounds import Bounds
 from latent_guard.errors import InputError
@@ -35,7 +35,7 @@ class Policy:
     Attributes:
         steer: push the clean estimate away from what is unsafe.
         retries: how often an unsafe image is made again, at most; ``attach`` cannot retry, so there it counts as 0.
-        block: withhold what is unsafe at the end.
+        block: mask what is unsafe at the end.
         window: (highest, lowest) noise level at which the guard checks and pushes.
         strength: root mean square of one push of the clean estimate, in raw latent units.
         max_pushes: pushes of one image in one run. An image that is over a threshold after these counts as unsafe
@@ -135,7 +135,12 @@ class Policies:
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name what the policies do, whatever they are called."""
-        content = {name: value for name, value in asdict(self).items() if name != "name"}
+        content = {
+            "default": _content_of(self.default),
+            "exceptions": {category: _content_of(policy) for category, policy in self.exceptions.items()},
+            "looking": {"every": self.check_schedule.every, "clear_margin": self.check_schedule.clear_margin},
+            "prompt_trigger": self.prompt_trigger,
+        }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def allows_retry(self, verdict: Verdict, one_run: int, times: int = 1) -> bool:
@@ -151,6 +156,24 @@ class Policies:
         if unknown is not None:
             known = ", ".join(categories)
             raise InputError(f"policy {self.name}: the bank has no category {unknown!r}; name one of {known}")
+
+
+def _content_of(policy: Policy) -> dict[str, object]:
+    """A policy under keys that stay, whatever its fields are called: what digests are made of."""
+    return {
+        "steer": policy.steer,
+        "restarts": policy.retries,
+        "block": policy.block,
+        "window": policy.window,
+        "strength": policy.strength,
+        "most_pushes": policy.max_pushes,
+        "augmentations": policy.augmentations,
+        "augmentation_noise": policy.augmentation_noise,
+        "doubt": policy.safety_margin,
+        "abort_margin": policy.abort_margin,
+        "trigger": policy.trigger,
+        "budget": policy.budget,
+    }
 
 
 SAFE = Policy()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_guard.concepts.calibration_set import Generations, joined
+from latent_guard.concepts.calibration_set import Generations, identity_of_images, joined
 from latent_guard.errors import GuardError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import Policies, Policy
@@ -80,13 +80,16 @@ def record_calibration_set(
     """Record all the prompts, in batches and under a progress bar, and label them; ``model`` names the pipeline."""
     steps = arguments["num_inference_steps"]
     made_by = f"{model}, {steps} steps, looks of {policies.name}: {prompts.description}"
-    fingerprint, parts = guard.model.fingerprint(), list[Generations]()
+    fingerprint, identity = guard.model.fingerprint(), identity_of_images(model, prompts.jobs, arguments)
+    parts: list[Generations] = []
     starts = range(0, len(prompts.jobs), BATCH)
     for start in track(starts, "generating"):
         jobs = prompts.jobs[start : start + BATCH]
         seen = record(guard, pipe, [p for p, _ in jobs], [s for _, s in jobs], policies, **arguments)
         shows = prompts.labels(seen.images, range(start, start + len(jobs)))
-        parts.append(Generations(seen.features, seen.noise_levels, shows, prompts.categories, fingerprint, made_by))
+        parts.append(
+            Generations(seen.features, seen.noise_levels, shows, prompts.categories, fingerprint, made_by, identity)
+        )
     return joined(parts)
 
 

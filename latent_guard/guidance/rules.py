@@ -30,7 +30,7 @@ class Rules:
     def idle(self, highest: Tensor, lowest: Tensor) -> list[int]:
         """The categories that can never act, as no image scores over their triggers.
 
-        ``highest`` (K,) are the scores that no image exceeds, ``lowest`` (K,) the bank's lowest thresholds at any level.
+        ``highest`` (K,) are the scores that no image exceeds, ``lowest`` (K,) the bank's lowest thresholds.
         """
         triggers = lowest + torch.tensor([policy.trigger for policy in self.policies])
         return (triggers >= highest).nonzero().flatten().tolist()

@@ -40,7 +40,7 @@ def push_away(raw: Tensor, scores: ScoreFunction, categories: list[int], policy:
 def _averaged_gradient(latents: Tensor, score: ScoreFunction, noise: Tensor) -> Tensor:
     """Gradient (n, C, H, W) of the score, averaged over small noises (A, C, H, W).
 
-    One noisy look at a time: a gradient that holds only at one exact point fools the critic, not the eye.
+    One noisy copy at a time: a gradient that holds only at one exact point lowers the score and leaves the object.
     """
     with torch.enable_grad():
         leaf = latents.detach().clone().requires_grad_(True)

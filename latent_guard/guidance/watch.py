@@ -33,8 +33,8 @@ OnVerdicts = Callable[[list[Verdict]], None]  # told of new verdicts before thei
 class Watch:
     """What happened to the images of the pipeline calls inside one ``with guard.attach(pipe) as watch`` block.
 
-    ``verdicts`` has one entry an image, ``checks`` has them all, over all calls. A masked image's final latent is seen
-    by nobody. A callback on an earlier step sees that step's latents, which are hardly noisy near the end: what a preview
+    ``verdicts`` has one entry an image, ``checks`` one a check, over all calls. Nobody sees a masked image's final
+    latent. A callback on an earlier step sees that step's latents, which are hardly noisy near the end: what a preview
     shows before the verdict is not masked.
     """
 
@@ -176,7 +176,7 @@ class Watch:
         check = Check.at(run.number, step, noise_level, images, seen, thresholds)
         run.record(check, images, self._rules.abort_margins(self._attempt), self._policies.check_schedule)
         self.checks.append(check)
-        return look
+        return check
 
     def _aborts(self, run: Run, step: DenoisingStep) -> bool:
         """Abort the run if every image of it is hopeless: have the pipeline skip the rest of its loop.

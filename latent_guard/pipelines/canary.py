@@ -52,7 +52,8 @@ class Canary:
     def load(cls, folder: Path) -> Canary:
         """Read ``canary.safetensors`` of a guard folder; one without a digest, of an earlier version, with a warning.
 
-        Raises ``CheckpointError`` if it is missing or damaged.
+        Raises:
+            CheckpointError: it is missing or damaged.
         """
         path = folder / CANARY_FILE
         try:

@@ -18,7 +18,8 @@ def require_known(pipe: Any) -> None:
 def layout_of(pipe: Any, channels: int) -> Layout:
     """A new layout for a known pipeline whose latents have ``channels`` channels.
 
-    Raises ``UnsupportedPipelineError`` for a denoiser that reads more than latents.
+    Raises:
+        UnsupportedPipelineError: the denoiser reads more than latents.
     """
     name = type(pipe).__name__
     denoiser = pipe.unet if hasattr(pipe, "unet") else pipe.transformer

@@ -73,7 +73,11 @@ class AroundCall:
     """
 
     def __init__(self, pipe: Any, replacement: Around) -> None:
-        """Raises InputError if another one's is at work; one whose block was never entered gives way."""
+        """Take the place of the pipeline's call; of one whose block was never entered too.
+
+        Raises:
+            InputError: another one is at work.
+        """
         with _INSTALLING:
             self.replacement, self.entered = replacement, False
             self._pipe, self._kind = pipe, _kind_behind(type(pipe))

@@ -13,7 +13,8 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure  # no pyplot: it would look for a display
 
-from latent_guard.report.rates import Rate, read_rate, wilson
+from latent_guard.intervals import Estimate
+from latent_guard.report.estimates import read_estimate, read_share
 from latent_guard.report.tables import series_name
 
 WIDTH, HEIGHT, BAR = 5.2, 3.3, 0.15  # inches
@@ -62,7 +63,7 @@ def curve_chart(curves: Mapping[str, Sequence[Mapping[str, Any]]], order: Sequen
     return _chart(drawing, f"Unsafe rate against benign retention, {len(curves)} methods; lower right is better.")
 
 
-def category_chart(rates: Mapping[str, Mapping[str, Rate]], order: Sequence[str]) -> Chart:
+def category_chart(rates: Mapping[str, Mapping[str, Estimate]], order: Sequence[str]) -> Chart:
     """A group of bars a category, a bar an arm, with 95% intervals."""
     categories = sorted({category for of_arm in rates.values() for category in of_arm})
 
@@ -70,7 +71,7 @@ def category_chart(rates: Mapping[str, Mapping[str, Rate]], order: Sequence[str]
         thickness = 0.82 / max(1, len(rates))
         for number, (arm, of_arm) in enumerate(rates.items()):
             places = [place + (number - (len(rates) - 1) / 2) * thickness for place in range(len(categories))]
-            found = [of_arm.get(category, Rate(math.nan)) for category in categories]
+            found = [of_arm.get(category, Estimate.of_nothing()) for category in categories]
             axes.barh(
                 places,
                 [100 * rate.value for rate in found],
@@ -94,11 +95,9 @@ def calibration_chart(bins: Sequence[Mapping[str, Any]], order: Sequence[str]) -
     def drawing(axes: Any, palette: Palette) -> None:
         axes.plot([0, 1], [0, 1], "--", color=palette.series[0], linewidth=1)
         for name, points in _series(bins).items():
-            said, seen, count = (
-                [read_rate(point.get(key), "calibration").value for point in points]
-                for key in ("probability", "frequency", "count")
-            )
-            found = [Rate(s, *(wilson(s * n, n) if n > 0 else (s, s))) for s, n in zip(seen, count, strict=True)]
+            said = [read_estimate(point.get("probability"), "calibration").value for point in points]
+            found = [read_share(point, "calibration") for point in points]
+            seen = [rate.value for rate in found]
             style = _style(palette, name, order)
             axes.errorbar(said, seen, yerr=_reaches(found), **style, elinewidth=1, capsize=2, label=name or None)
         axes.set(xlabel="stated probability", ylabel="share unsafe", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
@@ -111,8 +110,8 @@ def step_chart(steps: Sequence[Mapping[str, Any]], order: Sequence[str]) -> Char
 
     def drawing(axes: Any, palette: Palette) -> None:
         for name, points in _series(steps).items():
-            ordered = sorted(points, key=lambda point: read_rate(point.get("step"), "precision_recall").value)
-            places = [read_rate(point.get("step"), "precision_recall").value for point in ordered]
+            ordered = sorted(points, key=lambda point: read_estimate(point.get("step"), "precision_recall").value)
+            places = [read_estimate(point.get("step"), "precision_recall").value for point in ordered]
             for metric, line in (("recall", "-"), ("precision", "--")):
                 heights = [_percent(point, metric, "precision_recall") for point in ordered]
                 style = {**_style(palette, name, order), "linestyle": line}
@@ -187,10 +186,15 @@ def _series(points: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, 
 
 
 def _percent(point: Mapping[str, Any], name: str, where: str) -> float:
-    return 100 * read_rate(point.get(name), where).value
+    return 100 * read_estimate(point.get(name), where).value
 
 
-def _reaches(found: Sequence[Rate], scale: float = 1) -> list[list[float]]:
+def _reaches(found: Sequence[Estimate], scale: float = 1) -> list[list[float]]:
     """How far each interval reaches below and above its figure, as error bars want it."""
-    below = [max(0.0, scale * (rate.value - rate.low)) for rate in found]
-    return [below, [max(0.0, scale * (rate.high - rate.value)) for rate in found]]
+    below = [_reach(rate.value, rate.low, scale) for rate in found]
+    return [below, [_reach(rate.high, rate.value, scale) for rate in found]]
+
+
+def _reach(upper: float, lower: float, scale: float) -> float:
+    """0 where there is no interval."""
+    return 0.0 if math.isnan(upper - lower) else max(0.0, scale * (upper - lower))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 
 from latent_guard.files.csv_text import table_csv
+from latent_guard.intervals import Estimate
 from latent_guard.report.findings import with_findings
-from latent_guard.report.rates import Rate
 from latent_guard.report.run_folder import Run
 from latent_guard.report.sections import Section
 from latent_guard.report.tables import Cell
@@ -36,5 +34,5 @@ def figures_csv(sections: tuple[Section, ...]) -> bytes:
 
 
 def _numbers(cell: Cell) -> tuple[float | int | None, ...]:
-    rate = cell.rate or Rate(math.nan)
+    rate = cell.rate or Estimate.of_nothing()
     return rate.value, rate.low, rate.high, rate.count or None

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from latent_guard.errors import InputError
-from latent_guard.report.rates import Rate, read_rate
+from latent_guard.intervals import Estimate
+from latent_guard.report.estimates import read_estimate
 from latent_guard.report.run_folder import Run
 from latent_guard.report.sections import Section
 from latent_guard.report.tables import UNKNOWN, Cell, Table, percent
@@ -45,7 +46,7 @@ def _measured(name: str, task: Mapping[str, Any]) -> Table:
         f"{name}: {task['mode']} mode (guidance scale: {guidance}), split {task['split']}, images a prompt: {images}"
     )
     rows = [
-        (method, (percent(read_rate(figures["inappropriate"]["all"], f"i2p, {name}, {method}")), *_maxima(figures)))
+        (method, (percent(read_estimate(figures["inappropriate"]["all"], f"i2p, {name}, {method}")), *_maxima(figures)))
         for method, figures in task["methods"].items()
     ]
     return Table(caption, ("Method", "Inappropriate", "Expected maximum, drawn", "In closed form"), tuple(rows))
@@ -70,4 +71,4 @@ def _published(figures: Any) -> tuple[Table, ...]:
 
 def _with_spread(value: float, spread: float | None) -> Cell:
     shown = "" if spread is None else f"\N{PLUS-MINUS SIGN} {100 * spread:.1f}"
-    return Cell(f"{100 * value:.1f}%", shown, Rate(value))
+    return Cell(f"{100 * value:.1f}%", shown, Estimate(value))

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 from latent_guard.errors import InputError
-from latent_guard.report.rates import read_rate
+from latent_guard.report.estimates import read_estimate
 from latent_guard.report.run_folder import Run
 from latent_guard.report.sections import Section
 from latent_guard.report.tables import Cell, Table, percent, plain
@@ -37,17 +37,17 @@ def standing_sections(run: Run) -> tuple[Section, ...]:
 
 
 def _best(found: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
-    return found["arm"], (*_rates(found), Cell("the safest"), Cell(""), plain(read_rate(1.0, "standing")))
+    return found["arm"], (*_rates(found), Cell("the safest"), Cell(""), plain(read_estimate(1.0, "standing")))
 
 
 def _other(entry: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
-    difference = read_rate(entry["difference"], "standing")
+    difference = read_estimate(entry["difference"], "standing")
     known = isfinite(difference.low + difference.high)
     interval = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}" if known else ""
     apart = Cell(f"{100 * difference.value:+.1f}", interval)
     stands = Cell(("yes" if entry["stands"] else "no") + ("" if entry["retains"] else ", retains less"))
-    return entry["arm"], (*_rates(entry), apart, stands, plain(read_rate(entry["times_its_seconds"], "standing")))
+    return entry["arm"], (*_rates(entry), apart, stands, plain(read_estimate(entry["times_its_seconds"], "standing")))
 
 
 def _rates(entry: Mapping[str, Any]) -> tuple[Cell, Cell]:
-    return percent(read_rate(entry["unsafe"], "standing")), percent(read_rate(entry["retention"], "standing"))
+    return percent(read_estimate(entry["unsafe"], "standing")), percent(read_estimate(entry["retention"], "standing"))

@@ -9,8 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from latent_guard.bench.metrics.inappropriateness import share_of_images
+from latent_guard.intervals import Estimate
+from latent_guard.report.estimates import read_estimate, read_share
 from latent_guard.report.findings import is_unguarded, shown_unsafe
-from latent_guard.report.rates import Rate, read_rate, share, wilson
 from latent_guard.report.run_folder import Run
 
 UNKNOWN = "\N{EM DASH}"
@@ -23,7 +25,7 @@ class Cell:
 
     text: str
     interval: str = ""
-    rate: Rate | None = None
+    rate: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Table:
         return tuple(all(cell.rate is None and cell.text != UNKNOWN for cell in column) for column in columns)
 
 
-def percent(rate: Rate) -> Cell:
+def percent(rate: Estimate) -> Cell:
     """``12.3%``, ``8.9 to 15.6``."""
     if math.isnan(rate.value):
         return Cell(UNKNOWN)
@@ -49,7 +51,7 @@ def percent(rate: Rate) -> Cell:
     return Cell(f"{100 * rate.value:.1f}%", interval, rate)
 
 
-def plain(rate: Rate) -> Cell:
+def plain(rate: Estimate) -> Cell:
     """Three significant digits, and the interval in as many."""
     if math.isnan(rate.value):
         return Cell(UNKNOWN)
@@ -93,12 +95,12 @@ def curve_table(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
     for method, points in curves.items():
         for point in points:
             where = f"curves, {method}"
-            unsafe, retention = (read_rate(point.get(name), where) for name in ("unsafe", "retention"))
+            unsafe, retention = (read_estimate(point.get(name), where) for name in ("unsafe", "retention"))
             rows.append((method, (_said(point.get("strength")), percent(unsafe), percent(retention))))
     return Table("Each method at each strength", ("Method", "Strength", "Unsafe", "Benign retained"), tuple(rows))
 
 
-def category_rates(records: pd.DataFrame) -> dict[str, dict[str, Rate]]:
+def category_rates(records: pd.DataFrame) -> dict[str, dict[str, Estimate]]:
     """Arm -> category -> share of its images that are unsafe and shown; an image counts in each of its categories."""
     labelled = records.assign(
         category=records["categories"].str.split(", "), shown=shown_unsafe(records), prompt_key=_prompt_keys(records)
@@ -107,18 +109,18 @@ def category_rates(records: pd.DataFrame) -> dict[str, dict[str, Rate]]:
     labelled = labelled[labelled["category"] != ""]
     return {
         str(arm): {
-            str(category): share(part["shown"], part["prompt_key"])
+            str(category): share_of_images(part["shown"].to_numpy(bool), part["prompt_key"].to_numpy())
             for category, part in of_arm.groupby("category", sort=True)
         }
         for arm, of_arm in labelled.groupby("arm", sort=False)
     }
 
 
-def category_table(rates: Mapping[str, Mapping[str, Rate]]) -> Table:
+def category_table(rates: Mapping[str, Mapping[str, Estimate]]) -> Table:
     """A category a row, an arm a column."""
     categories = sorted({category for of_arm in rates.values() for category in of_arm})
     rows = [
-        (category, tuple(percent(of_arm.get(category, Rate(math.nan))) for of_arm in rates.values()))
+        (category, tuple(percent(of_arm.get(category, Estimate.of_nothing())) for of_arm in rates.values()))
         for category in categories
     ]
     return Table("Unsafe images shown, by category", ("Category", *rates), tuple(rows))
@@ -128,11 +130,9 @@ def calibration_table(bins: Sequence[Mapping[str, Any]]) -> Table:
     """The bins of the reliability diagram, with Wilson's interval of each share."""
     rows = []
     for point in bins:
-        said, seen = (read_rate(point.get(name), "calibration") for name in ("probability", "frequency"))
-        count = read_rate(point.get("count"), "calibration").value
-        low, high = wilson(seen.value * count, count) if count > 0 else (math.nan, math.nan)
-        measured = Rate(seen.value, low, high, int(count) if count > 0 else 0)
-        rows.append((_of_series(point, percent(said).text), (percent(measured), plain(Rate(measured.count)))))
+        said = read_estimate(point.get("probability"), "calibration")
+        measured = read_share(point, "calibration")
+        rows.append((_of_series(point, percent(said).text), (percent(measured), plain(Estimate(measured.count)))))
     return Table(
         "What the judge found at each stated probability", ("Stated probability", "Share unsafe", "Images"), tuple(rows)
     )
@@ -142,7 +142,7 @@ def step_table(steps: Sequence[Mapping[str, Any]]) -> Table:
     """Precision and recall of the check at each step."""
     rows = []
     for point in steps:
-        figures = [percent(read_rate(point.get(name), "precision_recall")) for name in ("precision", "recall")]
+        figures = [percent(read_estimate(point.get(name), "precision_recall")) for name in ("precision", "recall")]
         rows.append((_of_series(point, _said(point.get("step")).text), tuple(figures)))
     return Table("The check at each step", ("Step", "Precision", "Recall"), tuple(rows))
 
@@ -154,8 +154,8 @@ def cost_table(records: pd.DataFrame) -> Table:
     reference = float(records[is_unguarded(records)]["seconds"].median())
     rows = []
     for arm, value in seconds.items():
-        ratio = plain(Rate(value / reference if reference > 0 else math.nan))
-        rows.append((str(arm), (plain(Rate(value)), ratio, plain(Rate(evaluations[arm])))))
+        ratio = plain(Estimate(value / reference if reference > 0 else math.nan))
+        rows.append((str(arm), (plain(Estimate(value)), ratio, plain(Estimate(evaluations[arm])))))
     header = ("Arm", "Seconds, median", "Times the unguarded", "Model evaluations, mean")
     return Table("Cost of an image", header, tuple(rows))
 
@@ -169,7 +169,10 @@ def _arms_of(records: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
     arms: dict[str, dict[str, dict[str, Any]]] = {}
     for (arm, task), part in records.groupby(["arm", "task"], sort=False):
         flags = {"unsafe": shown_unsafe(part), "blocked": part["blocked"], "touched": part["touched"]}
-        metrics = {name: vars(share(flag, part["prompt_index"])) for name, flag in flags.items()}
+        metrics = {
+            name: vars(share_of_images(flag.to_numpy(bool), part["prompt_index"].to_numpy()))
+            for name, flag in flags.items()
+        }
         arms.setdefault(str(arm), {})[str(task)] = metrics
     return arms
 
@@ -184,7 +187,7 @@ def _of_series(point: Mapping[str, Any], text: str) -> str:
 
 
 def _metric(name: str, stored: Any, where: str) -> Cell:
-    rate = read_rate(stored, where)
+    rate = read_estimate(stored, where)
     return percent(rate) if any(word in name.lower() for word in _SHARES) else plain(rate)
 
 
@@ -201,5 +204,5 @@ def _said(value: Any) -> Cell:
     if value is None or isinstance(value, bool):
         return Cell(UNKNOWN if value is None else "yes" if value else "no")
     if isinstance(value, (int, float, Mapping)):
-        return plain(read_rate(value, "an entry"))
+        return plain(read_estimate(value, "an entry"))
     return Cell(str(value))

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from benchmarks.emoji_world.workbench import Settings, Workbench
 from latent_guard.bench.judges.emoji import EmojiJudge
-from latent_guard.bench.spec import ArmSpec
 from latent_guard.bench.spec_file import read_spec
+from latent_guard.bench.task import ArmSpec
 from latent_guard.guidance.verdict import Action, Cost, Decision, Verdict
 from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier

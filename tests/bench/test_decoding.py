@@ -21,7 +21,8 @@ from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.bench.runs.execute import Bench, run_units
 from latent_guard.bench.runs.folder import RunFolder
 from latent_guard.bench.runs.plan import plan_of
-from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+from latent_guard.bench.spec import Spec
+from latent_guard.bench.task import ArmSpec, TaskSpec
 from latent_guard.errors import InputError
 from latent_guard.guidance.policy import SAFE, Policies
 from latent_guard.guidance.verdict import Decision

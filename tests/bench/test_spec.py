@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from latent_guard.bench.prompts.protocols import task_rows
+from latent_guard.bench.prompts.protocols import protocol_of
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.bench.runs.plan import plan_of
-from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+from latent_guard.bench.spec import Spec
 from latent_guard.bench.spec_file import read_spec
+from latent_guard.bench.task import ArmSpec, TaskSpec
 from latent_guard.errors import InputError
 from latent_guard.package_data import benchmark_specs
 
@@ -145,5 +146,5 @@ def test_a_limit_makes_no_second_image_of_a_list_that_is_made_once_each(tmp_path
     task = TaskSpec("own", str(tmp_path / "list.csv"))
     spec = Spec("limited", (task,), (ArmSpec("unguarded"),), ArmSpec("none"), quick=100)
     for limited, images in ((spec.limited(50), 3), (spec.in_short(), 3), (spec.limited(2), 2)):
-        assert plan_of(limited, {"own": task_rows(limited.tasks[0])}).images == images
+        assert plan_of(limited, {"own": protocol_of(task).prompts(limited.tasks[0])}).images == images
         assert read(tmp_path, yaml.safe_dump(limited.to_dict())).tasks == limited.tasks

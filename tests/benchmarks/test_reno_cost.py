@@ -22,6 +22,7 @@ def reno_cost(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("reno_cost")
 
 
+@pytest.mark.slow
 def test_every_reward_is_counted_and_the_world_s_own_are_timed(reno_cost: ModuleType, tmp_path: Path) -> None:
     reno_cost.main(["--miniature", "--runs", "3", "--budget", "1", "--iterations", "4", "--out", str(tmp_path)])
     made = json.loads((tmp_path / "reno_cost.json").read_text())
@@ -57,6 +58,7 @@ def test_the_pipeline_draws_one_row_an_iteration(reno_cost: ModuleType) -> None:
     assert timed[name].median > 0
 
 
+@pytest.mark.slow
 def test_without_the_decoder_most_of_the_arithmetic_is_gone(reno_cost: ModuleType) -> None:
     """At full size, on the meta device: the forward and backward pass of denoiser and tower alone."""
     parts = importlib.import_module("reno_parts").RenoParts("meta", importlib.import_module("torch").bfloat16, False)

@@ -26,6 +26,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(torch, "compile", lambda model: model)  # it takes a minute
     monkeypatch.setattr(Towers, "compile_both", lambda towers, alone: None)
     module = importlib.import_module("training")
+    monkeypatch.setattr(importlib.import_module("peaks"), "SIDE", 256)  # a large product takes seconds
     tiny = replace(
         module.SMALL,
         embed_dim=16,

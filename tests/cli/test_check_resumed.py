@@ -81,6 +81,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_after_kills_every_byte_is_that_of_a_run_never_killed(
     tiny_bundle: Path, pictures: Path, tmp_path: Path
 ) -> None:

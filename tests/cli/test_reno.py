@@ -88,7 +88,7 @@ def test_a_second_run_leaves_nothing_of_the_first(latent_guard_command: Command,
         (("--num-images", "0"), "--num-images"),
         (("--model", "nowhere"), "neither a folder nor a hub id"),
         (("--reward", "safety", "--bank", "nowhere"), "nowhere"),
-        (("--reward", "pixel-clip", "--pixel-twin", "nowhere"), "nowhere"),
+        (("--reward", "pixel-clip", "--pixel-clip", "nowhere"), "nowhere"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

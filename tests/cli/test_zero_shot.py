@@ -239,7 +239,7 @@ def test_any_clip_of_open_clip_can_be_the_pixel_twin(
     torch.save(open_clip.create_model("tiny-latent-guard-test").state_dict(), tmp_path / "weights.pt")
     few = copy_of(scenes, tmp_path / "few", 3)
     twin = f"tiny-latent-guard-test:{tmp_path / 'weights.pt'}"
-    done = latent_guard_command("zero-shot", few, "--pixel-twin", twin, "--out", tmp_path / "out")
+    done = latent_guard_command("zero-shot", few, "--pixel-clip", twin, "--out", tmp_path / "out")
     assert done.code == 0
     assert results(tmp_path / "out")["pixel_twin"] == twin
     assert len(rows(tmp_path / "out" / "pixel_twin_per_class.csv")) == 3
@@ -251,10 +251,10 @@ def test_any_clip_of_open_clip_can_be_the_pixel_twin(
         (["absent/folder/deep"], "neither a folder"),
         (["few", "--classes", "absent.txt"], "absent.txt"),
         (["few", "--classes", "imagenet"], "1000 classes"),
-        (["few", "--pixel-twin", "absent"], "--pixel-twin"),
-        (["few", "--pixel-twin", "Nonesuch:openai"], "Nonesuch"),
-        (["few", "--pixel-twin", bundle_folder() / "guard"], "reads latents"),
-        (["few", "--guard", bundle_folder() / "pixel_twin"], "--pixel-twin"),
+        (["few", "--pixel-clip", "absent"], "--pixel-clip"),
+        (["few", "--pixel-clip", "Nonesuch:openai"], "Nonesuch"),
+        (["few", "--pixel-clip", bundle_folder() / "guard"], "reads latents"),
+        (["few", "--guard", bundle_folder() / "pixel_twin"], "--pixel-clip"),
         (["few", "--generated-twin", "--strength", "0"], "--strength"),
         (["few", "--generated-twin", "--steps", "1"], "--steps"),
         (["holed"], "plum holds no image"),

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from latent_guard.concepts.bank import ConceptBank
+from latent_guard.concepts.bank import Concept, ConceptBank
 from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.errors import CheckpointError, InputError
 
@@ -80,6 +82,35 @@ def test_a_missing_or_truncated_file_is_refused_in_one_line(bank: ConceptBank, t
     (tmp_path / name).unlink()
     with pytest.raises(CheckpointError, match="no concept bank"):
         ConceptBank.load(tmp_path)
+
+
+def test_a_digest_rests_on_fixed_keys_and_names_all_that_scores_depend_on() -> None:
+    axes = torch.eye(4)
+    bank = ConceptBank(
+        concepts=(Concept("a dagger", "violence"), Concept("a skull", "shocking")),
+        embeddings=axes[:2],
+        benign_prompts=("a fork", "a ghost"),
+        benign=axes[2:],
+        fingerprint="axes",
+        logit_scale=10.0,
+        noise_levels=torch.zeros(1),
+        thresholds=torch.zeros(2, 1),
+    )
+    assert bank.digest == "3b159036ff93d449"  # in audit logs: the name of a class or a field is no part of it
+    changes: list[dict[str, Any]] = [
+        {"concepts": (Concept("an axe", "violence"), bank.concepts[1])},
+        {"concepts": (Concept("a dagger", "hate"), bank.concepts[1])},
+        {"embeddings": axes[:2].flip(0)},
+        {"benign_prompts": ("a fork", "a spoon")},
+        {"benign": axes[2:].flip(0)},
+        {"fingerprint": "other"},
+        {"logit_scale": 11.0},
+        {"noise_levels": torch.ones(1)},
+        {"thresholds": torch.ones(2, 1)},
+        {"scoring": "mean"},
+    ]
+    digests = {replace(bank, **change).digest for change in changes}
+    assert len(digests | {bank.digest}) == len(changes) + 1
 
 
 def test_a_bank_of_another_model_is_refused(bank: ConceptBank, model: LetterModel) -> None:

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from latent_guard.concepts.bank import Concept, ConceptBank
 from latent_guard.concepts.calibrate import calibrate, compare_scorings, figures_on
-from latent_guard.concepts.calibration_set import Generations, joined
+from latent_guard.concepts.calibration_set import Generations, identity_of_images, joined
 from latent_guard.errors import InputError
 
 WIDTH = 8
@@ -114,6 +114,23 @@ def test_a_calibrated_bank_is_read_back_with_its_report(tmp_path: Path) -> None:
     assert loaded.calibration == calibrated.calibration
     assert (loaded.scoring, loaded.logit_scale) == (calibrated.scoring, calibrated.logit_scale)
     assert loaded.with_thresholds(loaded.noise_levels, loaded.thresholds + 1).calibration is None
+
+
+def test_a_calibration_set_is_known_by_its_images_and_an_old_one_by_its_description(tmp_path: Path) -> None:
+    jobs, arguments = [("a fork", 1), ("an axe", 2)], {"num_inference_steps": 20}
+    identity = identity_of_images("shipped", jobs, arguments)
+    assert identity == "05fe833754f0213e"
+    assert identity_of_images("shipped", jobs[:1], arguments) != identity
+    seen = replace(generations(300, 100), identity=identity)
+    report = calibrate(bank(), seen, 0.05).bank.calibration
+    assert report is not None
+    seen.save(tmp_path / "seen.safetensors")
+    loaded = Generations.load(tmp_path / "seen.safetensors")
+    assert loaded.is_what_made(report)
+    assert replace(loaded, made_by="said otherwise").is_what_made(report)
+    assert not replace(loaded, identity="other").is_what_made(report)
+    assert replace(loaded, identity="").is_what_made(report)
+    assert not loaded.is_what_made(replace(report, identity="", made_by="another set"))
 
 
 def test_recorded_generations_are_read_back_and_refused_for_another_model(tmp_path: Path) -> None:

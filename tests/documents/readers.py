@@ -19,8 +19,9 @@ from latent_guard.bench.result_table import Row, RowStore
 from latent_guard.bench.runs.cost_estimate import bytes_an_image
 from latent_guard.bench.runs.folder import RunFolder
 from latent_guard.bench.runs.merge import Shard
-from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+from latent_guard.bench.spec import Spec
 from latent_guard.bench.spec_file import read_spec
+from latent_guard.bench.task import ArmSpec, TaskSpec
 from latent_guard.cli.findings_file import FindingsFile
 from latent_guard.cli.replacing import _images_of_run
 from latent_guard.concepts.bank import Concept, ConceptBank
@@ -123,8 +124,8 @@ MANIFEST = {"samples": 2, "offsets": [512, 2048], "bad": [{"key": "\udcff", "row
 
 
 POLICY = {
-    "description": "a", "looking": {"every": 2, "clear": 4}, "prompt": {"trigger": 1},
-    "defaults": {"measures": ["flag", "steer", "resample", "block"], "trigger": 1, "abort": 6, "strength": 3,
+    "description": "a", "checks": {"every": 2, "clear_margin": 4}, "prompt": {"trigger": 1},
+    "defaults": {"measures": ["flag", "steer", "resample", "block"], "trigger": 1, "abort_margin": 6, "strength": 3,
                  "window": [0.9, 0.4], "retries": 2, "budget": 1.5},
     "categories": {"sexual": {"measures": ["flag", "block"], "trigger": -1}},
 }  # fmt: skip

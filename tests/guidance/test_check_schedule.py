@@ -1,4 +1,4 @@
-"""When to look again, when to stop looking, when to give up: closed cases."""
+"""When to check again, when to stop checking, when to abort: closed cases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INF, NAN = math.inf, math.nan
 
 
 @pytest.mark.parametrize(
-    ("excess", "looking", "looked"),
+    ("margins", "schedule", "checked"),
     [
         ([-9, -9, -9, -9, -9], EVERY_STEP, (0, 1, 2, 3, 4)),
         ([-9, -9, -9, -9, -9], CheckSchedule(clear_margin=5), (0, 1)),
@@ -31,12 +31,12 @@ INF, NAN = math.inf, math.nan
     ],
     ids=str,
 )
-def test_which_steps_are_looked_at(excess: list[float], looking: CheckSchedule, looked: tuple[int, ...]) -> None:
-    assert replay([[value] for value in excess], [INF], looking) == (looked, None)
+def test_which_steps_are_looked_at(margins: list[float], schedule: CheckSchedule, checked: tuple[int, ...]) -> None:
+    assert replay([[value] for value in margins], [INF], schedule) == (checked, None)
 
 
 @pytest.mark.parametrize(
-    ("excess", "margins", "ended"),
+    ("margins", "abort_margins", "ended"),
     [
         ([[5], [5], [5]], [4], 1),
         ([[5], [3], [5], [5]], [4], 3),
@@ -50,10 +50,10 @@ def test_which_steps_are_looked_at(excess: list[float], looking: CheckSchedule, 
     ],
     ids=str,
 )
-def test_a_run_is_aborted_at_the_second_lost_look_in_a_row(
-    excess: list[list[float]], margins: list[float], ended: int | None
+def test_a_run_is_aborted_at_the_second_check_in_a_row_over_the_margin(
+    margins: list[list[float]], abort_margins: list[float], ended: int | None
 ) -> None:
-    assert replay(excess, margins, EVERY_STEP)[1] == ended
+    assert replay(margins, abort_margins, EVERY_STEP)[1] == ended
 
 
 def test_a_category_that_is_not_clear_keeps_an_image_watched() -> None:
@@ -61,19 +61,19 @@ def test_a_category_that_is_not_clear_keeps_an_image_watched() -> None:
 
 
 @given(
-    excess=st.lists(st.lists(st.floats(), min_size=2, max_size=2), max_size=12),
+    margins=st.lists(st.lists(st.floats(), min_size=2, max_size=2), max_size=12),
     every=st.integers(1, 5),
     clear=st.none() | st.floats(0, 10),
 )
 def test_suspicion_is_followed_up_at_the_very_next_step(
-    excess: list[list[float]], every: int, clear: float | None
+    margins: list[list[float]], every: int, clear: float | None
 ) -> None:
-    looked, ended = replay(excess, [INF, INF], CheckSchedule(every, clear))
+    checked, ended = replay(margins, [INF, INF], CheckSchedule(every, clear))
     assert ended is None
-    assert looked[:1] == tuple(range(len(excess)))[:1]
-    for step in looked:
-        if not max(excess[step]) <= 0 and any(not value <= 0 for value in excess[step]):
-            assert step + 1 in looked or step + 1 == len(excess)
+    assert checked[:1] == tuple(range(len(margins)))[:1]
+    for step in checked:
+        if not max(margins[step]) <= 0 and any(not value <= 0 for value in margins[step]):
+            assert step + 1 in checked or step + 1 == len(margins)
 
 
 @pytest.mark.parametrize("bad", [{"every": 0}, {"clear_margin": -1.0}, {"clear_margin": NAN}], ids=str)

@@ -118,8 +118,8 @@ def test_a_pushed_image_must_end_well_below_its_threshold() -> None:
     worst, threshold = threshold_under_the_worst(plain)
     policy = Policy(window=(1.0, 0.0), strength=0.3, retries=0, block=False)
     lenient, strict = (
-        linear_guard(threshold, replace(policy, safety_margin=doubt)).generate(pipe, PROMPTS, seed=1, **QUICK).verdicts
-        for doubt in (0.0, 100.0)
+        linear_guard(threshold, replace(policy, safety_margin=margin)).generate(pipe, PROMPTS, seed=1, **QUICK).verdicts
+        for margin in (0.0, 100.0)
     )
     assert (lenient[worst].decision, strict[worst].decision) == (Decision.STEERED, Decision.FLAGGED)
     assert strict[worst].thresholds["violence"] == pytest.approx(threshold - 100)

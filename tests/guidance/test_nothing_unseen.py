@@ -339,8 +339,8 @@ def test_embeddings_of_another_shape_or_length_end_the_generation(change: Any, p
 
 @pytest.mark.parametrize("cut", [lambda s: s[:, :0], lambda s: s[:1], lambda s: s[0], lambda s: s.new_zeros(3, 1)])
 def test_scores_of_another_shape_end_the_generation(cut: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    check = Scorer.look
-    monkeypatch.setattr(Scorer, "check", lambda self, *args: tuple(cut(part) for part in look(self, *args)))
+    check = Scorer.check
+    monkeypatch.setattr(Scorer, "check", lambda self, *args: tuple(cut(part) for part in check(self, *args)))
     pipe, images = tiny_pipeline(), None
     with pytest.raises(GuardError), linear_guard(ALWAYS, BLOCK).attach(pipe):
         images = run(pipe)

@@ -152,11 +152,11 @@ def test_a_neighbour_that_needs_no_more_looks_does_not_change_what_is_done_about
     arguments: dict[str, Any] = {**QUICK, "num_inference_steps": 8, "generator": generators(1, 2, 3)}
     with linear_guard(NEVER).attach(pipe) as watch:
         pipe(["a", "b", "c"], **arguments)
-    scores = torch.stack([check.scores[:, 0] for look in watch.checks])
+    scores = torch.stack([check.scores[:, 0] for check in watch.checks])
     threshold = float(scores.median())
     found = []
-    for looking in (CheckSchedule(), CheckSchedule(clear_margin=1e-3)):
-        policies = Policies("own", replace(STEER, window=EVERYWHERE, strength=0.1), check_schedule=looking)
+    for schedule in (CheckSchedule(), CheckSchedule(clear_margin=1e-3)):
+        policies = Policies("own", replace(STEER, window=EVERYWHERE, strength=0.1), check_schedule=schedule)
         output = linear_guard(threshold, policies).generate(  # type: ignore[arg-type]
             pipe, ["a", "b", "c"], **{**arguments, "generator": generators(1, 2, 3)}
         )
@@ -195,7 +195,7 @@ def test_an_image_that_was_steered_says_what_it_was_steered_away_from() -> None:
     pipe = tiny_pipeline()
     with linear_guard(NEVER).attach(pipe) as watch:
         pipe("a cat", generator=generators(1), **QUICK)
-    highest = max(float(check.scores[0, 0]) for look in watch.checks)
+    highest = max(float(check.scores[0, 0]) for check in watch.checks)
     policy = replace(STEER, window=EVERYWHERE, strength=3.0, safety_margin=0.0, max_pushes=9)
     (verdict,) = linear_guard(highest - 1e-4, policy).generate(pipe, "a cat", seed=1, **QUICK).verdicts
     assert verdict.decision is Decision.STEERED

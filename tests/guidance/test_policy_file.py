@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -18,18 +18,18 @@ from latent_guard.guidance.policy_file import policy_named, read_policies
 SHIPPED = ("lenient", "standard", "strict")
 WHOLE = """
 description: all keys at once
-looking: {every: 3, clear: 6.5}
+checks: {every: 3, clear_margin: 6.5}
 prompt: {trigger: 2}
 defaults:
   measures: [flag, steer, resample, block]
   trigger: -1
-  abort: 4
+  abort_margin: 4
   strength: 2.5
   window: [0.9, 0.5]
   retries: 3
   budget: 1.5
 categories:
-  sexual: {measures: [flag, block], abort: null}
+  sexual: {measures: [flag, block], abort_margin: null}
   violence: {strength: 1}
 """
 
@@ -56,8 +56,8 @@ def test_every_key_means_what_it_says(file: Path) -> None:
     [
         ("[flag, steer, resample, block]", SAFE),
         ("[flag, steer]", STEER),
-        ("[flag, block], abort: 1.5", BLOCK),
-        ("[block], abort: 1.5", BLOCK),
+        ("[flag, block], abort_margin: 1.5", BLOCK),
+        ("[block], abort_margin: 1.5", BLOCK),
         ("[flag]", FLAG),
     ],
 )
@@ -75,6 +75,23 @@ def test_a_file_that_says_nothing_else_is_the_safe_policy(file: Path) -> None:
         EVERY_STEP,
         None,
     )
+
+
+def test_a_hash_rests_on_fixed_keys_and_names_all_that_a_policy_does() -> None:
+    digests = {name: policy_named(name).digest for name in ("safe", "block", "strict")}
+    assert digests == {"safe": "8d36dcc2f8f25041", "block": "08016e87cebd64a5", "strict": "61b6cddacc107750"}
+    for field in fields(SAFE):  # a field that is added must be hashed too
+        value = getattr(SAFE, field.name)
+        other = not value if isinstance(value, bool) else (0.9, 0.5) if field.name == "window" else (value or 0) + 1
+        changed = Policies("safe", replace(SAFE, **{field.name: other}))
+        assert changed.digest != PRESETS["safe"].digest, field.name
+    for changed in (
+        replace(PRESETS["safe"], check_schedule=CheckSchedule(2)),
+        replace(PRESETS["safe"], check_schedule=CheckSchedule(1, 3.0)),
+        replace(PRESETS["safe"], prompt_trigger=1.0),
+        replace(PRESETS["safe"], exceptions={"violence": SAFE}),
+    ):
+        assert changed.digest != PRESETS["safe"].digest
 
 
 def test_the_hash_names_what_a_policy_does(file: Path) -> None:
@@ -102,7 +119,7 @@ def test_the_hash_names_what_a_policy_does(file: Path) -> None:
         ("defaults: {trigger: high}", "defaults.trigger must be a number"),
         ("defaults: {trigger: .nan}", "defaults.trigger"),
         ("defaults: {trigger: true}", "defaults.trigger"),
-        ("defaults: {abort: -1}", "defaults.abort must be a number from 0"),
+        ("defaults: {abort_margin: -1}", "defaults.abort_margin must be a number from 0"),
         ("defaults: {strength: .inf}", "defaults.strength"),
         ("defaults: {window: [0.4, 0.9]}", "defaults.window must be [high, low]"),
         ("defaults: {window: 0.4}", "defaults.window must be two noise levels"),
@@ -114,17 +131,17 @@ def test_the_hash_names_what_a_policy_does(file: Path) -> None:
         ("categories: {1: {}}", "unknown key 1; quote it"),
         ("categories: {violence: block}", "categories.violence must be a mapping"),
         ("categories: {violence: {}, violence: {}}", "'violence' is there twice"),
-        ("looking: {every: 0}", "looking.every must be a whole number from 1 to"),
-        ("looking: {clear: near}", "looking.clear"),
-        ("looking: {steps: 3}", "looking: unknown key 'steps'"),
+        ("checks: {every: 0}", "checks.every must be a whole number from 1 to"),
+        ("checks: {clear_margin: near}", "checks.clear_margin"),
+        ("checks: {steps: 3}", "checks: unknown key 'steps'"),
         ("prompt: {threshold: 3}", "prompt: unknown key 'threshold'"),
         ("? [a, b]\n: c", "not valid YAML"),
         ("defaults: {trigger: 1000000}", "defaults.trigger must be a number from -100 to 100"),
         ("prompt: {trigger: 1e30}", "prompt.trigger must be a number from -100 to 100"),
         ("defaults: {strength: 1000}", "defaults.strength must be a number from 0 to 100"),
-        ("defaults: {abort: 1e6}", "defaults.abort must be a number from 0 to 100"),
+        ("defaults: {abort_margin: 1e6}", "defaults.abort_margin must be a number from 0 to 100"),
         ("defaults: {retries: 1000}", "defaults.retries must be a whole number from 1 to 100"),
-        ("looking: {every: 9999999}", "looking.every must be a whole number from 1 to 1,000"),
+        ("checks: {every: 9999999}", "checks.every must be a whole number from 1 to 1,000"),
     ],
 )
 def test_a_mistake_is_named_by_file_key_and_mend(file: Path, content: str, named: str) -> None:

@@ -1,4 +1,4 @@
-"""What a pipeline's callback puts in the place of the latents after the last look: never a pixel before a verdict."""
+"""What a pipeline's callback puts in the place of the latents after the last check: never a pixel before a verdict."""
 
 from __future__ import annotations
 
@@ -153,14 +153,14 @@ def test_the_pipelines_own_roundings_are_no_change(family: Family, dtype: torch.
         family.call(pipe, **{**arguments, "output_type": "np"})
     assert [v.cost.checks for v in watch.verdicts] == [watch.verdicts[0].cost.checks] * BATCH
     assert watch.checks[-1].noise_level == 0.0
-    assert [check.noise_level for look in watch.checks].count(0.0) == 1, "nothing was judged again"
+    assert [check.noise_level for check in watch.checks].count(0.0) == 1, "nothing was judged again"
 
 
 def test_noisy_latents_for_a_refiner_cannot_be_changed_after_their_check() -> None:
     family = next(family for family in FAMILIES if family.name == "StableDiffusionXLPipeline")
     pipe, critic = family.pipeline(), LinearLatentCLIP()
     change = put_in(family, pipe, {0: unsafe(critic)}, 1)
-    with pytest.raises(GuardError, match="changed after the last look"), linear_guard(1e3, BLOCK).attach(pipe):
+    with pytest.raises(GuardError, match="changed after the last check"), linear_guard(1e3, BLOCK).attach(pipe):
         family.call(pipe, denoising_end=0.5, **change)
 
 
@@ -214,7 +214,7 @@ def test_a_change_within_the_rounding_of_a_coarse_type_is_judged_again(dtype: to
     arguments: dict[str, Any] = {"num_inference_steps": STEPS, "output_type": output_type}
     with linear_guard(1e3, FLAG, critic).attach(pipe) as watch:
         pipe("a cat", generator=generators(1), callback_on_step_end=callback, **arguments)
-    assert [check.noise_level for look in watch.checks].count(0.0) == 2
+    assert [check.noise_level for check in watch.checks].count(0.0) == 2
     assert watch.verdicts[0].scores["violence"] > float(watch.checks[-2].scores[0, 0])
 
 

@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from latent_guard.bench.metrics.inappropriateness import share_of_images
 from latent_guard.errors import InputError
+from latent_guard.intervals import share
+from latent_guard.report.estimates import read_estimate
 from latent_guard.report.findings import Finding, with_findings
 from latent_guard.report.gallery import in_review_order
-from latent_guard.report.rates import read_rate, share, wilson
 from latent_guard.report.tables import category_rates, cost_table
 
 
@@ -93,21 +95,21 @@ def test_an_image_counts_in_each_of_its_categories_and_a_blocked_one_is_not_show
 
 def test_an_interval_is_wider_where_the_images_of_a_prompt_are_alike() -> None:
     flags = np.repeat(np.arange(40) % 3 == 0, 10)
-    alike, apart = share(flags, np.repeat(np.arange(40), 10)), share(flags, np.arange(400))
+    alike, apart = share_of_images(flags, np.repeat(np.arange(40), 10)), share_of_images(flags, np.arange(400))
     assert alike.value == apart.value
     assert alike.high - alike.low > 2 * (apart.high - apart.low)
     assert alike.low < alike.value < alike.high
 
 
 def test_images_that_all_say_the_same_leave_doubt() -> None:
-    none, every = share([False] * 50, range(50)), share([True] * 50, range(50))
+    none, every = share_of_images(np.zeros(50, bool), np.arange(50)), share_of_images(np.ones(50, bool), np.arange(50))
     assert (none.value, none.low) == (0, 0)
-    assert none.high == pytest.approx(wilson(0, 50)[1]) == pytest.approx(0.0713, abs=1e-4)
+    assert none.high == pytest.approx(share(0, 50).high) == pytest.approx(0.0713, abs=1e-4)
     assert every.low == pytest.approx(1 - none.high)
 
 
 def test_a_figure_is_a_number_or_an_object_with_an_interval() -> None:
-    assert read_rate(0.5, "x").value == 0.5
-    assert read_rate({"value": 0.5, "low": None, "count": 3}, "x").count == 3
+    assert read_estimate(0.5, "x").value == 0.5
+    assert read_estimate({"value": 0.5, "low": None, "count": 3}, "x").count == 3
     with pytest.raises(InputError, match="x is not a figure"):
-        read_rate({"low": 0.5}, "x")
+        read_estimate({"low": 0.5}, "x")

@@ -32,7 +32,7 @@ def losses(recipe: Recipe) -> list[float]:
 
 CASES = [
     pytest.param({"micro_batch": 3}, id="clip, cached"),
-    pytest.param({"loss": "siglip"}, id="siglip"),
+    pytest.param({"loss": "siglip"}, id="siglip", marks=pytest.mark.slow),
     pytest.param({"patch_steps": 3, "muon_rate": 0.02}, id="from pixels in two stages", marks=pytest.mark.slow),
 ]
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.metrics.bootstrap import Estimate
-from latent_guard.bench.metrics.per_method import UNGUARDED
 from latent_guard.bench.result_table import Row
+from latent_guard.bench.task import UNGUARDED
 from latent_guard.worlds.emoji.composition import KINDS
 
 SELDOM = 0.2  # base success of the prompts on which drawing again and again is compared

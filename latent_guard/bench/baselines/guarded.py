@@ -78,7 +78,7 @@ def guarded_call(
     touched = in_bools([is_touched(verdict) for verdict in output.verdicts])
     latents = unpacked(pipe, output.images, arguments)
     made = finished(pipe, latents, count.rows, touched, blocked, output.verdicts)
-    return replace(made, looks=output.checks) if _only_looks(policies) else made
+    return replace(made, checks=output.checks) if _only_looks(policies) else made
 
 
 def _only_looks(policies: Policies) -> bool:

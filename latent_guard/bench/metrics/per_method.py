@@ -16,12 +16,25 @@ from latent_guard.bench.metrics.bootstrap import SEED, Estimate, grouped_mean, g
 from latent_guard.bench.metrics.diversity import diversity, relative_diversity
 from latent_guard.bench.metrics.inappropriateness import inappropriate_probability, share_of_images
 from latent_guard.bench.metrics.kid import SUBSETS, kid
+from latent_guard.bench.task import BENIGN
 
-UNGUARDED = "unguarded"
-BENIGN = "benign"
 _FLAGS = ("unsafe", "blocked", "touched", "found")
 _OF_A_CALL = ("evaluations", "seconds", "memory")
 _GRADED = ("distance", "clip_score")
+
+
+@dataclass(frozen=True, eq=False)
+class Graded:
+    """N images of a run.
+
+    Attributes:
+        records: their rows, by number, with ``distance`` (1 - SSIM to the unguarded image of the same prompt and seed,
+            NaN without one) and ``clip_score`` (NaN of blocked images and without a grader).
+        features: (N, D), the grader's, in the order of the rows; None without one.
+    """
+
+    records: pd.DataFrame
+    features: Floats | None
 
 
 @dataclass(frozen=True, eq=False)

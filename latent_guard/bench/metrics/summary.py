@@ -11,11 +11,10 @@ import pandas as pd
 from latent_guard.bench.metrics.best_method import standing
 from latent_guard.bench.metrics.bootstrap import Estimate
 from latent_guard.bench.metrics.check_accuracy import calibration, precision_recall
-from latent_guard.bench.metrics.per_method import UNGUARDED, Images, figures
+from latent_guard.bench.metrics.per_method import Graded, Images, figures
 from latent_guard.bench.metrics.significance import Comparison, Outcomes, compare
 from latent_guard.bench.metrics.trade_off import curves
-from latent_guard.bench.runs.grading import Graded
-from latent_guard.bench.spec import ArmSpec
+from latent_guard.bench.task import UNGUARDED, ArmSpec
 
 _KEYS = ["prompt_index", "seed"]
 

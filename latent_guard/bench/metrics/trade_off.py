@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latent_guard.bench.metrics.per_method import BENIGN, UNGUARDED
-from latent_guard.bench.spec import ArmSpec
+from latent_guard.bench.task import BENIGN, UNGUARDED, ArmSpec
 
 WAYS = ("policy", "checker")  # options that make another method of it, not the same one at another strength
 DEFAULT = "as it is"

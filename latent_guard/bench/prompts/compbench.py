@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,16 +32,10 @@ _UNREADABLE = "_/\\"  # ends the prompt, or a folder's name
 _UNSEEN = ("Cc", "Cf", "Cs")  # Unicode's control and format characters, and lone surrogates
 
 
-@dataclass(frozen=True)
-class CompBenchPrompt:
-    """A prompt of one of the categories: color, shape, texture, spatial, ..."""
-
-    row: PromptRow
-    category: str
-
-
-def read_compbench(path: Path | str) -> list[CompBenchPrompt]:
+def read_compbench(path: Path | str) -> list[PromptRow]:
     """Read one list, or every ``*_val.txt`` of a folder: a prompt a line, the category in the file's name.
+
+    ``extra`` of a prompt holds its ``category``: color, shape, texture, spatial, ...
 
     Raises:
         InputError: no such list, not UTF-8, or empty.
@@ -54,22 +48,33 @@ def read_compbench(path: Path | str) -> list[CompBenchPrompt]:
     return prompts
 
 
-def compbench_path(out: Path, prompt: CompBenchPrompt, number: int) -> Path:
+def compbench_path(out: Path, row: PromptRow, number: int) -> Path:
     """Where the image with this number, from 0 and counted through the category's prompts, belongs."""
-    return out / prompt.category / "samples" / f"{readable_name(prompt.row.prompt)}_{number:06d}.png"
+    return out / row.extra["category"] / "samples" / f"{readable_name(row.prompt)}_{number:06d}.png"
 
 
-def write_compbench_image(out: Path, prompt: CompBenchPrompt, number: int, picture: NDArray[np.uint8]) -> Path:
+def write_compbench_image(out: Path, row: PromptRow, number: int, picture: NDArray[np.uint8]) -> Path:
     """Write one image (3, H, W); its path. ``number`` as in ``compbench_path``."""
-    return write_sample(compbench_path(out, prompt, number), picture)
+    return write_sample(compbench_path(out, row, number), picture)
 
 
-def write_compbench_prompts(out: Path, prompts: Sequence[CompBenchPrompt], images: int = IMAGES) -> None:
+def places_in_category(rows: Sequence[PromptRow]) -> list[int]:
+    """How many prompts of its category come before each."""
+    before, places = Counter[str](), list[int]()
+    for row in rows:
+        places.append(before[row.extra["category"]])
+        before[row.extra["category"]] += 1
+    return places
+
+
+def write_compbench_prompts(out: Path, rows: Sequence[PromptRow], images: int = IMAGES) -> None:
     """Write each category's ``prompts.jsonl``: every file's name, and the prompt in full."""
-    for category in dict.fromkeys(prompt.category for prompt in prompts):
-        members = [prompt for prompt in prompts if prompt.category == category]
-        files = [(compbench_path(out, p, k * images + i), p) for k, p in enumerate(members) for i in range(images)]
-        lines = [json.dumps({"file": path.name, "prompt": prompt.row.prompt}) + "\n" for path, prompt in files]
+    for category in dict.fromkeys(row.extra["category"] for row in rows):
+        members = [row for row in rows if row.extra["category"] == category]
+        files = [
+            (compbench_path(out, row, k * images + i), row) for k, row in enumerate(members) for i in range(images)
+        ]
+        lines = [json.dumps({"file": path.name, "prompt": row.prompt}) + "\n" for path, row in files]
         write_whole(out / category / "prompts.jsonl", "".join(lines).encode())
 
 
@@ -85,7 +90,7 @@ def _is_seen(character: str) -> bool:
     return character.isspace() or unicodedata.category(character) not in _UNSEEN
 
 
-def _read(file: Path) -> list[CompBenchPrompt]:
+def _read(file: Path) -> list[PromptRow]:
     category = file.name.removesuffix(_ENDING).removesuffix(".txt")
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
@@ -94,4 +99,4 @@ def _read(file: Path) -> list[CompBenchPrompt]:
     if not category.strip("."):
         raise InputError(f"{file}: its name must say the category, as in color{_ENDING}")
     texts = [line.strip() for line in lines if line.strip()]
-    return [CompBenchPrompt(PromptRow(text, seed_of(text)), category) for text in texts]
+    return [PromptRow(text, seed_of(text), extra={"category": category}) for text in texts]

@@ -9,10 +9,7 @@ No prompt becomes part of a path: folders and files are numbers.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +24,8 @@ IMAGES = 4
 SEED = 42  # the official runner seeds every prompt alike
 
 
-@dataclass(frozen=True)
-class GenEvalPrompt:
-    """A prompt with the skill that it tests and what the evaluator must find."""
-
-    row: PromptRow
-    tag: str
-    metadata: Mapping[str, Any]
-
-
-def read_geneval(path: Path | str) -> list[GenEvalPrompt]:
-    """Read GenEval's metadata, JSON lines.
+def read_geneval(path: Path | str) -> list[PromptRow]:
+    """Read GenEval's metadata, JSON lines; ``extra`` of a prompt holds its ``tag`` and its line of ``metadata``.
 
     Raises:
         InputError: no such file, or a line is not GenEval's (names it).
@@ -50,16 +38,16 @@ def read_geneval(path: Path | str) -> list[GenEvalPrompt]:
     return prompts
 
 
-def write_geneval_image(out: Path, index: int, prompt: GenEvalPrompt, image: int, picture: NDArray[np.uint8]) -> Path:
+def write_geneval_image(out: Path, index: int, row: PromptRow, image: int, picture: NDArray[np.uint8]) -> Path:
     """Write one image (3, H, W) of the prompt with this index from 0, its metadata first; the image's path."""
     folder = out / f"{index:05d}"
     metadata = folder / "metadata.jsonl"
     if not metadata.exists():
-        write_whole(metadata, (json.dumps(prompt.metadata) + "\n").encode())
+        write_whole(metadata, f"{row.extra['metadata']}\n".encode())
     return write_sample(folder / "samples" / f"{image:04d}.png", picture)
 
 
-def _prompt(path: Path, number: int, line: str) -> GenEvalPrompt:
+def _prompt(path: Path, number: int, line: str) -> PromptRow:
     try:
         metadata = json_value(line, f"{path}, line {number}")
         prompt, tag = metadata["prompt"], metadata["tag"]
@@ -68,4 +56,4 @@ def _prompt(path: Path, number: int, line: str) -> GenEvalPrompt:
         known = False
     if not known:
         raise InputError(f"{path}, line {number}: not GenEval's metadata, a JSON object with tag, include and prompt")
-    return GenEvalPrompt(PromptRow(prompt, SEED), tag, metadata)
+    return PromptRow(prompt, SEED, extra={"tag": tag, "metadata": json.dumps(metadata)})

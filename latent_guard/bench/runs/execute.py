@@ -17,12 +17,12 @@ from latent_guard.bench.baselines.base import Baseline, Generated, joined
 from latent_guard.bench.decoding import Job, denoiser_of
 from latent_guard.bench.judges.base import Judge, Judgement
 from latent_guard.bench.metrics.check_accuracy import observed
-from latent_guard.bench.metrics.per_method import UNGUARDED
 from latent_guard.bench.runs.folder import RunFolder, image_path
 from latent_guard.bench.runs.peak_memory import measured_memory
 from latent_guard.bench.runs.plan import Unit
 from latent_guard.bench.runs.progress import shown_progress
-from latent_guard.bench.spec import Spec, placed
+from latent_guard.bench.spec import Spec
+from latent_guard.bench.task import UNGUARDED, placed
 from latent_guard.guidance.verdict import Decision
 from latent_guard.latent_clip.latent_space import LatentSpace
 

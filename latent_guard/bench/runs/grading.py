@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from latent_guard.bench.arrays import Floats, Pictures
 from latent_guard.bench.metrics.clip_features import PictureCLIP, clip_scores
-from latent_guard.bench.metrics.per_method import UNGUARDED
+from latent_guard.bench.metrics.per_method import Graded
 from latent_guard.bench.metrics.ssim import distances
 from latent_guard.bench.runs.folder import RunFolder
+from latent_guard.bench.task import UNGUARDED
 
 CHUNK = 512
 _PAIR = ["task", "prompt_index", "seed"]
-
-
-@dataclass(frozen=True, eq=False)
-class Graded:
-    """N images of a run.
-
-    Attributes:
-        records: their rows, by number, with ``distance`` (1 - SSIM to the unguarded image of the same prompt and seed,
-            NaN without one) and ``clip_score`` (NaN of blocked images and without a grader).
-        features: (N, D), the grader's, in the order of the rows; None without one.
-    """
-
-    records: pd.DataFrame
-    features: Floats | None
 
 
 def grade(folder: RunFolder, records: pd.DataFrame, grader: PictureCLIP | None = None) -> Graded:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import accumulate, chain, count
 
 from latent_guard.bench.decoding import Job, batches, jobs_for
-from latent_guard.bench.prompts.protocols import images_of_each, shared_calls
+from latent_guard.bench.prompts.protocols import protocol_of
 from latent_guard.bench.prompts.rows import PromptRow
-from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+from latent_guard.bench.spec import Spec
+from latent_guard.bench.task import ArmSpec, TaskSpec
 from latent_guard.bounds import MOST_IMAGES, require_whole
 
 
@@ -72,9 +73,9 @@ def plan_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> Plan:
     units: list[Unit] = []
     first, files = 0, slugs([task.name for task in spec.tasks])
     for task in spec.tasks:
-        images = (images_of_each(task) or 0) * len(prompts[task.name]) or task.images or len(prompts[task.name])
+        images = _images_of(task, len(prompts[task.name]))
         require_whole(f"task {task.name}: images, of all its prompts together,", images, 1, MOST_IMAGES)
-        calls = shared_calls(task)
+        calls = protocol_of(task).calls(task)
         for number, jobs in enumerate(_jobs_of_units(task, prompts[task.name], spec.batch_size)):
             for place, arm in enumerate(spec.arms):
                 if task.arms and arm.name not in task.arms:
@@ -86,11 +87,15 @@ def plan_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> Plan:
 
 
 def _jobs_of_units(task: TaskSpec, rows: Sequence[PromptRow], batch_size: int) -> list[list[Job]]:
-    each = images_of_each(task)
-    if shared_calls(task):
-        return [[Job(index, row, image) for image in range(each or 0)] for index, row in enumerate(rows)]
-    images = each * len(rows) if each else task.images or len(rows)
-    return batches(jobs_for(rows, images), batch_size)
+    if calls := protocol_of(task).calls(task):
+        return [[Job(index, row, image) for image in range(sum(calls))] for index, row in enumerate(rows)]
+    return batches(jobs_for(rows, _images_of(task, len(rows))), batch_size)
+
+
+def _images_of(task: TaskSpec, prompts: int) -> int:
+    """Of all prompts together."""
+    each = protocol_of(task).images_per_prompt(task)
+    return task.images or prompts if each is None else each * prompts
 
 
 def slug(name: str) -> str:

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import latent_guard
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.errors import GuardError
+from latent_guard.package_data import PACKAGE
 
 GUARD_ROOMS = ("guidance", "pipelines")  # whose source makes a guarded image what it is
 
@@ -58,11 +58,11 @@ def guard_code() -> str:
     Raises:
         GuardError: one of its folders holds no source, so that the hash would say nothing.
     """
-    package, digest = Path(latent_guard.__file__).parent, hashlib.sha256()
+    digest = hashlib.sha256()
     for room in GUARD_ROOMS:
-        paths = sorted((package / room).glob("*.py"))
+        paths = sorted((PACKAGE / room).glob("*.py"))
         if not paths:
-            raise GuardError(f"{package / room} holds no Python source; install the package with its sources")
+            raise GuardError(f"{PACKAGE / room} holds no Python source; install the package with its sources")
         for path in paths:
             digest.update(path.read_bytes())
     return digest.hexdigest()

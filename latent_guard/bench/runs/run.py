@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from latent_guard.bench.baselines.base import Baseline
 from latent_guard.bench.baselines.context import BaselineContext
 from latent_guard.bench.baselines.registry import baseline_named
 from latent_guard.bench.judges.registry import open_judge
 from latent_guard.bench.metrics.clip_features import PictureCLIP, open_grader
-from latent_guard.bench.metrics.i2p_summary import i2p_summary
 from latent_guard.bench.metrics.summary import summarise
-from latent_guard.bench.prompts.protocols import task_rows
-from latent_guard.bench.prompts.rows import PromptRow
+from latent_guard.bench.prompts.protocols import PROTOCOLS, protocol_of
 from latent_guard.bench.runs.checksums import OF_RUN, write_checksums
-from latent_guard.bench.runs.evaluator_export import lay_out
 from latent_guard.bench.runs.execute import Bench, Clock, run_units
 from latent_guard.bench.runs.folder import RECORDS, SUMMARY, RunFolder, planned_records
 from latent_guard.bench.runs.grading import grade
 from latent_guard.bench.runs.identity import ENVIRONMENT, SPEC
-from latent_guard.bench.runs.out_of_domain import smoke_of
-from latent_guard.bench.runs.plan import Plan, plan_of
-from latent_guard.bench.runs.prompt_filter import left_out, with_guidance
+from latent_guard.bench.runs.plan import Plan, plan_of, slug, slugs
 from latent_guard.bench.runs.provenance import guard_code, manifest_hash, prompts_hash, provenance
 from latent_guard.bench.runs.tables import parquet
-from latent_guard.bench.spec import ArmSpec, Spec, arms_of, placed
+from latent_guard.bench.runs.task_prompts import TaskPrompts, smoke_of
+from latent_guard.bench.spec import Spec
+from latent_guard.bench.task import ArmSpec, placed
 from latent_guard.bench.world import SHIPPED_WORLD
-from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_whole, writing
 from latent_guard.files.documents import json_value
 from latent_guard.package_data import SHIPPED_FEW_STEP
 
+OFFICIAL = "official"  # folder of what the evaluators of published benchmarks read
 SEEDS = "an image's own generator on the CPU, seeded by its prompt's seed + its number; of a protocol, as that has it"
 
 
@@ -43,7 +42,7 @@ class Opened:
     """A spec with all that it names, before anything is made; without pipeline and methods where it only grades."""
 
     bench: Bench
-    prompts: Mapping[str, Sequence[PromptRow]]
+    prompts: TaskPrompts
     plan: Plan
     environment: dict[str, Any]
     grader: PictureCLIP | None
@@ -57,20 +56,6 @@ class Done:
     finished: bool
 
 
-def prompts_of(spec: Spec) -> dict[str, list[PromptRow]]:
-    """The prompt list of each task, without empty prompts, and as `prompt_filter` has it.
-
-    Raises:
-        InputError: a list is not there, cannot be used, or is empty.
-    """
-    found = {}
-    for task in spec.tasks:
-        found[task.name] = with_guidance(spec, task, task_rows(task))
-        if not found[task.name]:
-            raise InputError(f"task {task.name}: every prompt of {task.prompts} is empty")
-    return found
-
-
 def open_spec(spec: Spec, pipe: Any, bundle: Path, cache: Path) -> Opened:
     """Open judge, methods and prompts of a spec, and check that they go together; models go where the pipeline is.
 
@@ -82,11 +67,11 @@ def open_spec(spec: Spec, pipe: Any, bundle: Path, cache: Path) -> Opened:
     context = BaselineContext(bundle, cache, str(pipe.device), _checker)
     methods = {arm.name: _method(arm, context) for arm in spec.arms}
     bench = replace(graded.bench, pipe=pipe, methods=methods)
-    bench.check({arm.name: _scales(spec, arm, graded.prompts) for arm in spec.arms})
+    bench.check({arm.name: graded.prompts.guidance_scales(spec, arm) for arm in spec.arms})
     environment = {
         **provenance(bundle).to_dict(),
         "guard_code": guard_code(),
-        "prompts": prompts_hash(graded.prompts),
+        "prompts": prompts_hash(graded.prompts.rows),
         **graded.environment,
         "methods": {name: method.name for name, method in methods.items()},
         "model": _model(spec, pipe),
@@ -103,12 +88,12 @@ def open_to_grade(spec: Spec, device: str = "cpu") -> Opened:
     Raises:
         InputError: one of them is not there.
     """
-    prompts = prompts_of(spec)
+    prompts = TaskPrompts.of(spec)
     with placed(spec.judge):
         judge = open_judge(spec.judge.method, spec.judge.options)
     grader = open_grader(spec.grader, device) if spec.grader else None
-    environment = {"judge": judge.preset, "grader": grader.name if grader else "none", **smoke_of(spec, prompts)}
-    return Opened(Bench(spec, None, {}, judge), prompts, plan_of(spec, prompts), environment, grader)
+    environment = {"judge": judge.preset, "grader": grader.name if grader else "none", **smoke_of(spec, prompts.rows)}
+    return Opened(Bench(spec, None, {}, judge), prompts, plan_of(spec, prompts.rows), environment, grader)
 
 
 def run(opened: Opened, out: Path, command: str, share: tuple[int, int] = (0, 1)) -> Done:
@@ -155,12 +140,12 @@ def _finish(opened: Opened, out: Path, command: str, clock: Clock | None) -> Don
     graded = grade(folder, records, opened.grader)
     table = parquet(graded.records)
     write_whole(out / RECORDS, table)
-    lay_out(folder, spec, graded.records)
+    export(folder, spec, opened.prompts, graded.records)
     looks = folder.looks(opened.plan.units)
     own = {
-        **smoke_of(spec, opened.prompts),
-        **i2p_summary(spec, graded.records),
-        **left_out(spec, opened.prompts),
+        **smoke_of(spec, opened.prompts.rows),
+        **_of_protocols(spec, graded.records),
+        **({"left_out_without_guidance": left_out} if (left_out := dict(opened.prompts.left_out)) else {}),
         "command": command,
     }
     summary = {**summarise(graded, looks, spec.arms), **own}
@@ -174,6 +159,35 @@ def _finish(opened: Opened, out: Path, command: str, clock: Clock | None) -> Don
     return Done(len(records), True)
 
 
+def export(folder: RunFolder, spec: Spec, prompts: TaskPrompts, records: pd.DataFrame) -> None:
+    """Write each method's images of each task as the evaluators of its protocol read them, where it has some.
+
+    RUN/official/geneval/00-unguarded/00000/samples/0000.png          GenEval
+    RUN/official/color/01-guard/color/samples/a green cat_000000.png  T2I-CompBench
+
+    A folder's name is that of the task, then the method's with its number in the spec.
+    """
+    names = slugs([task.name for task in spec.tasks])
+    for task in spec.tasks:
+        if not protocol_of(task).has_evaluator:
+            continue
+        for place, arm in enumerate(spec.arms):
+            own = records[(records["task"] == task.name) & (records["arm"] == arm.name)].sort_values("row")
+            numbers = zip(own["row"], own["prompt_index"], strict=True)
+            images = ((int(index), folder.pictures([int(row)])[0]) for row, index in numbers)
+            out = folder.path / OFFICIAL / names[task.name] / f"{place:02d}-{slug(arm.name)}"
+            protocol_of(task).export(out, task, prompts.rows[task.name], images)
+
+
+def _of_protocols(spec: Spec, records: pd.DataFrame) -> dict[str, Any]:
+    """What each protocol says of its own tasks, beside the metrics of all."""
+    told: dict[str, Any] = {}
+    for protocol in PROTOCOLS.values():
+        own = {task: records[records["task"] == task.name] for task in spec.tasks if protocol_of(task) is protocol}
+        told |= protocol.summary(own)
+    return told
+
+
 def _method(arm: ArmSpec, context: BaselineContext) -> Baseline:
     with placed(arm):
         return baseline_named(arm.method, arm.options, context)
@@ -185,14 +199,6 @@ def _model(spec: Spec, pipe: Any) -> str:
         return f"{spec.model}@{manifest_hash(SHIPPED_WORLD.few_step())}"
     commit = getattr(pipe.text_encoder.config, "_commit_hash", None)
     return f"{spec.model}@{commit}" if commit else spec.model
-
-
-def _scales(spec: Spec, arm: ArmSpec, prompts: Mapping[str, Sequence[PromptRow]]) -> list[float | None]:
-    """Every guidance scale that a call by this method has; None is the pipeline's default."""
-    if spec.guidance_scale is not None:
-        return [spec.guidance_scale]
-    rows = [row for task in spec.tasks if arm in arms_of(spec, task) for row in prompts[task.name]]
-    return list(dict.fromkeys(row.guidance for row in rows))
 
 
 def _checker(name: str, options: Mapping[str, Any]) -> Any:

@@ -54,7 +54,7 @@ def i2p(
 ) -> None:
     """I2P's official protocol: how often each method's images are inappropriate, by category; published rows apart."""
     from latent_guard.bench.runs.folder import SUMMARY
-    from latent_guard.bench.spec import I2P, TaskSpec
+    from latent_guard.bench.task import I2P, TaskSpec
     from latent_guard.cli.bench.runs import carry_out
     from latent_guard.files.documents import read_json
 

@@ -13,7 +13,8 @@ from latent_guard.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+    from latent_guard.bench.spec import Spec
+    from latent_guard.bench.task import ArmSpec, TaskSpec
 
 METHODS = ["unguarded", "guard"]
 STEPS = 50  # of diffusers' Stable Diffusion pipelines; the shipped model has its own number
@@ -55,7 +56,9 @@ def spec_of(
     Raises:
         InputError: a method or option that cannot be read, or no judge for a model that none ships for.
     """
-    from latent_guard.bench.spec import I2P, ArmSpec, Spec
+    from latent_guard.bench.prompts.protocols import protocol_of
+    from latent_guard.bench.spec import Spec
+    from latent_guard.bench.task import ArmSpec
     from latent_guard.loading import usual_arguments
     from latent_guard.package_data import SHIPPED_FEW_STEP, SHIPPED_MODELS
 
@@ -63,7 +66,7 @@ def spec_of(
     usual = usual_arguments(model)
     if judge is None and not shipped:
         raise InputError(f"no judge: name one that knows this model's pictures with --judge, as q16+nudenet for {name}")
-    of_i2p = any(task.protocol == I2P for task in tasks)
+    own_guidance = any(protocol_of(task).own_guidance for task in tasks)
     return Spec(
         name=name,
         tasks=tuple(tasks),
@@ -71,8 +74,8 @@ def spec_of(
         judge=ArmSpec(judge or EMOJI_JUDGE, dict(_pair(text, "--judge-option") for text in judge_option)),
         model=model if shipped or not Path(model).is_dir() else str(Path(model).absolute()),
         steps=steps or usual.get("num_inference_steps", STEPS),
-        # it is sampled without guidance, which I2P's own prompts ask for
-        guidance_scale=usual["guidance_scale"] if model == SHIPPED_FEW_STEP and not of_i2p else None,
+        # it is sampled without guidance, which a protocol of its own scales asks for
+        guidance_scale=usual["guidance_scale"] if model == SHIPPED_FEW_STEP and not own_guidance else None,
     )
 
 
@@ -83,7 +86,7 @@ def shortened(spec: Spec, quick: bool, limit: int | None) -> Spec:
 
 
 def _arm(text: str) -> ArmSpec:
-    from latent_guard.bench.spec import ArmSpec
+    from latent_guard.bench.task import ArmSpec
 
     name, _, settings = text.partition(":")
     return ArmSpec(name, dict(_pair(part, "--method") for part in settings.split(",")) if settings else {})

@@ -46,7 +46,7 @@ def geneval(
     dry_run: DryRun = False,
 ) -> None:
     """GenEval's prompts, 4 images each, in a folder a method that its evaluator reads."""
-    from latent_guard.bench.spec import GENEVAL, TaskSpec
+    from latent_guard.bench.task import GENEVAL, TaskSpec
 
     task = TaskSpec("geneval", str(metadata), images, "benign", GENEVAL)
     spec = spec_of("geneval", [task], method, model, judge, judge_option, steps)
@@ -68,7 +68,7 @@ def t2i_compbench(
     dry_run: DryRun = False,
 ) -> None:
     """T2I-CompBench's prompts, 10 images each, in a folder a method that its evaluators read."""
-    from latent_guard.bench.spec import COMPBENCH, TaskSpec
+    from latent_guard.bench.task import COMPBENCH, TaskSpec
 
     tasks = [TaskSpec(path.stem.removesuffix("_val"), str(path), images, "benign", COMPBENCH) for path in lists]
     spec = spec_of("t2i-compbench", tasks, method, model, judge, judge_option, steps)
@@ -76,7 +76,7 @@ def t2i_compbench(
 
 
 def _carry_out(spec: Spec, out: Path, shard: str, dry_run: bool) -> None:
-    from latent_guard.bench.runs.evaluator_export import OFFICIAL
+    from latent_guard.bench.runs.run import OFFICIAL
     from latent_guard.cli.bench.runs import carry_out
 
     if carry_out(spec, out, shard, dry_run):

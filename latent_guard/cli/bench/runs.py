@@ -130,9 +130,9 @@ def _say_plan(spec: Spec, folder: Path, share: tuple[int, int]) -> None:
     from latent_guard.bench.runs.cost_estimate import arm_costs, bytes_an_image
     from latent_guard.bench.runs.folder import RunFolder
     from latent_guard.bench.runs.plan import plan_of
-    from latent_guard.bench.runs.run import prompts_of
+    from latent_guard.bench.runs.task_prompts import TaskPrompts
 
-    prompts = prompts_of(spec)
+    prompts = TaskPrompts.of(spec).rows
     plan = plan_of(spec, prompts)
     for task in spec.tasks:
         arms = len(task.arms or spec.arms)
@@ -184,7 +184,9 @@ def _opened(spec: Spec, folder: Path) -> Opened:
 
 def _images_of_a_call(spec: Spec) -> int:
     """At the least: protocols have calls of their own, down to single images."""
-    return 1 if all(task.protocol for task in spec.tasks) else spec.batch_size
+    from latent_guard.bench.prompts.protocols import protocol_of
+
+    return 1 if all(protocol_of(task).name for task in spec.tasks) else spec.batch_size
 
 
 def _make(opened: Opened, folder: Path, share: tuple[int, int]) -> bool:

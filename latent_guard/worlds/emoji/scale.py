@@ -53,11 +53,11 @@ SHIPPED = Scale(
     touched=0.03,
 )
 
-_BRIEF = LoopSettings(4, warmup=1, save_every=2, log_every=2, snapshot_every=2)
+_BRIEF = LoopSettings(2, warmup=1, save_every=2, log_every=2)
 MINIATURE = Scale(
     autoencoder=_BRIEF,
     text=_BRIEF,
-    generator=_BRIEF,
+    generator=LoopSettings(4, warmup=1, save_every=2, log_every=2, snapshot_every=2),
     few_step=_BRIEF,
     classifier=_BRIEF,
     scenes=128,

@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 from latent_guard.bench.prompts.i2p import (
     CATEGORIES,
     DATA_SET,
-    Mode,
-    Split,
     calls,
     guided,
     quick_sample,
@@ -23,6 +21,7 @@ from latent_guard.bench.prompts.i2p import (
     split_of,
 )
 from latent_guard.bench.prompts.rows import PromptRow
+from latent_guard.bench.task import Mode, Split
 from latent_guard.errors import InputError
 
 I2P = Path(__file__).parents[4] / "shared" / "data" / "i2p.csv"

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from latent_guard.bench.prompts.protocols import task_rows
+from latent_guard.bench.prompts.protocols import protocol_of
 from latent_guard.bench.prompts.rows import PromptRow
-from latent_guard.bench.runs.out_of_domain import smoke_of
 from latent_guard.bench.runs.plan import plan_of
-from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+from latent_guard.bench.runs.task_prompts import smoke_of
+from latent_guard.bench.spec import Spec
 from latent_guard.bench.spec_file import read_spec
+from latent_guard.bench.task import ArmSpec, TaskSpec
 from latent_guard.errors import InputError
 from latent_guard.package_data import benchmark_list
 from tests.bench.runs.test_evaluator_export import LINE
@@ -36,6 +37,10 @@ def read(tmp_path: Path, text: str = TEXT) -> Spec:
 
 def spec_of(*tasks: TaskSpec, **changes: object) -> Spec:
     return Spec("x", tasks, (ArmSpec("unguarded"), ArmSpec("guard")), ArmSpec("emoji-judge"), **changes)  # type: ignore[arg-type]
+
+
+def task_rows(task: TaskSpec) -> list[PromptRow]:
+    return protocol_of(task).prompts(task)
 
 
 def i2p_list(tmp_path: Path, count: int = 4) -> Path:

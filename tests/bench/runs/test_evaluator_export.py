@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from latent_guard.bench.prompts.compbench import (
-    CompBenchPrompt,
     compbench_path,
     read_compbench,
     readable_name,
@@ -43,6 +42,10 @@ HOSTILE = [
 ]
 
 
+def colored(prompt: str) -> PromptRow:
+    return PromptRow(prompt, 1, extra={"category": "color"})
+
+
 def test_geneval_finds_each_prompts_metadata_and_images(tmp_path: Path) -> None:
     (tmp_path / "metadata.jsonl").write_text(f"{LINE}\n{LINE.replace('two cows', '../../two_cows')}\n")
     prompts = read_geneval(tmp_path / "metadata.jsonl")
@@ -52,23 +55,23 @@ def test_geneval_finds_each_prompts_metadata_and_images(tmp_path: Path) -> None:
     folders = sorted((tmp_path / "out").iterdir())
     assert [folder.name for folder in folders] == ["00000", "00001"]
     for folder, prompt in zip(folders, prompts, strict=True):
-        assert json.loads((folder / "metadata.jsonl").read_text()) == prompt.metadata
+        assert json.loads((folder / "metadata.jsonl").read_text()) == json.loads(prompt.extra["metadata"])
         assert sorted(path.name for path in (folder / "samples").iterdir()) == [f"000{i}.png" for i in range(4)]
     np.testing.assert_array_equal(
         np.asarray(Image.open(folders[1] / "samples" / "0003.png")).transpose(2, 0, 1), PICTURE
     )
-    assert (prompts[0].tag, prompts[0].row) == ("counting", PromptRow("two cows", 42))
+    assert (prompts[0].extra["tag"], prompts[0].prompt, prompts[0].seed) == ("counting", "two cows", 42)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the lists are not part of the project")
 def test_the_published_lists_are_read_whole() -> None:
     prompts = read_geneval(SHARED / "geneval_metadata.jsonl")
     assert len(prompts) == 553
-    assert len({prompt.tag for prompt in prompts}) == 6
+    assert len({prompt.extra["tag"] for prompt in prompts}) == 6
     lists = read_compbench(SHARED / "t2i_compbench")
-    assert len({prompt.category for prompt in lists}) == 8
-    assert {"3d_spatial", "color"} <= {prompt.category for prompt in lists}
-    assert all(readable_name(prompt.row.prompt) == prompt.row.prompt for prompt in lists)
+    assert len({prompt.extra["category"] for prompt in lists}) == 8
+    assert {"3d_spatial", "color"} <= {prompt.extra["category"] for prompt in lists}
+    assert all(readable_name(prompt.prompt) == prompt.prompt for prompt in lists)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +94,7 @@ def test_what_is_not_genevals_is_refused(tmp_path: Path, text: str) -> None:
 def test_what_a_crash_leaves_is_never_among_the_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latent_guard.bench.png_files.os.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        write_compbench_image(tmp_path, CompBenchPrompt(PromptRow("a cat", 1), "color"), 0, PICTURE)
+        write_compbench_image(tmp_path, colored("a cat"), 0, PICTURE)
     assert not list((tmp_path / "color" / "samples").iterdir())
 
 
@@ -110,19 +113,19 @@ def test_compbench_reads_each_prompt_before_the_first_underscore_and_the_number_
 
 @pytest.mark.parametrize("prompt", HOSTILE, ids=lambda prompt: ascii(prompt)[:20])
 def test_a_hostile_prompt_stays_in_its_folder_and_is_found_again(tmp_path: Path, prompt: str) -> None:
-    path = write_compbench_image(tmp_path, CompBenchPrompt(PromptRow(prompt, 1), "color"), 12, PICTURE)
+    path = write_compbench_image(tmp_path, colored(prompt), 12, PICTURE)
     (found,) = (tmp_path / "color" / "samples").iterdir()
     assert found == path
     assert re.fullmatch(r"[^_]+_000012\.png", found.name)
     assert not found.name.startswith(".")
-    write_compbench_prompts(tmp_path, [CompBenchPrompt(PromptRow(prompt, 1), "color")], images=1)
+    write_compbench_prompts(tmp_path, [colored(prompt)], images=1)
     assert json.loads((tmp_path / "color" / "prompts.jsonl").read_text())["prompt"] == prompt
 
 
 @settings(max_examples=300)
 @given(st.text(st.characters(codec=None)), st.integers(0, 999_999))
 def test_any_prompt_makes_a_file_name(prompt: str, number: int) -> None:
-    path = compbench_path(Path("out"), CompBenchPrompt(PromptRow(prompt, 1), "color"), number)
+    path = compbench_path(Path("out"), colored(prompt), number)
     assert path.parent == Path("out/color/samples")
     assert len(path.name.encode()) <= 211
     assert path.name.split("_")[0].strip()

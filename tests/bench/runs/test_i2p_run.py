@@ -14,10 +14,11 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from latent_guard.bench.metrics.i2p_summary import i2p_summary
+from latent_guard.bench.prompts.protocols import protocol_of
 from latent_guard.bench.runs.run import open_spec, run
-from latent_guard.bench.spec import ArmSpec, Spec, TaskSpec
+from latent_guard.bench.spec import Spec
 from latent_guard.bench.spec_file import read_spec
+from latent_guard.bench.task import ArmSpec, TaskSpec
 from latent_guard.errors import InputError
 from tests.bench.runs.test_evaluator_export import LINE
 
@@ -111,8 +112,10 @@ def test_the_expected_maximum_is_drawn_and_in_closed_form() -> None:
             "unsafe": [n // 2 < 10 and n % 2 == 0 for n in range(2 * count)],
         }
     )  # fmt: skip
-    spec = Spec("x", (TaskSpec("i2p", "x.csv", 2, protocol="i2p"),), ARMS[:1], ArmSpec("emoji-judge"))
-    maximum = i2p_summary(spec, records)["i2p"]["tasks"]["i2p"]["methods"]["unguarded"]["expected_maximum"]
+    task = TaskSpec("i2p", "x.csv", 2, protocol="i2p")
+    maximum = protocol_of(task).summary({task: records})["i2p"]["tasks"]["i2p"]["methods"]["unguarded"][
+        "expected_maximum"
+    ]
     closed, drawn = maximum["closed_form"], maximum["monte_carlo"]
     assert maximum["prompts"] == count
     assert abs(closed["mean"] - drawn["mean"]) <= 3 * closed["std"] / np.sqrt(drawn["draws"]) + 1e-9

@@ -18,6 +18,7 @@ from latent_guard.bench.runs.folder import RunFolder
 from latent_guard.bench.runs.plan import plan_of
 from latent_guard.bench.runs.run import Opened, finish, make, open_spec, run
 from latent_guard.bench.runs.tables import parquet
+from latent_guard.bench.runs.task_prompts import TaskPrompts
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.cli.app import app
 from latent_guard.errors import InputError
@@ -193,13 +194,15 @@ def test_a_call_that_two_shards_made_differently_is_refused_and_the_same_one_twi
 def _with_prompts(opened: Opened, prompts: Mapping[str, Sequence[PromptRow]]) -> Opened:
     """As opening it gives, where the list was edited since."""
     environment = {**opened.environment, "prompts": "another hash"}
-    return replace(opened, prompts=prompts, plan=plan_of(opened.bench.spec, prompts), environment=environment)
+    return replace(
+        opened, prompts=TaskPrompts(prompts, {}), plan=plan_of(opened.bench.spec, prompts), environment=environment
+    )
 
 
 def test_a_run_is_not_gone_on_with_once_its_list_was_edited(made: Made, tmp_path: Path) -> None:
     first, _ = copies(made, tmp_path)
     before = (first / "environment.json").read_bytes()
-    rows = list(made.opened.prompts["risky"])
+    rows = list(made.opened.prompts.rows["risky"])
     begun = _with_prompts(made.opened, {"risky": [replace(rows[0], prompt="a dog"), *rows[1:]]})
     with pytest.raises(InputError, match=r"risky-00000-00 was not made of the prompts that .*prompts.csv now holds"):
         make(begun, first, show_progress=False)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from diffusers import AutoencoderKL
 
 from benchmarks.emoji_world.rows.leave_one_out import leave_out
@@ -20,6 +21,7 @@ def bare_names(prompt_set: PromptSet) -> PromptSet:
     return replace(prompt_set, templates=prompt_set.templates[:2], **alone)
 
 
+@pytest.mark.slow
 def test_an_object_left_out_of_the_bank_is_missed_and_found_again_once_its_name_is_added() -> None:
     bundle = bundle_folder()
     model = LatentCLIP.from_pretrained(bundle / "guard")

@@ -16,6 +16,7 @@ from latent_guard.bench.runs.run import run
 from tests.bench.stand_ins import small_workbench
 
 
+@pytest.mark.slow
 def test_every_row_of_the_table_is_measured_and_written(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

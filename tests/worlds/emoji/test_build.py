@@ -17,6 +17,8 @@ from latent_guard.worlds.emoji.classifiers import EmojiClassifier
 from latent_guard.worlds.emoji.few_step import few_step_parts
 from latent_guard.worlds.emoji.scale import MINIATURE
 
+pytestmark = pytest.mark.slow  # minutes: training steps of the generator as it ships
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):

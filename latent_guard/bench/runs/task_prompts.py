@@ -1,0 +1,70 @@
+"""The prompts of a run's tasks: which are made, which are left out, and whether rates on them mean anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from latent_guard.bench.baselines.registry import takes_the_calls_guidance
+from latent_guard.bench.prompts.protocols import protocol_of
+from latent_guard.bench.prompts.rows import PromptRow
+from latent_guard.bench.spec import Spec, arms_of
+from latent_guard.bench.task import BENIGN, ArmSpec
+from latent_guard.bench.world import SHIPPED_WORLD, words_of
+from latent_guard.errors import InputError
+from latent_guard.package_data import SHIPPED_MODELS
+
+SMOKE = "SMOKE"
+WHY = f"{SMOKE}: the shipped model draws none of what these prompts ask for; its rates on them mean nothing"
+
+
+@dataclass(frozen=True, eq=False)
+class TaskPrompts:
+    """The prompts of each task, without empty ones.
+
+    Attributes:
+        rows: by the name of the task, as they are made.
+        left_out: how many of each task are not made by any method, as one needs guidance and they have none.
+    """
+
+    rows: Mapping[str, Sequence[PromptRow]]
+    left_out: Mapping[str, int]
+
+    @classmethod
+    def of(cls, spec: Spec) -> TaskPrompts:
+        """Read each task's list, once.
+
+        Raises:
+            InputError: a list is not there, cannot be used, or is empty.
+        """
+        rows, left_out = dict[str, list[PromptRow]](), dict[str, int]()
+        for task in spec.tasks:
+            listed = protocol_of(task).prompts(task)
+            need_guidance = any(takes_the_calls_guidance(arm.method, arm.options) for arm in arms_of(spec, task))
+            rows[task.name] = protocol_of(task).usable(listed, need_guidance)
+            if not rows[task.name]:
+                raise InputError(f"task {task.name}: every prompt of {task.prompts} is empty")
+            if missing := len(listed) - len(rows[task.name]):
+                left_out[task.name] = missing
+        return cls(rows, left_out)
+
+    def guidance_scales(self, spec: Spec, arm: ArmSpec) -> list[float | None]:
+        """Every guidance scale that a call by this method has; None is the pipeline's default."""
+        if spec.guidance_scale is not None:
+            return [spec.guidance_scale]
+        rows = [row for task in spec.tasks if arm in arms_of(spec, task) for row in self.rows[task.name]]
+        return list(dict.fromkeys(row.guidance for row in rows))
+
+
+def smoke_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> dict[str, str]:
+    """``{"smoke": why}`` for other prompts than the world's on the shipped model; nothing where figures are true.
+
+    A list of any name is the world's if every word of it is in one of the world's lists. Benign prompts under no
+    protocol may be foreign: that nothing of them is touched can be measured without a drawing of what they ask for.
+    """
+    if spec.model not in SHIPPED_MODELS:
+        return {}
+    known = SHIPPED_WORLD.vocabulary()
+    rated = [task for task in spec.tasks if protocol_of(task).name or task.kind != BENIGN]
+    foreign = [task.name for task in rated if any(words_of(row.prompt) - known for row in prompts[task.name])]
+    return {"smoke": f"{WHY} ({', '.join(foreign)})"} if foreign else {}

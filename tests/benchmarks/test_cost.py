@@ -43,7 +43,7 @@ def test_every_part_is_timed_and_counted(cost: ModuleType, tmp_path: Path, case:
         *arms,
     ]
     assert all(line["seconds"] > 0 and line["gflop"] > 0 for line in lines.values())
-    assert lines["guarded, benign"]["looks"] > 1
+    assert lines["guarded, benign"]["checks"] > 1
     assert [lines[arm]["pushes"] for arm in GENERATIONS] == [0, 0, SAFE.max_pushes]
     assert lines["unguarded generation"]["gflop"] < lines["guarded, benign"]["gflop"]
     assert len(measured["rows"]) == 3 + sld

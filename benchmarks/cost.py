@@ -4,9 +4,9 @@
     python benchmarks/cost.py --only "SDXL 512 px"   # one case; results of other cases and devices stay
     python benchmarks/cost.py --miniature --out /tmp # everything in miniature, in a minute: does it run?
 
-On a GPU (bfloat16) everything is timed; FLUX.1 needs some 40 GiB of its memory. On a CPU (float32): one check, one push,
-and at 512 px decoding, the pixel CLIP and one row of the denoiser, in some ten minutes and 14 GiB; generations are
-added up from these. The arithmetic of every part, run or not, is counted on the meta device, in GFLOP. Safe Latent
+On a GPU (bfloat16) everything is timed; FLUX.1 needs some 40 GiB of its memory. On a CPU (float32): one check, one
+push, and at 512 px decoding, the pixel CLIP and one row of the denoiser, in some ten minutes and 14 GiB; generations
+are added up from these. The arithmetic of every part, run or not, is counted on the meta device, in GFLOP. Safe Latent
 Diffusion counts as one more UNet row a step, and nothing else.
 """
 

@@ -23,7 +23,7 @@ import torch
 from latent_guard.bench.runs.provenance import provenance
 from latent_guard.files.atomic import write_whole
 from latent_guard.latent_clip.latent_space import PUBLISHED
-from latent_guard.training.data.memory_mapped import MappedShards
+from latent_guard.training.data.mapped_shards import MappedShards
 from latent_guard.training.data.tar_shards import TarShardWriter
 from latent_guard.training.encoding.plan import Plan, Settings
 

@@ -16,7 +16,7 @@ from open_clip.loss import ClipLoss
 from torch import Tensor, nn
 
 from latent_guard.latent_clip.config import LatentCLIPConfig
-from latent_guard.training.optimizers import BETAS, EPS, LARGEST_GRADIENT, LARGEST_LOGIT_SCALE
+from latent_guard.training.optimizers import BETAS, EPS, MAX_GRADIENT_NORM, MAX_LOGIT_SCALE
 
 WEIGHT_DECAY = 0.2
 
@@ -62,11 +62,11 @@ class PlainLoop:
 
     def step(self) -> None:
         self.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
+        nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
         self.optimizer.zero_grad()
         with torch.no_grad():
-            self.model.logit_scale.clamp_(0, LARGEST_LOGIT_SCALE)
+            self.model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
 
     def backward(self) -> None:
         latents, ids = next(self.batches)

@@ -36,8 +36,8 @@ from latent_guard.bench.runs.provenance import provenance
 from latent_guard.files.atomic import write_whole
 from latent_guard.loading import load_pipeline
 from latent_guard.package_data import SHIPPED_FEW_STEP
-from latent_guard.reno.names import LATENT_CLIP, PIXEL_CLIP
 from latent_guard.reno.optimise import RenoSettings, optimise_noise
+from latent_guard.reno.reward_names import LATENT_CLIP, PIXEL_CLIP
 from latent_guard.reno.rewards import Reward
 from latent_guard.worlds.emoji.bundle import bundle_folder
 

@@ -155,7 +155,7 @@ def loops_over(
     torch.manual_seed(0)
     stock, model = stock_model(config).to(device), LatentCLIP(config).to(device).train()
     compiled = Towers(copy.deepcopy(model), "bf16")
-    compiled.compile_both(alone=True)
+    compiled.compile_both(with_ddp=False)
     batches = [Batch.of(latents, torch.zeros(len(latents)), ids, int(ids.max())).to(device) for latents, ids in drawn]
     padded = [(latents.to(device), ids.to(device)) for latents, ids in drawn]
     return {

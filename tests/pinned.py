@@ -102,7 +102,7 @@ def reno_images() -> list[str]:
     totals = [" ".join(f"{total:.6f}" for total in curve) for curve in found.total.T.tolist()]
     return [
         f"{_sha256(image.tobytes())[:16]} {best} of {total}"
-        for image, best, total in zip(found.images, found.best.tolist(), totals, strict=True)
+        for image, best, total in zip(found.images, found.best_iteration.tolist(), totals, strict=True)
     ]
 
 

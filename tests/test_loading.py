@@ -43,6 +43,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_a_guard_and_a_pipeline_come_from_the_hub_by_their_ids(tmp_path: Path) -> None:
     bundle, repository = Path(bundle_folder()), tmp_path / "hub" / "me" / "guard"
     shutil.copytree(bundle / "guard", repository)

@@ -33,7 +33,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize(
+    "document",
+    [pytest.param(name, marks=pytest.mark.slow if name == "docs/better-noise.md" else ()) for name in DOCUMENTS],
+)
 def test_its_code_runs(document: str, hub: Path, tmp_path: Path) -> None:
     with local_hub(hub) as address:
         environment = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}

@@ -9,17 +9,18 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latent_guard.bench.arrays import Pictures
+from latent_guard.contact_sheet import contact_sheet
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_whole
 from latent_guard.files.csv_text import csv_lines
 from latent_guard.files.documents import read_text
+from latent_guard.files.png import png_bytes
 
 if TYPE_CHECKING:
     from benchmarks.emoji_world.workbench import Workbench
@@ -28,7 +29,7 @@ EYE_LABELS = Path("benchmarks/results/eye_labels.csv")
 ARMS = ("unguarded", "steer")  # what `--safe` shows holds too few unsafe images to measure a recall on
 IMAGES = 120
 KEY, LABELS = ("number", "arm", "prompt", "seed", "judge_unsafe"), ("number", "unsafe")
-COLUMNS, LINES, TILE, GAP, LABEL = 6, 5, 160, 8, 16  # of a sheet, in tiles and pixels
+COLUMNS, LINES, TILE = 6, 5, 160  # of a sheet, in tiles and pixels
 
 
 @dataclass(frozen=True)
@@ -104,28 +105,16 @@ def _numbered(keys: Sequence[tuple[Any, ...]], order: Iterable[int]) -> Iterable
 
 
 def _write_sheets(folder: Path, pictures: Pictures) -> list[Path]:
+    from PIL import Image
+
     paths = []
     for start in range(0, len(pictures), COLUMNS * LINES):
         path = folder / f"sheet-{start // (COLUMNS * LINES) + 1}.png"
-        content = BytesIO()
-        _sheet(pictures[start : start + COLUMNS * LINES], first_number=start + 1).save(content, "PNG")
-        write_whole(path, content.getvalue())
+        shown = [Image.fromarray(picture.transpose(1, 2, 0)) for picture in pictures[start : start + COLUMNS * LINES]]
+        numbers = [str(start + place) for place in range(1, len(shown) + 1)]
+        write_whole(path, png_bytes(contact_sheet(shown, numbers, COLUMNS, TILE)))
         paths.append(path)
     return paths
-
-
-def _sheet(pictures: Pictures, first_number: int) -> Any:
-    from PIL import Image, ImageDraw, ImageFont
-
-    lines = -(-len(pictures) // COLUMNS)
-    sheet = Image.new("RGB", (GAP + COLUMNS * (TILE + GAP), GAP + lines * (LABEL + TILE + GAP)), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for place, picture in enumerate(pictures):
-        corner = (GAP + place % COLUMNS * (TILE + GAP), GAP + place // COLUMNS * (LABEL + TILE + GAP))
-        draw.text(corner, str(first_number + place), fill="black", font=font)
-        tile = Image.fromarray(picture.transpose(1, 2, 0)).resize((TILE, TILE))
-        sheet.paste(tile, (corner[0], corner[1] + LABEL))
-    return sheet
 
 
 def _write(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latent_guard.files.atomic import write_whole, writing
+from latent_guard.files.png import png_bytes
 
 
 def png(picture: NDArray[np.uint8]) -> bytes:
-    """A picture (3, H, W), packed lightly: an eighth more bytes, in less than half the time."""
+    """A picture (3, H, W), packed lightly."""
     from PIL import Image
 
-    buffer = BytesIO()
-    Image.fromarray(picture.transpose(1, 2, 0)).save(buffer, format="PNG", compress_level=1)
-    return buffer.getvalue()
+    return png_bytes(Image.fromarray(picture.transpose(1, 2, 0)), compress_level=1)
 
 
 def write_sample(path: Path, picture: NDArray[np.uint8]) -> Path:

@@ -113,11 +113,9 @@ class EmojiWorld:
         return few_step_parts(self.few_step(), dtype)
 
     def usual_arguments(self, model: str) -> dict[str, Any]:
-        from latent_guard.worlds.emoji.prompts import FEW_STEPS, GUIDANCE, STEPS
+        from latent_guard.worlds.emoji.arguments import ARGUMENTS, FEW_STEP_ARGUMENTS
 
-        if model == SHIPPED_FEW_STEP:  # its teacher's guidance is in its weights
-            return {"num_inference_steps": FEW_STEPS, "guidance_scale": 1.0}
-        return {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE}
+        return dict(FEW_STEP_ARGUMENTS if model == SHIPPED_FEW_STEP else ARGUMENTS)
 
     def prompt_file(self, name: str) -> Path:
         from latent_guard.worlds.emoji.prompts import PROMPTS
@@ -146,9 +144,9 @@ class EmojiWorld:
 
     def asked(self, bundle: Path, stream: str, images: int) -> LabelledPrompts:
         from latent_guard.worlds.emoji.classifiers import EmojiClassifier
-        from latent_guard.worlds.emoji.graded import asked_of_world
+        from latent_guard.worlds.emoji.labelled_prompts import labelled_prompts
 
-        return asked_of_world(EmojiClassifier.load(bundle / "labeller"), stream, images)
+        return labelled_prompts(EmojiClassifier.load(bundle / "labeller"), stream, images)
 
     def pixel_draws(self) -> Path:
         from latent_guard.worlds.emoji.bundle import pixel_draws_folder

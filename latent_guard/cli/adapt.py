@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from latent_guard.latent_clip.adapter_fit import AdapterFit
     from latent_guard.latent_clip.model import LatentCLIP
     from latent_guard.pipelines.canary import Canary
-    from latent_guard.training.encoding.encode import Encoder
+    from latent_guard.training.encoding.encoder import Encoder
     from latent_guard.training.encoding.pairs import LatentPairs
 
 WIDTH, BATCH = 64, 16
@@ -71,7 +71,7 @@ def adapt(
 
 def _encoder(clip: LatentCLIP, vae: str | None, option: str) -> Encoder:
     from latent_guard.loading import load_vae
-    from latent_guard.training.encoding.encode import Encoder
+    from latent_guard.training.encoding.encoder import Encoder
 
     loaded = load_vae(vae, option)
     return Encoder(loaded, vae or "the shipped one", clip.tokenizer, clip.config.pixels, "float16", BATCH)

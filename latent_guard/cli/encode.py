@@ -97,8 +97,8 @@ def encode(
     from latent_guard.loading import load_vae
     from latent_guard.pipelines.capacity import check_memory
     from latent_guard.sharding import Worker
-    from latent_guard.training.encoding.encode import Encoder
     from latent_guard.training.encoding.encode import encode as run
+    from latent_guard.training.encoding.encoder import Encoder
     from latent_guard.training.encoding.sources import Columns, open_source
 
     Worker.of(shard, 0, 1)

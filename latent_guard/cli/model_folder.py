@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from latent_guard.errors import InputError
@@ -40,13 +38,9 @@ def write_model(model: LatentCLIP | None, canary: Canary | None, out: Path) -> N
     """Write a model, in full precision, and a canary; raises ``InputError`` where the file system refuses."""
     import torch
 
-    from latent_guard.pipelines.canary import CANARY_FILE
-
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-        if canary is not None:
-            with TemporaryDirectory(dir=out, suffix=PART) as beside:
-                canary.save(Path(beside))
-                os.replace(Path(beside, CANARY_FILE), out / CANARY_FILE)
-        if model is not None:
-            model.save_pretrained(out, dtype=torch.float32)
+    if canary is not None:
+        canary.save(out)
+    if model is not None:
+        model.save_pretrained(out, dtype=torch.float32)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_guard.bench.runs.provenance import commit
+from latent_guard.contact_sheet import contact_sheet
+from latent_guard.files.png import png_bytes
 from latent_guard.terminal import Table
 from latent_guard.version import __version__
 
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from latent_guard.guidance.verdict import PromptScore, Verdict
 
 COMPARISON = "compare.png"
-_TILE, _GAP, _LABEL = 192, 8, 20  # pixels
+_TILE = 192  # pixels of a side
 
 
 def pictures(images: Sequence[Image], suffix: str = "") -> dict[str, bytes]:
     """``000.png``, ``001.png``, ...: named by index alone, since a prompt can be private or unsafe."""
-    return {f"{index:03d}{suffix}.png": _png(image) for index, image in enumerate(images)}
+    return {f"{index:03d}{suffix}.png": png_bytes(image) for index, image in enumerate(images)}
 
 
 def verdict_files(verdicts: Sequence[Verdict]) -> dict[str, bytes]:
@@ -40,19 +41,8 @@ def record_of(run: Mapping[str, Any], policies: Policies | None, fingerprint: st
 
 def comparison(unguarded: Sequence[Image], guarded: Sequence[Image], captions: Sequence[str]) -> bytes:
     """``compare.png``: unguarded images above, guarded ones of the same seeds below, with their decisions."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    row = _LABEL + _TILE + _GAP
-    sheet = Image.new("RGB", (_GAP + len(guarded) * (_TILE + _GAP), _GAP + 2 * row), "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(14)
-    rows = ((unguarded, ["unguarded"] * len(unguarded)), (guarded, captions))
-    for line, (images, labels) in enumerate(rows):
-        for column, (image, label) in enumerate(zip(images, labels, strict=True)):
-            corner = (_GAP + column * (_TILE + _GAP), _GAP + line * row)
-            draw.text(corner, label, fill="black", font=font)
-            sheet.paste(image.convert("RGB").resize((_TILE, _TILE)), (corner[0], corner[1] + _LABEL))
-    return _png(sheet)
+    labels = ["unguarded"] * len(unguarded) + list(captions)
+    return png_bytes(contact_sheet([*unguarded, *guarded], labels, len(guarded), _TILE))
 
 
 def summary(paths: Sequence[Path], verdicts: Sequence[Verdict]) -> Table:
@@ -74,9 +64,3 @@ def _asked(prompt: PromptScore | None) -> str:
         return ""
     found = f"{prompt.category} ({prompt.concept}) {prompt.score:.2f}"
     return f"flagged: {found} over {prompt.threshold:.2f}" if prompt.flagged else "not flagged"
-
-
-def _png(image: Image) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()

@@ -14,7 +14,7 @@ from latent_guard.cli.places import OutFolder
 from latent_guard.cli.validation import NumImages, Prompt, Seed, check_asked
 from latent_guard.errors import InputError
 from latent_guard.package_data import SHIPPED_FEW_STEP
-from latent_guard.reno.names import LATENT_CLIP, REWARDS, SAFETY
+from latent_guard.reno.reward_names import LATENT_CLIP, REWARDS, SAFETY
 from latent_guard.terminal import progress, say, status, warn
 
 if TYPE_CHECKING:
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from latent_guard.reno.result import OptimisedNoise
     from latent_guard.reno.rewards import Reward
 
-TILES = 8  # intermediates in a strip, the first and the last among them
+TILES = 8  # intermediate images in a strip, the first and the last among them
+TILE = 128  # pixels of a side of each
 
 _Reward = Annotated[
     list[str],
     typer.Option(
-        help="latent-clip: fits the prompt; safety: away from the bank's concepts; pixel-clip: fits the prompt, by a "
-        "CLIP that needs the image decoded. Repeatable, with a weight as in safety=2; their sum rises."
+        help="latent-clip: fit to the prompt; safety: distance from the bank's concepts; pixel-clip: fit to the prompt "
+        "by a CLIP on decoded pixels. Repeatable, with a weight as in safety=2; the weighted sum is maximised."
     ),
 ]
 _Model = Annotated[str, typer.Option(help="A one-step or few-step pipeline's folder or hub id.")]
@@ -95,7 +96,7 @@ def reno(
     from latent_guard.cli.replacing import replace_run
     from latent_guard.loading import load_pipeline
     from latent_guard.reno.optimise import RenoSettings, optimise_noise
-    from latent_guard.reno.result import Stopped
+    from latent_guard.reno.result import StopReason
 
     check_asked(prompt, num_images, seed)
     weights = dict(_weighted(text) for text in reward)
@@ -104,23 +105,23 @@ def reno(
     settings = RenoSettings(iterations, learning_rate, target=target, patience=patience, checkpointing=checkpointing)
     with status("loading the models"):
         pipe = load_pipeline(model, steps, num_images, half="bfloat16")
-        rewards = [_made(name, weight, model, guard, bank, pixel_clip) for name, weight in weights.items()]
+        rewards = [_reward_named(name, weight, model, guard, bank, pixel_clip) for name, weight in weights.items()]
     steps_shown = _StepsShown(settings.iterations) if save_steps else None
     scale = _usual_guidance(pipe) if guidance_scale is None else {"guidance_scale": guidance_scale}
     arguments: dict[str, Any] = {**scale, "num_images_per_prompt": num_images, "num_inference_steps": steps}
     with _progress(settings.iterations) as advance:
-        found = optimise_noise(
+        result = optimise_noise(
             pipe, prompt, rewards, settings, seed=seed, observer=_each(advance, steps_shown), **arguments
         )
     run = {"prompt": prompt, "seed": seed, "model": model, **arguments, "rewards": weights, "settings": vars(settings)}
-    drawn = pictures(found.images)
+    images = pictures(result.images)
     strips = pictures(steps_shown.strips(pipe), suffix="-steps") if steps_shown else {}
-    replace_run(out, record_of(run, None, None), {**drawn, **_records(found), **strips})
-    for name in drawn:
+    replace_run(out, record_of(run, None, None), {**images, **_records(result), **strips})
+    for name in images:
         say(out / name)
-    for image, why in enumerate(found.stopped):
-        if why is Stopped.NOT_FINITE:
-            warn(f"image {image}: {why.value}; this is its best until then")
+    for image, reason in enumerate(result.stop_reasons):
+        if reason is StopReason.NOT_FINITE:
+            warn(f"image {image}: {reason.value}; this is its best until then")
 
 
 def _usual_guidance(pipe: Any) -> dict[str, float]:
@@ -133,36 +134,39 @@ def _usual_guidance(pipe: Any) -> dict[str, float]:
 
 
 class _StepsShown:
-    """Raw latents of some iterations, spread evenly, the first and the last that was made among them."""
+    """The raw latents of evenly spread iterations, the first and the last among them."""
 
     def __init__(self, iterations: int) -> None:
         tiles = min(TILES, iterations)
         self._chosen = {round(place * (iterations - 1) / max(tiles - 1, 1)) for place in range(tiles)}
         self._kept: list[Iteration] = []
 
-    def note(self, seen: Iteration) -> None:
+    def add(self, iteration: Iteration) -> None:
         if self._kept and self._kept[-1].number not in self._chosen:
-            self._kept.pop()  # it was the last, and is no more
-        self._kept.append(seen)
+            self._kept.pop()  # it is no longer the last iteration
+        self._kept.append(iteration)
 
     def strips(self, pipe: Any) -> list[Image]:
-        """The reward of each image."""
-        from latent_guard.reno.pictures import decoded, strip
+        """The kept iterations of each image, side by side, with their rewards."""
+        from latent_guard.contact_sheet import contact_sheet
+        from latent_guard.reno.pictures import decoded
 
-        columns = [decoded(pipe, seen.raw) for seen in self._kept]
-        totals = [seen.total.tolist() for seen in self._kept]
-        labels = [
-            [f"{seen.number}: {values[image]:.2f}" for seen, values in zip(self._kept, totals, strict=True)]
-            for image in range(len(columns[0]))
-        ]
-        return [strip(row, words) for row, words in zip(zip(*columns, strict=True), labels, strict=True)]
+        columns = [decoded(pipe, iteration.raw) for iteration in self._kept]
+        totals = [iteration.total.tolist() for iteration in self._kept]
+        sheets = []
+        for image, steps in enumerate(zip(*columns, strict=True)):
+            labels = [
+                f"{iteration.number}: {of_all[image]:.2f}" for iteration, of_all in zip(self._kept, totals, strict=True)
+            ]
+            sheets.append(contact_sheet(steps, labels, len(steps), TILE))
+        return sheets
 
 
 def _each(advance: Callable[[], None], steps_shown: _StepsShown | None) -> Callable[[Iteration], None]:
-    def observe(seen: Iteration) -> None:
+    def observe(iteration: Iteration) -> None:
         advance()
         if steps_shown is not None:
-            steps_shown.note(seen)
+            steps_shown.add(iteration)
 
     return observe
 
@@ -174,15 +178,15 @@ def _progress(iterations: int) -> Iterator[Callable[[], None]]:
         yield lambda: bar.advance(task)
 
 
-def _records(found: OptimisedNoise) -> dict[str, bytes]:
+def _records(result: OptimisedNoise) -> dict[str, bytes]:
     """The files of each image: its record, and the curve of its rewards."""
     from latent_guard.files.json_text import json_text
     from latent_guard.reno.pictures import reward_curves
 
     files: dict[str, bytes] = {}
-    for image in range(len(found.images)):
-        files[f"{image:03d}.json"] = (json_text(found.to_dict(image), 1) + "\n").encode()
-        files[f"{image:03d}-rewards.png"] = reward_curves(found, image)
+    for image in range(len(result.images)):
+        files[f"{image:03d}.json"] = (json_text(result.to_dict(image), 1) + "\n").encode()
+        files[f"{image:03d}-rewards.png"] = reward_curves(result, image)
     return files
 
 
@@ -196,16 +200,18 @@ def _weighted(text: str) -> tuple[str, float]:
         raise InputError(f"--reward {text!r}: the weight must be a number, as in safety=2") from None
 
 
-def _made(name: str, weight: float, model: str, guard: str | None, bank: Path | None, pixel_clip: str | None) -> Reward:
+def _reward_named(
+    name: str, weight: float, model: str, guard: str | None, bank: Path | None, pixel_clip: str | None
+) -> Reward:
     from latent_guard.loading import load_canary, load_guard, load_latent_clip, load_pixel_clip
     from latent_guard.reno.rewards import LatentClipReward, PixelClipReward, SafetyReward
 
     if name == LATENT_CLIP:
         return LatentClipReward(load_latent_clip(model, guard), load_canary(model, guard), weight=weight)
     if name == SAFETY:
-        whole = load_guard(model, guard, bank)
-        return SafetyReward(whole.model, whole.bank, whole.canary, weight=weight)
-    twin = load_pixel_clip(model, pixel_clip)
-    if twin is None:
+        loaded = load_guard(model, guard, bank)
+        return SafetyReward(loaded.model, loaded.bank, loaded.canary, weight=weight)
+    loaded_clip = load_pixel_clip(model, pixel_clip)
+    if loaded_clip is None:
         raise InputError(f"no pixel_twin lies beside {model}; name a CLIP on pixels with --pixel-clip")
-    return PixelClipReward(twin, weight=weight)
+    return PixelClipReward(loaded_clip, weight=weight)

@@ -61,14 +61,14 @@ def _canary_of(data: list[Path]) -> Path | None:
         InputError: one is damaged.
     """
     from latent_guard.pipelines.canary import CANARY_FILE, Canary
-    from latent_guard.training.data.checking import mend
+    from latent_guard.training.data.checking import fix_for
 
     having = [folder for folder in data if (folder / CANARY_FILE).exists()]
     for folder in having:
         try:
             Canary.load(folder)
         except CheckpointError as error:
-            raise InputError(f"{folder / CANARY_FILE} is damaged; {mend(folder)}") from error
+            raise InputError(f"{folder / CANARY_FILE} is damaged; {fix_for(folder)}") from error
     return having[0] if having else None
 
 

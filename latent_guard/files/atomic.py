@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 from safetensors import SafetensorError
@@ -70,6 +71,23 @@ def moved_to(path: Path) -> Iterator[Path]:
     """
     with _moved_to(path, part_beside(path)) as partial:
         yield partial
+
+
+@contextmanager
+def moved_into(folder: Path) -> Iterator[Path]:
+    """A folder beside ``folder``; each file that is made there is moved into it when the block ends without an error.
+
+    For libraries that want a folder and choose the names themselves.
+
+    Raises:
+        InputError: the file system refuses.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, suffix=PART) as beside:
+            yield Path(beside)
+            for file in sorted(Path(beside).iterdir()):
+                os.replace(file, folder / file.name)
 
 
 @contextmanager

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from latent_guard.errors import CheckpointError, InputError, reason_of
-from latent_guard.files.atomic import PART, writing, written_whole
+from latent_guard.files.atomic import moved_into, written_whole
 from latent_guard.files.documents import read_json
 from latent_guard.files.manifests import MANIFEST, files_of, verify, write_manifest
 from latent_guard.files.plain import require_plain
@@ -38,12 +36,8 @@ def save(
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()  # whether it has cut or padded a text before is no part of it; ``tokenize`` asks for both
     backend.no_padding()
-    with writing(folder):
-        (folder / TOKENIZER).mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder, suffix=PART) as beside:
-            tokenizer.save_pretrained(beside)
-            for file in sorted(Path(beside).iterdir()):
-                os.replace(file, folder / TOKENIZER / file.name)
+    with moved_into(folder / TOKENIZER) as beside:
+        tokenizer.save_pretrained(beside)
     tensors = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in weights.items()}
     with written_whole(folder / WEIGHTS) as partial:
         save_file(tensors, partial, metadata={"format": "pt"})

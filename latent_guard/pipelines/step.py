@@ -19,7 +19,7 @@ from latent_guard.pipelines.hook import around_step
 from latent_guard.pipelines.latents import PipelineLatents
 from latent_guard.pipelines.schedulers import memory_of_estimates, read_step
 
-Disturb = Callable[[Tensor, float], Tensor]  # raw clean estimates (B, C, H, W), noise level -> what to go on with
+Perturb = Callable[[Tensor, float], Tensor]  # raw clean estimates (B, C, H, W), noise level -> what to go on with
 
 
 class DenoisingStep:
@@ -145,12 +145,12 @@ def _mapped(output: Any, change: Callable[[Any], Any]) -> Any:
 
 @contextmanager
 def clean_estimates(
-    latents: PipelineLatents, wanted: Callable[[float], bool] = lambda _: True, disturb: Disturb | None = None
+    latents: PipelineLatents, wanted: Callable[[float], bool] = lambda _: True, perturb: Perturb | None = None
 ) -> Iterator[list[tuple[float, Tensor]]]:
     """The block in which a pipeline's calls leave what they estimate in the list that the block is given.
 
     Its entries are a noise level and raw latents (B, C, H, W), differentiable: the clean estimate of every step whose
-    level is ``wanted``, as it was before ``disturb`` changed it, and what the last step amounts to.
+    level is ``wanted``, as it was before ``perturb`` changed it, and what the last step amounts to.
     """
     kept: list[tuple[float, Tensor]] = []
 
@@ -159,8 +159,8 @@ def clean_estimates(
         if wanted(step.noise_level):
             raw = step.clean()
             kept.append((step.noise_level, raw))
-            if disturb is not None:
-                step.with_clean(range(step.images), disturb(raw, step.noise_level), remembered=True)
+            if perturb is not None:
+                step.with_clean(range(step.images), perturb(raw, step.noise_level), remembered=True)
         output = original(*call.args, **call.kwargs)
         if step.is_last:
             raw, level = step.final(output)

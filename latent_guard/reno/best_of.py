@@ -1,4 +1,4 @@
-"""The best of several random noises: what an optimisation of noise has to beat in the same time."""
+"""Best of N: the highest-rewarded of several random noise samples, which noise optimisation has to beat."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 from latent_guard.bounds import MOST_SEARCH, require_whole
 from latent_guard.pipelines.call import Generators, Request
+from latent_guard.reno.progress import Progress
 from latent_guard.reno.result import OptimisedNoise
 from latent_guard.reno.rewards import Reward
-from latent_guard.reno.search import Objective, in_one_step, search_noise
-from latent_guard.reno.stopping import Progress
+from latent_guard.reno.search import Objective, search_noise, with_one_step
 
 
 def best_of(
@@ -26,27 +26,29 @@ def best_of(
     generator: Generators = None,
     **arguments: Any,
 ) -> OptimisedNoise:
-    """Of ``draws`` noises the one that leads to the highest reward, for each image on its own.
+    """Draw ``draws`` noise samples an image, and keep for each image the one with the highest reward.
 
-    The first is the pipeline's own; the others are functions of the image's generator and their number. Arguments,
-    result and errors are those of ``optimise_noise``, an iteration being a draw.
+    The first sample is the pipeline's own; each of the others follows from the image's generator and the number of
+    the draw. Arguments, result and errors are those of ``optimise_noise``; an iteration is a draw.
     """
     require_whole("draws", draws, 1, MOST_SEARCH)
-    request = Request.of(prompt, in_one_step(arguments), seed, generator)
+    request = Request.of(prompt, with_one_step(arguments), seed, generator)
 
     @torch.no_grad()
     def draw(objective: Objective, noise: Tensor) -> Progress:
         progress = Progress(noise, None, None)
         for number in range(draws):
-            tried = _fresh(request, noise, number) if number else noise
-            seen = objective(tried)
-            progress.note(number, tried, seen.rewards, seen.total)
+            sample = _fresh(request, noise, number) if number else noise
+            evaluation = objective(sample)
+            progress.update(number, sample, evaluation.rewards, evaluation.total)
         return progress
 
     return search_noise(pipe, request, rewards, draw)
 
 
 def _fresh(request: Request, like: Tensor, number: int) -> Tensor:
+    """The noise samples of draw ``number``, one an image, shaped like ``like`` (B, ...)."""
     generators = [request.origins.generator(image, number) for image in range(request.images)]
     shape = like.shape[1:]
-    return torch.stack([torch.randn(shape, generator=own, device=own.device) for own in generators]).to(like)
+    samples = [torch.randn(shape, generator=generator, device=generator.device) for generator in generators]
+    return torch.stack(samples).to(like)

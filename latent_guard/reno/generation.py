@@ -16,22 +16,28 @@ from latent_guard.pipelines.call import Request
 from latent_guard.pipelines.families import layout_of, require_known
 from latent_guard.pipelines.hook import around
 from latent_guard.pipelines.vae import shown_pixels, without_overflow
-from latent_guard.reno.result import Origin
+from latent_guard.reno.result import GeneratorStates
 
 
 class Generation:
-    """Draws a request's images again and again, from whatever noise; only within `ready`.
+    """A request that can be drawn from any noise, again and again, within ``ready``.
 
-    It runs the pipeline's own `__call__`, without the `no_grad` that decorates it; so it has no code for a family.
+    It runs the pipeline's own ``__call__`` without the ``no_grad`` that decorates it, so it needs no code for any
+    family of pipelines.
     """
 
     def __init__(self, pipe: Any, request: Request) -> None:
-        """Raises `UnsupportedPipelineError` for a pipeline that the guard does not know, or that takes no noise."""
+        """Prepare a pipeline's call.
+
+        Raises:
+            UnsupportedPipelineError: the pipeline is unknown to the guard, or does not begin with noise alone.
+        """
         require_known(pipe)
-        self._pipe, self._request = pipe, request
+        self._pipe = pipe
+        self._request = request
         self._call = inspect.unwrap(type(pipe).__call__)
-        takes = inspect.signature(self._call).parameters
-        if "latents" not in takes or "image" in takes:  # what begins with a picture has no noise of its own
+        parameters = inspect.signature(self._call).parameters
+        if "latents" not in parameters or "image" in parameters:  # an image-to-image call has no noise of its own
             raise UnsupportedPipelineError(
                 f"{type(pipe).__name__} does not begin with noise alone (`latents`), so there is no gradient path "
                 "to it; use a text-to-image pipeline"
@@ -39,13 +45,14 @@ class Generation:
         self._space = LatentSpace.of_vae(pipe.vae)
         self._layout = layout_of(pipe, self._space.channels)
         self._states = _states(request.generator)
-        self._encodings = 0  # of the present call
+        self._encodings = 0  # calls of encode_prompt within the present call
 
     @contextmanager
     def ready(self, models: Sequence[nn.Module], *, checkpointing: bool) -> Iterator[Tensor]:
-        """The block in which prompts are encoded once, and no weight of the pipeline or of `models` has a gradient.
+        """Encode prompts once, and keep gradients out of the weights of the pipeline and of ``models``, for a block.
 
-        It gives the noise (B, ...), float32, that the pipeline's own call would begin with, as `latents` takes it.
+        Yields:
+            The noise (B, ...), float32, that the pipeline's own call would begin with, as ``latents`` takes it.
         """
         parts = [part for part in self._pipe.components.values() if isinstance(part, nn.Module)]
         with ExitStack() as stack:
@@ -61,12 +68,12 @@ class Generation:
 
     @torch.no_grad()
     def _initial_noise(self) -> Tensor:
-        """Found by a call of the pipeline that ends as soon as its latents are prepared."""
-        found: list[Tensor] = []
+        """The pipeline's own noise, from a call that ends as soon as its latents are prepared."""
+        noise: list[Tensor] = []
 
         def stop(pipe: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
             prepared = original(*call.args, **call.kwargs)
-            found.append(prepared[0] if isinstance(prepared, tuple) else prepared)
+            noise.append(prepared[0] if isinstance(prepared, tuple) else prepared)
             raise _PreparedError
 
         try:
@@ -74,33 +81,34 @@ class Generation:
                 self._call(self._pipe, **self._arguments())
         except _PreparedError:
             self._pipe.maybe_free_model_hooks()
-        (prepared,) = found
-        self._states, self._dtype = _states(self._request.generator), prepared.dtype
+        (prepared,) = noise
+        self._states = _states(self._request.generator)
+        self._dtype = prepared.dtype
         return unscaled(prepared, getattr(self._pipe.scheduler, "init_noise_sigma", 1.0)).float()
 
     def latents(self, noise: Tensor) -> Tensor:
-        """Raw latents (B, C, H, W), float32, drawn from a noise; the same randomness on the way each time."""
+        """Raw latents (B, C, H, W), float32, drawn from a noise sample; every call meets the same randomness."""
         self._rewind()
         images = self._call(self._pipe, **{**self._arguments(), "latents": self.as_latents(noise)}).images
         return self._space.to_raw(self._layout.unpack(images).float())
 
     def pixels(self, raw: Tensor) -> Tensor:
-        """Pixels (B, 3, H, W) in [-1, 1], float32, of raw latents."""
+        """Raw latents decoded to pixels (B, 3, H, W) in [-1, 1], float32."""
         return shown_pixels(self._pipe.vae, raw)
 
     def images(self, noise: Tensor) -> Any:
-        """What the pipeline's public call gives for a noise, in the format that the request asks for."""
+        """The output of the pipeline's public call for a noise sample, in the format that the request asks for."""
         self._rewind()
         return self._pipe(**{**self._request.call(), "latents": self.as_latents(noise)}).images
 
     def as_latents(self, noise: Tensor) -> Tensor:
-        """A noise in the precision in which the pipeline takes it."""
+        """The noise sample in the pipeline's precision."""
         return noise.to(self._dtype)
 
-    def again(self) -> Origin:
-        """Where the randomness of every call came from."""
+    def generator_states(self) -> GeneratorStates:
+        """The states of the request's generators at the start of every call."""
         generators = _as_list(self._request.generator)
-        return Origin(
+        return GeneratorStates(
             tuple(self._states),
             tuple(generator.device for generator in generators),
             shared=not isinstance(self._request.generator, list),
@@ -108,7 +116,7 @@ class Generation:
 
     @contextmanager
     def _encoded_once(self) -> Iterator[None]:
-        """The pipeline's prompts, encoded by its own code in the first call and handed out again in every other.
+        """Let the pipeline encode its prompts in the first call, and return the same embeddings in every other.
 
         A call may encode several times (FLUX.1 its negative prompt apart): the n-th time gives the n-th result.
         """
@@ -128,7 +136,7 @@ class Generation:
         return {**self._request.call(), "output_type": "latent"}
 
     def _rewind(self) -> None:
-        """What a call begins with: the generators as they were once the noise was drawn, and nothing encoded yet."""
+        """Reset the generators to where they were after the noise was drawn, and the count of encodings."""
         self._encodings = 0
         generators = _as_list(self._request.generator)
         for generator, state in zip(generators, self._states, strict=True):
@@ -136,16 +144,17 @@ class Generation:
 
 
 def unscaled(prepared: Tensor, scale: Any) -> Tensor:
-    """What a pipeline multiplied with the scheduler's scale to get ``prepared``, to the last bit.
+    """Divide by the scheduler's scale exactly: the result times ``scale`` is ``prepared`` to the last bit.
 
-    The quotient may be next to it; it is that of the three neighbours whose product is right.
+    The rounded quotient can be off by one unit in the last place; of its neighbours, the one with the right product
+    is taken.
     """
     quotient: Tensor = prepared / scale
-    words = quotient.view(torch.int32 if quotient.element_size() == 4 else torch.int16)
-    for neighbour in (words + 1, words - 1):
+    bits = quotient.view(torch.int32 if quotient.element_size() == 4 else torch.int16)
+    for neighbour in (bits + 1, bits - 1):
         candidate = neighbour.view(quotient.dtype)
-        wrong = quotient * scale != prepared
-        quotient = torch.where(wrong & (candidate * scale == prepared), candidate, quotient)
+        inexact = quotient * scale != prepared
+        quotient = torch.where(inexact & (candidate * scale == prepared), candidate, quotient)
     return quotient
 
 
@@ -160,12 +169,12 @@ def _as_list(generator: torch.Generator | list[torch.Generator] | None) -> list[
 
 
 def _states(generator: torch.Generator | list[torch.Generator] | None) -> list[Tensor]:
-    return [one.get_state() for one in _as_list(generator)]
+    return [each.get_state() for each in _as_list(generator)]
 
 
 @contextmanager
 def _frozen(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """No gradients into weights: these would take time, and would pile up in a caller's model."""
+    """Keep gradients out of the weights: they would take time, and would add up in a caller's model."""
     trained = [p for module in modules for p in module.parameters() if p.requires_grad]
     for parameter in trained:
         parameter.requires_grad_(False)
@@ -178,20 +187,20 @@ def _frozen(modules: Sequence[nn.Module]) -> Iterator[None]:
 
 @contextmanager
 def _silent(pipe: Any) -> Iterator[None]:
-    """Without the bar that a pipeline shows for each call."""
-    own = getattr(pipe, "_progress_bar_config", {})
-    pipe.set_progress_bar_config(**{**own, "disable": True})
+    """Hide the progress bar that a pipeline shows for each call."""
+    before = getattr(pipe, "_progress_bar_config", {})
+    pipe.set_progress_bar_config(**{**before, "disable": True})
     try:
         yield
     finally:
-        pipe._progress_bar_config = own
+        pipe._progress_bar_config = before
 
 
 @contextmanager
 def _checkpointed(parts: Sequence[nn.Module]) -> Iterator[None]:
-    """Activations of denoiser and decoder computed again in the backward pass instead of kept."""
-    able: list[Any] = [part for part in parts if getattr(part, "_supports_gradient_checkpointing", False)]
-    chosen = [part for part in able if not part.is_gradient_checkpointing]
+    """Compute the activations of denoiser and decoder again in the backward pass instead of keeping them."""
+    supported: list[Any] = [part for part in parts if getattr(part, "_supports_gradient_checkpointing", False)]
+    chosen = [part for part in supported if not part.is_gradient_checkpointing]
     for part in chosen:
         part.enable_gradient_checkpointing()
     try:

@@ -1,4 +1,4 @@
-"""What an optimisation of noise found, and how it went."""
+"""The result of a noise search, as Python and as plain data."""
 
 from __future__ import annotations
 
@@ -12,65 +12,64 @@ import torch
 from torch import Tensor
 
 
-class Stopped(str, Enum):
-    """Why an image was optimised no further."""
+class StopReason(str, Enum):
+    """The reason why the optimisation of an image ended."""
 
     ITERATIONS = "all iterations done"
     TARGET = "target reached"
-    PLATEAU = "no better for long"
+    PLATEAU = "no improvement within the patience"
     NOT_FINITE = "a reward or its gradient was not finite"
 
 
 @dataclass(frozen=True, eq=False)
-class Origin:
-    """Generators as they were when the initial noise had been drawn, one an image or one for all."""
+class GeneratorStates:
+    """The states of the generators after the initial noise was drawn: one an image, or one for all (``shared``)."""
 
     states: tuple[Tensor, ...]
     devices: tuple[torch.device, ...]
     shared: bool
 
     def generators(self) -> torch.Generator | list[torch.Generator]:
-        """New ones, as a pipeline takes them."""
-        made = [torch.Generator(device) for device in self.devices]
-        for generator, state in zip(made, self.states, strict=True):
+        """New generators in these states, as a pipeline takes them."""
+        generators = [torch.Generator(device) for device in self.devices]
+        for generator, state in zip(generators, self.states, strict=True):
             generator.set_state(state)
-        return made[0] if self.shared else made
+        return generators[0] if self.shared else generators
 
 
 @dataclass(frozen=True, eq=False)
 class OptimisedNoise:
-    """The best noise of each of B images, and what the pipeline makes of it.
+    """The best noise of each of B images, and the images that the pipeline draws from it.
 
     Attributes:
-        images: of the pipeline's own call, in the format that was asked for.
-        noise: (B, ...), as the pipeline's ``latents`` takes it; of the iteration with the highest reward.
-        origin: where steps that add noise take it from, see ``arguments``.
+        images: the output of the pipeline's own call, in the format that was asked for.
+        noise: (B, ...), as the pipeline's ``latents`` takes it; that of the iteration with the highest reward.
+        generator_states: the generators of steps that add noise; ``arguments`` hands them to the pipeline.
         rewards: each reward by name, unweighted, (iterations, B); NaN after an image was stopped.
-        total: their weighted sum, which was optimised, without the regulariser, (iterations, B).
-        best: (B,), the iteration that the noise is of; 0 is the noise that the pipeline would have begun with.
-        stopped: B reasons.
-        seconds: of all iterations together, without the final call.
+        total: the weighted sum that was optimised, without the regulariser, (iterations, B).
+        best_iteration: (B,), the iteration of ``noise``; 0 is the noise that the pipeline would have begun with.
+        stop_reasons: B reasons.
+        seconds: the time of all iterations together, without the final call.
     """
 
     images: Any
     noise: Tensor
-    origin: Origin
+    generator_states: GeneratorStates
     rewards: Mapping[str, Tensor]
     total: Tensor
-    best: Tensor
-    stopped: tuple[Stopped, ...]
+    best_iteration: Tensor
+    stop_reasons: tuple[StopReason, ...]
     seconds: float
 
     def arguments(self) -> dict[str, Any]:
-        """What to call the pipeline with, beside what the optimisation was called with, to draw the images again."""
-        return {"latents": self.noise, "generator": self.origin.generators()}
+        """Arguments that make the pipeline draw the images again, beside those of the optimisation."""
+        return {"latents": self.noise, "generator": self.generator_states.generators()}
 
     def to_dict(self, image: int) -> dict[str, Any]:
-        """One image's record, as plain data: numbers that are not finite become None."""
-        best = int(self.best[image])
+        """One image's record as plain data; numbers that are not finite become None."""
         return {
-            "best_iteration": best,
-            "stopped": self.stopped[image].value,
+            "best_iteration": int(self.best_iteration[image]),
+            "stop_reason": self.stop_reasons[image].value,
             "iterations": len(self.total),
             "seconds": self.seconds,
             "total": _plain(self.total[:, image]),

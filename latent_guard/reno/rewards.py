@@ -1,4 +1,4 @@
-"""What noise can be optimised for: each reward says whether it reads latents or pixels, and is the better the higher.
+"""The rewards that noise can be optimised for; higher is better, and each says whether it reads latents or pixels.
 
 Shapes: B images, C channels.
 """
@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate, logsigmoid
 from latent_guard.bounds import require_number
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.pipelines.latents import PipelineLatents
-from latent_guard.reno.names import LATENT_CLIP, PIXEL_CLIP, SAFETY
+from latent_guard.reno.reward_names import LATENT_CLIP, PIXEL_CLIP, SAFETY
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
@@ -26,114 +26,130 @@ if TYPE_CHECKING:
     from latent_guard.pipelines.canary import Canary
     from latent_guard.zero_shot.pixel_clip import PixelTwin
 
-MOST_WEIGHT = 1e6
-Score = Callable[[Tensor], Tensor]  # what the reward reads, (B, C, H, W) -> (B,); differentiable
+MAX_WEIGHT = 1e6
+Score = Callable[[Tensor], Tensor]  # latents or pixels (B, C, H, W) -> rewards (B,); differentiable
 
 
 class Reads(Enum):
-    """What a reward is a function of."""
+    """The input of a reward."""
 
     LATENTS = "latents"  # raw, as the VAE decodes them, float32
     PIXELS = "pixels"  # in [-1, 1], float32; the decoder runs once an iteration if any reward reads them
 
 
 @dataclass(frozen=True)
-class Blur:
-    """A reward averaged over noisy copies of a latent: what raises it must not depend on the last detail.
+class Smoothing:
+    """Averages a reward over noisy copies of a latent, so that single details cannot raise it.
 
     Attributes:
-        copies: how many; 0 reads the latent as it is.
-        noise: standard deviation of what is added, as a share of each latent's own.
+        copies: number of noisy copies; with 0 the reward reads the latent as it is.
+        noise: standard deviation of the added noise, as a fraction of each latent's own.
     """
 
     copies: int
     noise: float
 
     def of(self, score: Score) -> Score:
-        """The score, averaged; the noises are the same at every call."""
+        """The averaged score; the noise samples are the same at every call."""
         if self.copies == 0:
             return score
 
-        drawn: list[Tensor] = []  # once, and brought to the device once: it would wait for that at every call
+        samples: list[Tensor] = []  # drawn and moved to the device once: each move would wait for the device
 
         def averaged(raw: Tensor) -> Tensor:
-            if not drawn:
+            if not samples:
                 generator = torch.Generator().manual_seed(0)
-                drawn.append(self.noise * torch.randn(self.copies, *raw.shape[1:], generator=generator).to(raw))
+                samples.append(self.noise * torch.randn(self.copies, *raw.shape[1:], generator=generator).to(raw))
             deviation = raw.detach().std(dim=(1, 2, 3), keepdim=True)
-            return torch.stack([score(raw + deviation * noise) for noise in drawn[0]]).mean(dim=0)
+            return torch.stack([score(raw + deviation * sample) for sample in samples[0]]).mean(dim=0)
 
         return averaged
 
 
-SHARP, FOUR_COPIES = Blur(0, 0.0), Blur(4, 0.3)
+NO_SMOOTHING = Smoothing(0, 0.0)
+FOUR_COPIES = Smoothing(4, 0.3)
 
 
 class Reward(ABC):
-    """Something to optimise noise for; a run optimises the sum of its rewards, each times its own ``weight``."""
+    """A function of images that noise is optimised for; a run maximises the sum of its rewards times their weights."""
 
     def __init__(self, name: str, reads: Reads, weight: float = 1.0) -> None:
-        """Raises `InputError` unless the weight is over 0: what a reward is against, its negation is for."""
-        require_number(f"reward {name}: the weight", weight, 0, MOST_WEIGHT, over=True)
-        self.name, self.reads, self.weight = name, reads, weight
+        """Name a reward, say what it reads, and weight it.
+
+        Raises:
+            InputError: the weight is not over 0; to minimise a reward, negate its function.
+        """
+        require_number(f"reward {name}: the weight", weight, 0, MAX_WEIGHT, over=True)
+        self.name = name
+        self.reads = reads
+        self.weight = weight
 
     @property
     def models(self) -> Sequence[nn.Module]:
-        """What must not collect gradients while noise is optimised."""
+        """The models whose weights must not collect gradients while noise is optimised."""
         return ()
 
     def check(self, pipe: Any) -> None:  # noqa: B027  (not every reward asks something of the pipeline)
-        """Raise where this reward cannot read what the pipeline makes."""
+        """Raise if this reward cannot read the pipeline's output."""
 
     @abstractmethod
     def bind(self, prompts: Sequence[str]) -> Score:
-        """The reward of images of these B prompts, with whatever it needs of them computed once, here."""
+        """The reward as a function of images of these B prompts; text embeddings are computed here, once."""
 
 
 class _LatentReward(Reward):
-    """By a Latent-CLIP, of latents of the VAE that it was trained on.
+    """A reward by a Latent-CLIP, on latents of the VAE that it was trained on.
 
     Without a canary the caller vouches that the pipeline's VAE is that one.
     """
 
-    def __init__(self, model: LatentCLIP, canary: Canary | None, blur: Blur, name: str, weight: float) -> None:
+    def __init__(
+        self, model: LatentCLIP, canary: Canary | None, smoothing: Smoothing, name: str, weight: float
+    ) -> None:
         super().__init__(name, Reads.LATENTS, weight)
-        self.model, self.canary, self.blur = model.eval(), canary, blur
+        self.model = model.eval()
+        self.canary = canary
+        self.smoothing = smoothing
 
     @property
     def models(self) -> Sequence[nn.Module]:
         return (self.model,)
 
     def check(self, pipe: Any) -> None:
-        """Raises `LatentSpaceMismatchError` for another VAE."""
+        """Check that the pipeline has the VAE of the Latent-CLIP.
+
+        Raises:
+            LatentSpaceMismatchError: it has another.
+        """
         PipelineLatents.of(pipe, self.model.config.latent_space, self.canary)
 
 
 class LatentClipReward(_LatentReward):
-    """How well a latent fits its prompt: Latent-CLIP's cosine times its logit scale (arXiv 2503.08455, section 5)."""
+    """The fit of latent and prompt: Latent-CLIP's cosine times its logit scale (arXiv 2503.08455, section 5)."""
 
     def __init__(
         self,
         model: LatentCLIP,
         canary: Canary | None = None,
-        blur: Blur = SHARP,
+        smoothing: Smoothing = NO_SMOOTHING,
         *,
         name: str = LATENT_CLIP,
         weight: float = 1.0,
     ) -> None:
-        """``blur`` costs its number of copies, and halves the smudges that score well (benchmarks/LOG.md)."""
-        super().__init__(model, canary, blur, name, weight)
+        """``smoothing`` costs its number of copies, and halves the artefacts that score well (benchmarks/LOG.md)."""
+        super().__init__(model, canary, smoothing, name, weight)
 
     def bind(self, prompts: Sequence[str]) -> Score:
-        return self.blur.of(_clip_score(self.model, prompts, lambda latents: latents))
+        return self.smoothing.of(_clip_score(self.model, prompts, lambda latents: latents))
 
 
 class SafetyReward(_LatentReward):
     """The log-probability that a latent shows none of a bank's categories; at most 0.
 
-    Categories count as independent, their scores over the bank's thresholds for finished latents as log-odds. It
-    levels off once nothing unsafe is likely, so that it does not go on to change what is safe already. By default it
-    is that of four noisy copies: of the latent alone, the score falls and the object stays (benchmarks/LOG.md).
+    Categories count as independent; their scores minus the bank's thresholds for finished latents are the log-odds.
+    The reward levels off once nothing unsafe is likely, so that images that are safe already do not change. By default
+    it is averaged over four noisy copies: on the latent alone, the score falls and the object stays
+    (benchmarks/LOG.md).
     """
 
     def __init__(
@@ -141,44 +157,52 @@ class SafetyReward(_LatentReward):
         model: LatentCLIP,
         bank: ConceptBank,
         canary: Canary | None = None,
-        blur: Blur = FOUR_COPIES,
+        smoothing: Smoothing = FOUR_COPIES,
         *,
         name: str = SAFETY,
         weight: float = 1.0,
     ) -> None:
-        """Raises `InputError` if the bank was made by another model."""
-        super().__init__(model, canary, blur, name, weight)
+        """Score latents with a model and its bank.
+
+        Raises:
+            InputError: the bank was made by another model.
+        """
+        super().__init__(model, canary, smoothing, name, weight)
         bank.check_made_by(model)
         self._scorer = Scorer(model, bank)
 
     def bind(self, prompts: Sequence[str]) -> Score:
         thresholds = self._scorer.thresholds(0.0).to(self._scorer.device)
-        return self.blur.of(lambda raw: log_probability_of_none(self._scorer.scores(raw, 0.0) - thresholds))
+
+        def score(raw: Tensor) -> Tensor:
+            return log_probability_of_none(self._scorer.scores(raw, 0.0) - thresholds)
+
+        return self.smoothing.of(score)
 
 
 class PixelClipReward(Reward):
-    """The same by a CLIP on pixels, through the pipeline's decoder: what reading latents is compared with."""
+    """The fit of image and prompt by a CLIP on pixels, through the pipeline's decoder; the baseline for latents."""
 
-    def __init__(self, twin: PixelTwin, *, name: str = PIXEL_CLIP, weight: float = 1.0) -> None:
+    def __init__(self, pixel_clip: PixelTwin, *, name: str = PIXEL_CLIP, weight: float = 1.0) -> None:
         super().__init__(name, Reads.PIXELS, weight)
-        self.twin = twin
+        self.pixel_clip = pixel_clip
 
     @property
     def models(self) -> Sequence[nn.Module]:
-        return (cast("nn.Module", self.twin.model),)
+        return (cast("nn.Module", self.pixel_clip.model),)
 
     def bind(self, prompts: Sequence[str]) -> Score:
-        return _clip_score(self.twin.model, prompts, self._sized)
+        return _clip_score(self.pixel_clip.model, prompts, self._resized)
 
-    def _sized(self, pixels: Tensor) -> Tensor:
-        side = self.twin.side
+    def _resized(self, pixels: Tensor) -> Tensor:
+        side = self.pixel_clip.side
         if pixels.shape[-2:] == (side, side):
             return pixels
         return interpolate(pixels, (side, side), mode="bicubic", antialias=True)
 
 
 class FunctionReward(Reward):
-    """Any differentiable function of latents or pixels (B, C, H, W) and the B prompts; it gives (B,)."""
+    """A reward by any differentiable function of latents or pixels (B, C, H, W) and the B prompts, to (B,)."""
 
     def __init__(
         self, function: Callable[[Tensor, Sequence[str]], Tensor], name: str, reads: Reads, *, weight: float = 1.0
@@ -191,7 +215,7 @@ class FunctionReward(Reward):
 
 
 def log_probability_of_none(log_odds: Tensor) -> Tensor:
-    """Of independent events with log-odds (B, K), the log-probability (B,) that none happens."""
+    """Return the log-probability (B,) that none of K independent events with log-odds (B, K) happens."""
     return logsigmoid(-log_odds).sum(dim=1)
 
 

@@ -1,6 +1,6 @@
-"""What every search for initial noise shares: its checks, what is maximised, and how its result is made.
+"""The common part of every search for initial noise: its checks, its objective, and its result.
 
-Shapes: B images, R rewards; a noise is (B, ...) as the pipeline takes it.
+Shapes: B images, R rewards; a noise sample is (B, ...) as the pipeline takes it.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_guard.errors import DeviceMemoryError, InputError
+from latent_guard.errors import DeviceMemoryError, InputError, UnsupportedPipelineError
 from latent_guard.pipelines.call import Request
-from latent_guard.reno.few_step import require_few_step
+from latent_guard.pipelines.schedulers import KNOWN, require_supported
 from latent_guard.reno.generation import Generation
+from latent_guard.reno.progress import Progress
 from latent_guard.reno.result import OptimisedNoise
 from latent_guard.reno.rewards import Reads, Reward, Score
-from latent_guard.reno.stopping import Progress
+
+MAX_STEPS = 8  # every step's activations are held for the backward pass, and its gradient goes through all of them
+_FEW_STEP_SCHEDULERS = tuple(name for name, known in KNOWN.items() if known.few_step)
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """What a noise led to: raw latents (B, C, H, W), rewards (R, B), and their weighted sum (B,)."""
+class Evaluation:
+    """The raw latents (B, C, H, W) drawn from a noise sample, their rewards (R, B), and the weighted sum (B,)."""
 
     raw: Tensor
     rewards: Tensor
@@ -34,35 +37,38 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """Rewards of what a noise leads to; differentiable where gradients are enabled."""
+    """The rewards as a function of the noise; differentiable where gradients are enabled."""
 
     generation: Generation
     rewards: Sequence[Reward]
     scores: Sequence[Score]
     weights: Tensor
 
-    def __call__(self, noise: Tensor) -> Seen:
+    def __call__(self, noise: Tensor) -> Evaluation:
         raw = self.generation.latents(noise)
         inputs = {Reads.LATENTS: raw}
         if any(reward.reads is Reads.PIXELS for reward in self.rewards):
             inputs[Reads.PIXELS] = self.generation.pixels(raw)
-        found = [score(inputs[reward.reads]) for reward, score in zip(self.rewards, self.scores, strict=True)]
-        for reward, value in zip(self.rewards, found, strict=True):
-            if value.shape != (len(noise),):
-                raise InputError(f"reward {reward.name} gives {tuple(value.shape)} for {len(noise)} images; one each")
-        values = torch.stack([value.to(noise.device, torch.float32) for value in found])
-        return Seen(raw, values, self.weights @ values)
+        rows = []
+        for reward, score in zip(self.rewards, self.scores, strict=True):
+            row = score(inputs[reward.reads])
+            if row.shape != (len(noise),):
+                raise InputError(f"reward {reward.name} gives {tuple(row.shape)} for {len(noise)} images; one each")
+            rows.append(row.to(noise.device, torch.float32))
+        values = torch.stack(rows)
+        return Evaluation(raw, values, self.weights @ values)
 
 
-Search = Callable[[Objective, Tensor], Progress]  # from the pipeline's own noise to the best that was found
+Search = Callable[[Objective, Tensor], Progress]  # a search begins at the pipeline's own noise
 
 
 def search_noise(
     pipe: Any, request: Request, rewards: Sequence[Reward], search: Search, *, checkpointing: bool = False
 ) -> OptimisedNoise:
-    """Check that pipeline, request and rewards go together, run a search, and draw what it found.
+    """Check that pipeline, request and rewards go together, run a search, and draw the images of its best noise.
 
-    Raises as ``optimise_noise``.
+    Raises:
+        LatentGuardError: the errors of ``optimise_noise``.
     """
     _require_rewards(rewards)
     require_few_step(pipe.scheduler, _steps(request))
@@ -77,38 +83,63 @@ def search_noise(
             objective = Objective(generation, rewards, [reward.bind(prompts) for reward in rewards], weights)
             began = time.perf_counter()
             progress = search(objective, noise)
-            curves, totals = progress.curves(), progress.totals()  # waits for the device
+            curves = progress.reward_curves()  # waits for the device
+            totals = progress.total_curves()
             seconds = time.perf_counter() - began
         images = generation.images(progress.noise)
     return OptimisedNoise(
         images=images,
         noise=generation.as_latents(progress.noise),
-        origin=generation.again(),
+        generator_states=generation.generator_states(),
         rewards={reward.name: curves[:, place] for place, reward in enumerate(rewards)},
         total=totals,
-        best=progress.best_iteration.cpu(),
-        stopped=progress.reasons(),
+        best_iteration=progress.best_iteration.cpu(),
+        stop_reasons=progress.stop_reasons(),
         seconds=seconds,
     )
 
 
-def in_one_step(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The same, with one step where they leave the number open."""
+def require_few_step(scheduler: Any, steps: int) -> None:
+    """Raise unless the scheduler begins at pure noise however few its steps are, and ``steps`` are few.
+
+    Raises:
+        UnsupportedPipelineError: the scheduler is unknown, or would not begin at pure noise.
+        InputError: too many steps, or none.
+    """
+    require_supported(scheduler)
+    name = type(scheduler).__name__
+    if name not in _FEW_STEP_SCHEDULERS and scheduler.config.get("timestep_spacing") != "trailing":
+        raise UnsupportedPipelineError(
+            f"{name} is no few-step scheduler: in one step it would not begin at pure noise; use a distilled pipeline "
+            f"(Turbo, LCM, Lightning) with {', '.join(_FEW_STEP_SCHEDULERS)}, or another with "
+            'timestep_spacing="trailing"'
+        )
+    if not 1 <= steps <= MAX_STEPS:
+        raise InputError(
+            f"{steps} steps are not few: the gradient goes back through all of them; ask for 1 to {MAX_STEPS}"
+        )
+
+
+def with_one_step(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The pipeline's arguments, with one step where they leave the number open."""
     return arguments if arguments.get("num_inference_steps") is not None else {**arguments, "num_inference_steps": 1}
 
 
 def _steps(request: Request) -> int:
-    """How many steps the request comes to, however it says so."""
-    listed = [request.arguments.get(name) for name in ("timesteps", "sigmas")]
-    return next((len(steps) for steps in listed if steps is not None), request.arguments["num_inference_steps"])
+    """The number of steps of a request that gives it, or lists timesteps or sigmas."""
+    for name in ("timesteps", "sigmas"):
+        if (schedule := request.arguments.get(name)) is not None:
+            return len(schedule)
+    steps: int = request.arguments["num_inference_steps"]
+    return steps
 
 
 def _require_rewards(rewards: Sequence[Reward]) -> None:
     names = [reward.name for reward in rewards]
     if not names:
         raise InputError("there is no reward; give at least one")
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"two rewards are called {twice[0]!r}; give one of them another name")
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"two rewards are called {repeated[0]!r}; give one of them another name")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The processes of a run, and where its curve is also sent."""
+"""The processes of a run, and the trackers that receive its curve."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from latent_guard.training.recipe import Recipe
 
 
 def new_accelerator(recipe: Recipe) -> Accelerator:
-    """This process among those of the run; trackers write below ``recipe.out`` or where they themselves are told to.
+    """Join the processes of the run, and start its trackers.
+
+    Trackers write below ``recipe.out``, or where their own settings say.
 
     Raises:
         InputError: a tracker is not installed.
@@ -21,7 +23,7 @@ def new_accelerator(recipe: Recipe) -> Accelerator:
     if missing := [name for name in recipe.trackers if find_spec(name) is None]:
         raise InputError(f"trackers: {missing[0]} is not installed; pip install {missing[0]}, or leave it out")
     accelerator = Accelerator(
-        mixed_precision="no",  # the towers cast for themselves, and losses stay in float32
+        mixed_precision="no",  # the towers use autocast themselves, and losses stay in float32
         cpu=not torch.cuda.is_available(),
         log_with=recipe.trackers or None,
         project_dir=recipe.out if recipe.trackers else None,

@@ -1,7 +1,7 @@
-"""What a run leaves in its folder: how to go on while it lasts, how it was made once it is over.
+"""The files of a run: a checkpoint while it is under way, and a record once it is finished.
 
-resume.pt        step, weights, optimizers' state, curve; the place in the data is the step; ends with its checksum
-training.json    recipe, samples seen, losses, versions: the run is finished
+resume.pt        step, weights, optimizers' state, curve, and a checksum at its end; the step says where in the data
+training.json    recipe, samples seen, losses, versions; it exists only for finished runs
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from latent_guard.training.learning_curve import Point
 from latent_guard.training.recipe import Recipe
 from latent_guard.training.towers import Towers
 
-RESUME, RECORD = "resume.pt", "training.json"
-AFRESH = "delete it to start the run afresh, or give --restart"
-# a run may go on with others: what it is computed with, and what is watched on the way
-_OF_NO_MATTER = ("out", "trackers", "evaluate", "save_every", "micro_batch", "compile", "checkpoint_gradients")
+RESUME = "resume.pt"
+RECORD = "training.json"
+_HOW_TO_FIX = "delete it to start the run again, or give --restart"
+# A run may resume with other values of these: they change how it is computed or watched, not its result.
+_NOT_OF_IDENTITY = ("out", "trackers", "evaluate", "save_every", "micro_batch", "compile", "checkpoint_gradients")
 
 
 def save(
@@ -40,10 +41,10 @@ def save(
     optimizers: Sequence[torch.optim.Optimizer],
     recipe: Recipe,
 ) -> None:
-    """Write a checkpoint, whole or not at all.
+    """Write a checkpoint atomically.
 
     Raises:
-        InputError: it cannot be written (a full disk); the one before stays good.
+        InputError: it cannot be written (a full disk); the earlier checkpoint stays good.
     """
     state = {
         "step": step,
@@ -60,18 +61,23 @@ def save(
 def load(
     path: Path, towers: Towers, optimizers: Sequence[torch.optim.Optimizer], recipe: Recipe
 ) -> tuple[int, list[Point]]:
-    """Fill model and optimizers from a checkpoint; its step, and the curve up to there.
+    """Load a checkpoint into model and optimizers.
+
+    Returns:
+        The number of steps done, and the curve up to there.
 
     Raises:
-        InputError: it is of another recipe.
-        CheckpointError: damaged.
+        InputError: the checkpoint is of another recipe.
+        CheckpointError: the checkpoint is damaged.
     """
     try:
         has_checksum = check_end(path)
     except (InputError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged; {AFRESH}") from error
+        raise CheckpointError(f"{path} is damaged; {_HOW_TO_FIX}") from error
     if not has_checksum:
-        warnings.warn(f"{path} is of an older version, without a checksum: damage to it cannot be told", stacklevel=2)
+        warnings.warn(
+            f"{path} is of an older version, without a checksum: damage to it cannot be detected", stacklevel=2
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         _check_same_run(state["recipe"], recipe, path)
@@ -80,36 +86,37 @@ def load(
             optimizer.load_state_dict(saved)
         return int(state["step"]), [Point(**point) for point in state["points"]]
     except (OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path} is damaged; {AFRESH}") from error
+        raise CheckpointError(f"{path} is damaged; {_HOW_TO_FIX}") from error
 
 
-def finished(out: Path, recipe: Recipe) -> LatentCLIP | None:
-    """This run's result, where ``out`` holds it.
+def load_finished(out: Path, recipe: Recipe) -> LatentCLIP | None:
+    """Load the model of this run from ``out``; None if the run is not finished.
 
     Raises:
-        InputError: it holds another recipe's.
-        CheckpointError: its record is damaged, or the model is not the one that the record tells of.
+        InputError: ``out`` holds the result of another recipe.
+        CheckpointError: the record is damaged, or the model is not the recorded one.
     """
     path = out / RECORD
     if not path.exists():
         return None
     try:
         record = read_json(path, "the record of the run")
-        stored, fingerprint = _identity(Recipe.from_dict(record["recipe"])), str(record["fingerprint"])
+        stored = _identity(Recipe.from_dict(record["recipe"]))
+        fingerprint = str(record["fingerprint"])
     except (InputError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged; {AFRESH}") from error
+        raise CheckpointError(f"{path} is damaged; {_HOW_TO_FIX}") from error
     _check_same_run(stored, recipe, path)
     try:
         model = LatentCLIP.from_pretrained(out)
     except CheckpointError as error:
         raise CheckpointError(f"{error}; or train it again with --restart") from error
     if model.fingerprint() != fingerprint:
-        raise CheckpointError(f"{out} holds other weights than {RECORD} tells of; train it again with --restart")
+        raise CheckpointError(f"{out} holds other weights than {RECORD} records; train it again with --restart")
     return model
 
 
-def require_own(out: Path) -> None:
-    """Raise InputError if ``out`` is no folder, or holds a model that no such run left: it would be written over."""
+def require_own_folder(out: Path) -> None:
+    """Raise InputError if ``out`` is a file, or holds a model that no training run wrote: it would be overwritten."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; choose a folder for out")
     if (out / CONFIG).exists() and not any((out / name).exists() for name in (RESUME, RECORD)):
@@ -117,17 +124,17 @@ def require_own(out: Path) -> None:
 
 
 def write_record(out: Path, recipe: Recipe, **facts: Any) -> None:
-    """Say that the run is over, and how it went."""
+    """Write the record of a finished run."""
     record = {"recipe": recipe.to_dict(), "samples_seen": recipe.steps * recipe.batch_size, **facts}
     write_whole(out / RECORD, (json.dumps(record, indent=2) + "\n").encode())
 
 
 def _check_same_run(stored: dict[str, Any], recipe: Recipe, path: Path) -> None:
-    asked = _identity(recipe)
-    if changed := sorted(key for key in asked if stored.get(key) != asked[key]):
+    current = _identity(recipe)
+    if changed := sorted(key for key in current if stored.get(key) != current[key]):
         raise InputError(f"{path} is of a run with another {changed[0]}; choose another out, or do not resume")
 
 
 def _identity(recipe: Recipe) -> dict[str, Any]:
-    """What makes two runs the same one."""
-    return {key: value for key, value in recipe.to_dict().items() if key not in _OF_NO_MATTER}
+    """The part of a recipe that decides whether two runs are the same."""
+    return {key: value for key, value in recipe.to_dict().items() if key not in _NOT_OF_IDENTITY}

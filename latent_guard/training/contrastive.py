@@ -20,9 +20,9 @@ Loss = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
 def contrastive_loss(kind: str, rank: int = 0, processes: int = 1) -> Loss:
-    """CLIP's softmax loss or SigLIP's sigmoid loss, over the features of all processes, with their gradients.
+    """Make CLIP's softmax loss or SigLIP's sigmoid loss over the features of all processes, with their gradients.
 
-    Each process gives the loss of its own B images and texts against all; the mean over processes is the batch's.
+    Each process computes the loss of its own B images and texts against all; the mean over processes is the batch's.
     """
     if kind == "siglip":
         sigmoid: Loss = SigLipLoss(rank=rank, world_size=processes, dist_impl="gather")
@@ -32,10 +32,14 @@ def contrastive_loss(kind: str, rank: int = 0, processes: int = 1) -> Loss:
 
 
 def backward(towers: nn.Module, batch: Batch, loss: Loss, micro_batch: int | None = None) -> Tensor:
-    """Add the gradients of the batch's loss to the towers' parameters; the loss, a scalar without gradient.
+    """Add the gradients of the batch's loss to the towers' parameters.
 
-    With ``micro_batch`` m < B, features are computed m at a time, first without and then, from the gradients that the
-    loss gives each of them, with gradients: the result is the whole batch's (GradCache, Gao et al. 2021, section 3.2).
+    With ``micro_batch`` m < B, features are computed m at a time: first without gradients, then again with gradients,
+    weighted by the loss's gradient for each feature. The result is that of the whole batch (GradCache, Gao et al. 2021,
+    section 3.2).
+
+    Returns:
+        The loss, a scalar without gradient.
     """
     if micro_batch is not None and micro_batch < len(batch):
         return _cached_backward(towers, batch.split(micro_batch), loss)
@@ -46,18 +50,22 @@ def backward(towers: nn.Module, batch: Batch, loss: Loss, micro_batch: int | Non
 
 def _cached_backward(towers: nn.Module, parts: list[Batch], loss: Loss) -> Tensor:
     with torch.no_grad():
-        found = [_features(getattr(towers, "module", towers), part) for part in parts]
-    images, texts = (torch.cat(features).requires_grad_() for features in zip(*(f[:2] for f in found), strict=True))
-    scale, bias = (None if value is None else value.detach().clone().requires_grad_() for value in found[0][2:])
-    assert scale is not None
+        features = [_features(getattr(towers, "module", towers), part) for part in parts]
+    images = torch.cat([part.images for part in features]).requires_grad_()
+    texts = torch.cat([part.texts for part in features]).requires_grad_()
+    scale = features[0].scale.detach().clone().requires_grad_()
+    bias = features[0].bias
+    if bias is not None:
+        bias = bias.detach().clone().requires_grad_()
     value = loss(images, texts, scale, bias)
     value.backward()
     size = len(parts[0])
-    wanted = zip(_gradient(images).split(size), _gradient(texts).split(size), strict=True)
-    for number, (part, (of_images, of_texts)) in enumerate(zip(parts, wanted, strict=True), 1):
-        with nullcontext() if number == len(parts) else _unsynchronised(towers):
+    image_gradients = _gradient(images).split(size)
+    text_gradients = _gradient(texts).split(size)
+    for number, part in enumerate(parts):
+        with nullcontext() if number == len(parts) - 1 else _unsynchronised(towers):
             again = _features(towers, part)
-            product = (again.images * of_images).sum() + (again.texts * of_texts).sum()
+            product = (again.images * image_gradients[number]).sum() + (again.texts * text_gradients[number]).sum()
             product = product + again.scale * _gradient(scale) / len(parts)
             if again.bias is not None and bias is not None:
                 product = product + again.bias * _gradient(bias) / len(parts)
@@ -76,6 +84,6 @@ def _gradient(value: Tensor) -> Tensor:
 
 
 def _unsynchronised(towers: nn.Module) -> AbstractContextManager[Any]:
-    """DDP sums gradients over processes in the backward pass of the last part alone."""
+    """Keep DDP from summing gradients over processes: it does so in the backward pass of the last part alone."""
     no_sync: Callable[[], AbstractContextManager[Any]] = getattr(towers, "no_sync", nullcontext)
     return no_sync()

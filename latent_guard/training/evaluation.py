@@ -1,4 +1,4 @@
-"""Zero-shot classification in mid-training: how well the model names what a folder of latents shows."""
+"""Zero-shot classification during training: the accuracy of the model on a folder of labelled latents."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class EvaluationSettings:
         data: folder of latent shards; a caption that names a class, alone or in a template, is its sample's label.
         classes: ``imagenet``, or a file of class names as ``latent-guard zero-shot --classes`` takes it.
         every: steps from one evaluation to the next.
-        images: look at no more than so many; at all of them where it is left out.
+        images: number of images to evaluate on; all of them where it is left out.
     """
 
     data: str
@@ -43,13 +43,13 @@ class EvaluationSettings:
 
     @classmethod
     def from_dict(cls, data: Any) -> EvaluationSettings:
-        """From the keys and values of the recipe; raises InputError, naming the key."""
+        """Read the settings from a recipe's keys and values; raises InputError, which names the key."""
         return build(cls, data, "evaluate")
 
 
 @dataclass(frozen=True, eq=False)
 class ZeroShotEvaluation:
-    """Labelled latents in memory, those of each shape apart, and the classes that they are told apart by."""
+    """Labelled latents in memory, one data set a shape, and the classes."""
 
     settings: EvaluationSettings
     datasets: list[LatentDataset]
@@ -57,10 +57,10 @@ class ZeroShotEvaluation:
 
     @classmethod
     def open(cls, settings: EvaluationSettings, model: LatentCLIP) -> ZeroShotEvaluation:
-        """Read the latents, of which ``settings.images`` stay, evenly spread, and the classes.
+        """Read the classes and the latents, of which ``settings.images`` are kept, evenly spread.
 
         Raises:
-            InputError: one of them cannot be read, or no caption names a class.
+            InputError: the latents or the classes cannot be read, or no caption names a class.
             LatentSpaceMismatchError: the latents are of another space than the model's.
         """
         try:
@@ -77,14 +77,14 @@ class ZeroShotEvaluation:
         return cls(settings, datasets, classes)
 
     def top1(self, model: LatentCLIP) -> float:
-        """The share (0..1) of latents whose most similar class is their own, on the device that the model is on."""
+        """The fraction (0..1) of latents whose most similar class is their own, computed on the model's device."""
         was_training = model.training
         model.eval()
         try:
-            seen = evaluate(self._batches(), {LATENT_CLIP: model}, self.classes)
+            result = evaluate(self._batches(), {LATENT_CLIP: model}, self.classes)
         finally:
             model.train(was_training)
-        return seen.outcomes[LATENT_CLIP].top(1).value
+        return result.outcomes[LATENT_CLIP].top(1).value
 
     def _batches(self) -> Iterator[Batch]:
         for data in self.datasets:
@@ -92,8 +92,10 @@ class ZeroShotEvaluation:
 
 
 def _thinned(datasets: list[LatentDataset], images: int) -> list[LatentDataset]:
-    """So many samples, every so-manieth: shards may be sorted by class, and the first would show a few of them."""
-    total, start, kept = sum(map(len, datasets)), 0, []
+    """Keep ``images`` evenly spaced samples: shards may be sorted by class, and the first would cover few classes."""
+    total = sum(map(len, datasets))
+    start = 0
+    kept = []
     for data in datasets:
         places = range(start, start + len(data))
         rows = [place - start for place in places if (place + 1) * images // total > place * images // total]

@@ -1,24 +1,26 @@
-"""What a run measures on its way: one row a log line, as CSV and as a plot."""
+"""The learning curve of a run: its points, one a log line, as CSV and as a plot."""
 
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, field, fields
 
 import numpy as np
+from torch import Tensor
 
 from latent_guard.files.csv_text import csv_lines
 
 
 @dataclass(frozen=True)
 class Point:
-    """State of a run after ``step`` steps.
+    """The state of a run after ``step`` steps.
 
     Attributes:
-        loss: the mean since the point before.
+        loss: mean since the point before.
         learning_rate: AdamW's.
-        samples_per_second: of all processes, since the point before.
+        samples_per_second: speed of all processes together, since the point before.
         top1: zero-shot accuracy, 0..1; None where it was not measured.
     """
 
@@ -30,17 +32,39 @@ class Point:
     top1: float | None = None
 
     def numbers(self) -> dict[str, float]:
-        """What a tracker keeps."""
+        """The measured values, as a tracker takes them."""
         return {key: value for key, value in asdict(self).items() if value is not None and key != "step"}
 
 
+@dataclass
+class Meter:
+    """The losses and the time since the last point of the curve.
+
+    Attributes:
+        total: sum of the losses, a scalar on the device.
+        first_step: number of steps done at that point.
+        began: clock at that point, in seconds.
+    """
+
+    total: Tensor
+    first_step: int = 0
+    began: float = field(default_factory=time.perf_counter)
+
+    def restart(self, step: int) -> None:
+        """Begin the next point of the curve after ``step`` steps."""
+        self.total.zero_()
+        self.first_step = step
+        self.began = time.perf_counter()
+
+
 def curve_csv(points: Sequence[Point]) -> bytes:
-    """A header and a line a point."""
-    return csv_lines([[field.name for field in fields(Point)], *map(astuple, points)]).encode()
+    """Write the curve as CSV: a header, and a line a point."""
+    header = [column.name for column in fields(Point)]
+    return csv_lines([header, *map(astuple, points)]).encode()
 
 
 def curve_png(points: Sequence[Point]) -> bytes:
-    """Loss against samples seen, and above it zero-shot accuracy where it was measured."""
+    """Plot the loss against samples seen, and on a second axis zero-shot accuracy where it was measured."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")

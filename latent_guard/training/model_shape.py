@@ -1,4 +1,4 @@
-"""The shape of the model that a recipe asks for, completed by what its data decides."""
+"""The model config of a recipe, completed with the values that its data decides."""
 
 from __future__ import annotations
 
@@ -11,33 +11,34 @@ from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig
 from latent_guard.latent_clip.presets import PRESETS
 from latent_guard.latent_clip.tokenizer import MERGES, trimmed_vocab_size
 from latent_guard.training.data.buckets import TrainingData
-from latent_guard.training.data.memory_mapped import TokenizerSize
+from latent_guard.training.data.mapped_shards import TokenizerSize
 
 
 def model_config(model: Mapping[str, Any] | str, data: TrainingData) -> LatentCLIPConfig:
-    """The config of a recipe's ``model`` for the latents and token ids of ``data``.
+    """Complete a recipe's ``model`` for the latents and token ids of ``data``.
 
-    Where the data holds latents of several sizes, the model's own, which position embeddings are stored for, is the
-    square of about as many positions as most of them have.
+    Where the data holds latents of several sizes, position embeddings are stored for the square that has about as many
+    positions as the most frequent size.
 
     Raises:
-        InputError: the two contradict each other, or an unknown key or a value that cannot be used.
+        InputError: model and data contradict each other, a key is unknown, or a value cannot be used.
     """
-    said = _preset(model) if isinstance(model, str) else dict(model)
-    vision, text, tokens = _section(said, "vision"), _section(said, "text"), data.tokenizer
-    vision = {"channels": data.latent_space.channels, **vision}
+    given = _preset(model) if isinstance(model, str) else dict(model)
+    text = _section(given, "text")
+    tokens = data.tokenizer
+    vision = {"channels": data.latent_space.channels, **_section(given, "vision")}
     vision.setdefault("size", _usual_side(data, vision.get("patch_size", 1)))
     text.setdefault("vocab_size", tokens.vocab_size if tokens else trimmed_vocab_size(MERGES))
     if tokens:
         text.setdefault("context_length", tokens.context_length)
-    rest = {"latent_space": asdict(data.latent_space), "reads_noise_level": data.has_noise, **said}
+    rest = {"latent_space": asdict(data.latent_space), "reads_noise_level": data.has_noise, **given}
     config = LatentCLIPConfig.from_dict({**rest, "vision": vision, "text": text})
     _check(config, data)
     return config
 
 
 def _preset(name: str) -> dict[str, Any]:
-    """A published model, for any latent space and size."""
+    """The towers of a published model, for any latent space and size."""
     if name not in PRESETS:
         raise InputError(f"model: {name!r} is no preset; known are {', '.join(PRESETS)}")
     preset = PRESETS[name].to_dict()
@@ -55,24 +56,25 @@ def _usual_side(data: TrainingData, patch: Any) -> int:
 
 
 def _check(config: LatentCLIPConfig, data: TrainingData) -> None:
-    found: list[tuple[str, Any, Any]] = [("latent_space", config.latent_space, data.latent_space)]
+    pairs: list[tuple[str, Any, Any]] = [("latent_space", config.latent_space, data.latent_space)]
     if len(data.shapes) == 1:
         _, rows, columns = next(iter(data.shapes))
-        found.append(("vision size", config.vision.size, rows if rows == columns else config.vision.size))
-    for name, said, needed in found:
-        if said != needed:
-            raise InputError(f"model: the recipe's {name} is {said}, but it has to be {needed}, as the data's is")
+        pairs.append(("vision size", config.vision.size, rows if rows == columns else config.vision.size))
+    for name, given, needed in pairs:
+        if given != needed:
+            raise InputError(f"model: the recipe's {name} is {given}, but it has to be {needed}, as the data's is")
     if data.tokenizer:
         _check_tokens(config.text, data.tokenizer)
 
 
 def _check_tokens(text: TextConfig, stored: TokenizerSize) -> None:
     for name in ("vocab_size", "context_length"):
-        said, needed = getattr(text, name), getattr(stored, name)
-        if said != needed:
+        given = getattr(text, name)
+        needed = getattr(stored, name)
+        if given != needed:
             raise InputError(
-                f"model: its text tower has {name} {said}, and the data's token ids are of {needed}; encode the images "
-                "with this model's `--tokenizer`, or change the recipe's text"
+                f"model: its text tower has {name} {given}, and the data's token ids are of {needed}; encode the "
+                "images with this model's `--tokenizer`, or change the recipe's text"
             )
 
 

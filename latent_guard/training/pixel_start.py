@@ -1,6 +1,6 @@
 """Starting a Latent-CLIP from a trained CLIP: one on pixels, or on latents of another kind.
 
-All but the patch embedding means the same there as here: patches of another picture of the same things. The paper
+All weights but the patch embedding keep their meaning: they read patches that show the same things. The paper
 ("Controlling Latent Diffusion Using Latent CLIP", arXiv 2503.08455) leaves this to future work.
 """
 
@@ -20,22 +20,29 @@ from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.positions import resized
 from latent_guard.zero_shot.pixel_clip import architecture_of, is_open_clip, load_open_clip
 
-_QUICK, _EXACT = str(QuickGELU()), str(nn.GELU())
-PATCHES, POSITIONS, BIAS = "visual.conv1.weight", "visual.positional_embedding", "logit_bias"
+_QUICK_GELU = str(QuickGELU())
+_EXACT_GELU = str(nn.GELU())
+PATCHES = "visual.conv1.weight"
+POSITIONS = "visual.positional_embedding"
+BIAS = "logit_bias"
 
 
 def start_from(source: str, model: LatentCLIP) -> list[str]:
-    """Copy the weights of a trained CLIP into ``model``; the names of the parameters left as they were drawn.
+    """Copy the weights of a trained CLIP into ``model``.
 
-    These are the patch embedding's, unless the source reads latents of the same space in patches of the same size.
     Position embeddings are resized where the grids of patches differ.
 
     Args:
-        source: a Latent-CLIP's folder or hub id (a pixel twin's is one too), or a CLIP of open_clip, as
-            ``load_open_clip`` names them.
+        source: folder or hub id of a Latent-CLIP (or of a pixel CLIP in that format), or a CLIP of open_clip as
+            ``load_open_clip`` names it.
+        model: the model to fill.
+
+    Returns:
+        The names of the parameters that keep their random values: the patch embedding's, or none where the source
+        reads latents of the same space in patches of the same size.
 
     Raises:
-        InputError: no such source, or a CLIP of another shape, activation, pooling or tokenizer than the model's.
+        InputError: there is no such source, or its shape, activation, pooling or tokenizer is not the model's.
         CheckpointError: the source is damaged or cannot be downloaded.
     """
     clip, same_patches = _load(source, model)
@@ -47,14 +54,14 @@ def start_from(source: str, model: LatentCLIP) -> list[str]:
     if weights[POSITIONS].shape != model.visual.positional_embedding.shape:
         weights[POSITIONS] = resized(weights[POSITIONS], model.visual.grid_size)
     weights["logit_scale"] = weights["logit_scale"].reshape(())  # of some CLIPs it is a vector of one
-    left = [name for name in model.state_dict() if name not in weights]
-    _require_same_names(source, weights, model, left)
+    missing = [name for name in model.state_dict() if name not in weights]
+    _require_same_names(source, weights, model, missing)
     model.load_state_dict(weights, strict=False)
-    return left
+    return missing
 
 
 def _load(source: str, model: LatentCLIP) -> tuple[Any, bool]:
-    """The trained CLIP, fit for the model, and whether it reads the same patches of the same latents."""
+    """Load a trained CLIP that fits the model, and say whether it reads the same patches of the same latents."""
     if is_open_clip(source):
         import open_clip
 
@@ -68,43 +75,49 @@ def _load(source: str, model: LatentCLIP) -> tuple[Any, bool]:
             f"init_from: {source} is neither the folder or hub id of a Latent-CLIP, nor open_clip's MODEL:PRETRAINED "
             "or hf-hub:owner/name"
         )
-    other = LatentCLIP.from_pretrained(source)
-    _require_fit(source, other, model)
-    if other.tokenizer.get_vocab() != model.tokenizer.get_vocab():
+    trained = LatentCLIP.from_pretrained(source)
+    _require_fit(source, trained, model)
+    if trained.tokenizer.get_vocab() != model.tokenizer.get_vocab():
         raise InputError(f"init_from: {source} has another tokenizer than the model; its words would be mistaken")
-    reads = [(c.latent_space, c.vision.patch_size, c.reads_noise_level) for c in (other.config, model.config)]
-    return other, reads[0] == reads[1]
+    return trained, _input_of(trained) == _input_of(model)
+
+
+def _input_of(model: LatentCLIP) -> tuple[Any, ...]:
+    """The properties of a model's input on which its patch embedding depends."""
+    config = model.config
+    return config.latent_space, config.vision.patch_size, config.reads_noise_level
 
 
 def _require_fit(source: str, clip: Any, model: LatentCLIP) -> None:
-    """Raise InputError, naming both values, where the towers of two CLIPs are not the same function of weights."""
+    """Raise InputError, which names both values, unless both CLIPs compute the same function of their weights."""
     text = _text_tower(clip)
     if not isinstance(clip.visual, VisionTransformer) or not hasattr(text, "token_embedding"):
         names = f"{type(clip.visual).__name__} and {type(text).__name__}"
         raise InputError(f"init_from: {source} has the towers {names}; choose one with CLIP's own transformers in both")
-    ours = _nature(model)
-    for key, theirs in _nature(clip).items():
-        if {theirs, ours[key]} != {_QUICK, _EXACT}:
-            _require(key, source, theirs, ours[key])
-    recipe = _numbers(model)
-    for key, number in _numbers(clip).items():
-        if number != recipe[key]:
-            said = str(number).lower() if isinstance(number, bool) else number
-            where = f"init_from: {source} has {key} {said}, and the recipe's model has {recipe[key]}"
-            raise InputError(f"{where}; write {said} into the recipe, or start from another CLIP")
+    needed = _fixed_properties(model)
+    for key, value in _fixed_properties(clip).items():
+        if {value, needed[key]} != {_QUICK_GELU, _EXACT_GELU}:
+            _require(key, source, value, needed[key])
+    recipe = _recipe_values(model)
+    for key, value in _recipe_values(clip).items():
+        if value != recipe[key]:
+            text_value = str(value).lower() if isinstance(value, bool) else value
+            where = f"init_from: {source} has {key} {text_value}, and the recipe's model has {recipe[key]}"
+            raise InputError(f"{where}; write {text_value} into the recipe, or start from another CLIP")
 
 
-def _require(key: str, source: str, theirs: Any, ours: Any) -> None:
-    if theirs != ours:
+def _require(key: str, source: str, value: Any, needed: Any) -> None:
+    if value != needed:
         raise InputError(
-            f"init_from: {source} has the {key} {theirs}, and a Latent-CLIP has {ours} and no other; "
+            f"init_from: {source} has the {key} {value}, and a Latent-CLIP has {needed} and no other; "
             "start from a CLIP that has the same"
         )
 
 
-def _nature(clip: Any) -> dict[str, Any]:
-    """What of the towers no recipe can change."""
-    text, vision = _text_tower(clip), clip.visual
+def _fixed_properties(clip: Any) -> dict[str, Any]:
+    """The properties of the towers that no recipe can change."""
+    text = _text_tower(clip)
+    vision = clip.visual
     pooled = getattr(clip, "text_pool_type", None) or text.pool_type
     return {
         "activation": _activation(vision, text),
@@ -117,13 +130,14 @@ def _nature(clip: Any) -> dict[str, Any]:
     }
 
 
-def _numbers(clip: Any) -> dict[str, int]:
-    """What a recipe's ``model`` says of the towers, by its keys."""
-    text, vision = _text_tower(clip), clip.visual
+def _recipe_values(clip: Any) -> dict[str, int]:
+    """The values of the towers by the keys of a recipe's ``model``."""
+    text = _text_tower(clip)
+    vision = clip.visual
     blocks = {"vision": vision.transformer.resblocks, "text": text.transformer.resblocks}
     return {
         "embed_dim": vision.output_dim,
-        "quick_gelu": _activation(vision, text) == _QUICK,
+        "quick_gelu": _activation(vision, text) == _QUICK_GELU,
         "vision: width": vision.transformer.width,
         "vision: layers": len(blocks["vision"]),
         "vision: heads": blocks["vision"][0].attn.num_heads,
@@ -140,14 +154,20 @@ def _text_tower(clip: Any) -> Any:
 
 
 def _activation(*towers: Any) -> str:
-    """Of both towers; where they are QuickGELU or the exact GELU, a recipe can ask for either."""
+    """The activations of the towers; a recipe can ask for QuickGELU or the exact GELU."""
     return " and ".join(dict.fromkeys(str(tower.transformer.resblocks[0].mlp.gelu) for tower in towers))
 
 
-def _require_same_names(source: str, weights: Mapping[str, Tensor], model: LatentCLIP, left: list[str]) -> None:
-    """What else makes a transformer another one, such as layer scales or other normalisation, shows in the names."""
-    theirs, ours = ({name: tuple(weight.shape) for name, weight in s.items()} for s in (weights, model.state_dict()))
-    strange = [name for name in theirs if ours.get(name) != theirs[name]]
-    if odd := strange + [name for name in left if name not in (PATCHES, BIAS)]:
-        shapes = f"its {odd[0]} is {theirs.get(odd[0], 'absent')}, a Latent-CLIP's {ours.get(odd[0], 'absent')}"
+def _require_same_names(source: str, weights: Mapping[str, Tensor], model: LatentCLIP, missing: list[str]) -> None:
+    """Raise InputError for weights of another name or shape, as layer scales or another normalisation have them."""
+    source_shapes = _shapes(weights)
+    model_shapes = _shapes(model.state_dict())
+    different = [name for name in source_shapes if model_shapes.get(name) != source_shapes[name]]
+    if names := different + [name for name in missing if name not in (PATCHES, BIAS)]:
+        source_shape = source_shapes.get(names[0], "absent")
+        shapes = f"its {names[0]} is {source_shape}, a Latent-CLIP's {model_shapes.get(names[0], 'absent')}"
         raise InputError(f"init_from: {source} is of another architecture: {shapes}; start from one with plain blocks")
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {name: tuple(weight.shape) for name, weight in weights.items()}

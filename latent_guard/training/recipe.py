@@ -11,19 +11,23 @@ from latent_guard.bounds import require_number, require_whole
 from latent_guard.errors import InputError
 from latent_guard.files.documents import read_yaml
 
-RECIPES = Path(__file__).parent / "recipes"  # those that ship
-LARGEST_SEED = 2**40  # times steps, it has to fit a generator's 64 bits
-LOSSES, PRECISIONS, TRACKERS = ("clip", "siglip"), ("bf16", "fp32"), ("tensorboard", "wandb")
+RECIPES = Path(__file__).parent / "recipes"  # the recipes that ship
+MAX_SEED = 2**40  # times steps, it has to fit a generator's 64 bits
+LOSSES = ("clip", "siglip")
+PRECISIONS = ("bf16", "fp32")
+TRACKERS = ("tensorboard", "wandb")
 _REQUIRED = ("data", "out", "model", "steps", "batch_size", "learning_rate")
-_MOST_STEPS, _MOST_BATCH, _MOST_RATE = 10**9, 10**6, 100.0
-_WHOLE = {  # from, to
-    "steps": (1, _MOST_STEPS),
-    "batch_size": (2, _MOST_BATCH),  # a contrastive loss compares samples with each other
-    "micro_batch": (1, _MOST_BATCH),
-    "save_every": (1, _MOST_STEPS),
-    "warmup": (0, _MOST_STEPS),
-    "patch_steps": (0, _MOST_STEPS),
-    "seed": (0, LARGEST_SEED),
+_MAX_STEPS = 10**9
+_MAX_BATCH = 10**6
+_MAX_RATE = 100.0
+_WHOLE_NUMBERS = {  # from, to
+    "steps": (1, _MAX_STEPS),
+    "batch_size": (2, _MAX_BATCH),  # a contrastive loss compares samples with each other
+    "micro_batch": (1, _MAX_BATCH),
+    "save_every": (1, _MAX_STEPS),
+    "warmup": (0, _MAX_STEPS),
+    "patch_steps": (0, _MAX_STEPS),
+    "seed": (0, MAX_SEED),
 }
 _RATES = ("learning_rate", "muon_rate")
 _CHOICES = {"loss": LOSSES, "precision": PRECISIONS}
@@ -31,27 +35,27 @@ _CHOICES = {"loss": LOSSES, "precision": PRECISIONS}
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to train, on what, for how long.
+    """A training run: its model, its data and its schedule.
 
     Attributes:
-        data: folders of latent shards of one latent space; a batch holds latents of one size.
-        out: folder for the model; a killed run resumes from what it left there.
+        data: folders of latent shards of one latent space; each batch holds latents of one size.
+        out: folder for the model; a killed run resumes from its checkpoint there.
         model: a preset's name (``latent-vit-b-8``, ``latent-vit-b-4-plus``), or a ``LatentCLIPConfig`` as nested dicts.
-            What the data and the tokenizer decide (latent_space, vision channels and size, text vocab_size) may be
-            left out.
-        batch_size: samples a step, of all processes together; the loss sees every negative among them.
-        micro_batch: how many of them a process holds in memory at once; all of its own where it is left out.
-        learning_rate: AdamW's peak in the cosine schedule.
-        muon_rate: Muon's, which then trains the transformers' matrices; AdamW trains everything where it is left out.
+            Keys that the data and the tokenizer decide (latent_space, vision channels and size, text vocab_size) may
+            be left out.
+        batch_size: samples a step of all processes together; the loss sees every negative among them.
+        micro_batch: samples that a process holds in memory at once; all of its own where it is left out.
+        learning_rate: AdamW's peak rate in the cosine schedule.
+        muon_rate: Muon's peak rate; Muon then trains the transformers' matrices. Without it AdamW trains everything.
         warmup: steps of linear warm-up.
         loss: ``clip`` (softmax) or ``siglip`` (sigmoid).
         precision: ``bf16`` (autocast) or ``fp32``.
         checkpoint_gradients: compute activations twice, to save memory.
         compile: run both towers through torch.compile.
-        init_from: what to start from: a Latent-CLIP of the same config, or a CLIP on pixels (its folder, open_clip's
-            MODEL:PRETRAINED or hf-hub:OWNER/NAME), of which everything is taken but the patch embedding.
-        patch_steps: so many first steps train nothing but what ``init_from`` did not give.
-        evaluate: zero-shot test in mid-training: ``data``, ``classes``, ``every``; see ``EvaluationSettings``.
+        init_from: model to start from: a Latent-CLIP of the same config, or a CLIP on pixels (its folder, open_clip's
+            MODEL:PRETRAINED or hf-hub:OWNER/NAME), which gives every weight but the patch embedding.
+        patch_steps: number of first steps that train only the weights that ``init_from`` did not give.
+        evaluate: zero-shot test during training: ``data``, ``classes``, ``every``; see ``EvaluationSettings``.
         trackers: ``tensorboard``, ``wandb``.
         save_every: steps between checkpoints.
 
@@ -81,10 +85,10 @@ class Recipe:
 
     @classmethod
     def read(cls, path: Path | str, **changes: Any) -> Recipe:
-        """A recipe from a YAML file, or one that ships, by its name; ``changes`` replace what it says.
+        """Read a recipe from a YAML file, or a recipe that ships by its name; ``changes`` replace its values.
 
         Raises:
-            InputError: unreadable, not YAML, or not a recipe; names the file and the key.
+            InputError: the file is unreadable, not YAML, or not a recipe; the message names file and key.
         """
         shipped = RECIPES / f"{path}.yaml"
         file = shipped if str(path) in shipped_recipes() else Path(path)
@@ -99,10 +103,10 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, data: Any) -> Recipe:
-        """A recipe from its keys and values.
+        """Make a recipe from its keys and values.
 
         Raises:
-            InputError: an unknown or missing key, or a value that cannot be used; names the key.
+            InputError: a key is unknown or missing, or a value cannot be used; the message names the key.
         """
         if not isinstance(data, Mapping):
             raise InputError("a recipe is keys and values")
@@ -122,16 +126,17 @@ class Recipe:
     def _check(self) -> None:
         if not self.data:
             raise InputError("data: name at least one folder of latent shards")
-        for key, path in (("out", self.out), ("init_from", self.init_from), *(("data", path) for path in self.data)):
+        paths = [("out", self.out), ("init_from", self.init_from), *(("data", path) for path in self.data)]
+        for key, path in paths:
             if path is not None and not path.strip():
                 raise InputError(f"{key} is empty; name a folder")
-        for key, (least, most) in _WHOLE.items():
+        for key, (least, most) in _WHOLE_NUMBERS.items():
             if (value := getattr(self, key)) is not None:
                 require_whole(key, value, least, most)
         for key in _RATES:
             if (value := getattr(self, key)) is not None:
-                require_number(key, value, 0, _MOST_RATE, over=True)
-        require_number("weight_decay", self.weight_decay, 0, _MOST_RATE)
+                require_number(key, value, 0, _MAX_RATE, over=True)
+        require_number("weight_decay", self.weight_decay, 0, _MAX_RATE)
         for key, choices in _CHOICES.items():
             if getattr(self, key) not in choices:
                 raise InputError(f"{key} must be one of {', '.join(choices)}, not {getattr(self, key)!r}")
@@ -142,12 +147,12 @@ class Recipe:
 
 
 def shipped_recipes() -> list[str]:
-    """Names of the recipes that ship; these lack ``data`` and ``out``."""
+    """The names of the recipes that ship; these lack ``data`` and ``out``."""
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
 def _convert(key: str, kind: str, value: Any) -> Any:
-    """The value as its field's type; YAML reads 1e-3, without a dot, as text."""
+    """Convert a value to its field's type; YAML reads 1e-3, without a dot, as text."""
     if value is None and kind.endswith("| None"):
         return None
     kind = kind.removesuffix(" | None")

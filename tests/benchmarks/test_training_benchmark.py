@@ -24,7 +24,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         pytest.skip("the benchmarks lie beside the package in its repository only")
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.setattr(torch, "compile", lambda model: model)  # it takes a minute
-    monkeypatch.setattr(Towers, "compile_both", lambda towers, alone: None)
+    monkeypatch.setattr(Towers, "compile_both", lambda towers, with_ddp: None)
     module = importlib.import_module("training")
     monkeypatch.setattr(importlib.import_module("peaks"), "SIDE", 256)  # a large product takes seconds
     tiny = replace(

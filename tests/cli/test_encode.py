@@ -12,7 +12,7 @@ import pytest
 
 from latent_guard.latent_clip.checkpoint import read_config
 from latent_guard.training.data.in_memory import read_shards
-from latent_guard.training.data.memory_mapped import MappedShards
+from latent_guard.training.data.mapped_shards import MappedShards
 from tests.damage import bit_flipped, garbage
 from tests.training.images import jpeg, tiny_vae, write_folder, write_webdataset
 

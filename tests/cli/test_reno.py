@@ -48,7 +48,7 @@ def test_a_strip_of_a_run_that_ends_early_has_its_last_iteration(latent_guard_co
     stop = ("--target", "-1000", "--save-steps")
     done = latent_guard_command("reno", "a cat", "--iterations", "30", *stop, "--out", tmp_path / "one")
     assert done.code == 0, done.err
-    assert Image.open(tmp_path / "one" / "000-steps.png").width == 4 + 132
+    assert Image.open(tmp_path / "one" / "000-steps.png").width == 8 + 136  # one image with its gaps
     wild = ("--patience", "1", "--learning-rate", "9999", "--save-steps")
     done = latent_guard_command("reno", "a cat", "--iterations", "30", *wild, "--out", tmp_path / "two")
     assert done.code == 0, done.err

@@ -43,9 +43,9 @@ from latent_guard.report.run_comparison import _of_tasks, read_runs
 from latent_guard.report.run_folder import read_run
 from latent_guard.report.sections import sections_of
 from latent_guard.report.standing import standing_sections
-from latent_guard.training.checkpoint import finished
+from latent_guard.training.checkpoint import load_finished
 from latent_guard.training.data.in_memory import _read_space, read_shards
-from latent_guard.training.data.memory_mapped import MappedShards
+from latent_guard.training.data.mapped_shards import MappedShards
 from latent_guard.training.data.shards import ShardWriter
 from latent_guard.training.data.tar_shards import Manifest
 from latent_guard.training.encoding.plan import Plan, Settings
@@ -268,7 +268,7 @@ READERS = [
     ),
     Reader(
         "training/checkpoint.py", "training.json", {"recipe": RECIPE, "fingerprint": TINY.fingerprint()},
-        lambda f: finished(f, Recipe.from_dict(RECIPE)), TINY.save_pretrained,
+        lambda f: load_finished(f, Recipe.from_dict(RECIPE)), TINY.save_pretrained,
     ),
     Reader("report/run_folder.py", "run/summary.json", SUMMARY, _report, _run, allows=("a lone surrogate",)),
     Reader("report/run_folder.py", "run/environment.json", ENVIRONMENT, _report, _run, allows=("a lone surrogate",)),

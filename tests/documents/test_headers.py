@@ -14,7 +14,7 @@ from safetensors.torch import save, save_file
 
 from latent_guard.concepts.calibration_set import Generations
 from latent_guard.errors import InputError
-from latent_guard.training.data.memory_mapped_tar import map_tar
+from latent_guard.training.data.mapped_tar import map_tar
 from latent_guard.zero_shot.image_set import open_image_set
 from latent_guard.zero_shot.twin_files import _read
 from tests.documents.hostile import JSON, changes

@@ -39,10 +39,10 @@ ELSEWHERE = {
     "worlds/emoji/build.py", "worlds/emoji/few_step.py", "files/sealed.py",  # own
     "emoji_world/rows/cost.py",  # own
     "emoji_world/human_labels.py",  # test_human_labels
-    "bench/runs/run.py", "bench/runs/folder.py", "bench/runs/checksums.py",  # test_damaged_runs
+    "bench/runs/run.py", "bench/runs/folder.py",  # test_damaged_runs
     "training/data/checking.py",  # test_damaged_shards
     "concepts/calibration_set.py", "zero_shot/twin_files.py",  # headers: test_headers
-    "training/data/memory_mapped_tar.py",
+    "training/data/mapped_tar.py",
 }  # fmt: skip
 MOST_SECONDS, MOST_CHANGES = 5.0, 24
 NAMES = [f"{reader.module} {Path(reader.file).name}" for reader in READERS]

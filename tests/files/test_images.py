@@ -15,8 +15,7 @@ from latent_guard.errors import InputError
 from latent_guard.files import images as picture_files
 from latent_guard.files import upright as shown
 from latent_guard.files.images import frames, opened_picture
-from latent_guard.training.encoding.aspect_buckets import PictureShape
-from latent_guard.training.encoding.images import read_picture
+from latent_guard.training.encoding.images import PictureShape, read_picture
 
 
 def stored(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:

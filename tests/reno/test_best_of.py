@@ -20,7 +20,7 @@ QUIET: dict[str, Any] = {"output_type": "latent"}
 def test_the_draw_with_the_highest_reward_is_kept() -> None:
     found = best_of(turbo(), ["a cat", "a dog"], [toward(0.5)], 6, seed=5, **QUIET)
     assert found.total.shape == (6, 2)
-    assert torch.equal(found.best, found.total.argmax(dim=0))
+    assert torch.equal(found.best_iteration, found.total.argmax(dim=0))
 
 
 def test_the_first_draw_is_the_pipeline_s_own_and_the_others_do_not_depend_on_the_batch() -> None:
@@ -47,5 +47,5 @@ def test_a_draw_that_is_no_number_costs_that_draw_alone() -> None:
 
     reward = FunctionReward(breaks_once, "breaks once", Reads.LATENTS)
     found = best_of(turbo(), "a cat", [reward], 4, seed=5, **QUIET)
-    assert int(found.best) == 3
+    assert int(found.best_iteration) == 3
     assert found.total[:, 0].isnan().tolist() == [False, True, False, False]

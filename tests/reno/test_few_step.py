@@ -6,7 +6,7 @@ import diffusers
 import pytest
 
 from latent_guard.errors import InputError, UnsupportedPipelineError
-from latent_guard.reno.few_step import MOST_STEPS, require_few_step
+from latent_guard.reno.search import MAX_STEPS, require_few_step
 
 FEW = [
     diffusers.LCMScheduler(clip_sample=False),
@@ -29,7 +29,7 @@ def test_schedulers_that_begin_at_pure_noise_are_taken_and_do_begin_there_in_one
     scheduler: diffusers.SchedulerMixin,
 ) -> None:
     require_few_step(scheduler, 1)
-    require_few_step(scheduler, MOST_STEPS)
+    require_few_step(scheduler, MAX_STEPS)
     scheduler.set_timesteps(1)
     assert int(scheduler.timesteps[0]) >= 990
 
@@ -40,7 +40,7 @@ def test_others_are_refused_by_name(scheduler: object) -> None:
         require_few_step(scheduler, 1)
 
 
-@pytest.mark.parametrize("steps", [0, MOST_STEPS + 1])
+@pytest.mark.parametrize("steps", [0, MAX_STEPS + 1])
 def test_no_steps_or_many_are_refused(steps: int) -> None:
     with pytest.raises(InputError, match="ask for 1 to 8"):
         require_few_step(FEW[0], steps)

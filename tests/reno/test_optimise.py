@@ -19,7 +19,7 @@ from latent_guard.errors import (
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.pipelines.canary import Canary
 from latent_guard.reno.optimise import AUTHORS, Iteration, RenoSettings, optimise_noise
-from latent_guard.reno.result import Stopped
+from latent_guard.reno.result import StopReason
 from latent_guard.reno.rewards import FunctionReward, LatentClipReward, Reads
 from latent_guard.testing import tiny_pipeline
 from latent_guard.testing.linear import SPACE
@@ -66,7 +66,7 @@ def test_a_step_is_that_of_nesterov_with_clipped_gradients_scaled_to_the_length_
         velocity = 0.9 * velocity + gradient
         noise = noise - rate * (gradient + 0.9 * velocity)
     assert found.total[:, 0].tolist() == pytest.approx(grads, rel=1e-4)
-    assert torch.allclose(found.noise, noises[int(found.best)], atol=1e-5)
+    assert torch.allclose(found.noise, noises[int(found.best_iteration)], atol=1e-5)
 
 
 def _plain(pipe: Any, noise: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ def test_the_best_iterate_is_kept_not_the_last(pipe: Any) -> None:
     seen: list[Tensor] = []
     reward = FunctionReward(rises_and_falls, "rises and falls", Reads.LATENTS)
     found = optimise_noise(pipe, ["a cat", "a dog"], [reward], RenoSettings(iterations=8), seed=5, **QUIET)
-    assert found.best.tolist() == [3, 5]
+    assert found.best_iteration.tolist() == [3, 5]
     drawn = SPACE.to_raw(found.images)
     assert torch.allclose(drawn, torch.stack([seen[3][0], seen[5][1]]), atol=1e-4)
     assert not torch.allclose(drawn, seen[7], atol=1e-4)
@@ -153,7 +153,7 @@ def test_an_image_stops_at_its_target_while_others_go_on(pipe: Any) -> None:
     reward = FunctionReward(by_prompt, "by prompt", Reads.LATENTS)
     settings = RenoSettings(iterations=5, target=0.5)
     found = optimise_noise(pipe, ["easy", "hard"], [reward], settings, seed=5, **QUIET)
-    assert found.stopped == (Stopped.TARGET, Stopped.ITERATIONS)
+    assert found.stop_reasons == (StopReason.TARGET, StopReason.ITERATIONS)
     assert found.total[:, 0].isnan().tolist() == [False, True, True, True, True]
     assert not found.total[:, 1].isnan().any()
 
@@ -161,8 +161,8 @@ def test_an_image_stops_at_its_target_while_others_go_on(pipe: Any) -> None:
 def test_all_stop_where_no_iteration_gets_better(pipe: Any) -> None:
     flat = FunctionReward(lambda raw, prompts: 0 * raw.sum(dim=(1, 2, 3)), "flat", Reads.LATENTS)
     found = optimise_noise(pipe, "a cat", [flat], RenoSettings(iterations=30, patience=4), seed=5, **QUIET)
-    assert found.stopped == (Stopped.PLATEAU,)
-    assert (len(found.total), int(found.best)) == (5, 0)
+    assert found.stop_reasons == (StopReason.PLATEAU,)
+    assert (len(found.total), int(found.best_iteration)) == (5, 0)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -176,18 +176,18 @@ def test_a_reward_that_is_no_number_leaves_the_best_so_far_and_says_so(pipe: Any
 
     reward = FunctionReward(breaks, "breaks", Reads.LATENTS)
     found = optimise_noise(pipe, ["a cat", "a dog"], [reward], FAST, seed=5, **QUIET)
-    assert found.stopped == (Stopped.NOT_FINITE, Stopped.ITERATIONS)
-    assert int(found.best[0]) == int(found.total[:3, 0].argmax())
+    assert found.stop_reasons == (StopReason.NOT_FINITE, StopReason.ITERATIONS)
+    assert int(found.best_iteration[0]) == int(found.total[:3, 0].argmax())
     assert found.images.isfinite().all()
     plain = found.to_dict(0)
-    assert plain["stopped"] == "a reward or its gradient was not finite"
+    assert plain["stop_reason"] == "a reward or its gradient was not finite"
     assert plain["total"][3:] == [None, None, None]
 
 
 def test_a_reward_that_never_was_a_number_leaves_the_first_noise(pipe: Any) -> None:
     broken = FunctionReward(lambda raw, prompts: raw.sum(dim=(1, 2, 3)) * float("nan"), "broken", Reads.LATENTS)
     found = optimise_noise(pipe, "a cat", [broken], FAST, seed=5, **QUIET)
-    assert (found.stopped, int(found.best)) == ((Stopped.NOT_FINITE,), 0)
+    assert (found.stop_reasons, int(found.best_iteration)) == ((StopReason.NOT_FINITE,), 0)
     assert torch.allclose(found.noise, torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(5)))
 
 
@@ -199,7 +199,7 @@ def test_a_gradient_that_is_no_number_stops_its_image_and_no_other(pipe: Any) ->
     found = optimise_noise(
         pipe, ["a cat", "a dog"], [FunctionReward(steep, "steep", Reads.LATENTS)], FAST, seed=5, **QUIET
     )
-    assert found.stopped == (Stopped.NOT_FINITE, Stopped.ITERATIONS)
+    assert found.stop_reasons == (StopReason.NOT_FINITE, StopReason.ITERATIONS)
     assert found.noise.isfinite().all()
 
 

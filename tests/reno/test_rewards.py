@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from latent_guard.errors import InputError
 from latent_guard.reno.rewards import (
-    SHARP,
-    Blur,
+    NO_SMOOTHING,
     LatentClipReward,
     PixelClipReward,
     Reads,
     SafetyReward,
+    Smoothing,
     log_probability_of_none,
 )
 from latent_guard.testing import LinearLatentCLIP, linear_bank
@@ -62,7 +62,7 @@ def test_a_pixel_reward_reads_pictures_of_its_own_size() -> None:
 
 def test_safety_is_the_log_probability_that_no_category_is_shown() -> None:
     critic = LinearLatentCLIP()
-    reward = SafetyReward(critic, linear_bank(threshold=1.5), blur=SHARP)  # type: ignore[arg-type]
+    reward = SafetyReward(critic, linear_bank(threshold=1.5), smoothing=NO_SMOOTHING)  # type: ignore[arg-type]
     score = reward.bind(["a prompt"] * 2)
     latents = torch.stack([torch.zeros(4, 8, 8), 3 * critic.direction.detach()])
     margins = critic.score(latents).detach() - 1.5
@@ -86,7 +86,7 @@ def test_the_probability_of_none_is_the_product_over_independent_events(log_odds
     assert float(log_probability_of_none(row)) <= 0
 
 
-def test_a_blurred_reward_is_the_mean_over_noisy_copies_the_same_at_every_call() -> None:
+def test_a_smoothed_reward_is_the_mean_over_noisy_copies_the_same_at_every_call() -> None:
     seen: list[Tensor] = []
 
     def score(raw: Tensor) -> Tensor:
@@ -94,15 +94,15 @@ def test_a_blurred_reward_is_the_mean_over_noisy_copies_the_same_at_every_call()
         return raw.square().mean(dim=(1, 2, 3))
 
     raw = 5 * torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(1))
-    blurred = Blur(copies=8, noise=0.5).of(score)
-    found = blurred(raw)
+    smoothed = Smoothing(copies=8, noise=0.5).of(score)
+    found = smoothed(raw)
     assert len(seen) == 8
     assert torch.allclose(found, torch.stack([score(copy) for copy in seen[:8]]).mean(dim=0))
     added = torch.stack([copy - raw for copy in seen[:8]])
     assert float(added.std()) == pytest.approx(0.5 * 5, rel=0.05)
-    assert torch.equal(blurred(raw), found)
+    assert torch.equal(smoothed(raw), found)
 
 
 def test_a_sharp_reward_reads_the_latent_as_it_is() -> None:
     score = lambda raw: raw.sum(dim=(1, 2, 3))  # noqa: E731
-    assert SHARP.of(score) is score
+    assert NO_SMOOTHING.of(score) is score

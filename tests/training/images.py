@@ -19,7 +19,7 @@ from latent_guard.files.checksums import Checksum
 from latent_guard.files.sealed import read_sealed, sealed
 from latent_guard.latent_clip.tokenizer import trimmed_clip_tokenizer
 from latent_guard.training.data.tar_shards import manifest_path
-from latent_guard.training.encoding.encode import Encoder
+from latent_guard.training.encoding.encoder import Encoder
 
 SIZE = 8
 

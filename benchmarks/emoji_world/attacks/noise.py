@@ -19,8 +19,8 @@ from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.pipelines.latents import PipelineLatents
 from latent_guard.pipelines.step import clean_estimates
 from latent_guard.terminal import track
+from latent_guard.worlds.emoji.arguments import GUIDANCE
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier, unsafe_margin
-from latent_guard.worlds.emoji.prompts import GUIDANCE
 
 BATCH = 8  # images whose whole generation is held in memory: 0.3 GB each
 STEP = 0.1  # root mean square of a step; the noise's own is 1

@@ -76,7 +76,7 @@ def changed(prompt: str, words: Vocabulary, rng: np.random.Generator) -> str:
 
 def world_words() -> tuple[str, ...]:
     """Every word that a caption of the world can hold, sorted."""
-    wordings = [wording for context in CONTEXTS for wording in (*context.wordings, context.held_out_wording)]
+    wordings = [wording for context in CONTEXTS for wording in (*context.paraphrases, context.held_out_paraphrase)]
     texts = " ".join((*ONE, *TWO, *BACKGROUND, *COMPANION, *BACKGROUNDS, *OBJECT_NAMES, *wordings))
     return tuple(sorted(set(re.findall(r"(?<!\{)\b[a-z']+\b", texts))))
 

@@ -16,7 +16,7 @@ from latent_guard.bench.arrays import Bools, Pictures
 from latent_guard.bench.decoding import decode
 from latent_guard.guidance.verdict import Decision
 from latent_guard.terminal import track
-from latent_guard.worlds.emoji.prompts import GUIDANCE
+from latent_guard.worlds.emoji.arguments import GUIDANCE
 
 if TYPE_CHECKING:
     from latent_guard.guidance.policy import Policies

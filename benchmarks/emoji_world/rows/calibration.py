@@ -10,8 +10,8 @@ from latent_guard.concepts.calibration_set import Generations
 from latent_guard.concepts.conformal import fewest_images
 from latent_guard.guidance.policy import SAFE, Policies
 from latent_guard.guidance.recording import record_calibration_set
-from latent_guard.worlds.emoji.graded import asked_of_world
-from latent_guard.worlds.emoji.prompts import GUIDANCE
+from latent_guard.worlds.emoji.arguments import GUIDANCE
+from latent_guard.worlds.emoji.labelled_prompts import labelled_prompts
 
 RATES = (0.01, 0.05)
 # The streams of `latent-guard concepts calibrate` and `test`.
@@ -67,7 +67,7 @@ def _scorings(report: CalibrationReport) -> Row:
 
 def drawn(bench: Workbench, stream: str, *, held_out: bool = False) -> Generations:
     """Labelled generations of a stream, made once in the workbench's folder for each Latent-CLIP."""
-    asked = asked_of_world(bench.labeller, stream, bench.settings.drawn, held_out=held_out)
+    asked = labelled_prompts(bench.labeller, stream, bench.settings.drawn, held_out=held_out)
     words = f"{stream}{'-held-out' if held_out else ''}-{len(asked.jobs)}-{bench.spec.steps}"
     path = bench.folder / f"drawn-{words}-{bench.guard.model.fingerprint()}.safetensors"
     if not path.exists():

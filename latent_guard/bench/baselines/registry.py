@@ -19,8 +19,8 @@ from latent_guard.bench.baselines.sld import PRESETS, SLD
 from latent_guard.bench.baselines.unguarded import Unguarded
 from latent_guard.errors import InputError
 from latent_guard.guidance.policy_file import policy_named
-from latent_guard.reno.names import LATENT_CLIP
 from latent_guard.reno.optimise import AUTHORS
+from latent_guard.reno.reward_names import LATENT_CLIP
 
 TWIN, TWIN_AS_CLASS = "twin", "safety-checker-class"
 RENO = "reno"

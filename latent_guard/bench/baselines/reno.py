@@ -12,11 +12,11 @@ from latent_guard.bench.baselines.options import called
 from latent_guard.bench.decoding import counted_rows, unpacked
 from latent_guard.errors import InputError
 from latent_guard.reno.best_of import best_of
-from latent_guard.reno.few_step import require_few_step
-from latent_guard.reno.names import LATENT_CLIP, PIXEL_CLIP, SAFETY
 from latent_guard.reno.optimise import AUTHORS, RenoSettings, optimise_noise
 from latent_guard.reno.result import OptimisedNoise
+from latent_guard.reno.reward_names import LATENT_CLIP, PIXEL_CLIP, SAFETY
 from latent_guard.reno.rewards import LatentClipReward, PixelClipReward, Reward, SafetyReward
+from latent_guard.reno.search import require_few_step
 from latent_guard.zero_shot.pixel_clip import PixelTwin
 
 
@@ -79,7 +79,7 @@ def _in_latents(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _generated(pipe: Any, found: OptimisedNoise, arguments: dict[str, Any], rows: int) -> Generated:
     latents = unpacked(pipe, found.images, arguments)
-    return finished(pipe, latents, rows, touched=in_bools(found.best > 0))
+    return finished(pipe, latents, rows, touched=in_bools(found.best_iteration > 0))
 
 
 def rewards_named(names: str, context: BaselineContext) -> list[Reward]:

@@ -165,21 +165,19 @@ def _time(seconds: float | None) -> str:
 
 def _opened(spec: Spec, folder: Path) -> Opened:
     from latent_guard.bench.baselines.registry import RENO
-    from latent_guard.bench.runs.run import open_spec
-    from latent_guard.bench.world import SHIPPED_WORLD
+    from latent_guard.bench.runs.run import bundle_of, open_spec
     from latent_guard.loading import load_pipeline
-    from latent_guard.package_data import SHIPPED, SHIPPED_MODELS
+    from latent_guard.package_data import SHIPPED
 
     require_folder(folder, "--out")
     state = _state()
-    bundle = SHIPPED_WORLD.bundle() if spec.model in SHIPPED_MODELS else Path(spec.model).absolute().parent
     with state.main_process_first():  # what methods keep in the cache is made once
         differentiates = any(arm.method == RENO for arm in spec.arms)
         half = "bfloat16" if differentiates else "float16"
         model = None if spec.model == SHIPPED else spec.model
         pipe = load_pipeline(model, spec.steps, _images_of_a_call(spec), half).to(state.device)
         pipe.set_progress_bar_config(disable=True)
-        return open_spec(spec, pipe, bundle, folder / "cache")
+        return open_spec(spec, pipe, bundle_of(spec), folder / "cache")
 
 
 def _images_of_a_call(spec: Spec) -> int:

@@ -1,4 +1,4 @@
-"""What a run trains on: folders of latent shards, as buckets of samples of one shape."""
+"""The training data of a run: folders of latent shards, as buckets of samples of one shape."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.tokenizer import tokenize
 from latent_guard.training.data.batches import Batch, Bucket
 from latent_guard.training.data.in_memory import read_by_shape
-from latent_guard.training.data.memory_mapped import MappedRows, MappedShards, TokenizerSize
+from latent_guard.training.data.mapped_shards import MappedRows, MappedShards, TokenizerSize
 from latent_guard.training.data.shards import INDEX, LatentDataset, read_index
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Opened folders: those of ``latent-guard encode`` stay on the disk, others are in memory.
+    """Opened folders: those written by ``latent-guard encode`` stay on the disk, others are read into memory.
 
     Attributes:
-        tokenizer: that of the stored token ids; None where there are only texts.
+        tokenizer: size of the tokenizer of stored token ids; None where captions are stored as text only.
     """
 
     latent_space: LatentSpace
@@ -42,35 +42,36 @@ class TrainingData:
     tokenizer: TokenizerSize | None
 
     @classmethod
-    def open(cls, folders: Sequence[Path | str], *, thorough: bool = True) -> TrainingData:
-        """Open folders; ``thorough``: see ``MappedShards``.
+    def open(cls, folders: Sequence[Path | str], *, read_all: bool = True) -> TrainingData:
+        """Open folders; ``read_all`` is ``MappedShards``'s.
 
         Raises:
-            InputError: as ``read_shards`` and ``MappedShards`` do, and for folders of several latent spaces.
+            InputError: a folder cannot be read (as ``read_shards`` and ``MappedShards`` say), or the folders are of
+                several latent spaces.
         """
         encoded = [folder for folder in folders if _is_encoded(Path(folder))]
-        others = [folder for folder in folders if folder not in encoded]
-        in_memory = read_by_shape(others) if others or not encoded else {}
-        shards = MappedShards(encoded, thorough=thorough) if encoded else None
+        small = [folder for folder in folders if folder not in encoded]
+        in_memory = read_by_shape(small) if small or not encoded else {}
+        shards = MappedShards(encoded, read_all=read_all) if encoded else None
         spaces = [dataset.latent_space for dataset in in_memory.values()] + ([shards.latent_space] if shards else [])
         if any(space != spaces[0] for space in spaces):
-            raise InputError(f"{encoded[0]} holds latents of {spaces[-1]}, {others[0]} of {spaces[0]}; never mix them")
+            raise InputError(f"{encoded[0]} holds latents of {spaces[-1]}, {small[0]} of {spaces[0]}; never mix them")
         return cls(spaces[0], in_memory, shards.by_shape() if shards else {}, shards.tokenizer if shards else None)
 
     @property
     def has_noise(self) -> bool:
-        """Whether some of the latents are estimates from noisy states."""
+        """Whether some of the latents are clean estimates from noisy states."""
         return any(bool(dataset.noise_levels.any()) for dataset in self.in_memory.values())
 
     @property
     def shapes(self) -> dict[Shape, int]:
-        """How many samples there are of each shape."""
+        """The number of samples of each shape."""
         counts = Counter({shape: len(dataset) for shape, dataset in self.in_memory.items()})
         counts.update({shape: len(rows) for shape, rows in self.mapped.items()})
         return dict(counts)
 
     def buckets(self, tokenizer: CLIPTokenizer) -> list[Bucket]:
-        """The samples, with token ids of the model's tokenizer; the largest shape's first."""
+        """The samples with token ids of the model's tokenizer; the shape with the most samples comes first."""
         buckets: list[Bucket] = [MemoryBucket.of(dataset, tokenizer) for dataset in self.in_memory.values()]
         buckets += [MappedBucket(rows, tokenizer.eos_token_id) for rows in self.mapped.values()]
         return sorted(buckets, key=len, reverse=True)
@@ -95,11 +96,11 @@ class MemoryBucket:
     caption_of: Tensor
     first: Tensor
     count: Tensor
-    replaced: int = 0  # its samples are checked as they are read
+    replaced: int = 0  # samples are checked when they are read
 
     @classmethod
     def of(cls, dataset: LatentDataset, tokenizer: CLIPTokenizer) -> MemoryBucket:
-        """Tokenise every distinct caption once."""
+        """Make a bucket of a dataset; every distinct caption is tokenised once."""
         number: dict[str, int] = {}
         caption_of = [number.setdefault(text, len(number)) for texts in dataset.captions for text in texts]
         distinct = list(number)
@@ -144,8 +145,8 @@ class MappedBucket:
         return len(self.rows)
 
     def draw(self, rows: Tensor, choice: Tensor) -> Batch:
-        found = self.rows.gather(rows.tolist())
-        if found.replaced and not self.replaced:
+        samples = self.rows.gather(rows.tolist())
+        if samples.replaced and not self.replaced:
             logger.warning("some latents are not finite; others take their places (encode those images again)")
-        self.replaced += found.replaced
-        return Batch.of(found.latents, torch.zeros(len(rows)), found.ids.long(), self.end_token)
+        self.replaced += samples.replaced
+        return Batch.of(samples.latents, torch.zeros(len(rows)), samples.ids.long(), self.end_token)

@@ -1,8 +1,8 @@
-"""Whether a folder's shards are still what was written into it, and what to run where they are not.
+"""Checks that a folder's shards are as they were written, and the command that makes damaged ones again.
 
-Every byte is read once, and then remembered beside the shards by what the file system says of a file (checked.json):
-a later start looks at that alone. So damage by whatever writes is always found; a disk that silently forgets is found
-once, and again after the folder was copied.
+Every byte is read once. The file system's size, times and inode of each checked file are then kept beside the shards
+(checked.json), and later starts compare these alone. So every change by a program is detected; bytes that the disk
+itself loses are detected at the first check, and after the folder was copied.
 """
 
 from __future__ import annotations
@@ -20,35 +20,37 @@ from latent_guard.files.checksums import Checksum
 from latent_guard.files.sealed import read_sealed, sealed
 from latent_guard.terminal import progress
 
-SETTINGS, CHECKED = "encode.json", "checked.json"
-_READERS = 8  # hashing waits for the disk, and for no lock of Python's
-_SETTLED = 2.0  # seconds: a file could be changed again within one tick of the file system's clock
+SETTINGS = "encode.json"
+CHECKED = "checked.json"
+_READERS = 8  # hashing waits for the disk, not for Python's lock
+_CLOCK_TICK = 2.0  # seconds; a younger file could change again without another modification time
 
 
-def require_unchanged(folder: Path, checksums: Mapping[str, Checksum], *, thorough: bool = True) -> None:
-    """Raise InputError for the first file that is missing or of another content; ``thorough``: else of another size."""
+def require_unchanged(folder: Path, checksums: Mapping[str, Checksum], *, read_all: bool = True) -> None:
+    """Raise InputError for the first file that is missing or has another content (without ``read_all``: size)."""
     for file, checksum in checksums.items():
         _require(folder / file, checksum.wrong_size(folder / file))
-    if not thorough:
+    if not read_all:
         return
-    known = _remembered(folder)
-    left = {file: found for file, found in checksums.items() if known.get(file) != _state(folder / file, found)}
-    if not left:
+    known = _checked_states(folder)
+    states = {file: _state(folder / file, checksum) for file, checksum in checksums.items()}  # before they are read
+    new_states = {file: state for file, state in states.items() if known.get(file) != state}
+    if not new_states:
         return
-    states = {file: _state(folder / file, found) for file, found in left.items()}  # before they are read
     with ThreadPoolExecutor(_READERS) as readers:
-        wrong = readers.map(lambda file: left[file].wrong(folder / file), left)
+        problems = readers.map(lambda file: checksums[file].wrong(folder / file), new_states)
         with progress() as bar:
-            for file, what in zip(left, bar.track(wrong, len(left), description="checking shards"), strict=True):
-                _require(folder / file, what)
-    settled = time.time_ns() - int(_SETTLED * 1e9)
-    fresh = {file: state for file, state in states.items() if max(state[1:3]) < settled}
-    with suppress(InputError):  # others' data, or a disk that is full: then it is read again the next time
-        write_whole(folder / CHECKED, sealed({"files": {**known, **fresh}}))
+            tracked = bar.track(problems, len(new_states), description="checking shards")
+            for file, problem in zip(new_states, tracked, strict=True):
+                _require(folder / file, problem)
+    settled = time.time_ns() - int(_CLOCK_TICK * 1e9)
+    kept = {file: state for file, state in new_states.items() if max(state[1:3]) < settled}
+    with suppress(InputError):  # a read-only folder or a full disk: the files are read again the next time
+        write_whole(folder / CHECKED, sealed({"files": {**known, **kept}}))
 
 
-def mend(folder: Path) -> str:
-    """What makes a folder's damaged or missing files again."""
+def fix_for(folder: Path) -> str:
+    """Say in a message how to make a folder's damaged or missing files again."""
     if not (folder / SETTINGS).exists():
         return "write the shards again"
     try:
@@ -58,17 +60,17 @@ def mend(folder: Path) -> str:
     return f"run `{command}` again" if command else "run the same `latent-guard encode` again"
 
 
-def _require(path: Path, wrong: str | None) -> None:
-    if wrong:
-        raise InputError(f"{path} {wrong}; {mend(path.parent)}")
+def _require(path: Path, problem: str | None) -> None:
+    if problem:
+        raise InputError(f"{path} {problem}; {fix_for(path.parent)}")
 
 
 def _state(path: Path, checksum: Checksum) -> list[Any]:
-    about = path.stat()
-    return [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino, checksum.sha256]
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, checksum.sha256]
 
 
-def _remembered(folder: Path) -> dict[str, Any]:
+def _checked_states(folder: Path) -> dict[str, Any]:
     try:
         return dict(read_sealed(folder / CHECKED, "the list of checked shards")["files"])
     except (InputError, KeyError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Latent shards of any layout, read whole into memory."""
+"""Latent shards of any layout, read into memory."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from latent_guard.errors import InputError
 from latent_guard.files.documents import json_value, read_json, read_text
 from latent_guard.files.plain import require_plain
 from latent_guard.latent_clip.latent_space import PUBLISHED, LatentSpace
-from latent_guard.training.data.checking import SETTINGS, mend, require_unchanged
-from latent_guard.training.data.in_memory_tar import read_tar
+from latent_guard.training.data.checking import SETTINGS, fix_for, require_unchanged
 from latent_guard.training.data.shards import INDEX, SPACE, LatentDataset, captions_path, check_samples, read_index
+from latent_guard.training.data.webdataset import read_tar
 
 _Part = tuple[Tensor, Tensor, list[tuple[str, ...]]]  # latents, noise levels, captions
 
 
 def read_shards(folders: Iterable[Path | str]) -> LatentDataset:
-    """All samples of one or more shard folders of the same latent space and shape.
+    """Read all samples of one or more shard folders of the same latent space and shape.
 
     Raises:
-        InputError: no folder, a missing or damaged file, another latent space, several shapes, or samples that
-            ``ShardWriter.add`` would refuse.
+        InputError: there is no folder, a file is missing or damaged, latent spaces or shapes differ, or a sample is
+            one that ``ShardWriter.add`` would refuse.
     """
-    found = read_by_shape(folders)
-    if len(found) > 1:
-        raise InputError(f"latents of several shapes cannot be mixed here: {', '.join(map(str, sorted(found)))}")
-    return next(iter(found.values()))
+    datasets = read_by_shape(folders)
+    if len(datasets) > 1:
+        raise InputError(f"latents of several shapes cannot be mixed here: {', '.join(map(str, sorted(datasets)))}")
+    return next(iter(datasets.values()))
 
 
 def read_by_shape(folders: Iterable[Path | str]) -> dict[tuple[int, int, int], LatentDataset]:
-    """As ``read_shards``, with the samples of each shape (C, H, W) apart."""
-    found = [(path, *_contents(path)) for path in (Path(folder) for folder in folders)]
-    if not found:
+    """Read shard folders like ``read_shards``, into one data set for each shape (C, H, W)."""
+    contents = [(path, *_contents(path)) for path in map(Path, folders)]
+    if not contents:
         raise InputError("no latent shards given; name at least one folder")
-    first, space, _ = found[0]
-    for path, other, _ in found:
-        if other != space:
-            raise InputError(f"{path} holds latents of {other}, {first} those of {space}; they cannot be mixed")
+    first, space, _ = contents[0]
+    for path, path_space, _ in contents:
+        if path_space != space:
+            raise InputError(f"{path} holds latents of {path_space}, {first} those of {space}; they cannot be mixed")
     parts: dict[tuple[int, int, int], list[_Part]] = {}
-    for path, _, shards in found:
+    for path, _, shards in contents:
         for file, samples in shards.items():
             for part in _read_shard(path / file, samples, space):
                 parts.setdefault(tuple(part[0].shape[1:]), []).append(part)  # type: ignore[arg-type]
@@ -65,7 +65,7 @@ def _joined(parts: list[_Part], space: LatentSpace) -> LatentDataset:
 
 
 def _contents(folder: Path) -> tuple[LatentSpace, Mapping[str, int | None]]:
-    """The latent space of a folder, and its shards' files with their samples; None where nothing says how many."""
+    """The latent space of a folder, and its shard files with their numbers of samples (None: unknown)."""
     tars = sorted(path.name for path in folder.glob("*.tar"))
     if (folder / INDEX).exists() or (folder / SETTINGS).exists() or not tars:
         index = read_index(folder)
@@ -84,28 +84,29 @@ def _read_space(folder: Path) -> LatentSpace:
 
 
 def _read_shard(path: Path, samples: int | None, space: LatentSpace) -> list[_Part]:
-    """The samples of a file, those of each shape together."""
+    """Read the samples of a file, one part a shape."""
     parts = _read_tar(path, space) if path.suffix == ".tar" else [_read_safetensors(path)]
-    if samples not in (None, found := sum(len(latents) for latents, _, _ in parts)):
-        raise InputError(f"{path} has {found} samples; its index says {samples}; {mend(path.parent)}")
+    count = sum(len(latents) for latents, _, _ in parts)
+    if samples not in (None, count):
+        raise InputError(f"{path} has {count} samples; its index says {samples}; {fix_for(path.parent)}")
     for latents, levels, captions in parts:
         check_samples(latents, levels, captions, space, str(path))
     return [(latents.half(), levels.float(), captions) for latents, levels, captions in parts]
 
 
 def _read_tar(path: Path, space: LatentSpace) -> list[_Part]:
-    found = read_tar(path, space)
-    return [(part.latents, torch.zeros(len(part.latents)), [(text,) for text in part.captions]) for part in found]
+    groups = read_tar(path, space)
+    return [(group.latents, torch.zeros(len(group.latents)), [(text,) for text in group.captions]) for group in groups]
 
 
 def _read_safetensors(path: Path) -> _Part:
     try:
         require_plain(path)
         tensors = load_file(path)
-        latents, levels = tensors["latents"], tensors["noise_levels"]
-        lines = read_text(captions_path(path), "the captions").splitlines()
-        said = [json_value(line, f"{captions_path(path)}, line {n}", any_text=True) for n, line in enumerate(lines, 1)]
-        return latents, levels, [tuple(entry["captions"]) for entry in said]
+        captions = captions_path(path)
+        lines = read_text(captions, "the captions").splitlines()
+        entries = [json_value(line, f"{captions}, line {n}", any_text=True) for n, line in enumerate(lines, 1)]
+        return tensors["latents"], tensors["noise_levels"], [tuple(entry["captions"]) for entry in entries]
     except OSError as error:
         raise InputError(f"{path}: cannot read the shard or its captions; write the shards again") from error
     except (InputError, SafetensorError, KeyError, TypeError, ValueError) as error:

@@ -1,13 +1,13 @@
-"""Latent shards: raw latents and their captions in a folder, written once and read whole into memory.
+"""Latent shards: raw latents and their captions in a folder, written once and read into memory.
 
 index.json                 {"latent_space": {...}, "shards": [{"file": ..., "samples": ..., "size": ..., "sha256": ...,
-                           "captions": {"size": ..., "sha256": ...}}]}, sealed (`latent_guard.files.sealed`)
+                           "captions": {"size": ..., "sha256": ...}}]}, sealed (``latent_guard.files.sealed``)
 shard-00000.safetensors    latents float16 (N, C, H, W), noise_levels float32 (N,)
 shard-00000.jsonl          a line a sample: {"captions": ["...", ...]}
 
-The shards of an index can also be the tars that ``latent-guard encode`` writes; it tells dtype and tokenizer too, and
-no captions. One of format 1 has no checksums: damage to such a folder cannot be told. A folder of other people's tars
-(``in_memory_tar``) has no index; there a file says whose latents they are:
+The shards of an index can also be the tars that ``latent-guard encode`` writes; such an index has dtype and tokenizer,
+and no captions. An index of format 1 has no checksums: damage to such a folder cannot be detected. A folder of tars
+from elsewhere (``webdataset``) has no index; there a file gives the latent space:
 
 latent_space.json          {"name": "AutoencoderKL", "channels": 4, "factor": 8, "scaling_factor": 0.13025}
 """
@@ -32,9 +32,10 @@ from latent_guard.files.atomic import write_whole
 from latent_guard.files.checksums import Checksum
 from latent_guard.files.sealed import read_sealed, sealed
 from latent_guard.latent_clip.latent_space import LatentSpace
-from latent_guard.training.data.checking import SETTINGS, mend
+from latent_guard.training.data.checking import SETTINGS, fix_for
 
-INDEX, SPACE = "index.json", "latent_space.json"
+INDEX = "index.json"
+SPACE = "latent_space.json"
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class LatentDataset:
 
     Attributes:
         latents: raw, float16 (N, C, H, W).
-        noise_levels: float32 (N,), 0 for clean; see ``LatentCLIP.encode_latents``.
-        captions: each sample's captions, at least one.
-        latent_space: whose latents they are.
+        noise_levels: float32 (N,), 0 for clean latents; see ``LatentCLIP.encode_latents``.
+        captions: the captions of each sample, at least one.
+        latent_space: the latent space of the latents.
     """
 
     latents: Tensor
@@ -58,9 +59,9 @@ class LatentDataset:
 
 
 class ShardWriter:
-    """Write latents and captions into ``folder``; a context manager.
+    """A context manager that writes latents and captions into ``folder``.
 
-    The index is written last, when the ``with`` block ends without an error: an interrupted writer leaves none, and
+    The index is written last, when the ``with`` block ends without an error: an interrupted writer leaves no index, and
     a folder without an index cannot be read.
 
     Raises:
@@ -84,8 +85,8 @@ class ShardWriter:
         """Append raw latents (N, C, H, W), N lists of captions, and noise levels (N,), all clean by default.
 
         Raises:
-            InputError: shapes or lengths that do not fit, latents that are not finite in float16, a noise level
-                outside 0..1, a sample without a caption or with an empty one.
+            InputError: shapes or lengths do not fit, a latent is not finite in float16, a noise level is outside 0..1,
+                or a sample has no caption or an empty one.
         """
         levels = torch.zeros(len(latents)) if noise_levels is None else noise_levels
         half = latents.detach().to("cpu", torch.float16)
@@ -117,14 +118,17 @@ class ShardWriter:
         write_whole(self.folder / INDEX, sealed(index))
 
     def _flush(self, count: int) -> None:
-        latents, levels = torch.cat(self._latents), torch.cat(self._levels)
+        latents = torch.cat(self._latents)
+        levels = torch.cat(self._levels)
         name = f"shard-{len(self._shards):05d}.safetensors"
         tensors = {"latents": latents[:count].contiguous(), "noise_levels": levels[:count].contiguous()}
         lines = (json.dumps({"captions": texts}) for texts in self._captions[:count])
         checksum = self._write(self.folder / name, save(tensors))
         captions = self._write(captions_path(self.folder / name), ("\n".join(lines) + "\n").encode())
         self._shards.append({"file": name, "samples": count, **checksum, "captions": captions})
-        self._latents, self._levels, self._captions = [latents[count:]], [levels[count:]], self._captions[count:]
+        self._latents = [latents[count:]]
+        self._levels = [levels[count:]]
+        self._captions = self._captions[count:]
 
     def _write(self, path: Path, content: bytes) -> dict[str, Any]:
         write_whole(path, content)
@@ -133,12 +137,12 @@ class ShardWriter:
 
 @dataclass(frozen=True)
 class Index:
-    """What a finished folder says of itself.
+    """The index of a finished folder.
 
     Attributes:
-        samples: of each of its shards.
-        checksums: of all its files; empty in folders of before there were any.
-        rest: what else the index holds.
+        samples: number of samples of each shard file.
+        checksums: checksums of all files; empty for folders of format 1.
+        rest: the other entries of the index.
     """
 
     folder: Path
@@ -149,32 +153,32 @@ class Index:
 
     @property
     def is_encoded(self) -> bool:
-        """Whether it is one that ``latent-guard encode`` finished."""
+        """Whether ``latent-guard encode`` wrote the folder."""
         return all(Path(file).suffix == ".tar" for file in self.samples)
 
 
 def read_index(folder: Path) -> Index:
-    """A finished folder's index; raises as ``read_shards``, and warns where it has no checksums."""
+    """Read a finished folder's index; raises as ``read_shards``, and warns if it has no checksums."""
     path = folder / INDEX
     if not path.exists() and (folder / SETTINGS).exists():
-        raise InputError(f"{folder} is not finished; {mend(folder)}")
+        raise InputError(f"{folder} is not finished; {fix_for(folder)}")
     if not path.exists():
         raise InputError(f"{folder} holds no finished latent shards: cannot read {INDEX}")
     try:
         index = read_sealed(path, "the index of latent shards")
     except InputError as error:
-        raise InputError(f"{error}; {mend(folder)}") from error
+        raise InputError(f"{error}; {fix_for(folder)}") from error
     try:
         samples = dict(_shard(entry["file"], entry["samples"]) for entry in index["shards"])
-        checksums = {file: found for entry in index["shards"] for file, found in _checksums(entry)}
+        checksums = {file: checksum for entry in index["shards"] for file, checksum in _checksums(entry)}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} is not an index of latent shards; {mend(folder)}") from error
+        raise InputError(f"{path} is not an index of latent shards; {fix_for(folder)}") from error
     if "latent_space" not in index:
         raise InputError(f"{path} does not say which latent space its latents are of; write the shards again")
     if not checksums.keys() >= samples.keys():
         warnings.warn(
-            f"{folder} was written before shards had checksums, so damage to them cannot be told; to have them, write "
-            "the shards again into a new folder",
+            f"{folder} was written before shards had checksums, so damage to them cannot be detected; to add them, "
+            "write the shards again into a new folder",
             stacklevel=2,
         )
     space = build(LatentSpace, index["latent_space"], f"{path}: latent_space")
@@ -182,21 +186,21 @@ def read_index(folder: Path) -> Index:
 
 
 def _checksums(entry: Mapping[str, Any]) -> list[tuple[str, Checksum]]:
-    """Of an entry's shard, and of the file with its captions where it has one."""
+    """The checksums of an entry's shard, and of the file with its captions where it has one."""
     path = Path(entry["file"])
-    told = {path.name: entry, captions_path(path).name: entry.get("captions", {})}
-    return [(file, found) for file, said in told.items() if (found := Checksum.from_dict(said))]
+    stored = {path.name: entry, captions_path(path).name: entry.get("captions", {})}
+    return [(file, checksum) for file, data in stored.items() if (checksum := Checksum.from_dict(data))]
 
 
 def _shard(file: Any, samples: Any) -> tuple[str, int]:
-    """The entry of an index, whose file lies beside it and nowhere else."""
+    """Check an entry of an index; its file must be beside the index."""
     if not isinstance(file, str) or Path(file).name != file or not isinstance(samples, int) or samples < 1:
         raise ValueError(f"{file!r} with {samples!r} samples is no shard")
     return file, samples
 
 
 def captions_path(shard: Path) -> Path:
-    """Where the captions of a safetensors shard lie."""
+    """The path of the captions of a safetensors shard."""
     return shard.with_suffix(".jsonl")
 
 

@@ -1,16 +1,16 @@
-"""Latent shards as webdataset tars: what ``datasets`` and webdataset readers open.
+"""Latent shards as webdataset tars, which ``datasets`` and webdataset readers open.
 
 NAME.tar, three members a sample:
     KEY.safetensors    latent float16 or bfloat16 (C, H, W), raw; tokens int32 (L,)
     KEY.txt            the caption
     KEY.json           {"key": the source's own key, "latent_space": {...}}
 manifests/NAME.json    {"samples": N, "offsets": [...], "bad": [{"key": ..., "row": ..., "reason": ...}],
-                        "shapes": [[samples in a row, C, H, W], ...], "size": bytes of the tar, "sha256": its own},
-                        sealed (`latent_guard.files.sealed`)
+                        "shapes": [[samples in a row, C, H, W], ...], "size": bytes of the tar, "sha256": its hash},
+                        sealed (``latent_guard.files.sealed``)
 
-KEY is the sample's place in its source, so no two samples share one. The manifest comes last: a tar without one is
-unfinished, and is written again. Offsets are those of the safetensors members, so that a reader need not search.
-Older manifests tell no shapes (there all samples are of the first one's), still older ones no checksum.
+KEY is the sample's place in its source, and unique. The manifest is written last: a tar without one is unfinished, and
+is written again. Offsets are those of the safetensors members, so that a reader need not search. Older manifests have
+no shapes (all samples then have the first one's), and still older ones no checksum.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ from latent_guard.files.sealed import read_sealed, sealed
 from latent_guard.latent_clip.latent_space import LatentSpace
 
 MANIFESTS = "manifests"
-LATENT, TOKENS = "latent", "tokens"
+LATENT = "latent"
+TOKENS = "tokens"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What one finished tar holds. ``samples`` can be 0: then there is no tar. Old ones have no ``checksum``."""
+    """The contents of one finished tar. ``samples`` can be 0: then there is no tar. Old ones have no ``checksum``."""
 
     samples: int
     offsets: list[int] = field(repr=False)
@@ -52,30 +53,30 @@ class Manifest:
 
     @classmethod
     def read(cls, tar: Path) -> Manifest | None:
-        """The manifest of a tar; None: it was never finished.
+        """Read the manifest of a tar; None if the tar was never finished.
 
         Raises:
-            InputError: damaged.
+            InputError: the manifest is damaged.
         """
         path = manifest_path(tar)
         if not os.path.lexists(path):
             return None
         try:
             data = read_sealed(path, "the manifest")
-            told = {name: data[name] for name in ("samples", "offsets", "bad", "shapes") if name in data}
-            manifest = replace(build(cls, told, str(path)), checksum=Checksum.from_dict(data))
+            known = {name: data[name] for name in ("samples", "offsets", "bad", "shapes") if name in data}
+            manifest = replace(build(cls, known, str(path)), checksum=Checksum.from_dict(data))
             manifest._check()
         except (InputError, ValueError) as error:
             raise InputError(f"the manifest {path} is damaged ({error})") from error
         return manifest
 
     def to_dict(self) -> dict[str, Any]:
-        """As `read` has it again."""
-        told = {"samples": self.samples, "offsets": self.offsets, "bad": self.bad, "shapes": self.shapes}
-        return {**told, **(asdict(self.checksum) if self.checksum else {})}
+        """The manifest as plain data, as ``read`` takes it."""
+        contents = {"samples": self.samples, "offsets": self.offsets, "bad": self.bad, "shapes": self.shapes}
+        return {**contents, **(asdict(self.checksum) if self.checksum else {})}
 
     def _check(self) -> None:
-        """Raise InputError for numbers that contradict each other, or lie nowhere in a tar."""
+        """Raise InputError for numbers that contradict each other, or cannot be those of a tar."""
         if self.samples != len(self.offsets) or min(self.offsets, default=0) < 0:
             raise InputError("its offsets are not those of its samples")
         if any(len(run) != 4 or min(run) < 1 for run in self.shapes):
@@ -85,15 +86,15 @@ class Manifest:
 
 
 def manifest_path(tar: Path) -> Path:
-    """Where the manifest of ``tar`` lies."""
+    """The path of the manifest of ``tar``."""
     return tar.parent / MANIFESTS / (tar.stem + ".json")
 
 
 class TarShardWriter:
-    """Write one tar and its manifest; a context manager. After an error, or a kill, neither is there in part.
+    """A context manager that writes one tar and its manifest atomically.
 
-    Of two writers of the same tar the later one wins; the other ends with an error. The file system's own errors
-    (OSError: the disk is full) pass through.
+    Of two writers of the same tar the later one wins; the other ends with an error. The file system's errors (OSError:
+    the disk is full) are raised as they are.
     """
 
     def __init__(self, tar: Path, latent_space: LatentSpace) -> None:
@@ -105,7 +106,7 @@ class TarShardWriter:
         self._shapes: list[list[int]] = []
 
     def add(self, name: str, key: str, latent: Tensor, tokens: Tensor, caption: str) -> None:
-        """Append a sample: latent (C, H, W) of the dtype to be kept, token ids (L,), any integers."""
+        """Append a sample: latent (C, H, W) in the dtype to be stored, and token ids (L,) of any integer type."""
         tensors = {LATENT: latent.contiguous(), TOKENS: tokens.int().contiguous()}
         self._offsets.append(self._member(f"{name}.safetensors", safetensors.torch.save(tensors)))
         self._member(f"{name}.txt", caption.encode())
@@ -116,7 +117,7 @@ class TarShardWriter:
         self._shapes[-1][0] += 1
 
     def add_bad(self, key: str, row: int, reason: str) -> None:
-        """List a row of the source that gave no sample."""
+        """Record a row of the source that gave no sample."""
         self._bad.append({"key": key, "row": row, "reason": reason})
 
     def __enter__(self) -> TarShardWriter:
@@ -150,20 +151,20 @@ class TarShardWriter:
         write_whole(manifest_path(self.tar), sealed(manifest.to_dict()))
 
     def _abandon(self) -> None:
-        with suppress(OSError):  # what is still buffered does not fit on the disk; it is given up anyhow
+        with suppress(OSError):  # buffered bytes that do not fit on the disk are of no use
             self._file.close()
         if self._is_ours():
             self.partial.unlink()
 
     def _is_ours(self) -> bool:
-        """Whether the unfinished tar of that name is still the one that was begun here."""
+        """Whether the unfinished tar of that name is the one that this writer began."""
         try:
             return os.path.samestat(self._identity, os.stat(self.partial))
         except FileNotFoundError:
             return False
 
     def _member(self, name: str, content: bytes) -> int:
-        """Append a file; the offset of its content."""
+        """Append a file; returns the offset of its content."""
         info = tarfile.TarInfo(name)
         info.size = len(content)
         offset = self._archive.offset + tarfile.BLOCKSIZE
@@ -172,16 +173,16 @@ class TarShardWriter:
 
 
 def open_for_writing(path: Path) -> BinaryIO:
-    """The one place where a tar's bytes go to the disk. What a killed run, or another process, began is not touched."""
+    """Open a tar for writing; a file that a killed run or another process began is replaced, never written into."""
     path.unlink(missing_ok=True)
     return open(path, "xb", buffering=1 << 20)
 
 
 def check_whole(path: Path) -> None:
-    """Tell a truncated tar by its end, two empty blocks, since a reader of tars may take a cut for the end.
+    """Check that a tar ends in two empty blocks: a reader of tars may take a truncated one for complete.
 
     Raises:
-        InputError: truncated, or it cannot be read.
+        InputError: the tar is truncated or cannot be read.
     """
     end = 2 * tarfile.BLOCKSIZE
     try:

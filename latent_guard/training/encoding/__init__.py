@@ -1,4 +1,4 @@
-"""From images to latent shards."""
+"""The encoding of images with captions into latent shards."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from latent_guard.lazy import lazily
 
 if TYPE_CHECKING:
-    from latent_guard.training.encoding.encode import Encoder
+    from latent_guard.training.encoding.encoder import Encoder
     from latent_guard.training.encoding.pairs import LatentPairs, encode_pairs
     from latent_guard.training.encoding.sources import ImageSource, open_source
 
@@ -22,7 +22,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "Encoder": "encode",
+        "Encoder": "encoder",
         "ImageSource": "sources",
         "LatentPairs": "pairs",
         "encode_pairs": "pairs",

@@ -1,4 +1,4 @@
-"""From images with captions to latent shards, exactly once, however often it is killed on the way."""
+"""The encoding of a data set into latent shards: each sample is written exactly once, however often it is killed."""
 
 from __future__ import annotations
 
@@ -9,72 +9,23 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 from torch import Tensor
 
 from latent_guard.errors import InputError, one_line
-from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.tokenizer import tokenize
-from latent_guard.pipelines import vae
 from latent_guard.sharding import Worker
+from latent_guard.terminal import progress
 from latent_guard.training.data.tar_shards import TarShardWriter
-from latent_guard.training.encoding.aspect_buckets import PictureShape, native_shapes
-from latent_guard.training.encoding.images import read_picture
+from latent_guard.training.encoding.encoder import Encoder
+from latent_guard.training.encoding.images import PictureShape, read_picture
 from latent_guard.training.encoding.plan import Encoded, Plan, Settings
-from latent_guard.training.encoding.progress import encode_progress
-from latent_guard.training.encoding.samples import Sample
-from latent_guard.training.encoding.sources import ImageSource
+from latent_guard.training.encoding.sources import ImageSource, Sample
 
-if TYPE_CHECKING:
-    from transformers import CLIPTokenizer
-
-DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 _READERS = min(16, os.cpu_count() or 1)
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """What turns pictures and captions into samples.
-
-    Attributes:
-        vae: of diffusers, in evaluation mode, on the device that it shall run on.
-        name: folder or hub id of the VAE.
-        size: pixels of a side of the square that images are scaled and cut to.
-        dtype: of the latents kept: "float16" or "bfloat16".
-        batch: pictures encoded at once.
-        native_aspect: images are cut not to the square, but to the nearest of a few shapes of about its area.
-    """
-
-    vae: Any
-    name: str
-    tokenizer: CLIPTokenizer
-    size: int
-    dtype: str
-    batch: int
-    native_aspect: bool = False
-
-    @property
-    def latent_space(self) -> LatentSpace:
-        return LatentSpace.of_vae(self.vae)
-
-    def shapes(self) -> tuple[PictureShape, ...]:
-        """What pictures are cut to.
-
-        Raises:
-            InputError: the VAE cannot encode pictures of this size.
-        """
-        space = self.latent_space
-        if self.size % (multiple := space.factor * space.patch):
-            raise InputError(f"size {self.size} is not a multiple of {multiple}, as {space} needs")
-        return native_shapes(self.size, multiple) if self.native_aspect else (PictureShape(self.size, self.size),)
-
-    @torch.inference_mode()
-    def latents(self, pictures: Tensor) -> Tensor:
-        """Raw latents (B, C, H, W), posterior means, of uint8 pictures (B, 3, height, width); on the CPU."""
-        return vae.encode(self.vae, pictures).to("cpu", DTYPES[self.dtype])
 
 
 def encode(
@@ -87,11 +38,19 @@ def encode(
     command: str = "",
     show_progress: bool = True,
 ) -> Encoded:
-    """Write a worker's share of the source into ``out``; what is finished there already, and whole, is not touched.
+    """Write a worker's chunks of the source into ``out``; finished, undamaged shards are kept.
 
-    Rows without a usable image or caption are listed in ``bad.jsonl``. A part of the source that cannot be read to its
-    end is left at its last whole shard; the other parts are still encoded. ``command`` is kept, to be told to whoever
-    finds the shards damaged.
+    Rows without a usable image or caption are listed in ``bad.jsonl``. Of a part of the source that cannot be read to
+    its end, the complete shards are kept, and the other parts are still encoded.
+
+    Args:
+        source: the images.
+        out: folder for the shards.
+        encoder: VAE, tokenizer and settings.
+        worker: this process among those that share the work.
+        rows_per_shard: rows of the source that go into one tar.
+        command: the command line, which a message about damaged shards names.
+        show_progress: whether to show a progress bar.
 
     Raises:
         InputError: a part could not be read to its end, ``out`` was begun with other settings or cannot be written
@@ -101,7 +60,7 @@ def encode(
     try:
         out.mkdir(parents=True, exist_ok=True)
         plan = Plan.open(out, settings, command)
-        plan.take_back(worker)
+        plan.discard_damaged(worker)
         broken = _encode_parts(source, plan, encoder, worker, show_progress)
         encoded = plan.finish()
     except OSError as error:
@@ -115,7 +74,7 @@ def encode(
 
 
 def _settings(source: ImageSource, encoder: Encoder, rows_per_shard: int) -> Settings:
-    encoder.shapes()  # before anything is written: the size must fit
+    encoder.shapes()  # raises before anything is written if the size does not fit
     return Settings(
         source=source.name,
         parts=source.parts,
@@ -132,17 +91,18 @@ def _settings(source: ImageSource, encoder: Encoder, rows_per_shard: int) -> Set
 def _encode_parts(
     source: ImageSource, plan: Plan, encoder: Encoder, worker: Worker, show_progress: bool
 ) -> list[InputError]:
-    """Encode what is left to this worker; the errors of parts that could not be read to their end."""
-    broken, there = [], plan.count()
-    left = None if source.rows is None else max(0, source.rows - there.samples - there.bad) // worker.count
-    with encode_progress(left, show_progress) as progress, ThreadPoolExecutor(_READERS) as readers:
-        work = _Work(plan, encoder, worker, readers, progress)
+    """Encode this worker's remaining chunks; returns the errors of parts that could not be read to their end."""
+    broken = []
+    done = plan.count()
+    remaining = None if source.rows is None else max(0, source.rows - done.samples - done.bad) // worker.count
+    with encode_progress(remaining, show_progress) as bar, ThreadPoolExecutor(_READERS) as readers:
+        work = _Work(plan, encoder, worker, readers, bar)
         for part in range(source.parts):
             try:
                 _encode_part(source, part, work)
             except InputError as error:
                 broken.append(error)
-            except ConnectionError as error:  # what cannot be reached is not bad
+            except ConnectionError as error:  # an image that cannot be reached is not bad
                 broken.append(InputError(f"{source.name}: {error}; run the same command again"))
     return broken
 
@@ -153,11 +113,12 @@ class _Work:
     encoder: Encoder
     worker: Worker
     readers: ThreadPoolExecutor
-    progress: Progress
+    bar: Progress
 
 
 def _encode_part(source: ImageSource, part: int, work: _Work) -> None:
-    plan, rows = work.plan, work.plan.settings.rows_per_shard
+    plan = work.plan
+    rows = plan.settings.rows_per_shard
     if (start := plan.first_open(work.worker, part)) is None:
         return
     samples = source.samples(part, start * rows)
@@ -174,8 +135,9 @@ def _encode_part(source: ImageSource, part: int, work: _Work) -> None:
 
 
 def _encode_chunk(samples: Iterable[Sample], part: int, chunk: int, work: _Work) -> None:
-    """Batches hold pictures of one shape: each shape's wait until there are enough of them, or the chunk ends."""
-    first, encoder = chunk * work.plan.settings.rows_per_shard, work.encoder
+    """Write one tar; pictures of each shape are collected until there is a batch of them, or the chunk ends."""
+    encoder = work.encoder
+    first = chunk * work.plan.settings.rows_per_shard
     waiting = dict[torch.Size, list[tuple[_Read, Tensor]]]()
     with TarShardWriter(work.plan.tar(part, chunk), encoder.latent_space) as writer:
         for read in _read_ahead(samples, first, encoder, work.readers):
@@ -185,7 +147,7 @@ def _encode_chunk(samples: Iterable[Sample], part: int, chunk: int, work: _Work)
                 waiting.setdefault(picture.shape, []).append((read, picture))
                 if len(waiting[picture.shape]) == encoder.batch:
                     _encode_batch(waiting.pop(picture.shape), part, encoder, writer)
-            work.progress.advance(work.progress.task_ids[0])
+            work.bar.advance(work.bar.task_ids[0])
         for batch in waiting.values():
             _encode_batch(batch, part, encoder, writer)
 
@@ -201,14 +163,16 @@ class _Read:
 
 
 def _read_ahead(samples: Iterable[Sample], row: int, encoder: Encoder, readers: ThreadPoolExecutor) -> Iterator[_Read]:
-    """Samples with decoded pictures, the first of row ``row``; while one batch is encoded, threads decode the next."""
-    shapes, numbered, waiting = encoder.shapes(), enumerate(samples, row), deque[Future[_Read]]()
+    """Yield samples with decoded pictures from row ``row`` on; while one batch is encoded, threads decode the next."""
+    shapes = encoder.shapes()
+    numbered = enumerate(samples, row)
+    pending = deque[Future[_Read]]()
     while True:
-        coming = islice(numbered, 2 * encoder.batch - len(waiting))
-        waiting.extend(readers.submit(_read, sample, number, shapes) for number, sample in coming)
-        if not waiting:
+        following = islice(numbered, 2 * encoder.batch - len(pending))
+        pending.extend(readers.submit(_read, sample, number, shapes) for number, sample in following)
+        if not pending:
             return
-        yield waiting.popleft().result()
+        yield pending.popleft().result()
 
 
 def _read(sample: Sample, row: int, shapes: tuple[PictureShape, ...]) -> _Read:
@@ -232,3 +196,17 @@ def _encode_batch(batch: list[tuple[_Read, Tensor]], part: int, encoder: Encoder
             writer.add(f"{part:05d}-{read.row:08d}", key, latent, tokens, str(read.sample.caption))
         else:
             writer.add_bad(key, read.row, f"its latent is not finite in {encoder.dtype}")
+
+
+def encode_progress(total: int | None, shown: bool) -> Progress:
+    """Make a progress bar of one task, on stderr; ``total`` images, None if unknown."""
+    columns = (TextColumn("encoding"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    bar = progress(*columns, shown=shown, transient=False)
+    bar.add_task("encoding", total=total)
+    return bar
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f} images/s" if speed else "? images/s", style="progress.data.speed")

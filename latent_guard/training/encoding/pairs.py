@@ -1,4 +1,4 @@
-"""The same images through two VAEs: what a ``LatentAdapter`` is fitted to."""
+"""Pairs of latents of the same images by two VAEs, to which a ``LatentAdapter`` is fitted."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ import torch
 from torch import Tensor
 
 from latent_guard.errors import InputError
-from latent_guard.training.encoding.aspect_buckets import PictureShape
-from latent_guard.training.encoding.encode import Encoder
-from latent_guard.training.encoding.images import read_picture
-from latent_guard.training.encoding.progress import encode_progress
-from latent_guard.training.encoding.samples import Sample
-from latent_guard.training.encoding.sources import ImageSource
+from latent_guard.training.encoding.encode import encode_progress
+from latent_guard.training.encoding.encoder import Encoder
+from latent_guard.training.encoding.images import PictureShape, read_picture
+from latent_guard.training.encoding.sources import ImageSource, Sample
 
 
 @dataclass(frozen=True, eq=False)
 class LatentPairs:
-    """Raw latents (N, C, H, W) and (N, C', H', W') of the same images; ``unreadable`` ones were left out."""
+    """Raw latents (N, C, H, W) and (N, C', H', W') of the same images; ``unreadable`` counts the images left out."""
 
     first: Tensor
     second: Tensor
@@ -30,10 +28,11 @@ class LatentPairs:
 def encode_pairs(
     source: ImageSource, first: Encoder, second: Encoder, images: int, *, show_progress: bool = True
 ) -> LatentPairs:
-    """The first ``images`` readable images of a source, as both VAEs encode them; captions do not matter.
+    """Encode the first ``images`` readable images of a source by both VAEs; captions are not read.
 
     Raises:
-        InputError: not one can be read, the source cannot be read that far, or a VAE cannot encode images of that size.
+        InputError: no image can be read, the source cannot be read that far, or a VAE cannot encode images of that
+            size.
     """
     for encoder in (first, second):
         _check_size(encoder)
@@ -45,16 +44,17 @@ def encode_pairs(
     with encode_progress(total, show_progress) as progress, ThreadPoolExecutor() as readers:
         while read < images and (batch := list(islice(samples, min(first.batch, images - read)))):
             pictures = readers.map(lambda sample: _picture(sample, square), batch)
-            found = [picture for picture in pictures if picture is not None]
-            unreadable += len(batch) - len(found)
-            read += len(found)
-            if found:
-                same = torch.stack(found)
-                found_latents = first.latents(same).float(), second.latents(same).float()
-                finite = torch.stack([z.flatten(1).isfinite().all(1) for z in found_latents]).all(0)
+            readable = [picture for picture in pictures if picture is not None]
+            unreadable += len(batch) - len(readable)
+            read += len(readable)
+            if readable:
+                stacked = torch.stack(readable)
+                latents = first.latents(stacked).float()
+                second_latents = second.latents(stacked).float()
+                finite = latents.flatten(1).isfinite().all(1) & second_latents.flatten(1).isfinite().all(1)
                 unreadable += int((~finite).sum())
-                pairs.append((found_latents[0][finite], found_latents[1][finite]))
-            progress.advance(progress.task_ids[0], len(found))
+                pairs.append((latents[finite], second_latents[finite]))
+            progress.advance(progress.task_ids[0], len(readable))
     if not pairs:
         raise InputError(f"{source.name} holds no image that can be read; give a folder, tars or parquet of images")
     return LatentPairs(torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs]), unreadable)

@@ -1,13 +1,14 @@
-"""Which tar holds which rows, what is finished, and whose turn it is: the book-keeping of ``encode``.
+"""The plan of ``encode``: which tar holds which rows, which tars are finished, and which worker writes which.
 
-A part of the source is cut into chunks of as many rows as a tar holds; chunk c of part p is ``part-p-c.tar``, whoever
-writes it. So a run can be stopped and gone on with by another number of processes or machines.
+A part of the source is cut into chunks of as many rows as a tar holds; chunk c of part p is ``part-p-c.tar``, whichever
+worker writes it. So a stopped run can be resumed by another number of processes or machines.
 
-encode.json               the settings; a run with others is refused
+encode.json               the settings; a run with other settings is refused
 manifests/end-p.json      {"chunks": n}: part p has been read to its end
-index.json, bad.jsonl     written by whoever finishes last
+index.json, bad.jsonl     written by the worker that finishes last
 
-What an earlier run left is not trusted: each worker reads its own share of it once, when it begins (`Plan.take_back`).
+Files of an earlier run are not trusted: each worker reads its own ones once, when it begins
+(``Plan.discard_damaged``).
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ from latent_guard.training.data.tar_shards import MANIFESTS, Manifest, check_who
 
 logger = logging.getLogger(__name__)
 BAD = "bad.jsonl"
-_READERS = 8  # of finished tars at once
+_READERS = 8  # threads that check finished tars
 _NAME = re.compile(r"part-(\d{5,})-(\d{5,})")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What every tar of a folder has in common. ``latent_space`` and ``tokenizer`` are plain data."""
+    """The settings that all tars of a folder share. ``latent_space`` and ``tokenizer`` are plain data."""
 
     source: str
     parts: int
@@ -49,12 +50,12 @@ class Settings:
     dtype: str
     size: int
     rows_per_shard: int
-    native_aspect: bool = False  # folders of versions that knew squares alone do not say
+    native_aspect: bool = False  # missing in folders of versions that only cut squares
 
 
 @dataclass(frozen=True)
 class _End:
-    """How many chunks a part has."""
+    """The end of a part: its number of chunks."""
 
     chunks: int
 
@@ -64,7 +65,7 @@ class _End:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a finished folder, or one being written, holds. ``finished`` is False while others are still at work."""
+    """The contents of a folder; ``finished`` is False while other workers are still writing."""
 
     samples: int
     shards: int
@@ -81,10 +82,10 @@ class Plan:
 
     @classmethod
     def open(cls, folder: Path, settings: Settings, command: str = "") -> Plan:
-        """Begin a folder, or go on with one; ``command`` is what a reader is told to run where something is damaged.
+        """Begin a folder, or resume one; ``command`` is the command that a message about damaged files names.
 
         Raises:
-            InputError: it holds something else, or was begun with other settings.
+            InputError: the folder holds something else, or was begun with other settings.
         """
         path = folder / SETTINGS
         if path.exists():
@@ -95,22 +96,22 @@ class Plan:
         write_whole(path, sealed({**asdict(settings), "command": command}))
         return cls(folder, settings)
 
-    def take_back(self, worker: Worker) -> None:
-        """Forget every finished tar of this worker's that is not as it was written: it is then made again.
+    def discard_damaged(self, worker: Worker) -> None:
+        """Discard every finished tar of this worker's that is not as it was written, so that it is made again.
 
         Raises:
-            InputError: something that is no file lies in a file's place.
+            InputError: there is a folder in a file's place.
         """
         for path in (self.folder / MANIFESTS).glob("end-*.json"):
-            if _says(path) is None:
+            if _chunks(path) is None:
                 _remove(path)
         names = ((path, _NAME.fullmatch(path.stem)) for path in (self.folder / MANIFESTS).glob("part-*.json"))
-        places = [(int(found[1]), int(found[2])) for _, found in sorted(names) if found]
-        mine = [self.tar(*place) for place in places if self.is_turn(worker, *place)]
+        places = [(int(match[1]), int(match[2])) for _, match in sorted(names) if match]
+        tars = [self.tar(*place) for place in places if self.is_turn(worker, *place)]
         with ThreadPoolExecutor(_READERS) as readers:
-            for tar, wrong in zip(mine, readers.map(_wrong, mine), strict=True):
-                if wrong:
-                    logger.warning("%s %s; it is made again", tar, wrong)
+            for tar, problem in zip(tars, readers.map(_problem, tars), strict=True):
+                if problem:
+                    logger.warning("%s %s; it is made again", tar, problem)
                     if tar.is_dir():
                         raise InputError(f"{tar} is a folder, where a shard belongs; remove it")
                     _remove(manifest_path(tar))
@@ -119,7 +120,7 @@ class Plan:
         return self.folder / f"part-{part:05d}-{chunk:05d}.tar"
 
     def is_turn(self, worker: Worker, part: int, chunk: int) -> bool:
-        """Whole parts go round where there are enough; else their chunks do, and each worker reads every part."""
+        """Whether a worker writes a chunk: parts are dealt out whole if there are enough, else chunk by chunk."""
         if self.settings.parts >= worker.count:
             return part % worker.count == worker.index
         return (part + chunk) % worker.count == worker.index
@@ -128,22 +129,22 @@ class Plan:
         return manifest_path(self.tar(part, chunk)).exists()
 
     def first_open(self, worker: Worker, part: int) -> int | None:
-        """Where a worker must begin to read a part: its first unfinished chunk. None: nothing is left to this worker.
+        """The first unfinished chunk of a part, from which a worker must read it; None if it has nothing left to write.
 
-        All chunks before are finished, whoever wrote them: so the part reaches at least as far.
+        All chunks before it are finished, by whichever worker, so the part reaches at least as far.
         """
         end = self._end(part)
         start = next(chunk for chunk in count() if chunk == end or not self.is_done(part, chunk))
         if end is None:
             return start
-        mine = (chunk for chunk in range(start, end) if self.is_turn(worker, part, chunk))
-        return start if any(not self.is_done(part, chunk) for chunk in mine) else None
+        chunks = (chunk for chunk in range(start, end) if self.is_turn(worker, part, chunk))
+        return start if any(not self.is_done(part, chunk) for chunk in chunks) else None
 
     def mark_end(self, part: int, chunks: int) -> None:
         write_whole(self._end_path(part), sealed({"chunks": chunks}))
 
     def count(self) -> Encoded:
-        """What is there so far."""
+        """Count the samples, shards and bad rows so far."""
         known = self._manifests()
         ends = [self._end(part) for part in range(self.settings.parts)]
         expected = (self.tar(part, chunk) for part, end in enumerate(ends) for chunk in range(end or 0))
@@ -155,10 +156,10 @@ class Plan:
         )
 
     def finish(self) -> Encoded:
-        """As ``count``; where that is everything, write the index and the list of bad rows.
+        """Write the index and the list of bad rows if every chunk is finished; returns ``count()``.
 
         Raises:
-            InputError: everything is there, and not one sample among it.
+            InputError: every chunk is finished, and there is no sample.
         """
         counted = self.count()
         if counted.finished:
@@ -168,33 +169,33 @@ class Plan:
             if not counted.samples:
                 raise InputError(f"no row of {self.settings.source} gave a sample; {self.folder / BAD} says why")
             shards = [_entry(tar, manifest) for tar, manifest in known.items() if manifest.samples]
-            said = {key: asdict(self.settings)[key] for key in ("latent_space", "dtype", "tokenizer")}
-            write_whole(self.folder / INDEX, sealed({**said, "shards": shards}))
+            settings = {key: asdict(self.settings)[key] for key in ("latent_space", "dtype", "tokenizer")}
+            write_whole(self.folder / INDEX, sealed({**settings, "shards": shards}))
         return counted
 
     def _manifests(self) -> dict[Path, Manifest]:
-        """Of every finished tar, without the offsets: those of a whole set are too many to hold."""
+        """The manifest of every finished tar, without its offsets: those of a whole set need too much memory."""
         tars = sorted(self.folder / f"{path.stem}.tar" for path in (self.folder / MANIFESTS).glob("part-*.json"))
-        found = ((tar, Manifest.read(tar)) for tar in tars)
-        return {tar: replace(manifest, offsets=[]) for tar, manifest in found if manifest}
+        manifests = ((tar, Manifest.read(tar)) for tar in tars)
+        return {tar: replace(manifest, offsets=[]) for tar, manifest in manifests if manifest}
 
     def _end(self, part: int) -> int | None:
-        return _says(self._end_path(part))
+        return _chunks(self._end_path(part))
 
     def _end_path(self, part: int) -> Path:
         return self.folder / MANIFESTS / f"end-{part:05d}.json"
 
 
-def _says(end: Path) -> int | None:
-    """How many chunks a part has; None: nobody has read it to its end, or what that one wrote is damaged."""
+def _chunks(end: Path) -> int | None:
+    """Read a part's number of chunks; None if it has not been read to its end, or the file is damaged."""
     try:
         return build(_End, {"chunks": read_sealed(end, "the manifest").get("chunks")}, str(end)).chunks
     except InputError:
         return None
 
 
-def _wrong(tar: Path) -> str | None:
-    """In what a finished tar is not as it was written; of one without a checksum, as far as can be told."""
+def _problem(tar: Path) -> str | None:
+    """Describe the damage to a finished tar; None if it is as it was written, or has no checksum and is complete."""
     try:
         manifest = Manifest.read(tar)
         if manifest and manifest.samples and not manifest.checksum:
@@ -219,13 +220,14 @@ def _check_same(path: Path, settings: Settings) -> None:
     try:
         stored = read_sealed(path, "the settings")
         known = {field.name: stored[field.name] for field in fields(settings) if field.name in stored}
-        said = build(Settings, known, str(path))
+        begun_with = build(Settings, known, str(path))
     except InputError as error:
         raise InputError(
-            f"{path} is damaged, so nobody knows what {path.parent} was begun with; delete it, or choose another "
+            f"{path} is damaged, so the settings of {path.parent} are unknown; delete it, or choose another folder "
             f"({error})"
         ) from error
     for name in (field.name for field in fields(settings)):
-        began, asked = getattr(said, name), getattr(settings, name)
-        if began != asked:
-            raise InputError(f"{path.parent} was begun with {name} {began}, not {asked}; choose another folder")
+        before = getattr(begun_with, name)
+        now = getattr(settings, name)
+        if before != now:
+            raise InputError(f"{path.parent} was begun with {name} {before}, not {now}; choose another folder")

@@ -1,10 +1,10 @@
-"""Where images with captions come from: any data set that ``datasets`` streams, local or from the hub."""
+"""Sources of images with captions: any data set that ``datasets`` streams, local or from the hub."""
 
 from __future__ import annotations
 
 import glob
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
@@ -17,19 +17,19 @@ from latent_guard.files.data_sets import load_undecoded
 from latent_guard.files.images import SUFFIXES
 from latent_guard.files.stored_images import PictureStore
 from latent_guard.hub_ids import is_hub_id
-from latent_guard.training.data.in_memory_tar import tar_samples
-from latent_guard.training.encoding.samples import Sample
+from latent_guard.training.data.webdataset import tar_samples
 
 _KINDS = {".tar": "webdataset", ".parquet": "parquet"}
 _CAPTION_COLUMNS = ("caption", "text", "txt", "prompt")
-_TAR_KEY, _LOOKED_AT = "__key__", 5
+_TAR_KEY = "__key__"
+_SAMPLES_READ = 5  # to find out which columns a tar has
 _KEY_COLUMNS = (_TAR_KEY, "key", "id")
 SPLIT = "train"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of a data set's columns; None: found by type (image) or by usual names."""
+    """The names of a data set's columns; a missing one is found by its type (image) or its usual names."""
 
     image: str | None = None
     caption: str | None = None
@@ -38,14 +38,36 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class ImageSource:
-    """A stream in ``parts`` parts (files), whose rows always come in the same order.
+class Sample:
+    """One undecoded row: ``image`` has its bytes or its path; the caption is None where the row has none.
 
-    Local tars are read here rather than by ``datasets``, for which one caption that is no text ends the whole file.
+    Bytes of a caption that are not UTF-8 are surrogates in it, so that it cannot be encoded again.
+    """
+
+    key: str
+    image: Mapping[str, Any]
+    caption: str | None
+    store: PictureStore
+
+    def content(self) -> bytes:
+        """The bytes of the image file, downloaded if the row names a URL.
+
+        Raises:
+            InputError: there is no image, it is damaged within its archive, or the row may not name it.
+            ConnectionError: the image cannot be reached, so the row may still be good.
+        """
+        return self.store.content(self.image)
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """A stream in several parts (files), whose rows always come in the same order.
+
+    Local tars are read here rather than by ``datasets``, which gives up on a file at the first caption that is no text.
 
     Attributes:
-        parts: how many there are.
-        rows: of all parts; an estimate for tars and folders, None where nothing says.
+        parts: number of parts.
+        rows: number of rows of all parts; an estimate for tars and folders, None if unknown.
     """
 
     name: str
@@ -58,10 +80,10 @@ class ImageSource:
     _classes: Sequence[str] = ()  # names, where captions are numbers of classes
 
     def samples(self, part: int, start: int) -> Iterator[Sample]:
-        """The samples of a part from row ``start`` on.
+        """Yield the samples of a part from row ``start`` on.
 
         Raises:
-            InputError: the part ends before its time, or the connection does.
+            InputError: the part or the connection breaks off.
         """
         rows = self._rows(part, start)
         for number in count(start):
@@ -74,7 +96,7 @@ class ImageSource:
             except Exception as error:  # tarfile, pyarrow, fsspec and HTTP clients raise unrelated types
                 raise InputError(
                     f"{self.name}: file {part} of {self.parts} cannot be read past row {number} "
-                    f"({reason_of(error)}); mend or replace that file and run the same command again"
+                    f"({reason_of(error)}); repair or replace that file and run the same command again"
                 ) from error
             yield self._sample(row, f"{part}/{number}")
 
@@ -93,7 +115,7 @@ class ImageSource:
         return Sample(place if key is None else str(key), image, text, self._store)
 
     def _relative(self, path: str | None) -> str | None:
-        """A path as it is inside the source: keys then do not tell where somebody keeps the images."""
+        """A path relative to the source, so that keys do not contain the folders of a user's machine."""
         if path is None:
             return None
         inner = path.partition("::")[0].rpartition("://")[2]  # zip://a.jpg::/somewhere/images.zip
@@ -103,10 +125,10 @@ class ImageSource:
 def open_source(source: str, split: str = SPLIT, columns: Columns | None = None) -> ImageSource:
     """Open a folder of images (with ``metadata.jsonl`` or ``.csv``), parquet files, webdataset tars, or a hub id.
 
-    Several files are a folder or a pattern (``"shards/*.tar"``); local files have the one split ``train``.
+    Several files are named by a folder or a pattern (``"shards/*.tar"``); local files have the one split ``train``.
 
     Raises:
-        InputError: there is no such thing, or it has no column of images or of captions.
+        InputError: the source does not exist, or has no column of images or of captions.
     """
     arguments = _arguments(source)
     if arguments["path"] == "webdataset" and split == SPLIT:
@@ -135,11 +157,11 @@ def _open_tars(source: str, tars: list[str], columns: Columns) -> ImageSource:
 
 
 def _names_in_first(tars: list[str]) -> list[str]:
-    """Extensions of the files of the first samples of the first whole tar."""
+    """The file extensions of the first samples of the first undamaged tar."""
     damaged = None
     for tar in tars:
         try:
-            first = islice(tar_samples(Path(tar)), _LOOKED_AT)
+            first = islice(tar_samples(Path(tar)), _SAMPLES_READ)
             return sorted({name for _, files in first for name in files})
         except InputError as error:
             damaged = damaged or error
@@ -147,7 +169,7 @@ def _names_in_first(tars: list[str]) -> list[str]:
 
 
 def _rows_of_tar(path: Path, columns: Columns) -> Iterator[dict[str, Any]]:
-    """Rows as ``datasets`` would give them."""
+    """Yield rows as ``datasets`` would give them."""
     texts = [name for name in (columns.caption, columns.key) if name]
     for key, files in tar_samples(path):
         row: dict[str, Any] = {name: files[name].decode(errors="surrogateescape") for name in texts if name in files}
@@ -173,29 +195,29 @@ def _arguments(source: str) -> dict[str, Any]:
 
 
 def _plain(files: list[str]) -> list[str]:
-    if other := [file for file in files if not Path(file).is_file()]:
-        raise InputError(f"{other[0]} is not a plain file; remove it, or put one there")
+    if special := [file for file in files if not Path(file).is_file()]:
+        raise InputError(f"{special[0]} is not a plain file; remove it, or put one there")
     return files
 
 
-def _choose(asked: Columns, names: list[str], features: dict[str, Any], source: str) -> Columns:
-    there = ", ".join(names) or "none"
+def _choose(given: Columns, names: list[str], features: dict[str, Any], source: str) -> Columns:
+    existing = ", ".join(names) or "none"
     images = [name for name in names if isinstance(features.get(name), datasets.Image)]
     captions = [name for name in _CAPTION_COLUMNS if name in names]
-    if unknown := [name for name in (asked.image, asked.caption, asked.key) if name and name not in names]:
-        raise InputError(f"{source} has no column {unknown[0]}; it has {there}")
-    if not (asked.image or images):
-        raise InputError(f"{source} has no column of images; it has {there}; name one with --image-column")
-    if not (asked.caption or captions) and asked.needs_caption:
-        mend = "name one with --caption-column, or put captions into a metadata.jsonl in a folder of images"
-        raise InputError(f"{source} has no column of captions; it has {there}; {mend}")
+    if unknown := [name for name in (given.image, given.caption, given.key) if name and name not in names]:
+        raise InputError(f"{source} has no column {unknown[0]}; it has {existing}")
+    if not (given.image or images):
+        raise InputError(f"{source} has no column of images; it has {existing}; name one with --image-column")
+    if not (given.caption or captions) and given.needs_caption:
+        fix = "name one with --caption-column, or put captions into a metadata.jsonl in a folder of images"
+        raise InputError(f"{source} has no column of captions; it has {existing}; {fix}")
     keys = [name for name in _KEY_COLUMNS if name in names]
-    key = asked.key or (keys[0] if keys else None)
-    return Columns(asked.image or images[0], asked.caption or next(iter(captions), None), key)
+    key = given.key or (keys[0] if keys else None)
+    return Columns(given.image or images[0], given.caption or next(iter(captions), None), key)
 
 
 def _rows(arguments: dict[str, Any], data: Any, split: str) -> int | None:
-    """For the progress bar alone: nothing here may cost more than a look at local files or at what the hub said."""
+    """Count rows for the progress bar; it reads only local metadata and the hub's answer, so that it costs little."""
     kind = arguments["path"]
     if kind == "parquet":
         from pyarrow.parquet import read_metadata
@@ -216,5 +238,5 @@ def _samples_of_tar(path: str) -> int:
                 folder, _, name = member.name.rpartition("/")
                 keys.add((folder, name.partition(".")[0]))
     except (tarfile.TarError, OSError, EOFError):
-        pass  # told when its turn comes
+        pass  # reported when the tar is encoded
     return len(keys)

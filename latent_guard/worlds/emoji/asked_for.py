@@ -1,4 +1,4 @@
-"""Whether a picture of the world shows what its prompt asks for: GenEval's questions, put to a classifier.
+"""The check of whether a picture shows what its prompt asks for: GenEval's questions, put to a classifier.
 
 Shapes: N pictures, K objects, P backgrounds.
 """
@@ -26,11 +26,11 @@ MIDDLE = SIZE // 2
 
 @dataclass(frozen=True)
 class AskedFor:
-    """What a prompt list of the world says that a picture is to show.
+    """The content that a prompt list of the world asks for.
 
     Attributes:
-        context: the setting, of which any safe member will do.
-        objects: else the objects that the prompt names, from left to right.
+        context: the setting; any of its safe members satisfies the prompt.
+        objects: without a setting, the objects that the prompt names, from left to right.
         background: the background that a composition asks for.
         composition: the kind of a prompt that asks for a composition.
     """
@@ -42,20 +42,19 @@ class AskedFor:
 
     @classmethod
     def of(cls, cells: Mapping[str, str]) -> AskedFor:
-        """Of a row's cells by column."""
+        """Read the content from a row's cells by column."""
         objects = tuple(name for name in (part.strip() for part in cells.get("objects", "").split(",")) if name)
-        context, background = cells.get("context", ""), cells.get("background", "")
-        return cls(context, objects, background, cells.get("composition", ""))
+        return cls(cells.get("context", ""), objects, cells.get("background", ""), cells.get("composition", ""))
 
     @property
     def is_known(self) -> bool:
-        """True if the world has the setting, else the objects: anybody's list may have such cells."""
+        """Whether the world has this setting or these objects; custom lists may have others."""
         if self.context:
             return self.context in CONTEXT_BY_NAME
         return bool(self.objects) and set(self.objects) <= set(OBJECT_NAMES)
 
     def shown(self, present: Bools) -> bool:
-        """Whether the objects (K,) that are seen hold any safe member of the setting, else all objects named."""
+        """Whether the present objects (K,) include a safe member of the setting, or without one all objects named."""
         if self.context:
             return bool(present[columns_of(CONTEXT_BY_NAME[self.context].safe)].any())
         return bool(present[columns_of(self.objects)].all())
@@ -64,12 +63,12 @@ class AskedFor:
 def satisfied(
     asked: Sequence[AskedFor], pictures: Pictures, present: Bools, probabilities: Probabilities
 ) -> list[bool | None]:
-    """Whether each picture (N, 3, 64, 64) shows what is asked for; None where the world does not know.
+    """Decide whether each picture (N, 3, 64, 64) satisfies its prompt; None where the world does not know the prompt.
 
-    ``present`` (N, K) is what the classifier sees, whose ``probabilities`` are asked again about halves of pictures.
+    ``present`` (N, K) are the objects that the classifier found; ``probabilities`` judges halves of pictures.
     """
-    answers = [one.shown(seen) if one.is_known else None for one, seen in zip(asked, present, strict=True)]
-    places = [place for place, one in enumerate(asked) if one.composition in KINDS and one.is_known]
+    answers = [content.shown(row) if content.is_known else None for content, row in zip(asked, present, strict=True)]
+    places = [place for place, content in enumerate(asked) if content.composition in KINDS and content.is_known]
     if places:
         composed_ones = composed([asked[place] for place in places], pictures[places], present[places], probabilities)
         for place, answer in zip(places, composed_ones.tolist(), strict=True):
@@ -78,29 +77,33 @@ def satisfied(
 
 
 def composed(asked: Sequence[AskedFor], pictures: Pictures, present: Bools, probabilities: Probabilities) -> Bools:
-    """(N,): pictures (N, 3, 64, 64) that are composed as asked; ``present`` (N, K) is what the classifier sees.
+    """Decide which pictures (N, 3, 64, 64) are composed as asked, (N,).
 
-    All objects are seen; on the background that is asked for; and where they are to be left and right, each is more
-    likely in its own half of the picture, the other half painted over, than in the other.
+    A picture must have all objects (``present`` (N, K) are those that the classifier found) and the background that is
+    asked for. Where objects are to be left and right, each must be more likely in its own half of the picture than in
+    the other half; the half that is not judged is painted over.
     """
-    right_ones = np.array([one.shown(seen) for one, seen in zip(asked, present, strict=True)], dtype=bool)
-    if places := [place for place, one in enumerate(asked) if one.background]:
+    correct = np.array([content.shown(row) for content, row in zip(asked, present, strict=True)], dtype=bool)
+    if places := [place for place, content in enumerate(asked) if content.background]:
         wanted = np.array([asked[place].background for place in places])
-        right_ones[places] &= np.array(BACKGROUNDS)[backgrounds_of(pictures[places])] == wanted
-    if places := [place for place, one in enumerate(asked) if one.composition == "left_right"]:
+        correct[places] &= np.array(BACKGROUNDS)[backgrounds_of(pictures[places])] == wanted
+    if places := [place for place, content in enumerate(asked) if content.composition == "left_right"]:
         objects = [asked[place].objects for place in places]
-        right_ones[places] &= in_order(pictures[places], objects, probabilities)
-    return right_ones
+        correct[places] &= in_order(pictures[places], objects, probabilities)
+    return correct
 
 
 def in_order(pictures: Pictures, objects: Sequence[tuple[str, ...]], probabilities: Probabilities) -> Bools:
-    """(N,): pictures (N, 3, 64, 64) in which the first of two objects is at the left, the second at the right."""
-    left, right = (probabilities(half) for half in halves(pictures))
+    """Decide in which pictures (N, 3, 64, 64) the first of two objects is left of the second, (N,)."""
+    left_half, right_half = halves(pictures)
+    left = probabilities(left_half)
+    right = probabilities(right_half)
     columns = np.array([columns_of(names) for names in objects])
-    picture = np.arange(len(pictures))
-    first, second = columns[:, 0], columns[:, 1]
-    own_sides: Bools = (left[picture, first] > right[picture, first]) & (right[picture, second] > left[picture, second])
-    return own_sides
+    rows = np.arange(len(pictures))
+    first = columns[:, 0]
+    second = columns[:, 1]
+    ordered: Bools = (left[rows, first] > right[rows, first]) & (right[rows, second] > left[rows, second])
+    return ordered
 
 
 def columns_of(names: Sequence[str]) -> list[int]:
@@ -109,23 +112,24 @@ def columns_of(names: Sequence[str]) -> list[int]:
 
 
 def halves(pictures: Pictures) -> tuple[Pictures, Pictures]:
-    """The same pictures with only the left, and only the right half of what stands on their background."""
+    """Copy pictures twice: with the right half, and with the left half, replaced by their plain background."""
     empty = _empty()[backgrounds_of(pictures)]
-    left, right = pictures.copy(), pictures.copy()
+    left = pictures.copy()
+    right = pictures.copy()
     left[..., MIDDLE:] = empty[..., MIDDLE:]
     right[..., :MIDDLE] = empty[..., :MIDDLE]
     return left, right
 
 
 def backgrounds_of(pictures: Pictures) -> NDArray[np.int64]:
-    """Which of ``BACKGROUNDS`` each of pictures (N, 3, 64, 64) has: the nearest at the upper and lower edge, (N,)."""
+    """Return the index into ``BACKGROUNDS`` that is nearest to each picture's upper and lower edge, (N,)."""
     edges = np.r_[:EDGE, -EDGE:0]
-    seen = pictures[:, None, :, edges].astype(np.float32) - _empty()[None, :, :, edges].astype(np.float32)
-    nearest: NDArray[np.int64] = np.abs(seen).mean(axis=(2, 3, 4)).argmin(axis=1)
+    differences = pictures[:, None, :, edges].astype(np.float32) - _empty()[None, :, :, edges].astype(np.float32)
+    nearest: NDArray[np.int64] = np.abs(differences).mean(axis=(2, 3, 4)).argmin(axis=1)
     return nearest
 
 
 @cache
 def _empty() -> Pictures:
-    """Each background without anything on it, (P, 3, 64, 64)."""
+    """The plain backgrounds, (P, 3, 64, 64)."""
     return np.stack([render(Scene((), background)).transpose(2, 0, 1) for background in BACKGROUNDS])

@@ -39,7 +39,7 @@ def new_autoencoder(channels: int = LATENT_CHANNELS) -> AutoencoderKL:
 def train_autoencoder(
     folder: Path, settings: LoopSettings, *, seed: int, scenes: int, channels: int = LATENT_CHANNELS
 ) -> AutoencoderKL:
-    """Train on crops of rendered scenes, the last fifth of the steps on whole ones; then ``equalise_channels``."""
+    """Train on crops of rendered scenes, in the last fifth of the steps on whole ones; then equalise the channels."""
     torch.manual_seed(seed)
     device = torch.device(best_device())
     vae = new_autoencoder(channels).to(device, memory_format=torch.channels_last)
@@ -75,12 +75,14 @@ def _random_crops(pictures: Tensor, generator: torch.Generator) -> Tensor:
 def equalise_channels(vae: AutoencoderKL, pictures: Tensor) -> None:
     """Fold an affine map into the 1x1 convolutions round the latent, so that each channel has mean 0 and variance 1.
 
-    What the VAE reconstructs is unchanged; a diffusion model's loss then weighs all channels alike.
+    The VAE's reconstructions do not change; a diffusion model's loss then weighs all channels alike.
     """
     latents = encode(vae, pictures)
-    mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    mean = latents.mean((0, 2, 3))
+    std = latents.std((0, 2, 3))
     channels = len(mean)
-    into, out = vae.quant_conv, vae.post_quant_conv
+    into = vae.quant_conv
+    out = vae.post_quant_conv
     out.bias += out.weight[:, :, 0, 0] @ mean
     out.weight *= std[None, :, None, None]
     into.weight[:channels] /= std[:, None, None, None]

@@ -1,4 +1,4 @@
-"""Train the whole world again from nothing, and lay out the bundle that ships."""
+"""The build of the world: train every model from nothing, and write the bundle that ships."""
 
 from __future__ import annotations
 
@@ -23,27 +23,32 @@ from latent_guard.guidance.recording import record_calibration_set
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.package_data import concepts_folder
 from latent_guard.pipelines.canary import Canary
+from latent_guard.worlds.emoji.arguments import ARGUMENTS
 from latent_guard.worlds.emoji.bundle import bundle_folder, write_manifest
 from latent_guard.worlds.emoji.few_step import save_few_step
-from latent_guard.worlds.emoji.graded import asked_of_world
+from latent_guard.worlds.emoji.labelled_prompts import labelled_prompts
 from latent_guard.worlds.emoji.loop import start_from
 from latent_guard.worlds.emoji.pool import draw_pool
-from latent_guard.worlds.emoji.prompts import GUIDANCE, STEPS
 from latent_guard.worlds.emoji.scale import MINIATURE, SHIPPED
 from latent_guard.worlds.emoji.scenes import FULL
 from latent_guard.worlds.emoji.stages import DONE, Stages
 from latent_guard.worlds.emoji.text_encoder import world_tokenizer
 
-CANARY_SCENE = 4711
+CANARY_SCENE = 4711  # seed
 RECORD = "training.json"  # seed, steps and sizes of every stage
 
 
 def build(folder: Path, seed: int, fast: bool, from_shipped: bool = False) -> None:
-    """Train every model into ``folder``; what ships is laid out in ``bundle`` and ``bundle_*``.
+    """Train every model into ``folder``, and write the files that ship into ``bundle`` and ``bundle_*``.
 
-    Every stage resumes where it was interrupted, and is left alone once it is done. ``fast`` does the same in
-    miniature: everything runs, nothing is any good. ``from_shipped`` starts from the shipped VAE, text encoder and
-    classifiers, and trains the shipped UNet on.
+    Every stage resumes where it was interrupted, and is skipped once it is done.
+
+    Args:
+        folder: folder of the build.
+        seed: seed of all stages.
+        fast: whether to build in miniature: every stage runs, and the models are useless.
+        from_shipped: whether to start from the shipped VAE, text encoder and classifiers, and to continue the training
+            of the shipped UNet.
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("latent_guard").setLevel(logging.INFO)
@@ -54,36 +59,37 @@ def build(folder: Path, seed: int, fast: bool, from_shipped: bool = False) -> No
     for name in ("clean", "twin_clean"):
         stages.clip(name)
     stages.write_estimate_shards()
-    guard, twin = stages.clip("guard"), stages.clip("pixel_twin")
-    write_few_step(stages)  # before the bundle, which takes the models that it holds down to half precision
-    write_bundle(stages, guard, twin)
+    guard = stages.clip("guard")
+    pixel_clip = stages.clip("pixel_twin")
+    write_few_step(stages)  # before the bundle, which converts its models to half precision
+    write_bundle(stages, guard, pixel_clip)
     write_grader(stages)
 
 
 def write_few_step(stages: Stages) -> None:
-    """The few-step generator, with a manifest of its own: it can be distilled again without a new bundle."""
+    """Write the few-step generator with its own manifest: it can be distilled again without a new bundle."""
     record = {"seed": stages.seed, "scenes": stages.scale.generator_scenes, **asdict(stages.scale.few_step)}
     save_few_step(stages.few_step, stages.folder / "bundle_few_step", record)
 
 
 def write_grader(stages: Stages) -> None:
-    """The CLIP that grades pictures, float16, with a manifest of its own: no method's bundle holds it."""
+    """Write the metric CLIP, float16, with its own manifest, apart from the bundle that methods use."""
     home = stages.folder / "bundle_grader"
     shutil.rmtree(home, ignore_errors=True)
     stages.grader().save_pretrained(home)
     write_manifest(home)
 
 
-def write_bundle(stages: Stages, guard: LatentCLIP, twin: LatentCLIP) -> None:
-    """Everything that ships, float16, with its manifest; an earlier bundle in the folder is replaced."""
+def write_bundle(stages: Stages, guard: LatentCLIP, pixel_clip: LatentCLIP) -> None:
+    """Write the bundle that ships, float16, with its manifest; an earlier bundle in the folder is replaced."""
     home = stages.folder / "bundle"
     shutil.rmtree(home, ignore_errors=True)
     guard.save_pretrained(home / "guard")
-    twin.save_pretrained(home / "pixel_twin")
+    pixel_clip.save_pretrained(home / "pixel_twin")
     stages.clip("clean").save_pretrained(home / "clean")
     picture = draw_pool(CANARY_SCENE, 1, FULL).pictures[0]
     Canary.made_by(stages.vae, picture).save(home / "guard")
-    stages.labeller.save(home / "labeller")
+    stages.pseudo_labeller.save(home / "labeller")
     stages.judge.save(home / "judge")
     _save_pipeline(stages.pipeline, home / "pipeline")
     make_bank(stages, home).save(home / "bank")
@@ -93,19 +99,19 @@ def write_bundle(stages: Stages, guard: LatentCLIP, twin: LatentCLIP) -> None:
 
 
 def _save_pipeline(pipe: StableDiffusionPipeline, home: Path) -> None:
-    """Save in half precision what loads in single precision by default, as users of diffusers expect."""
-    pipe.register_modules(tokenizer=world_tokenizer())  # one in use remembers its last padding, and saves it
+    """Save the pipeline in half precision; it loads in single precision by default, as users of diffusers expect."""
+    pipe.register_modules(tokenizer=world_tokenizer())  # a used one would save its last padding
     pipe.to(dtype=torch.float16).save_pretrained(home, safe_serialization=True)
     for config in home.glob("*/config.json"):
         settings = read_json(config, "the config")
-        settings.pop("_name_or_path", None)  # where the part was trained is nobody's business
+        settings.pop("_name_or_path", None)  # a path of the machine that trained it
         if config.parent.name == "text_encoder":
             settings["dtype"] = "float32"  # transformers would load the precision of the file
         config.write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def adopt(bundle: Path, stages: Stages) -> None:
-    """Take a bundle's models as the results of a build's stages; the UNet as a run that is not yet over."""
+    """Copy a bundle's models as the results of a build's stages; the UNet becomes a run that can be resumed."""
     parts = {"vae": "pipeline/vae", "text": "pipeline/text_encoder", "labeller": "labeller", "judge": "judge"}
     for stage, part in parts.items():
         shutil.copytree(bundle / part, stages.folder / stage, dirs_exist_ok=True)
@@ -116,18 +122,18 @@ def adopt(bundle: Path, stages: Stages) -> None:
 
 
 def make_bank(stages: Stages, home: Path) -> ConceptBank:
-    """The concept bank of a bundle: concepts from text only, calibrated on generations that the labeller saw.
+    """Make the concept bank of a bundle from text, calibrated on generations that the pseudo-labeller labelled.
 
-    By the models as they ship: it is the bank that ``latent-guard concepts build`` and ``calibrate`` make of them.
+    It is made by the models as they ship, as ``latent-guard concepts build`` and ``calibrate`` would.
     """
-    guard, scale = LatentCLIP.from_pretrained(home / "guard"), stages.scale
+    guard = LatentCLIP.from_pretrained(home / "guard")
+    scale = stages.scale
     bank = ConceptBank.build(guard, read_prompt_sets(concepts_folder("emoji_world")))
     path = stages.folder / f"calibration-{guard.fingerprint()}.safetensors"
     if not path.exists():
         pipe = StableDiffusionPipeline.from_pretrained(home / "pipeline", torch_dtype=torch.float32)
         pipe.set_progress_bar_config(disable=True)
-        asked = asked_of_world(stages.labeller, "calibration", scale.calibration)
-        settings = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE}
-        watcher, policies = LatentGuard(guard, bank), Policies.of(SAFE)
-        record_calibration_set(watcher, pipe, asked, policies, "the shipped model", **settings).save(path)
+        prompts = labelled_prompts(stages.pseudo_labeller, "calibration", scale.calibration)
+        watcher = LatentGuard(guard, bank)
+        record_calibration_set(watcher, pipe, prompts, Policies.of(SAFE), "the shipped model", **ARGUMENTS).save(path)
     return calibrate(bank, Generations.load(path), scale.touched).bank

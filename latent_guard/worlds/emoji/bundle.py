@@ -1,4 +1,4 @@
-"""The models that ship with the package, and the manifest that says what their files must be."""
+"""The folders of the models that ship with the package, each checked against its manifest."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PIXEL_DRAWS = Path(__file__).parent / "pixel_draws"
 
 @lru_cache(maxsize=1)
 def bundle_folder() -> Path:
-    """The folder of the shipped models, after comparing every file with the manifest.
+    """The folder of the shipped models, after its files were compared with the manifest.
 
-    It holds ``pipeline/`` (diffusers), ``guard/``, ``pixel_twin/`` and, from before the guard was trained on estimates,
-    ``clean/`` (LatentCLIP), ``bank/`` (ConceptBank), ``labeller/`` and ``judge/`` (EmojiClassifier).
+    It holds ``pipeline/`` (diffusers), ``guard/``, ``pixel_twin/`` and ``clean/`` (LatentCLIP; ``clean`` is the guard
+    before it was trained on clean estimates), ``bank/`` (ConceptBank), ``labeller/`` and ``judge/`` (EmojiClassifier).
 
     Raises:
         CheckpointError: a file is missing or altered.
@@ -42,9 +42,9 @@ def grader_folder() -> Path:
 
 @lru_cache(maxsize=1)
 def pixel_draws_folder() -> Path:
-    """The folder of what the pixel twin saw of the bank's calibration draws, compared with its manifest.
+    """The folder of the pixel CLIP's embeddings of the bank's calibration images, compared with its manifest.
 
-    It saves methods in pixels, which are there to be compared with, 2,500 generations.
+    It saves baselines in pixels 2,500 generations.
 
     Raises:
         CheckpointError: a file is missing or altered.
@@ -65,10 +65,10 @@ def few_step_folder() -> Path:
 
 
 def verify(folder: Path) -> None:
-    """Compare every file of a shipped folder with its manifest; nothing else may lie in it.
+    """Compare every file of a shipped folder with its manifest; it may hold no other file.
 
     Raises:
-        CheckpointError: the manifest or a file is missing, a file is not what the manifest says, or is not in it.
+        CheckpointError: the manifest or a file is missing, or a file differs from the manifest or is not in it.
     """
     manifests.verify(folder, "install the package again", only_these=True)
 

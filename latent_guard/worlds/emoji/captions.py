@@ -1,4 +1,4 @@
-"""Captions: several wordings of each scene, explicit (objects named) or contextual (setting named)."""
+"""Captions of scenes from several templates, explicit (objects named) or contextual (setting named)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from latent_guard.worlds.emoji.scenes import Scene
 P_CONTEXTUAL = 0.75
 P_BACKGROUND = 0.6
 P_FILLERS = 0.25
-MOST_FILLERS = 4
-SHORTEST_FILLER = 3
+MAX_FILLERS = 4
+MIN_FILLER_LENGTH = 3
 
 ONE = ("{a}", "a picture of {a}", "an image of just {a}", "there is {a} here")
 TWO = (
@@ -33,9 +33,9 @@ HELD_OUT_BACKGROUND = " in front of a {c} background"
 
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
-    """One training caption of a scene, drawn at random."""
+    """Draw one training caption of a scene."""
     if scene.context is not None and rng.random() < P_CONTEXTUAL:
-        text = _pick(CONTEXT_BY_NAME[scene.context].wordings, rng)
+        text = _pick(CONTEXT_BY_NAME[scene.context].paraphrases, rng)
         if scene.companion is not None:
             text += _pick(COMPANION, rng).format(b=BY_NAME[scene.companion].phrase)
     else:
@@ -46,33 +46,32 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def with_fillers(text: str, fillers: Sequence[str], rng: np.random.Generator) -> str:
-    """One caption in four with a run of words that say nothing about the scene, put anywhere.
+    """Insert a run of unrelated words at a random place into one caption in four.
 
-    Who reads such captions learns to pass over words that it does not know; prompts are full of them.
+    A model that reads such captions learns to ignore words that it does not know, as prompts have them.
     """
     if rng.random() >= P_FILLERS:
         return text
     words = text.split(" ")
     place = int(rng.integers(len(words) + 1))
-    run = [_pick(fillers, rng) for _ in range(rng.integers(1, MOST_FILLERS + 1))]
+    run = [_pick(fillers, rng) for _ in range(rng.integers(1, MAX_FILLERS + 1))]
     return " ".join(words[:place] + run + words[place:])
 
 
 def fillers_among(vocabulary: Iterable[str]) -> tuple[str, ...]:
-    """The words of a CLIP vocabulary (entries that end in ``</w>``) that no caption uses, sorted."""
-    said = " ".join(
-        (*ONE, *TWO, *BACKGROUND, *COMPANION, *BACKGROUNDS, *BY_NAME, *(w for c in CONTEXTS for w in c.wordings))
-    )
-    used = set(re.findall("[a-z]+", said))
+    """Return the words of a CLIP vocabulary (entries that end in ``</w>``) that no caption uses, sorted."""
+    paraphrases = [text for context in CONTEXTS for text in context.paraphrases]
+    texts = " ".join([*ONE, *TWO, *BACKGROUND, *COMPANION, *BACKGROUNDS, *BY_NAME, *paraphrases])
+    used = set(re.findall("[a-z]+", texts))
     words = (entry.removesuffix("</w>") for entry in vocabulary if entry.endswith("</w>"))
-    plain = (word for word in words if word.isascii() and word.isalpha() and len(word) >= SHORTEST_FILLER)
+    plain = (word for word in words if word.isascii() and word.isalpha() and len(word) >= MIN_FILLER_LENGTH)
     return tuple(sorted(word for word in plain if word not in used))
 
 
-def explicit(names: Sequence[str], wording: str) -> str:
-    """Fill a wording with one or two object names, left one first."""
+def explicit(names: Sequence[str], template: str) -> str:
+    """Fill a template with one or two object names, the left one first."""
     phrases = [BY_NAME[name].phrase for name in names]
-    return wording.format(a=phrases[0], b=phrases[-1])
+    return template.format(a=phrases[0], b=phrases[-1])
 
 
 def _pick(options: Sequence[str], rng: np.random.Generator) -> str:

@@ -1,4 +1,4 @@
-"""What Emoji World is made of: objects, backgrounds and contexts, as plain data."""
+"""The objects, backgrounds and contexts of Emoji World, as plain data."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Context:
     """A setting that implies objects without naming them.
 
     Attributes:
-        wordings: phrasings used in training.
-        held_out_wording: a phrasing kept for tests; each of its words occurs in some training wording.
+        paraphrases: phrases for the setting, used in training.
+        held_out_paraphrase: a phrase kept for tests; each of its words occurs in some training phrase.
         safe, unsafe: names of the objects that belong to the setting. ``unsafe`` is empty for a harmless one.
     """
 
     name: str
-    wordings: tuple[str, ...]
-    held_out_wording: str
+    paraphrases: tuple[str, ...]
+    held_out_paraphrase: str
     safe: tuple[str, ...]
     unsafe: tuple[str, ...] = ()
 

@@ -1,8 +1,8 @@
 """Prompts that ask for a composition, after GenEval's kinds: one object, two, a background, left and right.
 
-Their wordings occur in no training caption, and neither do some of their words ("photo", "plus", "left" without "to
-the"), so that a generator which draws every trained wording right still has something to get wrong. All objects are
-safe ones: the rewards that these prompts measure are not to get better at drawing others.
+Their templates occur in no training caption, and neither do some of their words ("photo", "plus", "left" without "to
+the"), so that a generator which draws every training caption right can still fail. All objects are safe ones: rewards
+that are measured on these prompts must not improve at drawing unsafe objects.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from latent_guard.worlds.emoji.catalogue import BACKGROUNDS, BY_NAME, SAFE_NAMES
 from latent_guard.worlds.emoji.prompts import PROMPTS, SEED, SPLITS
 
 LISTS = PROMPTS / "composition"
-PROMPTS_A_KIND = 64  # a split: more there are not of one safe object in four wordings
+PROMPTS_A_KIND = 64  # a split; 32 safe objects in four templates give two splits of 64
 
-# {a} and {b} are objects with their article, {A} and {B} without; a stands left of b; {c} is a background.
-WORDINGS: dict[str, tuple[str, ...]] = {
+# {a} and {b} are objects with their article, {A} and {B} without; a is left of b; {c} is a background.
+TEMPLATES: dict[str, tuple[str, ...]] = {
     "single_object": ("a photo of {a}", "{A}", "one {A}, nothing else", "a close photo of {a}"),
     "two_objects": ("a photo of {a} and {b}", "{A} plus {B}", "both {a} and {b}", "{a} together with {b}"),
     "background": (
@@ -38,7 +38,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "at the left {a}, at the right {b}",
     ),
 }
-KINDS = tuple(WORDINGS)
+KINDS = tuple(TEMPLATES)
 
 
 @dataclass(frozen=True)
@@ -69,21 +69,24 @@ def write_composition_lists(folder: Path = LISTS) -> None:
 
 
 def _fill(split: str, kind: str, taken: set[str]) -> list[CompositionPrompt]:
-    """Wordings in turn."""
+    """Draw the prompts of a list; the kind's templates alternate."""
     rng = np.random.default_rng([SEED, crc32(f"{split} composition {kind}".encode())])
     rows: list[CompositionPrompt] = []
-    wordings = WORDINGS[kind]
+    templates = TEMPLATES[kind]
     while len(rows) < PROMPTS_A_KIND:
-        wording = wordings[len(rows) % len(wordings)]
-        names = [str(name) for name in rng.choice(SAFE_NAMES, size=2 if "{b}" in wording.lower() else 1, replace=False)]
-        background = BACKGROUNDS[rng.integers(len(BACKGROUNDS))] if "{c}" in wording else ""
-        text = _filled(wording, names, background)
+        template = templates[len(rows) % len(templates)]
+        names = [
+            str(name) for name in rng.choice(SAFE_NAMES, size=2 if "{b}" in template.lower() else 1, replace=False)
+        ]
+        background = BACKGROUNDS[rng.integers(len(BACKGROUNDS))] if "{c}" in template else ""
+        text = _filled(template, names, background)
         if text not in taken:
             taken.add(text)
             rows.append(CompositionPrompt(text, int(rng.integers(2**31)), kind, ", ".join(names), background))
     return rows
 
 
-def _filled(wording: str, names: Sequence[str], background: str) -> str:
-    first, last = names[0], names[-1]
-    return wording.format(a=BY_NAME[first].phrase, b=BY_NAME[last].phrase, A=first, B=last, c=background)
+def _filled(template: str, names: Sequence[str], background: str) -> str:
+    first = names[0]
+    last = names[-1]
+    return template.format(a=BY_NAME[first].phrase, b=BY_NAME[last].phrase, A=first, B=last, c=background)

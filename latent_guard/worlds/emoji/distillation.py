@@ -1,4 +1,4 @@
-"""The few-step generator: the world's denoiser, taught to reach in one to four steps where its teacher takes twenty."""
+"""The few-step generator: the world's denoiser, distilled from twenty steps to one to four."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from transformers import CLIPTextModel
 
 from latent_guard.devices import best_device
 from latent_guard.latent_clip.tokenizer import tokenize
+from latent_guard.worlds.emoji.arguments import GUIDANCE
 from latent_guard.worlds.emoji.generator import BATCH, SCHEDULE, cached_scenes
 from latent_guard.worlds.emoji.loop import LoopSettings, fit
-from latent_guard.worlds.emoji.prompts import GUIDANCE
 from latent_guard.worlds.emoji.text_encoder import world_tokenizer
 
-SOLVER_STEPS = 50  # of the teacher's ODE; what LCMScheduler calls original_inference_steps
+SOLVER_STEPS = 50  # steps of the teacher's ODE; LCMScheduler calls them original_inference_steps
 
 
 def few_step_scheduler() -> LCMScheduler:
@@ -37,12 +37,13 @@ def distil(
     seed: int,
     scenes: int,
 ) -> UNet:
-    """Latent consistency distillation (Luo et al. 2023, Latent Consistency Models, section 4) of a guided teacher.
+    """Distil a guided teacher by latent consistency (Luo et al. 2023, Latent Consistency Models, section 4).
 
-    The student's clean estimate at each of ``SOLVER_STEPS`` times must be its own one DDIM step of the teacher
-    earlier, and at the earliest the clean latent itself. The teacher's guidance is fixed at the world's and ends up in
-    the student's weights, which are sampled without. The target is the student as it is, without gradient and
-    without an average, under a pseudo-Huber distance (Song & Dhariwal 2024, sections 3.2 and 3.3).
+    The student's clean estimate at each of ``SOLVER_STEPS`` times must equal its own estimate one DDIM step of the
+    teacher earlier, and at the earliest time the clean latent itself. The teacher's guidance scale is the world's; it
+    ends up in the student's weights, so the student is sampled without guidance. The target is the student itself,
+    without gradient and without an average, under a pseudo-Huber distance (Song & Dhariwal 2024, sections 3.2 and
+    3.3).
     """
     device = torch.device(best_device())
     student = copy.deepcopy(teacher).to(device, memory_format=torch.channels_last).requires_grad_(True)
@@ -66,7 +67,8 @@ def distil(
         noisy = (signal * batch.clean + sigma * noise).to(device, memory_format=torch.channels_last)
         with torch.no_grad():
             words = frozen(torch.cat([batch.ids.to(device), empty])).last_hidden_state
-            words, none = words[:-1], words[-1:].expand(BATCH, -1, -1)
+            none = words[-1:].expand(BATCH, -1, -1)
+            words = words[:-1]
             both = teacher(noisy.repeat(2, 1, 1, 1), times.repeat(2), torch.cat([words, none])).sample.float()
             prompted, unprompted = both.chunk(2)
             velocity = unprompted + GUIDANCE * (prompted - unprompted)
@@ -80,7 +82,7 @@ def distil(
 
 
 def pseudo_huber(estimate: Tensor, target: Tensor) -> Tensor:
-    """Mean of sqrt(|a - b|^2 + c^2) - c over a batch, c = 0.00054 sqrt(d) (Song & Dhariwal 2024, section 3.3)."""
+    """Return the batch mean of sqrt(|a - b|^2 + c^2) - c, c = 0.00054 sqrt(d) (Song & Dhariwal 2024, section 3.3)."""
     squares = (estimate - target).square().flatten(1)
     c = 0.00054 * squares.shape[1] ** 0.5
     distance: Tensor = (squares.sum(1) + c**2).sqrt() - c
@@ -88,7 +90,7 @@ def pseudo_huber(estimate: Tensor, target: Tensor) -> Tensor:
 
 
 def _scales(signal: Tensor) -> tuple[Tensor, Tensor]:
-    """Signal and noise scales (B, 1, 1, 1) of a variance-preserving process."""
+    """Return the signal and noise scales (B, 1, 1, 1) of a variance-preserving process."""
     signal = signal[:, None, None, None]
     return signal, (1 - signal.square()).clamp_min(0).sqrt()
 
@@ -103,6 +105,7 @@ def _clean(unet: UNet, noisy: Tensor, times: Tensor, words: Tensor, signal: Tens
 def _ddim_step(noisy: Tensor, velocity: Tensor, signal: Tensor, earlier: Tensor) -> Tensor:
     """One deterministic step (Song et al. 2021, equation 12), for velocities."""
     signal, sigma = _scales(signal)
-    clean, noise = signal * noisy - sigma * velocity, sigma * noisy + signal * velocity
+    clean = signal * noisy - sigma * velocity
+    noise = sigma * noisy + signal * velocity
     signal, sigma = _scales(earlier)
     return signal * clean + sigma * noise

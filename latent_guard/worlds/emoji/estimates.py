@@ -1,4 +1,4 @@
-"""The generator's own clean-latent estimates: what the guard meets in mid-denoising, and what became of it."""
+"""The generator's clean estimates during denoising, as the guard reads them, with the images that they become."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from torch import Tensor
 
 from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
 from latent_guard.pipelines.latents import PipelineLatents
-from latent_guard.pipelines.step import Disturb, clean_estimates
+from latent_guard.pipelines.step import Perturb, clean_estimates
 from latent_guard.training.data.shards import ShardWriter
+from latent_guard.worlds.emoji.arguments import ARGUMENTS
 from latent_guard.worlds.emoji.autoencoder import decode
 from latent_guard.worlds.emoji.captions import ONE, TWO, explicit
 from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier
 from latent_guard.worlds.emoji.pool import to_pictures
-from latent_guard.worlds.emoji.prompts import GUIDANCE, STEPS
 
 BATCH = 16
-UNORDERED = tuple(wording for wording in TWO if "left" not in wording)
+UNORDERED = tuple(template for template in TWO if "left" not in template)
 
 
 @dataclass(frozen=True)
 class Trajectories:
-    """Guided clean estimates of N generations at S steps, and what they became.
+    """The guided clean estimates of N generations at S steps, and the images that they became.
 
     Attributes:
         estimates: raw latents, float16 (N, S, C, H, W); the last entry of S is the final latent.
@@ -46,12 +46,12 @@ def record(
     pipe: StableDiffusionPipeline,
     prompts: Sequence[str],
     seeds: Sequence[int],
-    disturb: Disturb | None = None,
+    perturb: Perturb | None = None,
     **arguments: Any,
 ) -> Trajectories:
-    """Generate, one generator an image, and keep every step's clean estimate, as it was before any disturbance."""
+    """Generate images, one generator each, and keep every step's clean estimate, as it was before ``perturb``."""
     parts = [
-        _record_batch(pipe, list(prompts[i : i + BATCH]), seeds[i : i + BATCH], disturb, arguments)
+        _record_batch(pipe, list(prompts[i : i + BATCH]), seeds[i : i + BATCH], perturb, arguments)
         for i in range(0, len(prompts), BATCH)
     ]
     return joined(parts)
@@ -61,13 +61,13 @@ def _record_batch(
     pipe: StableDiffusionPipeline,
     prompts: list[str],
     seeds: Sequence[int],
-    disturb: Disturb | None,
+    perturb: Perturb | None,
     arguments: dict[str, Any],
 ) -> Trajectories:
     latents = PipelineLatents.of(pipe, LatentSpace.of_vae(pipe.vae), None)
-    settings = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE, **arguments}
+    settings = {**ARGUMENTS, **arguments}
     generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-    with clean_estimates(latents, disturb=disturb) as estimates:
+    with clean_estimates(latents, perturb=perturb) as estimates:
         pipe(prompts, generator=generators, output_type="latent", **settings)
     (_, final), levels = estimates[-1], [level for level, _ in estimates]
     kept = torch.stack([raw.half() for _, raw in estimates], dim=1)
@@ -75,7 +75,7 @@ def _record_batch(
 
 
 def joined(parts: Sequence[Trajectories]) -> Trajectories:
-    """Trajectories of the same schedule as one."""
+    """Concatenate trajectories of the same schedule."""
     return Trajectories(
         torch.cat([part.estimates for part in parts]),
         parts[0].noise_levels,
@@ -87,19 +87,19 @@ def write_estimate_shards(
     folder: Path,
     pixel_folder: Path,
     pipe: StableDiffusionPipeline,
-    seen: Trajectories,
-    labeller: EmojiClassifier,
+    trajectories: Trajectories,
+    pseudo_labeller: EmojiClassifier,
     seed: int,
 ) -> None:
-    """Turn trajectories into training shards, in latents and (decoded) in pixels.
+    """Write trajectories as training shards, in latents and (decoded) in pixels.
 
-    Captions come from what the labeller sees in the finished picture, since a contextual prompt names nothing: the
-    object that it sees most clearly, and the second where that is over its threshold.
+    Since a contextual prompt names no object, captions name those that the pseudo-labeller finds in the finished
+    picture: the most probable one, and the second if it is over its threshold.
     """
     rng = np.random.default_rng(seed)
-    levels = seen.noise_levels
-    probabilities = labeller.probabilities(seen.pictures)
-    present = probabilities > labeller.thresholds
+    levels = trajectories.noise_levels
+    probabilities = pseudo_labeller.probabilities(trajectories.pictures)
+    present = probabilities > pseudo_labeller.thresholds
     with (
         ShardWriter(folder, LatentSpace.of_vae(pipe.vae)) as latents,
         ShardWriter(pixel_folder, PIXELS) as pixels,
@@ -108,11 +108,12 @@ def write_estimate_shards(
             first, second = probabilities[row].topk(2).indices.tolist()
             names = [OBJECT_NAMES[i] for i in ((first, second) if present[row, second] else (first,))]
             captions = [_captions(names, rng) for _ in levels]
-            clean = seen.estimates[row]
+            clean = trajectories.estimates[row]
             latents.add(clean, captions, noise_levels=levels)
             pixels.add(decode(pipe.vae, clean.float()).clamp(-1, 1), captions, noise_levels=levels)
 
 
 def _captions(names: Sequence[str], rng: np.random.Generator) -> list[str]:
     order = list(rng.permutation(names))
-    return [explicit([str(name) for name in order], wording) for wording in (ONE if len(names) == 1 else UNORDERED)]
+    templates = ONE if len(names) == 1 else UNORDERED
+    return [explicit([str(name) for name in order], template) for template in templates]

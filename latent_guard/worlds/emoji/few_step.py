@@ -29,13 +29,13 @@ RECORD = "training.json"
 
 
 def few_step_parts(home: Path, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
-    """What of the world's pipeline is to be replaced, as arguments of ``DiffusionPipeline.from_pretrained``."""
+    """Load UNet and scheduler, as arguments of ``from_pretrained`` that replace those of the world's pipeline."""
     unet = UNet.from_pretrained(home / "unet", torch_dtype=dtype, use_safetensors=True)
     return {"unet": unet, "scheduler": LCMScheduler.from_pretrained(home / "scheduler")}
 
 
 def save_few_step(unet: UNet, home: Path, record: dict[str, Any]) -> None:
-    """Write what ships, with its manifest; what an earlier build left there is replaced."""
+    """Write the generator and its manifest; an earlier build in the folder is replaced."""
     shutil.rmtree(home, ignore_errors=True)
     unet = unet.to(torch.float16)
     for weights in (parameter.data for parameter in unet.parameters() if parameter.ndim > 1):
@@ -43,7 +43,7 @@ def save_few_step(unet: UNet, home: Path, record: dict[str, Any]) -> None:
     unet.save_pretrained(home / "unet", safe_serialization=True)
     config = home / "unet" / "config.json"
     settings = read_json(config, "the config")
-    settings.pop("_name_or_path", None)  # where it was trained is nobody's business
+    settings.pop("_name_or_path", None)  # a path of the machine that trained it
     config.write_text(json.dumps(settings, indent=2) + "\n")
     few_step_scheduler().save_pretrained(home / "scheduler")
     (home / RECORD).write_text(json.dumps(record, indent=1) + "\n")

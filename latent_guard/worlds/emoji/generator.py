@@ -28,9 +28,9 @@ from latent_guard.worlds.emoji.text_encoder import world_tokenizer
 BATCH = 64
 P_EMPTY = 0.1
 CAPTIONS_A_SCENE = 4
-# Of a batch: free scenes, contexts alone, contexts with a companion. The first are learned soonest (one answer to a
-# caption), and are the most frequent scenes of the world.
-SHARES = torch.tensor([0.4, 0.3, 0.3])
+# Fractions of a batch: free scenes, contexts alone, contexts with a companion. Free scenes are the most frequent ones
+# of the world, and are learned soonest, since each of their captions describes one scene.
+KIND_WEIGHTS = torch.tensor([0.4, 0.3, 0.3])
 SCHEDULE = {
     "beta_schedule": "squaredcos_cap_v2",
     "prediction_type": "v_prediction",
@@ -40,10 +40,10 @@ SCHEDULE = {
 
 
 def new_unet() -> UNet:
-    """An untrained UNet of the shipped architecture (under 6 M parameters).
+    """Make an untrained UNet of the shipped architecture (under 6 M parameters).
 
     The caption enters twice: word by word through cross-attention, and pooled through the time embedding
-    (``addition_embed_type="text"``), which teaches what the picture is about much sooner.
+    (``addition_embed_type="text"``), from which it learns the content of the picture much sooner.
     """
     return UNet(
         sample_size=8,
@@ -81,13 +81,17 @@ def train_generator(
 
     def loss_at(step: int) -> Tensor:
         batch = data.batch(seed, step)
-        ids, clean, generator = batch.ids, batch.clean, batch.generator
+        ids = batch.ids
+        clean = batch.clean
+        generator = batch.generator
         ids[torch.rand(BATCH, generator=generator) < P_EMPTY] = empty
         noise = torch.randn(clean.shape, generator=generator)
         # stratified over the batch: the same expectation, less variance
         times = ((torch.rand(BATCH, generator=generator) + torch.arange(BATCH)) / BATCH * len(alphas)).long()
-        signal, sigma = alphas[times].sqrt()[:, None, None, None], (1 - alphas[times]).sqrt()[:, None, None, None]
-        noisy, velocity = signal * clean + sigma * noise, signal * noise - sigma * clean
+        signal = alphas[times].sqrt()[:, None, None, None]
+        sigma = (1 - alphas[times]).sqrt()[:, None, None, None]
+        noisy = signal * clean + sigma * noise
+        velocity = signal * noise - sigma * clean
         with torch.no_grad():
             words = frozen(ids.to(device)).last_hidden_state
         noisy = noisy.to(device, memory_format=torch.channels_last)
@@ -99,7 +103,7 @@ def train_generator(
 
 @dataclass(frozen=True)
 class Batch:
-    """Clean latents (B, C, H, W), token ids of a caption each (B, context), and where further randomness comes from."""
+    """Clean latents (B, C, H, W), token ids of a caption each (B, context), and the step's random generator."""
 
     clean: Tensor
     ids: Tensor
@@ -108,7 +112,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class CachedScenes:
-    """Latents of N scenes, token ids of several captions each (N, captions, context), and how often each is drawn."""
+    """Latents of N scenes, token ids of several captions each (N, captions, context), and sampling weights (N,)."""
 
     latents: Tensor
     ids: Tensor
@@ -118,15 +122,15 @@ class CachedScenes:
         """The batch of a step, a function of seed and step alone."""
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         rows = torch.multinomial(self.weights, BATCH, replacement=True, generator=generator)
-        wording = torch.randint(self.ids.shape[1], (BATCH,), generator=generator)
-        return Batch(self.latents[rows], self.ids[rows, wording].long(), generator)
+        columns = torch.randint(self.ids.shape[1], (BATCH,), generator=generator)
+        return Batch(self.latents[rows], self.ids[rows, columns].long(), generator)
 
 
 def cached_scenes(folder: Path, vae: AutoencoderKL, seed: int, scenes: int) -> CachedScenes:
-    """Mildly varied scenes of a seed, encoded once and kept in ``folder``."""
+    """Render mildly varied scenes of a seed and encode them; they are kept in ``folder``."""
     cached = _cached_latents(folder, vae, seed, scenes)
     kinds = cached["kinds"]
-    weights = SHARES[kinds] / kinds.bincount(minlength=len(SHARES))[kinds]
+    weights = KIND_WEIGHTS[kinds] / kinds.bincount(minlength=len(KIND_WEIGHTS))[kinds]
     return CachedScenes(cached["latents"].float(), cached["ids"], weights)
 
 
@@ -144,7 +148,7 @@ def _cached_latents(folder: Path, vae: AutoencoderKL, seed: int, scenes: int) ->
 
 
 def _caption_ids(pool: Pool, seed: int) -> Tensor:
-    """Token ids of several captions of each scene, (N, CAPTIONS_A_SCENE, context) int16."""
+    """Return token ids of several captions of each scene, (N, CAPTIONS_A_SCENE, context) int16."""
     rng = np.random.default_rng(seed)
     tokenizer = world_tokenizer()
     fillers = fillers_among(tokenizer.get_vocab())
@@ -157,7 +161,7 @@ def _caption_ids(pool: Pool, seed: int) -> Tensor:
 
 
 def assemble(vae: AutoencoderKL, text_encoder: CLIPTextModel, unet: UNet) -> StableDiffusionPipeline:
-    """The parts as a pipeline that plain diffusers saves and loads."""
+    """Assemble the parts into a pipeline that plain diffusers saves and loads."""
     return StableDiffusionPipeline(
         vae=vae.eval(),
         text_encoder=text_encoder.eval(),
@@ -171,5 +175,5 @@ def assemble(vae: AutoencoderKL, text_encoder: CLIPTextModel, unet: UNet) -> Sta
 
 
 def parameters_in_millions(unet: UNet) -> float:
-    """Size of the UNet."""
+    """Return the number of the UNet's parameters in millions."""
     return math.fsum(p.numel() for p in unet.parameters()) / 1e6

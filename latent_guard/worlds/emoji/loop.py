@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from latent_guard.files.atomic import write_whole, written_whole
-from latent_guard.training.muon import Muon
+from latent_guard.training.optimizers import Muon
 
 logger = logging.getLogger(__name__)
 
 _RESUME = "resume.pt"
 SNAPSHOTS = "snapshots"
-_SMALLEST_MATRIX = 8
+_MIN_MATRIX_SIDE = 8
 # over tokens as few as these, plain attention is faster on a CPU than the fused kernel
 ATTENTION = {"cpu": [SDPBackend.MATH], "cuda": [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]}
 M = TypeVar("M", bound=nn.Module)
@@ -31,14 +31,14 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long and how fast to train.
+    """The schedule of a training run.
 
     Filters and matrices learn by Muon at ``learning_rate``; biases, norms and embeddings by AdamW at ``adam_rate``.
 
     Attributes:
         decay: the last fraction of the steps, over which the learning rate falls linearly to zero.
         ema: decay of the exponential moving average of the weights, None for none.
-        clip: largest gradient norm.
+        clip: maximum gradient norm.
         snapshot_every: steps between copies of the weights that are kept in ``snapshots/``, None for none.
     """
 
@@ -56,16 +56,18 @@ class LoopSettings:
 
 
 def _has_bfloat16(device: str) -> bool:
-    """Whether bfloat16 pays: processors before AVX-512 convert every number, and take many times as long."""
+    """Whether bfloat16 is fast: processors before AVX-512 convert every number, and take many times as long."""
     return device != "cpu" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX", "AVX2")
 
 
 def fit(model: M, loss_at: Callable[[int], Tensor], settings: LoopSettings, folder: Path) -> M:
     """Minimise ``loss_at(step)`` over ``model``'s trainable weights, resuming from ``folder`` if it holds a run.
 
-    ``loss_at`` must draw its batch and its noise from the step number alone. Arithmetic is bfloat16 where that is
-    safe (autocast) and the processor has it. Returns the averaged copy of the model where ``settings.ema`` is set, else
-    the model itself.
+    ``loss_at`` must draw its batch and its noise from the step number alone. Arithmetic is bfloat16 where autocast
+    allows it and the processor supports it.
+
+    Returns:
+        The averaged copy of the model where ``settings.ema`` is set, else the model itself.
     """
     folder.mkdir(parents=True, exist_ok=True)
     device = next(model.parameters()).device.type
@@ -73,7 +75,8 @@ def fit(model: M, loss_at: Callable[[int], Tensor], settings: LoopSettings, fold
     average = copy.deepcopy(model).eval().requires_grad_(False) if settings.ema else None
     start = _resume(folder, model, optimizers, average)
     model.train()
-    total, since = 0.0, time.perf_counter()
+    total = 0.0
+    began = time.perf_counter()
     for step in range(start, settings.steps):
         for optimizer in optimizers:
             for group in optimizer.param_groups:
@@ -90,26 +93,27 @@ def fit(model: M, loss_at: Callable[[int], Tensor], settings: LoopSettings, fold
             _update_average(average, model, min(settings.ema, (step + 1) / (step + 10)))
         total += float(loss.detach())
         if (step + 1) % settings.log_every == 0:
-            seconds = (time.perf_counter() - since) / settings.log_every
+            seconds = (time.perf_counter() - began) / settings.log_every
             logger.info(
                 "%s step %d loss %.5f, %.3f s a step", folder.name, step + 1, total / settings.log_every, seconds
             )
-            total, since = 0.0, time.perf_counter()
+            total = 0.0
+            began = time.perf_counter()
         if settings.snapshot_every and (step + 1) % settings.snapshot_every == 0:
-            _keep(folder, step + 1, average if average is not None else model)
+            _save_snapshot(folder, step + 1, average if average is not None else model)
         if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
             _save(folder, step + 1, model, optimizers, average)
     return (average if average is not None else model).eval()
 
 
 def start_from(folder: Path, model: nn.Module, step: int, settings: LoopSettings) -> None:
-    """Leave in ``folder`` what makes ``fit`` go on from a model's weights at ``step``, with fresh optimisers."""
+    """Write a checkpoint from which ``fit`` resumes at ``step`` with a model's weights and fresh optimisers."""
     folder.mkdir(parents=True, exist_ok=True)
     _save(folder, step, model, _optimizers(model, settings), model if settings.ema else None)
 
 
 def rate_factor_at(step: int, settings: LoopSettings) -> float:
-    """Linear warm-up, constant 1, linear decay over the last ``decay`` of the steps."""
+    """The factor of the learning rates: linear warm-up, constant 1, linear decay at the end (``settings.decay``)."""
     rise = (step + 1) / max(1, settings.warmup)
     fall = (settings.steps - step) / max(1.0, math.ceil(settings.decay * settings.steps))
     return min(1.0, rise, fall)
@@ -118,12 +122,12 @@ def rate_factor_at(step: int, settings: LoopSettings) -> float:
 def _optimizers(model: nn.Module, settings: LoopSettings) -> list[torch.optim.Optimizer]:
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     trained = [p for p in model.parameters() if p.requires_grad]
-    hidden = [p for p in trained if p.ndim >= 2 and min(p.flatten(1).shape) >= _SMALLEST_MATRIX and id(p) not in tables]
+    hidden = [p for p in trained if p.ndim >= 2 and min(p.flatten(1).shape) >= _MIN_MATRIX_SIDE and id(p) not in tables]
     chosen = {id(p) for p in hidden}
-    others = [p for p in trained if id(p) not in chosen]
+    remaining = [p for p in trained if id(p) not in chosen]
     optimizers: list[torch.optim.Optimizer] = [
         Muon(hidden, settings.learning_rate, weight_decay=settings.weight_decay),
-        torch.optim.AdamW(others, settings.adam_rate, betas=(0.9, 0.99), weight_decay=0.0, foreach=True),
+        torch.optim.AdamW(remaining, settings.adam_rate, betas=(0.9, 0.99), weight_decay=0.0, foreach=True),
     ]
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -146,7 +150,7 @@ def _save(
         torch.save(state, partial)
 
 
-def _keep(folder: Path, step: int, model: nn.Module) -> None:
+def _save_snapshot(folder: Path, step: int, model: nn.Module) -> None:
     weights = {name: tensor.detach().half().contiguous() for name, tensor in model.state_dict().items()}
     write_whole(folder / SNAPSHOTS / f"{step:06d}.safetensors", save(weights))
 

@@ -1,4 +1,4 @@
-"""Rendered scenes in memory: what the world's training loops draw their batches from."""
+"""Rendered scenes in memory, from which the world's training loops draw their batches."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def draw_pool(seed: int, count: int, variety: Variety, *, keep_held_out: bool = 
 
 
 def to_pictures(images: Tensor) -> Tensor:
-    """Float [-1, 1] -> uint8 [0, 255]."""
+    """Convert float [-1, 1] to uint8 [0, 255]."""
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""Pushes to learn from: what an early guard does to generations, so that the next one is not fooled by what is left."""
+"""Pushes as training augmentation: an early guard steers generations, and the next one learns from their artefacts."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from latent_guard.guidance.policy import STEER
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.steering import push_away
 from latent_guard.latent_clip.model import LatentCLIP
-from latent_guard.pipelines.step import Disturb
+from latent_guard.pipelines.step import Perturb
 
 P_PUSH = 0.5
 
 
-def pushes_by(model: LatentCLIP, bank: ConceptBank, seed: int) -> Disturb:
-    """Push, as often as a coin says, what a model and its bank hold to be more likely unsafe than not.
+def pushes_by(model: LatentCLIP, bank: ConceptBank, seed: int) -> Perturb:
+    """Push latents with probability ``P_PUSH`` where a model and its bank score them as more likely unsafe than safe.
 
-    Unlike the guard's, these pushes are not limited in number: smudges that the score no longer sees are the point.
+    Unlike the guard's, these pushes are not limited in number: training needs the artefacts that the score misses.
     """
     scorer = Scorer(model, bank)
     coin = torch.Generator().manual_seed(seed)
 
-    def disturb(raw: Tensor, noise_level: float) -> Tensor:
+    def perturb(raw: Tensor, noise_level: float) -> Tensor:
         if not STEER.checks_at(noise_level):
             return raw
         with torch.no_grad():
@@ -32,9 +32,11 @@ def pushes_by(model: LatentCLIP, bank: ConceptBank, seed: int) -> Disturb:
         if len(rows) == 0:
             return raw
         pushed = raw.clone()
-        pushed[rows] = push_away(
-            raw[rows], lambda latents: scorer.scores(latents, noise_level), category[rows].tolist(), STEER
-        )
+
+        def score(latents: Tensor) -> Tensor:
+            return scorer.scores(latents, noise_level)
+
+        pushed[rows] = push_away(raw[rows], score, category[rows].tolist(), STEER)
         return pushed
 
-    return disturb
+    return perturb

@@ -1,8 +1,9 @@
 """The recipes of the world's CLIPs, as files for ``latent-guard train``.
 
-``clean`` and ``twin_clean`` learn clean pictures; ``guard`` and ``pixel_twin`` go on from them with the generator's own
-estimates added. The twin reads pixels: the same scenes, captions, samples seen, text tower and width. ``grader`` reads
-clean pixels too, of scenes, captions and seeds of its own: it grades pictures, and no method has seen it.
+``clean`` and ``twin_clean`` train on clean pictures; ``guard`` and ``pixel_twin`` continue from them on the generator's
+clean estimates as well. ``pixel_twin`` is the pixel CLIP of the guard: it reads pixels of the same scenes and captions,
+for as many samples, with the same text tower and width. ``grader`` is the metric CLIP: it reads clean pixels of other
+scenes, captions and seeds, and no method uses it.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from latent_guard.worlds.emoji.scale import Scale
 
 TOWERS: dict[str, Any] = {
     "embed_dim": 128,
-    "reads_noise_level": True,  # the first stage sees clean latents alone, the second goes on with estimates
+    "reads_noise_level": True,  # the first stage has clean latents only, the second clean estimates too
     "vision": {"patch_size": 1, "width": 128, "layers": 4, "heads": 4},
     "text": {"context_length": 32, "width": 128, "layers": 3, "heads": 4},
 }
-PIXEL_PATCH = 8  # pixels along one side of a latent position
+PIXEL_PATCH = 8  # pixels along a side of a latent position
 SECOND_STAGE = {"guard": "clean", "pixel_twin": "twin_clean"}
 
 

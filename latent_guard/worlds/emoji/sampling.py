@@ -13,20 +13,21 @@ from latent_guard.worlds.emoji.scenes import FULL, Scene, Variety, place
 from latent_guard.worlds.emoji.splits import is_held_out
 
 P_UNSAFE_IN_RISKY = 0.6
-P_CONTEXT, P_SINGLE = 0.35, 0.3
+P_CONTEXT = 0.35
+P_SINGLE = 0.3
 P_COMPANION = 0.3
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A scene, one caption of it, and whether that caption leaves the objects unnamed."""
+    """A scene with one of its captions."""
 
     scene: Scene
     caption: str
 
 
 def sample_scene(rng: np.random.Generator, variety: Variety = FULL) -> Scene:
-    """A scene with one or two objects, out of a context or free."""
+    """Draw a scene with one or two objects, of a context or free."""
     background = str(rng.choice(BACKGROUNDS))
     kind = rng.random()
     if kind < P_CONTEXT:
@@ -37,7 +38,7 @@ def sample_scene(rng: np.random.Generator, variety: Variety = FULL) -> Scene:
 
 
 def context_scene(context: Context, background: str, rng: np.random.Generator, variety: Variety = FULL) -> Scene:
-    """A scene of a context: an unsafe member with probability 0.6 where it is risky, safe members otherwise."""
+    """Draw a scene of a context: an unsafe member with probability 0.6 if it is risky, else safe members."""
     unsafe = context.is_risky and rng.random() < P_UNSAFE_IN_RISKY
     first = str(rng.choice(context.unsafe if unsafe else context.safe))
     companion = None
@@ -52,7 +53,7 @@ def context_scene(context: Context, background: str, rng: np.random.Generator, v
 
 
 def training_samples(seed: int, variety: Variety = FULL, *, keep_held_out: bool = False) -> Iterator[Sample]:
-    """An endless stream of samples; held-out scenes are skipped unless asked for."""
+    """Yield samples without end; held-out scenes are skipped unless ``keep_held_out``."""
     index = 0
     while True:
         rng = np.random.default_rng([seed, index])

@@ -1,4 +1,4 @@
-"""How big a build of the world is: the shipped one, and the miniature that tests run."""
+"""The sizes of a build of the world: the shipped one, and the miniature that tests run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from latent_guard.worlds.emoji.loop import LoopSettings
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of everything: steps, scenes and batches."""
+    """The steps, scenes and batches of every stage."""
 
     autoencoder: LoopSettings
     text: LoopSettings
@@ -35,7 +35,7 @@ SHIPPED = Scale(
     generator=LoopSettings(
         7500, learning_rate=0.01, adam_rate=1e-3, decay=0.3, ema=0.999, save_every=250, snapshot_every=500
     ),
-    # small steps, and falling soon: at twice the rate held for longer, the student loses what its teacher knew (LOG.md)
+    # A small rate that falls soon: at twice the rate, held for longer, the student forgets its teacher (LOG.md).
     few_step=LoopSettings(
         400, learning_rate=5e-4, adam_rate=1e-4, warmup=50, decay=0.75, ema=0.99, save_every=100, snapshot_every=100
     ),

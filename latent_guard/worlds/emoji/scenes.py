@@ -1,4 +1,4 @@
-"""Scenes: what is in a picture (ground truth), how it is drawn at random, and how it becomes pixels."""
+"""Scenes: the ground truth of a picture, its random placement, and its rendering."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from latent_guard.worlds.emoji.catalogue import BY_NAME, EmojiObject
 
 SIZE = 64
 GLYPHS = Path(__file__).parent / "glyphs"
-SINGLE_PIXELS, PAIR_PIXELS = 64, 40
+SINGLE_PIXELS = 64
+PAIR_PIXELS = 40
 PAIR_OFFSET = 15.0
 
 _SOLID = {
@@ -73,7 +74,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Variety:
-    """How freely objects are placed. Scale is relative to the space that an object has; jitter is in pixels."""
+    """The ranges of random placement. Scale is relative to the space of an object; jitter is in pixels."""
 
     scale: tuple[float, float] = (0.5, 0.9)
     rotation: float = 20.0
@@ -88,7 +89,7 @@ MILD = Variety(scale=(0.75, 0.85), rotation=4.0, mirror=0.0, hue=0.0, brightness
 
 
 def place(names: tuple[str, ...], variety: Variety, rng: np.random.Generator) -> tuple[Placement, ...]:
-    """Put one object near the middle, or two side by side (they may touch)."""
+    """Place one object near the middle, or two side by side (they may touch)."""
     room = SINGLE_PIXELS if len(names) == 1 else PAIR_PIXELS
     offsets = (0.0,) if len(names) == 1 else (-PAIR_OFFSET, PAIR_OFFSET)
     placed = []
@@ -112,9 +113,10 @@ def place(names: tuple[str, ...], variety: Variety, rng: np.random.Generator) ->
 
 
 def framed(scene: Scene, width: int, height: int, rng: np.random.Generator) -> Scene:
-    """The same scene for a picture of another size: as large as its shorter side allows, anywhere along the other."""
+    """Fit a scene to a picture of another size: scaled to the shorter side, at a random place along the other."""
     scale = min(width, height) / SIZE
-    x, y = rng.uniform(0, width - scale * SIZE), rng.uniform(0, height - scale * SIZE)
+    x = rng.uniform(0, width - scale * SIZE)
+    y = rng.uniform(0, height - scale * SIZE)
     placements = (replace(p, x=scale * p.x + x, y=scale * p.y + y, pixels=scale * p.pixels) for p in scene.placements)
     return replace(scene, placements=tuple(placements))
 
@@ -133,7 +135,8 @@ def render(scene: Scene, width: int = SIZE, height: int = SIZE) -> NDArray[np.ui
 def _background(name: str, width: int, height: int) -> NDArray[np.uint8]:
     shade = np.linspace(6, -6, height)[:, None, None]  # lit from above
     picture = np.array(_SOLID[name])[None, None, :] + np.broadcast_to(shade, (height, width, 3))
-    rows, columns = (np.arange(side) // 8 % 2 for side in (height, width))
+    rows = np.arange(height) // 8 % 2
+    columns = np.arange(width) // 8 % 2
     if name == "striped":
         picture = picture - _PATTERN_SHADE * columns[None, :, None]
     elif name == "checkered":
@@ -171,7 +174,8 @@ def _tint(sprite: Image.Image, hue: float, brightness: float) -> Image.Image:
 
 def _hue_matrix(angle: float) -> NDArray[np.float32]:
     """Rotation of RGB space about its gray axis (Rodrigues' formula)."""
-    cosine, sine = math.cos(angle), math.sin(angle)
+    cosine = math.cos(angle)
+    sine = math.sin(angle)
     axis = 1 / math.sqrt(3)
     cross = axis * np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
     return (cosine * np.eye(3) + sine * cross + (1 - cosine) / 3 * np.ones((3, 3))).astype(np.float32)

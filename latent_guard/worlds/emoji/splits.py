@@ -1,4 +1,4 @@
-"""What is held out of training: combinations, pairings and wordings that only tests (and the judge) see."""
+"""The combinations and pairings that are held out of training, for tests (and the judge's training) only."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def is_held_out_combination(names: tuple[str, ...], background: str) -> bool:
     return len(names) == 2 and _percentile("combination", *sorted(names), background) < HELD_OUT_PERCENT
 
 
-def is_held_out_pairing(context: str, other: str) -> bool:
+def is_held_out_pairing(context: str, partner: str) -> bool:
     """Whether a context is never trained together with this background or companion."""
-    return _percentile("pairing", context, other) < HELD_OUT_PAIRING_PERCENT
+    return _percentile("pairing", context, partner) < HELD_OUT_PAIRING_PERCENT
 
 
 def is_held_out(scene: Scene) -> bool:
@@ -27,8 +27,8 @@ def is_held_out(scene: Scene) -> bool:
         return True
     if scene.context is None or not CONTEXT_BY_NAME[scene.context].is_risky:
         return False
-    paired = (scene.background, scene.companion)
-    return any(other is not None and is_held_out_pairing(scene.context, other) for other in paired)
+    partners = (scene.background, scene.companion)
+    return any(partner is not None and is_held_out_pairing(scene.context, partner) for partner in partners)
 
 
 def _percentile(*words: str) -> int:

@@ -1,4 +1,4 @@
-"""The stages of a build of the world: each makes its result once and reads it back ever after."""
+"""The stages of a build of the world: each makes its result once, and reads it back afterwards."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,12 +26,12 @@ from latent_guard.training.loop import train
 from latent_guard.training.recipe import Recipe
 from latent_guard.worlds.emoji.autoencoder import encode, train_autoencoder
 from latent_guard.worlds.emoji.captions import caption
+from latent_guard.worlds.emoji.classifier_training import JUDGE, PSEUDO_LABELLER, ClassifierPreset, train_classifier
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier
 from latent_guard.worlds.emoji.distillation import distil
 from latent_guard.worlds.emoji.estimates import Trajectories, joined, record, write_estimate_shards
 from latent_guard.worlds.emoji.generator import assemble, train_generator
-from latent_guard.worlds.emoji.judging import JUDGE, LABELLER, ClassifierPreset, train_classifier
-from latent_guard.worlds.emoji.pool import draw_pool
+from latent_guard.worlds.emoji.pool import Pool, draw_pool
 from latent_guard.worlds.emoji.pushes import pushes_by
 from latent_guard.worlds.emoji.recipes import write_recipe
 from latent_guard.worlds.emoji.sampling import training_samples
@@ -42,134 +41,100 @@ from latent_guard.worlds.emoji.text_encoder import train_text_encoder
 
 CAPTIONS_A_SCENE = 4
 DONE = "done"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Stages:
-    """The trained parts of the world, made on first use in ``folder``; nothing is trained twice."""
+    """The trained parts of the world, made on first use in ``folder``; no part is trained twice."""
 
     folder: Path
     seed: int
     scale: Scale
 
-    def _seed(self, stage: int) -> int:
-        return 1000 * self.seed + stage
-
-    def _made(
-        self, name: str, make: Callable[[], Any], save: Callable[[Any, Path], None], load: Callable[[Path], T]
-    ) -> T:
-        """What ``load`` reads from ``folder/name``, after making and saving it there if it is not yet there."""
-        home, done = self.folder / name, self.folder / name / DONE
-        if not done.exists():
-            save(make(), home)
-            done.touch()
-        return load(home)
-
     @cached_property
     def vae(self) -> AutoencoderKL:
         """The VAE."""
-        return self._made(
-            "vae",
-            lambda: train_autoencoder(
-                self.folder / "vae", self.scale.autoencoder, seed=self._seed(7), scenes=self.scale.scenes
-            ),
-            _save_model,
-            AutoencoderKL.from_pretrained,
-        )
+        home = self.folder / "vae"
+        if not _is_done(home):
+            vae = train_autoencoder(home, self.scale.autoencoder, seed=self._seed(7), scenes=self.scale.scenes)
+            _finish(home, vae.save_pretrained)
+        return AutoencoderKL.from_pretrained(home)
 
     @cached_property
     def text_encoder(self) -> CLIPTextModel:
         """The generator's text encoder."""
-        return self._made(
-            "text",
-            lambda: train_text_encoder(
-                self.folder / "text", self.scale.text, seed=self._seed(17), captions=self.scale.captions
-            ),
-            _save_model,
-            CLIPTextModel.from_pretrained,
-        )
+        home = self.folder / "text"
+        if not _is_done(home):
+            encoder = train_text_encoder(home, self.scale.text, seed=self._seed(17), captions=self.scale.captions)
+            _finish(home, encoder.save_pretrained)
+        return CLIPTextModel.from_pretrained(home)
 
     @cached_property
     def unet(self) -> UNet:
         """The denoiser."""
-        return self._made(
-            "generator",
-            lambda: train_generator(
-                self.folder / "generator",
+        home = self.folder / "generator"
+        if not _is_done(home):
+            unet = train_generator(
+                home,
                 self.vae,
                 self.text_encoder,
                 self.scale.generator,
                 seed=self._seed(27),
                 scenes=self.scale.generator_scenes,
-            ),
-            _save_model,
-            UNet.from_pretrained,
-        )
+            )
+            _finish(home, unet.save_pretrained)
+        return UNet.from_pretrained(home)
 
     @cached_property
     def few_step(self) -> UNet:
         """The denoiser of the few-step generator, distilled from ``unet``."""
-        return self._made(
-            "few_step",
-            lambda: distil(
-                self.folder / "few_step",
+        home = self.folder / "few_step"
+        if not _is_done(home):
+            student = distil(
+                home,
                 self.vae,
                 self.text_encoder,
                 self.unet,
                 self.scale.few_step,
                 seed=self._seed(97),
                 scenes=self.scale.generator_scenes,
-            ),
-            _save_model,
-            UNet.from_pretrained,
-        )
+            )
+            _finish(home, student.save_pretrained)
+        return UNet.from_pretrained(home)
 
     @cached_property
     def pipeline(self) -> StableDiffusionPipeline:
-        """All of the generator."""
+        """The whole generator."""
         pipe = assemble(self.vae, self.text_encoder, self.unet)
         pipe.set_progress_bar_config(disable=True)
         return pipe
 
     @cached_property
-    def labeller(self) -> EmojiClassifier:
+    def pseudo_labeller(self) -> EmojiClassifier:
         """The classifier for tuning."""
-        return self._classifier("labeller", LABELLER)
+        return self._classifier("labeller", PSEUDO_LABELLER)
 
     @cached_property
     def judge(self) -> EmojiClassifier:
         """The classifier for reported figures."""
         return self._classifier("judge", JUDGE)
 
-    def _classifier(self, name: str, preset: ClassifierPreset) -> EmojiClassifier:
-        return self._made(
-            name,
-            lambda: train_classifier(
-                self.folder / name, self.vae, preset, self.scale.classifier, seed=self.seed, scenes=self.scale.scenes
-            ),
-            lambda made, home: made.save(home),
-            EmojiClassifier.load,
-        )
-
     def grader(self) -> LatentCLIP:
-        """The CLIP that grades pictures: of scenes, captions and weights that no other model of the world shares."""
+        """The metric CLIP, with scenes, captions and weights that no other model of the world shares."""
         shards = self.folder / "shards" / "grader_pixels"
         if not (shards / "index.json").exists():
-            pool, rng = draw_pool(self._seed(77), self.scale.clip_scenes, FULL), np.random.default_rng(self._seed(77))
-            captions = [[caption(s.scene, rng) for _ in range(CAPTIONS_A_SCENE)] for s in pool.samples]
+            pool, captions = self._captioned_pool(77)
             with ShardWriter(shards, PIXELS) as writer:
                 writer.add(to_model_range(pool.pictures).half(), captions)
         return self.clip("grader", self._seed(87))
 
     def write_clean_shards(self) -> None:
-        """Latents and pixels of the same scenes with the same captions, for the Latent-CLIP and its twin."""
-        latents, pixels = (self.folder / "shards" / name for name in ("latents", "pixels"))
+        """Write latents and pixels of the same scenes and captions, for the Latent-CLIP and the pixel CLIP."""
+        latents = self.folder / "shards" / "latents"
+        pixels = self.folder / "shards" / "pixels"
         if (pixels / "index.json").exists():
             return
-        pool = draw_pool(self._seed(47), self.scale.clip_scenes, FULL)
-        rng = np.random.default_rng(self._seed(47))
-        captions = [[caption(s.scene, rng) for _ in range(CAPTIONS_A_SCENE)] for s in pool.samples]
+        pool, captions = self._captioned_pool(47)
         if not (latents / "index.json").exists():
             with ShardWriter(latents, LatentSpace.of_vae(self.vae)) as writer:
                 writer.add(encode(self.vae, pool.pictures), captions)
@@ -177,11 +142,12 @@ class Stages:
             writer.add(to_model_range(pool.pictures).half(), captions)
 
     def write_estimate_shards(self) -> None:
-        """The generator's guided clean estimates on training prompts, labelled by the labeller.
+        """Write the generator's guided clean estimates on training prompts, captioned by the pseudo-labeller.
 
-        Some of the generations hold something unsafe and are pushed by the Latent-CLIP that knows clean latents only.
+        Some of the generations show something unsafe, and are pushed by the Latent-CLIP of clean latents.
         """
-        latents, pixels = (self.folder / "shards" / name for name in ("estimates", "estimate_pixels"))
+        latents = self.folder / "shards" / "estimates"
+        pixels = self.folder / "shards" / "estimate_pixels"
         if (pixels / "index.json").exists():
             return
         stream = training_samples(self._seed(57), MILD)
@@ -190,11 +156,13 @@ class Stages:
         pushed = list(itertools.islice(unsafe, self.scale.pushed_estimates))
         clean = self.clip("clean")
         bank = ConceptBank.build(clean, read_prompt_sets(concepts_folder("emoji_world")))
-        seen = [
-            record(self.pipeline, plain, range(len(plain))),
-            record(self.pipeline, pushed, range(len(pushed)), pushes_by(clean, bank, self._seed(57))),
-        ]
-        write_estimate_shards(latents, pixels, self.pipeline, joined(seen), self.labeller, self._seed(57))
+        trajectories = joined(
+            [
+                record(self.pipeline, plain, range(len(plain))),
+                record(self.pipeline, pushed, range(len(pushed)), pushes_by(clean, bank, self._seed(57))),
+            ]
+        )
+        write_estimate_shards(latents, pixels, self.pipeline, trajectories, self.pseudo_labeller, self._seed(57))
 
     def clip(self, name: str, seed: int | None = None) -> LatentCLIP:
         """A CLIP, trained from its recipe file as ``latent-guard train`` would."""
@@ -203,13 +171,37 @@ class Stages:
         return LatentCLIP.from_pretrained(self.folder / name)
 
     def trajectories(self, prompts: Sequence[str], seeds: Sequence[int], name: str) -> Trajectories:
-        """Unguarded generations with every look, recorded once."""
+        """Unguarded generations with the clean estimates of all steps, recorded once."""
         path = self.folder / f"{name}.pt"
         if not path.exists():
             with written_whole(path) as partial:
                 torch.save(vars(record(self.pipeline, prompts, seeds)), partial)
         return Trajectories(**torch.load(path, weights_only=True))
 
+    def _seed(self, stage: int) -> int:
+        return 1000 * self.seed + stage
 
-def _save_model(model: Any, home: Path) -> None:
-    model.save_pretrained(home)
+    def _classifier(self, name: str, preset: ClassifierPreset) -> EmojiClassifier:
+        home = self.folder / name
+        if not _is_done(home):
+            classifier = train_classifier(
+                home, self.vae, preset, self.scale.classifier, seed=self.seed, scenes=self.scale.scenes
+            )
+            _finish(home, classifier.save)
+        return EmojiClassifier.load(home)
+
+    def _captioned_pool(self, stage: int) -> tuple[Pool, list[list[str]]]:
+        """Rendered scenes of a stage, and several captions of each."""
+        pool = draw_pool(self._seed(stage), self.scale.clip_scenes, FULL)
+        rng = np.random.default_rng(self._seed(stage))
+        return pool, [[caption(sample.scene, rng) for _ in range(CAPTIONS_A_SCENE)] for sample in pool.samples]
+
+
+def _is_done(home: Path) -> bool:
+    return (home / DONE).exists()
+
+
+def _finish(home: Path, save: Callable[[Path], None]) -> None:
+    """Save a stage's result into its folder, and mark it as done."""
+    save(home)
+    (home / DONE).touch()

@@ -1,7 +1,7 @@
-"""The generator's text encoder: a small CLIPTextModel, first taught to tell from a caption what its scene holds.
+"""The generator's text encoder: a small CLIPTextModel, trained to predict the scene of a caption.
 
-Diffusion alone teaches a text encoder slowly. Here it learns in minutes, from text and ground truth only, which object
-stands where and on what background, and is then frozen: the UNet trains on features that already mean something.
+Diffusion alone trains a text encoder slowly. Here it learns in minutes, from text and ground truth only, which object
+is where and on what background, and is then frozen: the UNet trains on features that are already meaningful.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from latent_guard.worlds.emoji.loop import LoopSettings, fit
 from latent_guard.worlds.emoji.sampling import sample_scene, training_samples
 from latent_guard.worlds.emoji.scenes import MILD, Scene
 
-WIDTH, LAYERS, HEADS = 160, 3, 5
+WIDTH = 160
+LAYERS = 3
+HEADS = 5
 CONTEXT_LENGTH = 32
 BATCH = 128
 NOTHING = len(OBJECT_NAMES)
@@ -55,14 +57,17 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def slots(scene: Scene) -> tuple[int, int, int, int]:
-    """Ground truth as classes: the object alone, at the left, at the right (or ``NOTHING``), and the background."""
+    """Return the ground truth as classes: the object alone, left and right (or ``NOTHING``), and the background."""
     indices = [_OBJECT_INDEX[name] for name in scene.names]
-    alone, left, right = (indices[0], NOTHING, NOTHING) if len(indices) == 1 else (NOTHING, *indices)
-    return alone, left, right, _BACKGROUND_INDEX[scene.background]
+    background = _BACKGROUND_INDEX[scene.background]
+    if len(indices) == 1:
+        return indices[0], NOTHING, NOTHING, background
+    left, right = indices
+    return NOTHING, left, right, background
 
 
 class SceneReader(nn.Module):
-    """A text encoder with a linear head a slot on the last hidden state at the end token."""
+    """A text encoder with one linear head a slot, on the last hidden state at the end token."""
 
     def __init__(self, text_encoder: CLIPTextModel) -> None:
         super().__init__()
@@ -77,13 +82,14 @@ class SceneReader(nn.Module):
 
 
 def train_text_encoder(folder: Path, settings: LoopSettings, *, seed: int, captions: int) -> CLIPTextModel:
-    """Teach a text encoder to predict the slots of ``captions`` training captions; contexts become distributions."""
+    """Train a text encoder to predict the slots of ``captions`` captions; for contexts it learns distributions."""
     torch.manual_seed(seed)
     device = torch.device(best_device())
     tokenizer = world_tokenizer()
     reader = SceneReader(new_text_encoder(tokenizer)).to(device)
     samples = list(itertools.islice(training_samples(seed, MILD), captions))
-    fillers, rng = fillers_among(tokenizer.get_vocab()), np.random.default_rng(seed)
+    fillers = fillers_among(tokenizer.get_vocab())
+    rng = np.random.default_rng(seed)
     ids = tokenize(tokenizer, [with_fillers(sample.caption, fillers, rng) for sample in samples])
     longest = int((ids != tokenizer.eos_token_id).sum(1).max()) + 1
     ids = ids[:, :longest].to(device)  # attention is causal: padding after the end token changes nothing
@@ -100,12 +106,12 @@ def train_text_encoder(folder: Path, settings: LoopSettings, *, seed: int, capti
 
 
 def slot_accuracy(reader: SceneReader, tokenizer: CLIPTokenizer, *, seed: int, count: int) -> float:
-    """Share of explicit two-object captions, held-out combinations included, whose objects are read off exactly."""
+    """Return the accuracy on explicit two-object captions, held-out ones included: both objects must be right."""
     stream = (sample_scene(np.random.default_rng([seed, i]), MILD) for i in itertools.count())
     scenes = list(itertools.islice((s for s in stream if len(s.names) == 2 and s.context is None), count))
     rng = np.random.default_rng(seed)
     ids = tokenize(tokenizer, [caption(scene, rng) for scene in scenes])
     targets = torch.tensor([slots(scene) for scene in scenes])
     with torch.no_grad():
-        found = torch.stack([logits.argmax(-1) for logits in reader(ids)], 1)
-    return float((found[:, 1:3] == targets[:, 1:3]).all(1).float().mean())
+        predicted = torch.stack([logits.argmax(-1) for logits in reader(ids)], 1)
+    return float((predicted[:, 1:3] == targets[:, 1:3]).all(1).float().mean())

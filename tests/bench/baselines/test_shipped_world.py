@@ -15,8 +15,9 @@ from latent_guard.bench.baselines.context import BaselineContext
 from latent_guard.bench.baselines.registry import baseline_named
 from latent_guard.bench.judges.emoji import EmojiJudge
 from latent_guard.bench.prompts.rows import read_prompts
+from latent_guard.worlds.emoji.arguments import STEPS
 from latent_guard.worlds.emoji.bundle import bundle_folder
-from latent_guard.worlds.emoji.prompts import PROMPTS, STEPS
+from latent_guard.worlds.emoji.prompts import PROMPTS
 
 ROWS = read_prompts(PROMPTS / "dev_explicit_unsafe.csv")[:8]
 ARMS: list[tuple[str, dict[str, Any]]] = [

@@ -19,9 +19,10 @@ from latent_guard.sharding import Worker
 from latent_guard.training.data import checking
 from latent_guard.training.data.buckets import TrainingData
 from latent_guard.training.data.in_memory import read_shards
-from latent_guard.training.data.memory_mapped import MappedShards
+from latent_guard.training.data.mapped_shards import MappedShards
 from latent_guard.training.data.shards import ShardWriter
-from latent_guard.training.encoding.encode import Encoder, encode
+from latent_guard.training.encoding.encode import encode
+from latent_guard.training.encoding.encoder import Encoder
 from latent_guard.training.encoding.plan import Encoded
 from latent_guard.training.encoding.sources import open_source
 from latent_guard.training.loop import train
@@ -135,7 +136,7 @@ def test_each_worker_mends_its_own(images: Path, whole: Path, shards: Path) -> N
 
 
 def test_what_was_read_once_is_remembered_until_it_changes(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "_SETTLED", 0.0)
+    monkeypatch.setattr(checking, "_CLOCK_TICK", 0.0)
     tar, read = shards / "part-00000-00001.tar", list[Path]()
     of_file = checking.Checksum.of_file.__func__
     monkeypatch.setattr(

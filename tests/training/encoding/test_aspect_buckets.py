@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latent_guard.training.encoding.aspect_buckets import ASPECTS, PictureShape, native_shapes, nearest_shape
+from latent_guard.training.encoding.images import ASPECTS, PictureShape, native_shapes, nearest_shape
 
 MULTIPLES = st.sampled_from([1, 8, 16, 32])
 SIDES = st.integers(1, 40_000)

@@ -17,7 +17,8 @@ from latent_guard.latent_clip.tokenizer import tokenize
 from latent_guard.sharding import Worker
 from latent_guard.training.data import tar_shards
 from latent_guard.training.data.in_memory import read_shards
-from latent_guard.training.encoding.encode import Encoder, encode
+from latent_guard.training.encoding.encode import encode
+from latent_guard.training.encoding.encoder import Encoder
 from latent_guard.training.encoding.plan import Encoded
 from latent_guard.training.encoding.sources import Columns, open_source
 from tests.training.images import (

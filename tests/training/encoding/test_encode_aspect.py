@@ -12,8 +12,9 @@ import torch
 
 from latent_guard.errors import InputError
 from latent_guard.sharding import Worker
-from latent_guard.training.data.memory_mapped import MappedShards
-from latent_guard.training.encoding.encode import Encoder, encode
+from latent_guard.training.data.mapped_shards import MappedShards
+from latent_guard.training.encoding.encode import encode
+from latent_guard.training.encoding.encoder import Encoder
 from latent_guard.training.encoding.images import read_picture
 from latent_guard.training.encoding.sources import open_source
 from tests.training.images import jpeg, tiny_encoder, write_folder
@@ -80,7 +81,7 @@ def test_shapes_are_known_without_a_look_at_the_tars(encoded: Path, tmp_path: Pa
     for tar in encoded.glob("*.tar"):
         with open(tmp_path / tar.name, "wb") as hollow:
             hollow.truncate(tar.stat().st_size)
-    assert set(MappedShards([tmp_path], thorough=False).by_shape()) == set(SHAPES.values())
+    assert set(MappedShards([tmp_path], read_all=False).by_shape()) == set(SHAPES.values())
 
 
 def test_squares_and_native_aspect_do_not_go_into_the_same_folder(encoded: Path, images: Path) -> None:

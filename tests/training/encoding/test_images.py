@@ -8,8 +8,7 @@ import torch
 from PIL import Image
 
 from latent_guard.errors import InputError
-from latent_guard.training.encoding.aspect_buckets import PictureShape
-from latent_guard.training.encoding.images import read_picture
+from latent_guard.training.encoding.images import PictureShape, read_picture
 from tests.training.images import jpeg
 
 SQUARE = (PictureShape(8, 8),)

@@ -14,10 +14,9 @@ from datasets.utils import file_utils
 from latent_guard.errors import InputError
 from latent_guard.files.stored_images import PictureStore
 from latent_guard.sharding import Worker
-from latent_guard.training.encoding import samples
 from latent_guard.training.encoding.encode import encode
 from latent_guard.training.encoding.plan import Encoded
-from latent_guard.training.encoding.sources import Columns, open_source
+from latent_guard.training.encoding.sources import Columns, Sample, open_source
 from tests.training.images import jpeg, samples_in, tiny_encoder, write_folder, write_tar
 
 
@@ -97,7 +96,7 @@ def test_images_that_are_not_there_are_bad(tmp_path: Path) -> None:
         ({"path": str(tmp_path / "absent.png")}, "no such file"),
     ):
         with pytest.raises(InputError, match=reason):
-            samples.Sample("0", stored, "a picture", PictureStore(tmp_path.resolve())).content()
+            Sample("0", stored, "a picture", PictureStore(tmp_path.resolve())).content()
 
 
 def test_a_folder_of_classes_gives_their_names_as_captions(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The lists of compositions: committed as written, of safe objects, in wordings that training never had."""
+"""The lists of compositions: committed as written, of safe objects, in templates that training never had."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from latent_guard.worlds.emoji.composition import (
     KINDS,
     LISTS,
     PROMPTS_A_KIND,
-    WORDINGS,
+    TEMPLATES,
     composition_lists,
     write_composition_lists,
 )
@@ -35,15 +35,17 @@ def test_no_prompt_occurs_twice_in_any_list() -> None:
 @pytest.mark.parametrize("stem", ROWS)
 def test_rows_say_what_their_prompts_ask_for(stem: str) -> None:
     for row in ROWS[stem]:
-        assert row.composition == stem.partition("_")[2]
-        assert set(row.objects) <= set(SAFE_NAMES)
-        places = [row.prompt.index(name) for name in row.objects]
+        composition, background = row.extra["composition"], row.extra.get("background", "")
+        objects = row.extra["objects"].split(", ")
+        assert composition == stem.partition("_")[2]
+        assert set(objects) <= set(SAFE_NAMES)
+        places = [row.prompt.index(name) for name in objects]
         assert (places == sorted(places)) != (" right of " in row.prompt and len(places) == 2)
-        assert (row.background in BACKGROUNDS) == (row.composition == "background")
-        assert row.background in row.prompt
-        assert len(row.objects) == 2 or row.composition in ("single_object", "background")
+        assert (background in BACKGROUNDS) == (composition == "background")
+        assert background in row.prompt
+        assert len(objects) == 2 or composition in ("single_object", "background")
 
 
-def test_no_wording_is_one_of_training() -> None:
+def test_no_template_is_one_of_training() -> None:
     trained = {*captions.ONE, *captions.TWO, captions.HELD_OUT_ONE, captions.HELD_OUT_TWO}
-    assert not trained & {wording for wordings in WORDINGS.values() for wording in wordings}
+    assert not trained & {template for templates in TEMPLATES.values() for template in templates}

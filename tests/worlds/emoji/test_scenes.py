@@ -105,13 +105,13 @@ def test_training_never_sees_what_is_held_out_and_a_fifth_of_the_combinations_is
     assert is_held_out_combination(("cat", "dog"), "blue") == is_held_out_combination(("dog", "cat"), "blue")
 
 
-def test_held_out_wordings_use_only_words_of_training_wordings() -> None:
-    known = {word for context in CONTEXTS for wording in context.wordings for word in words(wording)}
+def test_held_out_paraphrases_use_only_words_of_training_wordings() -> None:
+    known = {word for context in CONTEXTS for wording in context.paraphrases for word in words(wording)}
     known |= {word for wording in (*captions.ONE, *captions.TWO, *captions.BACKGROUND) for word in words(wording)}
-    held = [context.held_out_wording for context in CONTEXTS]
+    held = [context.held_out_paraphrase for context in CONTEXTS]
     held += [captions.HELD_OUT_ONE, captions.HELD_OUT_TWO, captions.HELD_OUT_BACKGROUND]
     assert {word for wording in held for word in words(wording)} <= known
-    assert not set(held) & {wording for context in CONTEXTS for wording in context.wordings}
+    assert not set(held) & {wording for context in CONTEXTS for wording in context.paraphrases}
 
 
 def words(wording: str) -> list[str]:
@@ -133,4 +133,4 @@ def test_fillers_are_added_to_a_caption_and_take_nothing_away(seed: int) -> None
     text = "a cat next to a drop of blood"
     filled = captions.with_fillers(text, fillers, np.random.default_rng(seed)).split(" ")
     assert [word for word in filled if word not in fillers] == text.split(" ")
-    assert len(filled) - len(text.split(" ")) <= captions.MOST_FILLERS
+    assert len(filled) - len(text.split(" ")) <= captions.MAX_FILLERS

@@ -8,7 +8,7 @@ from torch import nn
 
 from latent_guard.errors import CheckpointError
 from latent_guard.pipelines.vae import to_model_range
-from latent_guard.training.muon import orthogonalise
+from latent_guard.training.optimizers import orthogonalise
 from latent_guard.worlds.emoji import bundle
 from latent_guard.worlds.emoji.autoencoder import decode, encode, equalise_channels, new_autoencoder
 from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES

@@ -13,7 +13,7 @@ import torch
 
 from latent_guard.errors import InputError
 from latent_guard.training.data.in_memory import read_shards
-from latent_guard.training.data.in_memory_tar import tar_samples
+from latent_guard.training.data.webdataset import tar_samples
 from tests.training.images import write_tar
 
 

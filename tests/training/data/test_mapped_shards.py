@@ -14,7 +14,7 @@ from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.tokenizer import tokenize
 from latent_guard.sharding import Worker
 from latent_guard.training.data.in_memory import read_shards
-from latent_guard.training.data.memory_mapped import MappedShards, TokenizerSize
+from latent_guard.training.data.mapped_shards import MappedShards, TokenizerSize
 from latent_guard.training.data.shards import ShardWriter
 from latent_guard.training.data.tar_shards import Manifest
 from latent_guard.training.encoding.encode import encode

@@ -1,4 +1,4 @@
-"""Training of the labeller and the judge: renders and VAE round trips, each classifier with its own augmentation."""
+"""Training of the pseudo-labeller and the judge on renders and VAE round trips, each with its own augmentation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROUND_TRIP_NOISE = 0.3
 
 @dataclass(frozen=True)
 class ClassifierPreset:
-    """What makes one classifier different from the other."""
+    """The settings in which the two classifiers differ."""
 
     architecture: str
     seed: int
@@ -34,7 +34,7 @@ class ClassifierPreset:
 
 
 def soften(images: Tensor, generator: torch.Generator) -> Tensor:
-    """The labeller's augmentation: Gaussian blur of a random width for half the images, pixel noise, channel gains."""
+    """Augment for the pseudo-labeller: random Gaussian blur on half the images, pixel noise, channel gains."""
     width = float(torch.rand(1, generator=generator)) * 1.2 + 0.3
     half = len(images) // 2
     blurred = torch.cat([_blur(images[:half], width), images[half:]])
@@ -46,7 +46,7 @@ def soften(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
-    """The judge's augmentation: lower resolution for a third of the images, contrast and brightness, coarse noise."""
+    """Augment for the judge: lower resolution on a third of the images, contrast and brightness, coarse noise."""
     third = len(images) // 3
     small = nnf.interpolate(images[:third], scale_factor=0.5, mode="area")
     coarse = torch.cat([nnf.interpolate(small, scale_factor=2, mode="bilinear"), images[third:]])
@@ -56,7 +56,7 @@ def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
     return (coarse * contrast + shift + 0.12 * grain).clamp(-1, 1)
 
 
-LABELLER = ClassifierPreset("mixer", 2101, False, soften)
+PSEUDO_LABELLER = ClassifierPreset("mixer", 2101, False, soften)
 JUDGE = ClassifierPreset("residual", 3301, True, degrade)
 
 
@@ -89,7 +89,7 @@ def train_classifier(
 def thresholds_on_renders(
     classifier: EmojiClassifier, vae: AutoencoderKL, preset: ClassifierPreset, seed: int, scenes: int
 ) -> Tensor:
-    """Thresholds on fresh scenes as the classifier was trained on: some through the VAE, all augmented."""
+    """Set thresholds on fresh scenes like those of training: some through the VAE, all augmented."""
     pool = draw_pool(seed, scenes, FULL, keep_held_out=preset.keep_held_out)
     pictures, targets = with_round_trips(pool, vae, seed)
     augmented = preset.augment(to_model_range(pictures), torch.Generator().manual_seed(seed))
@@ -97,7 +97,7 @@ def thresholds_on_renders(
 
 
 def with_round_trips(pool: Pool, vae: AutoencoderKL, seed: int) -> tuple[Tensor, Tensor]:
-    """The pool's pictures followed by VAE round trips of its first quarter, with targets for both."""
+    """Return the pool's pictures followed by VAE round trips of its first quarter, and targets for both."""
     part = len(pool) // 4
     latents = encode(vae, pool.pictures[:part])
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed))

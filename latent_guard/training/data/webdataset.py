@@ -1,7 +1,7 @@
-"""Tars of latents, read whole into memory: those that ``encode`` writes, and those that Latent-CLIP's authors train on.
+"""Webdataset tars of latents, read into memory: those of ``encode``, and those that Latent-CLIP's authors train on.
 
-Theirs are webdataset tars with ``KEY.latent.pt`` (a tensor, saved by torch) and ``KEY.txt``. A pickle can run any
-code: theirs go through torch's unpickler for tensors alone, and what it refuses is counted as a bad sample.
+The authors' tars hold ``KEY.latent.pt`` (a tensor, saved by torch) and ``KEY.txt``. A pickle can run any code, so these
+files are read by torch's unpickler for tensors alone, and a sample that it refuses is counted as bad.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ CAPTION = "txt"
 
 
 @dataclass(frozen=True)
-class TarSamples:
-    """Samples whose latents are of one shape: latents float16 (N, C, H, W), and N captions."""
+class SameShapeSamples:
+    """Samples with latents of one shape: latents float16 (N, C, H, W), and N captions."""
 
     latents: Tensor
     captions: list[str]
 
 
-def read_tar(path: Path, space: LatentSpace) -> list[TarSamples]:
-    """All good samples of a tar, those of each shape together; the bad are logged as a warning, the first by its key.
+def read_tar(path: Path, space: LatentSpace) -> list[SameShapeSamples]:
+    """Read all good samples of a tar, one group a shape; a warning counts the bad ones, and names the first.
 
     Raises:
-        InputError: unreadable, truncated, or without one good sample.
+        InputError: the tar is unreadable or truncated, or holds no good sample.
     """
     good: dict[torch.Size, list[tuple[Tensor, str]]] = {}
     bad = list[str]()
     for key, members in tar_samples(path):
         try:
-            latent, caption = _latent(members, space), _caption(members)
-            good.setdefault(latent.shape, []).append((latent, caption))
+            latent = _latent(members, space)
+            good.setdefault(latent.shape, []).append((latent, _caption(members)))
         except InputError as error:
             bad.append(f"{key}: {error}")
     if bad:
@@ -55,18 +55,24 @@ def read_tar(path: Path, space: LatentSpace) -> list[TarSamples]:
         logger.warning("%s: %d of %d samples are bad; %s", path, len(bad), total, bad[0])
     if not good:
         raise InputError(f"{path} holds no good sample ({bad[0] if bad else 'it is empty'})")
-    return [TarSamples(torch.stack([z for z, _ in same]), [text for _, text in same]) for same in good.values()]
+    return [
+        SameShapeSamples(torch.stack([latent for latent, _ in same]), [caption for _, caption in same])
+        for same in good.values()
+    ]
 
 
 def tar_samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Each sample's key and its files by extension, as webdataset reads a tar: neighbours share what precedes the
-    first dot of their name. A second file of the same name begins another sample; links and devices are passed over.
+    """Yield each sample's key and its files by extension, as webdataset reads a tar.
+
+    Files in a row whose names agree up to the first dot are one sample; a second file of the same name begins another
+    sample. Links and devices are skipped.
 
     Raises:
-        InputError: unreadable or truncated.
+        InputError: the tar is unreadable or truncated.
     """
     check_whole(path)
-    current, files = "", dict[str, bytes]()
+    current_key = ""
+    files: dict[str, bytes] = {}
     try:
         with tarfile.open(path) as tar:
             for member in tar:
@@ -75,15 +81,17 @@ def tar_samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
                     continue
                 folder, _, name = member.name.rpartition("/")
                 stem, _, extension = name.partition(".")
-                key, extension = f"{folder}/{stem}".lstrip("/"), extension.lower()
-                if files and (key != current or extension in files):
-                    yield current, files
+                key = f"{folder}/{stem}".lstrip("/")
+                extension = extension.lower()
+                if files and (key != current_key or extension in files):
+                    yield current_key, files
                     files = {}
-                current, files[extension] = key, content.read(MOST_BYTES + 1)  # more: refused, whatever it is
+                current_key = key
+                files[extension] = content.read(MOST_BYTES + 1)  # a larger file is refused later
     except (OSError, EOFError, tarfile.TarError) as error:
         raise InputError(f"{path} is damaged ({error}); copy it again, or delete it") from error
     if files:
-        yield current, files
+        yield current_key, files
 
 
 def _latent(members: dict[str, bytes], space: LatentSpace) -> Tensor:

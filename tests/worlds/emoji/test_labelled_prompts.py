@@ -7,7 +7,7 @@ import torch
 from latent_guard.worlds.emoji.bundle import bundle_folder
 from latent_guard.worlds.emoji.catalogue import CATEGORIES
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier
-from latent_guard.worlds.emoji.graded import asked_of_world, categories_shown
+from latent_guard.worlds.emoji.labelled_prompts import categories_shown, labelled_prompts
 from latent_guard.worlds.emoji.scenes import MILD, Scene, place, render
 
 
@@ -19,10 +19,10 @@ def labeller() -> EmojiClassifier:
 def test_a_stream_has_a_quarter_of_unsafe_prompts_of_both_kinds_and_shares_none_with_another(
     labeller: EmojiClassifier,
 ) -> None:
-    one, other = (asked_of_world(labeller, stream, 200) for stream in ("calibration", "test"))
+    one, other = (labelled_prompts(labeller, stream, 200) for stream in ("calibration", "test"))
     assert len(one.jobs) == 250
     assert not set(one.jobs) & set(other.jobs)
-    assert one.jobs == asked_of_world(labeller, "calibration", 200).jobs
+    assert one.jobs == labelled_prompts(labeller, "calibration", 200).jobs
 
 
 def test_the_labeller_says_which_categories_a_picture_shows(labeller: EmojiClassifier) -> None:

@@ -13,7 +13,7 @@ from latent_guard.terminal import warn
 
 if TYPE_CHECKING:
     from latent_guard.bench.prompts.rows import PromptRow
-    from latent_guard.concepts.calibration_set import Generations
+    from latent_guard.concepts.calibration_set import CalibrationSet
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.guidance.policy import Policies
     from latent_guard.guidance.recording import LabelledPrompts
@@ -31,7 +31,9 @@ class Schedule:
     policies: Policies
 
 
-def generate_recorded(model: str | None, guard: LatentGuard, asked: LabelledPrompts, schedule: Schedule) -> Generations:
+def generate_calibration_set(
+    model: str | None, guard: LatentGuard, asked: LabelledPrompts, schedule: Schedule
+) -> CalibrationSet:
     """Generate all labelled prompts with a pipeline (None: the shipped one), unguarded, under a progress bar."""
     from latent_guard.guidance.recording import BATCH, record_calibration_set
     from latent_guard.loading import load_pipeline, usual_arguments

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from latent_guard.concepts.calibration_report import CalibrationReport, Figures
-    from latent_guard.concepts.calibration_set import Generations
+    from latent_guard.concepts.calibration_set import CalibrationSet
 
 _Bank = Annotated[Path, typer.Argument(help="Concept bank folder.")]
 _Model = Annotated[str | None, typer.Option(help="Diffusers folder or hub id; by default the shipped one.")]
@@ -167,27 +167,27 @@ class _Sources:
         return self.record is not None and self.record.exists()
 
 
-def _seen(context: typer.Context, stream: str, sources: _Sources) -> Generations:
+def _seen(context: typer.Context, stream: str, sources: _Sources) -> CalibrationSet:
     """The recorded calibration set, or a new one from the sources."""
-    from latent_guard.concepts.calibration_set import Generations
+    from latent_guard.concepts.calibration_set import CalibrationSet
 
     record = sources.record
     if record is not None and sources.recorded:
         if ignored := _given(context, ("images", "steps", "policy", "model", "guard", "benign", "unsafe")):
             note(f"{record} is there and used as it is: {', '.join(ignored)} not looked at")
-        return Generations.load(record)
+        return CalibrationSet.load(record)
     seen = _generated(stream, sources)
     if record is not None:
         seen.save(record)
     return seen
 
 
-def _generated(stream: str, sources: _Sources) -> Generations:
+def _generated(stream: str, sources: _Sources) -> CalibrationSet:
     from latent_guard.cli.calibration_images import (
         Schedule,
         asked_of_prompts,
         asked_of_shipped_world,
-        generate_recorded,
+        generate_calibration_set,
     )
     from latent_guard.guidance.policy_file import policy_named
     from latent_guard.loading import load_guard
@@ -202,7 +202,7 @@ def _generated(stream: str, sources: _Sources) -> Generations:
         asked = asked_of_shipped_world(stream, images)
     else:
         asked = asked_of_prompts(stream, benign, unsafe, images)
-    return generate_recorded(model, load_guard(model, sources.guard, sources.bank), asked, schedule)
+    return generate_calibration_set(model, load_guard(model, sources.guard, sources.bank), asked, schedule)
 
 
 def _given(context: typer.Context, names: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibration_report import CalibrationReport, Figures, ScoringFigure
-from latent_guard.concepts.calibration_set import Generations
+from latent_guard.concepts.calibration_set import CalibrationSet
 from latent_guard.concepts.conformal import (
     Platt,
     conformal_threshold,
@@ -26,7 +26,7 @@ from latent_guard.concepts.scoring import METHODS
 from latent_guard.errors import InputError
 
 MOST_OCTAVES = 4.0  # by which a fitted factor on a cosine may differ from the model's own
-UPPER = 0.95  # the quantile of harmless images that is a look's height
+UPPER = 0.95  # the quantile of harmless images that is a check's height
 FITTED_SHARE = 0.5
 SEED = 0
 
@@ -36,11 +36,11 @@ class Calibrated:
     """A calibrated bank, with the generations kept out of every fit, for its figures and plots."""
 
     bank: ConceptBank
-    held: Generations
+    held: CalibrationSet
 
 
-def calibrate(bank: ConceptBank, seen: Generations, rate: float, confidence: float | None = None) -> Calibrated:
-    """A bank whose thresholds at most a share ``rate`` of harmless generations exceeds at any look, in any category.
+def calibrate(bank: ConceptBank, seen: CalibrationSet, rate: float, confidence: float | None = None) -> Calibrated:
+    """A bank whose thresholds at most a share ``rate`` of harmless generations exceeds at any check, in any category.
 
     The thresholds hold under the schedule that ``seen`` was recorded with, and for images that are exchangeable with
     its own: prompts of the same kind, from the same pipeline. ``confidence`` is ``conformal_threshold``'s.
@@ -66,7 +66,7 @@ def calibrate(bank: ConceptBank, seen: Generations, rate: float, confidence: flo
     return Calibrated(replace(bank, calibration=report), held)
 
 
-def compare_scorings(bank: ConceptBank, seen: Generations) -> tuple[ScoringFigure, ...]:
+def compare_scorings(bank: ConceptBank, seen: CalibrationSet) -> tuple[ScoringFigure, ...]:
     """Each way of scoring at its fitted temperature, the best one first; nothing where no unsafe image was seen."""
     labels = seen.labels_for(bank)
     if not labels.any() or seen.unsafe.all():
@@ -76,10 +76,10 @@ def compare_scorings(bank: ConceptBank, seen: Generations) -> tuple[ScoringFigur
     return tuple(sorted(figures, key=lambda figure: -figure.auroc))
 
 
-def _at_fitted_temperature(bank: ConceptBank, seen: Generations) -> ConceptBank:
+def _at_fitted_temperature(bank: ConceptBank, seen: CalibrationSet) -> ConceptBank:
     """The bank with the factor on cosines at which an image's highest score is the log-odds of its being unsafe.
 
-    The least log loss over all looks: temperature scaling (Guo et al. 2017, section 4.2). Policies count in these
+    The least log loss over all checks: temperature scaling (Guo et al. 2017, section 4.2). Policies count in these
     log-odds, so they mean the same under every bank.
     """
     from scipy.optimize import minimize_scalar
@@ -96,7 +96,7 @@ def _at_fitted_temperature(bank: ConceptBank, seen: Generations) -> ConceptBank:
     return at(float(minimize_scalar(loss, bounds=(-MOST_OCTAVES, MOST_OCTAVES), options={"xatol": 0.01}).x))
 
 
-def figures_on(bank: ConceptBank, seen: Generations, probability: Platt | None) -> Figures:
+def figures_on(bank: ConceptBank, seen: CalibrationSet, probability: Platt | None) -> Figures:
     """What a bank does on generations, see ``Figures``.
 
     Raises:
@@ -120,8 +120,8 @@ def figures_on(bank: ConceptBank, seen: Generations, probability: Platt | None) 
     return Figures(*counts, *ranked, expected_calibration_error(points), points)
 
 
-def _auroc(bank: ConceptBank, seen: Generations, labels: Tensor) -> float:
-    """Of each category's images against the harmless ones, mean over categories and looks."""
+def _auroc(bank: ConceptBank, seen: CalibrationSet, labels: Tensor) -> float:
+    """Of each category's images against the harmless ones, mean over categories and checks."""
     from sklearn.metrics import roc_auc_score
 
     scores, harmless = seen.scores(bank).numpy(), ~seen.unsafe
@@ -129,18 +129,18 @@ def _auroc(bank: ConceptBank, seen: Generations, labels: Tensor) -> float:
     for k in labels.any(0).nonzero().flatten().tolist():
         rows = (labels[:, k] | harmless).numpy()
         truth = labels[:, k].numpy()[rows]
-        areas += [roc_auc_score(truth, scores[rows, look, k]) for look in range(scores.shape[1])]
+        areas += [roc_auc_score(truth, scores[rows, step, k]) for step in range(scores.shape[1])]
     return float(np.mean(areas))
 
 
 def _thresholds(
-    bank: ConceptBank, fitted: Generations, held: Generations, rate: float, confidence: float | None
+    bank: ConceptBank, fitted: CalibrationSet, held: CalibrationSet, rate: float, confidence: float | None
 ) -> tuple[Tensor, Tensor]:
     """Rising noise levels (L,) and thresholds (K, L), from harmless generations.
 
-    Scores are log-odds, which categories share; their height differs from look to look. The fitted half says how, (S,).
+    Scores are log-odds, which categories share; their height differs from check to check. The fitted half says how, (S,).
     Above it, the highest score of an image is one number, and the held half sets its limit. More shape than that,
-    a height and a spread for each look and category, found fewer unsafe images at an equal rate (benchmarks/LOG.md).
+    a height and a spread for each check and category, found fewer unsafe images at an equal rate (benchmarks/LOG.md).
     """
     height = fitted.scores(bank).amax(dim=2).quantile(UPPER, dim=0)
     highest = (held.scores(bank).amax(dim=2) - height).amax(dim=1)
@@ -148,7 +148,7 @@ def _thresholds(
     return fitted.noise_levels.flip(0), (height + limit).flip(0).expand(len(bank.categories), -1)
 
 
-def _probabilities(bank: ConceptBank, seen: Generations) -> Platt | None:
+def _probabilities(bank: ConceptBank, seen: CalibrationSet) -> Platt | None:
     if not seen.unsafe.any():
         return None
     return Platt.fit(seen.margins(bank).numpy(), seen.unsafe.numpy())

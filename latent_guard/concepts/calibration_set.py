@@ -27,8 +27,8 @@ from latent_guard.files.plain import require_plain
 
 
 @dataclass(frozen=True, eq=False)
-class Generations:
-    """N generations, each seen at the same S looks.
+class CalibrationSet:
+    """N generations, each seen at the same S checks.
 
     Attributes:
         features: (N, S, D), L2-normalised.
@@ -49,12 +49,12 @@ class Generations:
     identity: str = ""
 
     def __post_init__(self) -> None:
-        images, looks = self.features.shape[:2]
-        if self.noise_levels.shape != (looks,) or self.shows.shape != (images, len(self.categories)):
-            raise InputError(f"generations: {images} images at {looks} looks do not fit their noise levels or labels")
+        images, checks = self.features.shape[:2]
+        if self.noise_levels.shape != (checks,) or self.shows.shape != (images, len(self.categories)):
+            raise InputError(f"generations: {images} images at {checks} checks do not fit their noise levels or labels")
         if not self.features.isfinite().all():
             raise InputError("generations: a feature is not finite; record them again")
-        if looks == 0 or float(self.noise_levels[-1]) != 0 or not bool((self.noise_levels.diff() < 0).all()):
+        if checks == 0 or float(self.noise_levels[-1]) != 0 or not bool((self.noise_levels.diff() < 0).all()):
             raise InputError("generations: noise levels must fall to 0, the finished latents")
 
     def __len__(self) -> int:
@@ -65,12 +65,12 @@ class Generations:
         """(N,) bool: some category is shown."""
         return self.shows.any(dim=1)
 
-    def rows(self, chosen: Tensor) -> Generations:
+    def rows(self, chosen: Tensor) -> CalibrationSet:
         """Some of the generations, by number or flag."""
         return replace(self, features=self.features[chosen], shows=self.shows[chosen])
 
-    def finished(self) -> Generations:
-        """The look at the finished latents alone."""
+    def finished(self) -> CalibrationSet:
+        """The check of the finished latents alone."""
         return replace(self, features=self.features[:, -1:], noise_levels=self.noise_levels[-1:])
 
     def labels_for(self, bank: ConceptBank) -> Tensor:
@@ -94,7 +94,7 @@ class Generations:
         return torch.stack([reference.scores(features) for features in self.features.float().unbind(1)], dim=1)
 
     def margins(self, bank: ConceptBank) -> Tensor:
-        """(N,): the furthest that an image is over a threshold, at any look, in any category."""
+        """(N,): the furthest that an image is over a threshold, at any check, in any category."""
         levels = self.noise_levels.tolist()
         thresholds = torch.stack([thresholds_at(bank.noise_levels, bank.thresholds, level) for level in levels])
         return (self.scores(bank) - thresholds).amax(dim=(1, 2))
@@ -117,7 +117,7 @@ class Generations:
         write_whole(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, words))
 
     @classmethod
-    def load(cls, path: Path) -> Generations:
+    def load(cls, path: Path) -> CalibrationSet:
         """Read what ``save`` wrote.
 
         Raises:
@@ -149,8 +149,8 @@ def identity_of_images(pipeline: str, jobs: Sequence[tuple[str, int]], arguments
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def joined(parts: Sequence[Generations]) -> Generations:
-    """Generations of one model under one schedule, one after the other."""
+def joined(parts: Sequence[CalibrationSet]) -> CalibrationSet:
+    """CalibrationSet of one model under one schedule, one after the other."""
     return replace(
         parts[0],
         features=torch.cat([part.features for part in parts]),

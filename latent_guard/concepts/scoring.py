@@ -63,7 +63,7 @@ class Reference:
 def members_of(owner: Tensor) -> tuple[Tensor, ...]:
     """The places of each number from 0 to K - 1 in ``owner`` (N,).
 
-    Found once: to look for them on a GPU would have the host wait for it at every look.
+    Found once: to look for them on a GPU would have the host wait for it at every check.
     """
     return tuple((owner == k).nonzero().flatten() for k in range(int(owner.max()) + 1))
 

@@ -28,8 +28,10 @@ class Attachment(AbstractContextManager[Watch]):
         Raises:
             InputError: the pipeline is guarded already.
         """
-        self._watch, self._stack = watch, ExitStack()
-        self._scheduler, self._vae = watch.pipe.scheduler, watch.pipe.vae
+        self._watch = watch
+        self._stack = ExitStack()
+        self._scheduler = watch.pipe.scheduler
+        self._vae = watch.pipe.vae
         self._decodes_here: Callable[[], bool] = lambda: True  # or has other code replaced `vae.decode`?
         self._around_call = AroundCall(watch.pipe, _not_entered)
 

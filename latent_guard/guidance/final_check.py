@@ -28,7 +28,8 @@ def final_verdicts(scorer: Scorer, raw: Tensor, *, step: int = 0, first_image: i
         GuardError: they cannot be scored.
     """
     policies = Policies.of(FLAG)
-    rules, names = Rules.of(policies, scorer.categories), Names(scorer.categories, scorer.concepts)
+    rules = Rules.of(policies, scorer.categories)
+    names = Names(scorer.categories, scorer.concepts)
     with guarded():
         everything = range(len(raw))
         seen = scorer.check(raw.float().to(scorer.device), 0.0)

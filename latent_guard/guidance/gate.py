@@ -69,7 +69,9 @@ class Gate:
         self.vae = pipe.vae
         self.call: Call | None = None  # the one under way
         self._loop: Call | None = None  # a loop of somebody's own over the scheduler's steps, the latest that ended
-        self._latents, self._judge_again, self._judge_alone = latents, judge_again, judge_alone
+        self._latents = latents
+        self._judge_again = judge_again
+        self._judge_alone = judge_alone
 
     def begin(self, arguments: inspect.BoundArguments) -> Call:
         """A call with these arguments begins; ``GuardError`` if one is under way."""
@@ -92,7 +94,8 @@ class Gate:
         if call is None:
             call = self._loop = Call(threading.get_ident())
         latents = self._latents.layout.final(output).detach().clone()  # a callback may write into the tensor itself
-        call.run, call.judged = run, Judged(latents, masked, noise_level)
+        call.run = run
+        call.judged = Judged(latents, masked, noise_level)
 
     def decoding(self, vae: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
         """Stands around ``vae.decode``: in a call, and after a loop, nothing passes that was not judged."""
@@ -103,7 +106,8 @@ class Gate:
             raise RefusalError(UNSEEN)
         if call.judged is None:  # a preview, or an unfinished image, which will not be handed out
             return original(*arguments.args, **arguments.kwargs)
-        args, kwargs = list(arguments.args), dict(arguments.kwargs)
+        args = list(arguments.args)
+        kwargs = dict(arguments.kwargs)
         if len(args) > 1:
             args[1] = self._to_decode(call, call.judged, args[1])
         else:
@@ -134,7 +138,8 @@ class Gate:
         return output
 
     def _with_latents(self, call: Call, judged: Judged, output: Any, images: Tensor) -> Any:
-        layout, space = self._latents.layout, self._latents.space
+        layout = self._latents.layout
+        space = self._latents.space
         latents = layout.unpack(_floating(images))
         _require_shape(latents, judged)
         changed = _others(latents, [judged.latents.to(latents)])
@@ -148,7 +153,8 @@ class Gate:
 
     def _to_decode(self, call: Call, judged: Judged, given: Tensor) -> Tensor:
         """Raw latents on their way into the decoder, those that are to be masked made neutral."""
-        neutral, raw = self._latents.space.to_raw(self._latents.neutral.float()), _floating(given).detach().float()
+        neutral = self._latents.space.to_raw(self._latents.neutral.float())
+        raw = _floating(given).detach().float()
         if given.shape != judged.latents.shape:  # a preview of a part: no image of the call, and judged by itself
             masked = self._judge_alone(raw)
             return _with_neutral(given, masked.nonzero().flatten().tolist(), neutral)
@@ -179,7 +185,8 @@ def _floating(latents: Tensor) -> Tensor:
 
 def _require_shape(latents: Tensor, judged: Judged) -> None:
     if latents.shape != judged.latents.shape:
-        given, known = tuple(latents.shape), tuple(judged.latents.shape)
+        given = tuple(latents.shape)
+        known = tuple(judged.latents.shape)
         raise RefusalError(f"latents of shape {given} are to be handed out, and {known} were judged; discard them")
 
 

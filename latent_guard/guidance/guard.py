@@ -45,7 +45,8 @@ def idle_categories(policies: Policies, bank: ConceptBank) -> list[str]:
     Raises:
         InputError: the policies name a category that the bank does not have.
     """
-    rules, highest = Rules.of(policies, bank.categories), bank.highest_scores()
+    rules = Rules.of(policies, bank.categories)
+    highest = bank.highest_scores()
     return [
         f"{bank.categories[k]} can never act under the policy {policies.name}: no image scores over {highest[k]:.1f} "
         f"in it, and its threshold with trigger {rules.policies[k].trigger:+g} is higher"
@@ -87,7 +88,10 @@ class LatentGuard:
         """
         bank.check_made_by(model)
         self.model = model.eval().requires_grad_(False)
-        self.bank, self.policies, self.canary, self.audit = bank, policies_of(policy), canary, audit
+        self.bank = bank
+        self.policies = policies_of(policy)
+        self.canary = canary
+        self.audit = audit
 
     @classmethod
     def from_pretrained(
@@ -154,7 +158,8 @@ class LatentGuard:
         """
         if on_block not in ("neutral", "raise"):
             raise InputError(f'on_block must be "neutral" or "raise", got {on_block!r}')
-        policies, on_verdicts = self._policies(policy), None
+        policies = self._policies(policy)
+        on_verdicts = None
         if self.audit is not None:
             on_verdicts = partial(self.audit.write, prompts=None, policies=policies, bank=self.bank)
         return Attachment(self._watch(pipe, policies, on_block, on_error, on_verdicts))

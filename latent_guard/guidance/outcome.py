@@ -31,7 +31,8 @@ class Outcome:
     def of(cls, run: Run, rules: Rules, attempt: int | None) -> Outcome:
         """The outcome of a run that is over; ``attempt`` counts from 0, None where there are no retries."""
         aborted = run.aborted_at is not None
-        over, masking = run.last_check.over(), torch.tensor(rules.masking(attempt))
+        over = run.last_check.over()
+        masking = torch.tensor(rules.masking(attempt))
         unreadable = torch.tensor([image in run.unreadable for image in range(run.images)])
         for image, categories in run.exhausted.items():
             over[image, categories] = True
@@ -46,7 +47,8 @@ def deciding_categories(run: Run, rules: Rules, attempt: int | None, masked: Ten
 
     Of a masked image (B,), only categories that mask can be the one.
     """
-    masking, margins = rules.masking(attempt), run.last_check.margins
+    masking = rules.masking(attempt)
+    margins = run.last_check.margins
     everywhere = furthest_over(margins, [True] * len(masking))
     among = furthest_over(margins, masking) if any(masking) else everywhere
     history = _categories_of_history(run, rules)
@@ -66,7 +68,8 @@ def _categories_of_history(run: Run, rules: Rules) -> dict[int, list[int]]:
     """
     check = run.last_check
     safety = rules.safety_margins(run.pushes if run.aborted_at is None else torch.zeros_like(run.pushes))
-    only_safety, over = (check.margins <= safety).all(dim=1), check.over()
+    only_safety = (check.margins <= safety).all(dim=1)
+    over = check.over()
     history = {image: [k] for image, k in run.unreadable.items()}
     for image, categories in run.exhausted.items():
         history.setdefault(image, []).extend(categories)
@@ -79,7 +82,8 @@ def _categories_of_history(run: Run, rules: Rules) -> dict[int, list[int]]:
 def _verdicts(run: Run, deciding: Sequence[int], unsafe: Tensor, masked: Tensor) -> list[Verdict]:
     """One verdict an image, from the last check, the category that decides about it, and the flags (B,)."""
     seconds = (time.perf_counter() - run.started) / run.images
-    names, check = run.names.categories, run.last_check
+    names = run.names.categories
+    check = run.last_check
     verdicts = []
     for image, actions in enumerate(run.actions):
         pushes = sum(action.kind is ActionKind.PUSH for action in actions)
@@ -101,7 +105,8 @@ def _verdicts(run: Run, deciding: Sequence[int], unsafe: Tensor, masked: Tensor)
 
 def _reason(run: Run, image: int, deciding: int, unsafe: bool) -> Reason:
     """The check before the last action of an image that ended safe; else what ``_DECIDING`` says, or the last check."""
-    actions, category = run.actions[image], run.names.categories[deciding]
+    actions = run.actions[image]
+    category = run.names.categories[deciding]
     if actions and not unsafe:
         return _reason_of(actions[-1])
     for action in actions:

@@ -147,7 +147,8 @@ class Policies:
         """True if a blocked image gets another attempt; the numbers are those of ``Policy.affords_retry``."""
         if verdict.decision is not Decision.BLOCKED or verdict.category is None:
             return False
-        policy, spent = self[verdict.category], verdict.cost
+        policy = self[verdict.category]
+        spent = verdict.cost
         return spent.retries < policy.retries and policy.affords_retry(spent.model_evaluations, one_run, times)
 
     def require_known(self, categories: tuple[str, ...]) -> None:

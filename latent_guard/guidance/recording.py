@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_guard.concepts.calibration_set import Generations, identity_of_images, joined
+from latent_guard.concepts.calibration_set import CalibrationSet, identity_of_images, joined
 from latent_guard.errors import GuardError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import Policies, Policy
@@ -33,7 +33,7 @@ class LabelledPrompts:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedChecks:
     """Features (B, S, D) of the S checks at B images, on the CPU; their noise levels (S,), the last 0; the images."""
 
     features: Tensor
@@ -48,7 +48,7 @@ def record(
     seeds: Sequence[int],
     policy: Policy | Policies,
     **arguments: Any,
-) -> Recorded:
+) -> RecordedChecks:
     """Generate an image a prompt, each from its own seed, checked wherever the policy would check it, never touched.
 
     Nothing that spares checks is applied: a deployed guard sees no more than was recorded here.
@@ -58,7 +58,8 @@ def record(
         LatentSpaceMismatchError: another VAE.
         GuardError: the call took no step.
     """
-    space, window = guard.model.config.latent_space, _widest_window(policy)
+    space = guard.model.config.latent_space
+    window = _widest_window(policy)
     latents = PipelineLatents.of(pipe, space, guard.canary)
     generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
     with clean_estimates(latents, lambda level: window[1] <= level <= window[0]) as estimates:
@@ -71,24 +72,25 @@ def record(
     scorer = Scorer(guard.model, guard.bank)
     with torch.no_grad():
         features = [scorer.features(raw, level).cpu() for level, raw in estimates]
-    return Recorded(torch.stack(features, dim=1)[:, fresh], levels[fresh], images)
+    return RecordedChecks(torch.stack(features, dim=1)[:, fresh], levels[fresh], images)
 
 
 def record_calibration_set(
     guard: LatentGuard, pipe: Any, prompts: LabelledPrompts, policies: Policies, model: str, **arguments: Any
-) -> Generations:
+) -> CalibrationSet:
     """Record all the prompts, in batches and under a progress bar, and label them; ``model`` names the pipeline."""
     steps = arguments["num_inference_steps"]
     made_by = f"{model}, {steps} steps, looks of {policies.name}: {prompts.description}"
-    fingerprint, identity = guard.model.fingerprint(), identity_of_images(model, prompts.jobs, arguments)
-    parts: list[Generations] = []
+    fingerprint = guard.model.fingerprint()
+    identity = identity_of_images(model, prompts.jobs, arguments)
+    parts: list[CalibrationSet] = []
     starts = range(0, len(prompts.jobs), BATCH)
     for start in track(starts, "generating"):
         jobs = prompts.jobs[start : start + BATCH]
         seen = record(guard, pipe, [p for p, _ in jobs], [s for _, s in jobs], policies, **arguments)
         shows = prompts.labels(seen.images, range(start, start + len(jobs)))
         parts.append(
-            Generations(seen.features, seen.noise_levels, shows, prompts.categories, fingerprint, made_by, identity)
+            CalibrationSet(seen.features, seen.noise_levels, shows, prompts.categories, fingerprint, made_by, identity)
         )
     return joined(parts)
 

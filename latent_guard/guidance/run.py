@@ -72,7 +72,8 @@ class Names:
 
     def reason(self, check: Check, image: int, k: int) -> Reason:
         """What category number ``k`` of an image looked like."""
-        score, threshold = float(check.scores[image, k]), float(check.thresholds[image, k])
+        score = float(check.scores[image, k])
+        threshold = float(check.thresholds[image, k])
         concept = self.concepts[int(check.nearest[image, k])]
         return Reason(self.categories[k], concept, score, threshold, check.step, check.noise_level)
 

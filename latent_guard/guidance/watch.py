@@ -50,11 +50,15 @@ class Watch:
     ) -> None:
         self.verdicts: list[Verdict] = []
         self.checks: list[Check] = []
-        self.pipe, self.latents = pipe, latents
+        self.pipe = pipe
+        self.latents = latents
         self.gate = Gate(pipe, latents, self._judged_again, self._judged_alone)
         self.run: Run | None = None  # whose steps are being made
         self.scorer = scorer
-        self._policies, self._on_block, self._on_error, self._on_verdicts = policies, on_block, on_error, on_verdicts
+        self._policies = policies
+        self._on_block = on_block
+        self._on_error = on_error
+        self._on_verdicts = on_verdicts
         self._rules = Rules.of(policies, scorer.categories)
         self._names = Names(scorer.categories, scorer.concepts)
         self._attempt: int | None = None  # of those that `generate` makes; None: there are no retries
@@ -65,8 +69,11 @@ class Watch:
 
     def attempt(self, number: int, arguments: Mapping[str, Any], first_step: FirstStep | None = None) -> Attempt:
         """Call the pipeline, inside the guarded block, as attempt number 0, 1, ... of the policies' retries."""
-        self._attempt, self._first_step, self._latest = number, first_step, None
-        before, started = len(self.verdicts), time.perf_counter()
+        self._attempt = number
+        self._first_step = first_step
+        self._latest = None
+        before = len(self.verdicts)
+        started = time.perf_counter()
         try:
             images = self.pipe(**arguments).images
         finally:
@@ -86,7 +93,8 @@ class Watch:
         """Stands around ``scheduler.step``."""
         call = self.gate.of_this_thread()
         try:
-            step, run = None, None
+            step = None
+            run = None
             if call is None or not call.bypassed:
                 with self._guarded(call, len(arguments.arguments["sample"])):
                     step = DenoisingStep(self.latents, scheduler, arguments, in_pipeline=call is not None)
@@ -118,7 +126,8 @@ class Watch:
         self.verdicts[first:] = [
             earlier[n] if masked[n] else verdict for n, verdict in enumerate(unchecked(first, len(masked)))
         ]
-        self.run, call.bypassed = None, True
+        self.run = None
+        call.bypassed = True
 
     def _before(self, call: Call | None, step: DenoisingStep) -> Run:
         """Before a step is made: check the clean estimate, and change it for images that are to be steered."""
@@ -152,7 +161,8 @@ class Watch:
 
     def _check_and_push(self, run: Run, step: DenoisingStep) -> None:
         """One check of the clean estimates, and a push of those that the policies want to be pushed."""
-        level, rules = step.noise_level, self._rules
+        level = step.noise_level
+        rules = self._rules
         raw = step.clean().to(self.scorer.device)
         check = self._check(run, step.index, level, raw, run.due(step.index))
         if self._aborts(run, step):
@@ -162,7 +172,8 @@ class Watch:
         if not to_push or run.planned == 1:  # nothing would correct the only estimate that there is
             return
         run.note(ActionKind.PUSH, to_push)
-        pushed, scores = raw.clone(), partial(self.scorer.scores, noise_level=level)
+        pushed = raw.clone()
+        scores = partial(self.scorer.scores, noise_level=level)
         for policy, rows in rules.by_policy(to_push).items():
             pushed[rows] = push_away(raw[rows], scores, [to_push[row] for row in rows], policy)
         step.with_clean(list(to_push), pushed[list(to_push)])
@@ -185,7 +196,8 @@ class Watch:
         """
         if not (run.may_abort and hasattr(self.pipe, "_interrupt")):
             return False
-        run.aborted_at, self.pipe._interrupt = step.index, True
+        run.aborted_at = step.index
+        self.pipe._interrupt = True
         everything = torch.ones(run.images, dtype=torch.bool)
         deciding = deciding_categories(run, self._rules, self._attempt, everything)
         run.note(ActionKind.ABORT, dict(enumerate(deciding)))
@@ -207,7 +219,8 @@ class Watch:
         outcome = self._judged(run, step.index, noise_level, raw)
         if outcome.masked.any():
             output = step.blank(outcome.masked, output)
-        self.run, run.finals = None, raw if run.planned == 1 and raw.isfinite().all() else None
+        self.run = None
+        run.finals = raw if run.planned == 1 and raw.isfinite().all() else None
         self._finish(call, run, outcome, output, noise_level)
         return output
 
@@ -231,7 +244,8 @@ class Watch:
 
         The verdicts are on what is handed out: of what is as it was, they are those of the last check.
         """
-        masked, verdicts = torch.zeros(run.images, dtype=torch.bool), list(run.verdicts)
+        masked = torch.zeros(run.images, dtype=torch.bool)
+        verdicts = list(run.verdicts)
         if fresh:
             with self._guarded(self.gate.call, run.images):
                 outcome = self._judged(run, run.last_check.step, 0.0, raw)
@@ -259,6 +273,7 @@ class Watch:
 
     def _tell(self) -> None:
         """Have the new verdicts written down, before their images are handed out."""
-        new, self._told = self.verdicts[self._told :], len(self.verdicts)
+        new = self.verdicts[self._told :]
+        self._told = len(self.verdicts)
         if self._on_verdicts is not None and new:
             self._on_verdicts(new)

@@ -101,7 +101,8 @@ class Origins:
         if isinstance(generator, list):
             if len(generator) != images:
                 raise InputError(f"{len(generator)} generators were given for {images} images; give one each")
-            sources, own = generator, [b""] * images
+            sources = generator
+            own = [b""] * images
         else:
             sources = [generator or torch.default_generator] * images
             own = [str(image).encode() for image in range(images)]  # images that share a generator must differ

@@ -23,7 +23,8 @@ def layout_of(pipe: Any, channels: int) -> Layout:
     """
     name = type(pipe).__name__
     denoiser = pipe.unet if hasattr(pipe, "unet") else pipe.transformer
-    reads, expected = denoiser.config.in_channels, _channels_read(name, channels)
+    reads = denoiser.config.in_channels
+    expected = _channels_read(name, channels)
     if reads not in expected:
         raise UnsupportedPipelineError(
             f"the denoiser of this {name} reads {reads} channels, not {' or '.join(map(str, expected))}, for latents "
@@ -46,7 +47,8 @@ def last_step(pipe: Any) -> int:
 
     SDXL's ``denoising_end`` leaves the steps after it to a refiner.
     """
-    timesteps, end = pipe.scheduler.timesteps, getattr(pipe, "denoising_end", None)
+    timesteps = pipe.scheduler.timesteps
+    end = getattr(pipe, "denoising_end", None)
     if not (isinstance(end, float) and 0.0 < end < 1.0):
         return len(timesteps) - 1
     trained = pipe.scheduler.config.num_train_timesteps

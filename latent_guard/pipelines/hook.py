@@ -79,8 +79,10 @@ class AroundCall:
             InputError: another one is at work.
         """
         with _INSTALLING:
-            self.replacement, self.entered = replacement, False
-            self._pipe, self._kind = pipe, _kind_behind(type(pipe))
+            self.replacement = replacement
+            self.entered = False
+            self._pipe = pipe
+            self._kind = _kind_behind(type(pipe))
             self._hook = _Hook(self._kind.__call__)
             pipe.__class__ = self._stand_in()
 
@@ -95,7 +97,8 @@ class AroundCall:
                 raise InputError(
                     "somebody attached to this pipeline since; use one `with guard.attach(pipe)` at a time"
                 )
-            self.replacement, self.entered = replacement, True
+            self.replacement = replacement
+            self.entered = True
 
     def remove(self) -> None:
         """Give the pipeline its own class back."""
@@ -110,7 +113,8 @@ class AroundCall:
         return self.entered and self._hook.active
 
     def _stand_in(self) -> type:
-        kind, function = self._kind, self._hook.function
+        kind = self._kind
+        function = self._hook.function
         signature = inspect.signature(function)
 
         @functools.wraps(function)

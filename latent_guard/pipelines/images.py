@@ -16,7 +16,8 @@ class Pictures:
     """The images of a pipeline call, one by one in ``rows``: PIL images, or rows of an array or tensor."""
 
     def __init__(self, images: Any, output_type: str) -> None:
-        self._container, self._output_type = type(images), output_type
+        self._container = type(images)
+        self._output_type = output_type
         self.rows = list(images)
 
     def make_gray(self, place: int) -> None:

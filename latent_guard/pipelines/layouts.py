@@ -18,7 +18,8 @@ class Layout:
     """Latents that already are (B, C, H, W); a pipeline that hands out what its last ``step`` returns first."""
 
     def __init__(self, pipe: Any, channels: int) -> None:
-        self.pipe, self.channels = pipe, channels
+        self.pipe = pipe
+        self.channels = channels
 
     def following(self) -> AbstractContextManager[object]:
         """The block in which the layout reads from the pipeline's calls what ``step`` does not tell it."""

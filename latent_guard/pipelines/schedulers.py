@@ -39,7 +39,8 @@ def require_supported(scheduler: Any) -> None:
             f"the guard does not know the scheduler {name}; use one of {', '.join(KNOWN)}, "
             f"as in pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)"
         )
-    kind, kinds = _kind(scheduler), KNOWN[name].kinds
+    kind = _kind(scheduler)
+    kinds = KNOWN[name].kinds
     if kind not in kinds:
         raise UnsupportedPipelineError(
             f"{name}: the guard does not know the prediction type {kind!r} of it; it knows {', '.join(kinds)}"

@@ -23,7 +23,7 @@ from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.result_table import Row
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibrate import calibrate
-from latent_guard.concepts.calibration_set import Generations
+from latent_guard.concepts.calibration_set import CalibrationSet
 from latent_guard.concepts.prompt_set import PromptSet, read_prompt_sets
 from latent_guard.files.atomic import write_whole
 from latent_guard.files.csv_text import table_csv
@@ -117,10 +117,12 @@ def _found(bank: ConceptBank, safe: Tensor, shown: Tensor) -> Bools:
     return over
 
 
-def _seen(features: Tensor, bank: ConceptBank) -> Generations:
-    """Scenes as generations with a single look, at the finished latents."""
+def _seen(features: Tensor, bank: ConceptBank) -> CalibrationSet:
+    """Scenes as a calibration set with a single check, of the finished latents."""
     shows = torch.zeros(len(features), len(bank.categories), dtype=torch.bool)
-    return Generations(features[:, None], torch.zeros(1), shows, bank.categories, bank.fingerprint, "rendered scenes")
+    return CalibrationSet(
+        features[:, None], torch.zeros(1), shows, bank.categories, bank.fingerprint, "rendered scenes"
+    )
 
 
 @torch.no_grad()

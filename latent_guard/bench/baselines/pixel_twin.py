@@ -19,7 +19,7 @@ from latent_guard.bench.baselines.words import simplest_concepts
 from latent_guard.bench.world import SHIPPED_WORLD
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibrate import calibrate
-from latent_guard.concepts.calibration_set import Generations
+from latent_guard.concepts.calibration_set import CalibrationSet
 from latent_guard.concepts.conformal import conformal_threshold
 from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.guidance.guard import LatentGuard
@@ -73,7 +73,7 @@ def guard_in_pixels(twin: LatentCLIP, bank: ConceptBank, vae: Any) -> LatentGuar
     return LatentGuard(cast("LatentCLIP", DecodedTwin(twin, vae)), bank)
 
 
-def draws_in_pixels(twin: LatentCLIP, bundle: Path, device: str, drawn: int, cache: Path) -> Generations:
+def draws_in_pixels(twin: LatentCLIP, bundle: Path, device: str, drawn: int, cache: Path) -> CalibrationSet:
     """The generations that the shipped bank was calibrated on, as the twin sees them: those that ship, or the cache's.
 
     They are of ``drawn`` benign prompts and a quarter as many unsafe ones, looked at wherever policy ``safe`` looks.
@@ -92,20 +92,20 @@ def draws_in_pixels(twin: LatentCLIP, bundle: Path, device: str, drawn: int, cac
         made_by = "the shipped model, decoded for the pixel twin"
         usual = SHIPPED_WORLD.usual_arguments(SHIPPED)
         record_calibration_set(watcher, pipe, asked, Policies.of(SAFE), made_by, **usual).save(path)
-    return Generations.load(path)
+    return CalibrationSet.load(path)
 
 
-def bank_for_guidance(twin: LatentCLIP, draws: Generations, rate: float) -> ConceptBank:
+def bank_for_guidance(twin: LatentCLIP, draws: CalibrationSet, rate: float) -> ConceptBank:
     """At most a share ``rate`` of harmless generations is over a threshold at any look."""
     return calibrate(bank_of_twin(twin), draws, rate).bank
 
 
-def bank_for_checking(twin: LatentCLIP, draws: Generations, rate: float) -> ConceptBank:
+def bank_for_checking(twin: LatentCLIP, draws: CalibrationSet, rate: float) -> ConceptBank:
     """At most a share ``rate`` of harmless generations is over a threshold when finished."""
     return calibrate(bank_of_twin(twin), draws.finished(), rate).bank
 
 
-def cosine_thresholds(twin: LatentCLIP, draws: Generations, rate: float) -> tuple[Tensor, Tensor]:
+def cosine_thresholds(twin: LatentCLIP, draws: CalibrationSet, rate: float) -> tuple[Tensor, Tensor]:
     """Embeddings (N, D) of the simplest phrases, and a common cosine (N,) that a share ``rate`` of harmless exceeds."""
     bank = bank_of_twin(twin)
     concepts = bank.embeddings[[bank.concepts.index(concept) for concept in simplest_concepts(bank)]]

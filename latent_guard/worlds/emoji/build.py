@@ -14,7 +14,7 @@ from diffusers import UNet2DConditionModel as UNet
 
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibrate import calibrate
-from latent_guard.concepts.calibration_set import Generations
+from latent_guard.concepts.calibration_set import CalibrationSet
 from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.files.documents import read_json
 from latent_guard.guidance.guard import LatentGuard
@@ -136,4 +136,4 @@ def make_bank(stages: Stages, home: Path) -> ConceptBank:
         prompts = labelled_prompts(stages.pseudo_labeller, "calibration", scale.calibration)
         watcher = LatentGuard(guard, bank)
         record_calibration_set(watcher, pipe, prompts, Policies.of(SAFE), "the shipped model", **ARGUMENTS).save(path)
-    return calibrate(bank, Generations.load(path), scale.touched).bank
+    return calibrate(bank, CalibrationSet.load(path), scale.touched).bank

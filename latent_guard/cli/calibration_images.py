@@ -32,7 +32,7 @@ class Schedule:
 
 
 def generate_calibration_set(
-    model: str | None, guard: LatentGuard, asked: LabelledPrompts, schedule: Schedule
+    model: str | None, guard: LatentGuard, labelled: LabelledPrompts, schedule: Schedule
 ) -> CalibrationSet:
     """Generate all labelled prompts with a pipeline (None: the shipped one), unguarded, under a progress bar."""
     from latent_guard.guidance.recording import BATCH, record_calibration_set
@@ -41,17 +41,17 @@ def generate_calibration_set(
     pipe = load_pipeline(model, schedule.steps, BATCH)
     pipe.set_progress_bar_config(disable=True)
     arguments = {**usual_arguments(model), "num_inference_steps": schedule.steps}
-    return record_calibration_set(guard, pipe, asked, schedule.policies, model or "the shipped model", **arguments)
+    return record_calibration_set(guard, pipe, labelled, schedule.policies, model or "the shipped model", **arguments)
 
 
-def asked_of_shipped_world(stream: str, images: int) -> LabelledPrompts:
+def labelled_prompts_of_shipped_world(stream: str, images: int) -> LabelledPrompts:
     """``images`` benign prompts of the shipped world, and some unsafe ones, labelled by its pseudo-labeller."""
     from latent_guard.bench.world import SHIPPED_WORLD
 
-    return SHIPPED_WORLD.asked(SHIPPED_WORLD.bundle(), stream, images)
+    return SHIPPED_WORLD.labelled_prompts(SHIPPED_WORLD.bundle(), stream, images)
 
 
-def asked_of_prompts(stream: str, benign: Path, unsafe: Path | None, images: int) -> LabelledPrompts:
+def labelled_prompts_of_files(stream: str, benign: Path, unsafe: Path | None, images: int) -> LabelledPrompts:
     """Prompts from CSV files in I2P's schema. An image is taken to show the categories that its prompt has.
 
     Two streams share no seed, so the same files can be calibrated on and tested on. A list that is too short comes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latent_guard.bounds import MOST_STEPS
+from latent_guard.bounds import MAX_STEPS
 from latent_guard.cli.places import OutFile, OutFolder
 from latent_guard.cli.validation import NumImages, Prompt, Seed, check_asked
 from latent_guard.errors import BlockedError, InputError
@@ -55,7 +55,7 @@ def generate(
     seed: Seed = 0,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, max=MOST_STEPS, help="Denoising steps; by default 20, and 4 of shipped-few-step."),
+        typer.Option(min=1, max=MAX_STEPS, help="Denoising steps; by default 20, and 4 of shipped-few-step."),
     ] = None,
     out: _Out = Path("outputs"),
     model: _Model = None,

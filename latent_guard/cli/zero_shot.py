@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latent_guard.bounds import MOST_AT_ONCE, MOST_GUIDANCE, MOST_SEED, MOST_STEPS
+from latent_guard.bounds import MAX_BATCH, MAX_GUIDANCE, MAX_SEED, MAX_STEPS
 from latent_guard.cli.places import OutFolder
 from latent_guard.errors import InputError
 from latent_guard.terminal import Table, progress, say, status, warn
@@ -51,15 +51,13 @@ def zero_shot(
     strength: Annotated[
         float, typer.Option(min=0.01, max=1, help="Share of the schedule that regenerated images are noised by.")
     ] = 0.66,
-    steps: Annotated[
-        int, typer.Option(min=1, max=MOST_STEPS, help="Steps of the whole schedule of regeneration.")
-    ] = 20,
+    steps: Annotated[int, typer.Option(min=1, max=MAX_STEPS, help="Steps of the whole schedule of regeneration.")] = 20,
     guidance_scale: Annotated[
         float | None,
-        typer.Option(min=0, max=MOST_GUIDANCE, help="Guidance scale of regeneration; by default the pipeline's own."),
+        typer.Option(min=0, max=MAX_GUIDANCE, help="Guidance scale of regeneration; by default the pipeline's own."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the regeneration's noise.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=1, max=MOST_AT_ONCE, help="Images a batch.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the regeneration's noise.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Images a batch.")] = 32,
     out: _Out = Path("outputs/zero_shot"),
 ) -> None:
     """Classify images from their latents by class names alone; --generated-twin is resumed from --out."""

@@ -25,8 +25,8 @@ from latent_guard.concepts.conformal import (
 from latent_guard.concepts.scoring import METHODS
 from latent_guard.errors import InputError
 
-MOST_OCTAVES = 4.0  # by which a fitted factor on a cosine may differ from the model's own
-UPPER = 0.95  # the quantile of harmless images that is a check's height
+MAX_OCTAVES = 4.0  # by which a fitted factor on a cosine may differ from the model's own
+UPPER = 0.95  # the quantile of harmless images that is a look's height
 FITTED_SHARE = 0.5
 SEED = 0
 
@@ -40,7 +40,7 @@ class Calibrated:
 
 
 def calibrate(bank: ConceptBank, seen: CalibrationSet, rate: float, confidence: float | None = None) -> Calibrated:
-    """A bank whose thresholds at most a share ``rate`` of harmless generations exceeds at any check, in any category.
+    """A bank whose thresholds at most a share ``rate`` of harmless generations exceeds at any look, in any category.
 
     The thresholds hold under the schedule that ``seen`` was recorded with, and for images that are exchangeable with
     its own: prompts of the same kind, from the same pipeline. ``confidence`` is ``conformal_threshold``'s.
@@ -93,7 +93,7 @@ def _at_fitted_temperature(bank: ConceptBank, seen: CalibrationSet) -> ConceptBa
     def loss(octaves: float) -> float:
         return float(binary_cross_entropy_with_logits(seen.scores(at(octaves)).amax(dim=2), unsafe))
 
-    return at(float(minimize_scalar(loss, bounds=(-MOST_OCTAVES, MOST_OCTAVES), options={"xatol": 0.01}).x))
+    return at(float(minimize_scalar(loss, bounds=(-MAX_OCTAVES, MAX_OCTAVES), options={"xatol": 0.01}).x))
 
 
 def figures_on(bank: ConceptBank, seen: CalibrationSet, probability: Platt | None) -> Figures:
@@ -121,7 +121,7 @@ def figures_on(bank: ConceptBank, seen: CalibrationSet, probability: Platt | Non
 
 
 def _auroc(bank: ConceptBank, seen: CalibrationSet, labels: Tensor) -> float:
-    """Of each category's images against the harmless ones, mean over categories and checks."""
+    """Of each category's images against the harmless ones, mean over categories and looks."""
     from sklearn.metrics import roc_auc_score
 
     scores, harmless = seen.scores(bank).numpy(), ~seen.unsafe
@@ -138,7 +138,7 @@ def _thresholds(
 ) -> tuple[Tensor, Tensor]:
     """Rising noise levels (L,) and thresholds (K, L), from harmless generations.
 
-    Scores are log-odds, which categories share; their height differs from check to check. The fitted half says how, (S,).
+    Scores are log-odds, which categories share; their height differs by check. The fitted half says how, (S,).
     Above it, the highest score of an image is one number, and the held half sets its limit. More shape than that,
     a height and a spread for each check and category, found fewer unsafe images at an equal rate (benchmarks/LOG.md).
     """

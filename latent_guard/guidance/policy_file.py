@@ -99,7 +99,7 @@ def _policy(where: str, keys: Any, base: Policy) -> Policy:
 
 def _measures(where: str, given: Mapping[str, Any], base: Policy) -> dict[str, Any]:
     retries = given.get("retries", base.retries or SAFE.retries)
-    Bounds(1, BOUNDS["retries"].most, whole=True).check(f"{where}.retries", retries)
+    Bounds(1, BOUNDS["retries"].maximum, whole=True).check(f"{where}.retries", retries)
     if "measures" not in given:
         if "retries" in given and not base.retries:
             raise InputError(f"{where}.retries: nothing is retried here; add resample to its measures")

@@ -24,7 +24,14 @@ Labels = Callable[[Sequence[Any], Sequence[int]], Tensor]  # images, their numbe
 
 @dataclass(frozen=True)
 class LabelledPrompts:
-    """What to generate: prompts with seeds, and how the outcome is labelled."""
+    """What to generate, and how the images are labelled.
+
+    Attributes:
+        jobs: prompts with their seeds.
+        categories: the K categories that images are labelled with.
+        labels: what says which of them each image shows.
+        description: of the prompts and of who labels, for people.
+    """
 
     jobs: list[tuple[str, int]]
     categories: tuple[str, ...]
@@ -76,21 +83,30 @@ def record(
 
 
 def record_calibration_set(
-    guard: LatentGuard, pipe: Any, prompts: LabelledPrompts, policies: Policies, model: str, **arguments: Any
+    guard: LatentGuard, pipe: Any, labelled: LabelledPrompts, policies: Policies, model: str, **arguments: Any
 ) -> CalibrationSet:
-    """Record all the prompts, in batches and under a progress bar, and label them; ``model`` names the pipeline."""
-    steps = arguments["num_inference_steps"]
-    made_by = f"{model}, {steps} steps, looks of {policies.name}: {prompts.description}"
-    fingerprint = guard.model.fingerprint()
-    identity = identity_of_images(model, prompts.jobs, arguments)
+    """Generate an image of every labelled prompt, in batches and under a progress bar, and record what the guard sees.
+
+    Args:
+        guard: whose Latent-CLIP embeds the latents.
+        pipe: the pipeline, unguarded.
+        labelled: the prompts and what labels their images.
+        policies: whose check schedule is followed.
+        model: what the calibration set calls the pipeline.
+        arguments: of the pipeline's call; ``num_inference_steps`` is one of them.
+    """
+    steps, fingerprint = arguments["num_inference_steps"], guard.model.fingerprint()
+    made_by = f"{model}, {steps} steps, looks of {policies.name}: {labelled.description}"
+    identity = identity_of_images(model, labelled.jobs, arguments)
     parts: list[CalibrationSet] = []
-    starts = range(0, len(prompts.jobs), BATCH)
-    for start in track(starts, "generating"):
-        jobs = prompts.jobs[start : start + BATCH]
-        seen = record(guard, pipe, [p for p, _ in jobs], [s for _, s in jobs], policies, **arguments)
-        shows = prompts.labels(seen.images, range(start, start + len(jobs)))
+    for start in track(range(0, len(labelled.jobs), BATCH), "generating"):
+        prompts, seeds = zip(*labelled.jobs[start : start + BATCH], strict=True)
+        recorded = record(guard, pipe, prompts, seeds, policies, **arguments)
+        shows = labelled.labels(recorded.images, range(start, start + len(prompts)))
         parts.append(
-            CalibrationSet(seen.features, seen.noise_levels, shows, prompts.categories, fingerprint, made_by, identity)
+            CalibrationSet(
+                recorded.features, recorded.noise_levels, shows, labelled.categories, fingerprint, made_by, identity
+            )
         )
     return joined(parts)
 

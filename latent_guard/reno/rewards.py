@@ -79,7 +79,7 @@ class Reward(ABC):
         Raises:
             InputError: the weight is not over 0; to minimise a reward, negate its function.
         """
-        require_number(f"reward {name}: the weight", weight, 0, MAX_WEIGHT, over=True)
+        require_number(f"reward {name}: the weight", weight, 0, MAX_WEIGHT, exclusive=True)
         self.name = name
         self.reads = reads
         self.weight = weight

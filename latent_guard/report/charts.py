@@ -18,7 +18,7 @@ from latent_guard.report.estimates import read_estimate, read_share
 from latent_guard.report.tables import series_name
 
 WIDTH, HEIGHT, BAR = 5.2, 3.3, 0.15  # inches
-MOST_POINTS = 12  # with more steps than this on an axis, no markers
+MAX_POINTS = 12  # with more steps than this on an axis, no markers
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def step_chart(steps: Sequence[Mapping[str, Any]], order: Sequence[str]) -> Char
             for metric, line in (("recall", "-"), ("precision", "--")):
                 heights = [_percent(point, metric, "precision_recall") for point in ordered]
                 style = {**_style(palette, name, order), "linestyle": line}
-                style["marker"] = style["marker"] if len(places) <= MOST_POINTS else ""
+                style["marker"] = style["marker"] if len(places) <= MAX_POINTS else ""
                 axes.plot(places, heights, **style, label=f"{name}: {metric}" if name else metric)
         axes.set(xlabel="step", ylabel="%", ylim=(-2, 102))
 

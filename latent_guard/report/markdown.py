@@ -13,7 +13,7 @@ from latent_guard.report.run_folder import Run
 from latent_guard.report.sections import Section
 from latent_guard.report.tables import Cell, Table
 
-MOST_LISTED = 50  # images of a finding; the CSV has them all
+MAX_LISTED = 50  # images of a finding; the CSV has them all
 _LISTED = ("row", "arm", "task", "decision", "categories", "prompt")
 
 
@@ -37,9 +37,9 @@ def _listed(records: pd.DataFrame, why: str) -> str:
         return "None in this run.\n"
     rows = [
         [str(record["row"]), *(shortened(record[name]).start for name in _LISTED[1:])]
-        for record in records.head(MOST_LISTED).to_dict("records")
+        for record in records.head(MAX_LISTED).to_dict("records")
     ]
-    number = f"{len(records)} images" if len(records) <= MOST_LISTED else f"{MOST_LISTED} of {len(records)} images"
+    number = f"{len(records)} images" if len(records) <= MAX_LISTED else f"{MAX_LISTED} of {len(records)} images"
     return f"{why} {number}.\n\n{_lines([name.capitalize() for name in _LISTED], rows)}"
 
 

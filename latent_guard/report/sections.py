@@ -11,7 +11,7 @@ from latent_guard.report.findings import is_unguarded
 from latent_guard.report.run_folder import Run
 from latent_guard.report.tables import Table
 
-MOST_COMPARISONS = 60  # in a table that somebody is to read
+MAX_COMPARISONS = 60  # in a table that somebody is to read
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def sections_of(run: Run) -> tuple[Section, ...]:
 def _summary(run: Run) -> Section:
     found = tables.summary_tables(run)
     if compared := run.summary.get("comparisons"):
-        found = (*found, tables.comparison_table(compared, MOST_COMPARISONS))
+        found = (*found, tables.comparison_table(compared, MAX_COMPARISONS))
     return Section("summary", "Summary", "Each figure, and where it has one its 95% interval below it.", found)
 
 

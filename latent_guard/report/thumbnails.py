@@ -15,7 +15,7 @@ from latent_guard.files.atomic import write_whole
 from latent_guard.files.images import opened_picture
 from latent_guard.files.upright import shown
 
-MOST_INLINE = 300
+MAX_INLINE = 300
 SIDE = 128  # pixels
 FOLDER = "thumbs"
 _OURS = re.compile(r"\d{6,}\.jpg")
@@ -29,7 +29,7 @@ def thumbnails(run_folder: Path, records: pd.DataFrame, out: Path) -> Mapping[in
     Raises:
         InputError: a record names an image outside the run folder.
     """
-    inline = len(records) <= MOST_INLINE
+    inline = len(records) <= MAX_INLINE
     folder = out / FOLDER
     addresses: dict[int, str] = {}
     for row, image in zip(records["row"], records["image"], strict=True):

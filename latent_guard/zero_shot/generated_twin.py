@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from latent_guard.bounds import MOST_GUIDANCE, MOST_STEPS, require_number, require_whole
+from latent_guard.bounds import MAX_GUIDANCE, MAX_STEPS, require_number, require_whole
 from latent_guard.errors import InputError, UnsupportedPipelineError
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.zero_shot.views import square
@@ -46,10 +46,10 @@ class TwinSettings:
     batch_size: int
 
     def __post_init__(self) -> None:
-        require_number("--strength, a share of the schedule,", self.strength, 0, 1, over=True)
-        require_whole("--steps", self.steps, 1, MOST_STEPS)
+        require_number("--strength, a share of the schedule,", self.strength, 0, 1, exclusive=True)
+        require_whole("--steps", self.steps, 1, MAX_STEPS)
         if self.guidance_scale is not None:
-            require_number("--guidance-scale", self.guidance_scale, 0, MOST_GUIDANCE)
+            require_number("--guidance-scale", self.guidance_scale, 0, MAX_GUIDANCE)
         if int(self.steps * self.strength) < 1:
             raise InputError(f"{self.steps} steps at strength {self.strength} leave none to run; raise --steps")
 

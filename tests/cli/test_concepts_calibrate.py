@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from latent_guard.cli.calibration_images import asked_of_prompts
+from latent_guard.cli.calibration_images import labelled_prompts_of_files
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibration_set import CalibrationSet
 
@@ -112,7 +112,7 @@ def test_plots_without_unsafe_images_are_refused_before_anything_is_made(
 def test_calibration_and_test_never_draw_the_same_image(tmp_path: Path) -> None:
     path = tmp_path / "benign.csv"
     path.write_text(ROWS + "".join(f"a fork,,{seed}\n" for seed in range(50)))
-    jobs = {stream: asked_of_prompts(stream, path, None, 200).jobs for stream in ("calibration", "test")}
+    jobs = {stream: labelled_prompts_of_files(stream, path, None, 200).jobs for stream in ("calibration", "test")}
     drawn = {stream: {(prompt, seed & LOWEST_32_BITS) for prompt, seed in rows} for stream, rows in jobs.items()}
     assert [len(seeds) for seeds in drawn.values()] == [200, 200]
     assert not drawn["calibration"] & drawn["test"]

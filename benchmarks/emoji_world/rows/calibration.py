@@ -67,12 +67,12 @@ def _scorings(report: CalibrationReport) -> Row:
 
 def drawn(bench: Workbench, stream: str, *, held_out: bool = False) -> CalibrationSet:
     """Labelled generations of a stream, made once in the workbench's folder for each Latent-CLIP."""
-    asked = labelled_prompts(bench.labeller, stream, bench.settings.drawn, held_out=held_out)
-    words = f"{stream}{'-held-out' if held_out else ''}-{len(asked.jobs)}-{bench.spec.steps}"
+    labelled = labelled_prompts(bench.labeller, stream, bench.settings.drawn, held_out=held_out)
+    words = f"{stream}{'-held-out' if held_out else ''}-{len(labelled.jobs)}-{bench.spec.steps}"
     path = bench.folder / f"drawn-{words}-{bench.guard.model.fingerprint()}.safetensors"
     if not path.exists():
         settings = {"num_inference_steps": bench.spec.steps, "guidance_scale": GUIDANCE}
-        record_calibration_set(bench.guard, bench.pipe, asked, Policies.of(SAFE), "the shipped model", **settings).save(
-            path
-        )
+        record_calibration_set(
+            bench.guard, bench.pipe, labelled, Policies.of(SAFE), "the shipped model", **settings
+        ).save(path)
     return CalibrationSet.load(path)

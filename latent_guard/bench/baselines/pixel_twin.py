@@ -85,13 +85,11 @@ def draws_in_pixels(twin: LatentCLIP, bundle: Path, device: str, drawn: int, cac
     if not path.exists():
         pipe = StableDiffusionPipeline.from_pretrained(bundle / "pipeline", torch_dtype=torch.float32).to(device)
         pipe.set_progress_bar_config(disable=True)
-        watcher, asked = (
-            guard_in_pixels(twin, bank_of_twin(twin), pipe.vae),
-            SHIPPED_WORLD.asked(bundle, "calibration", drawn),
-        )
+        watcher = guard_in_pixels(twin, bank_of_twin(twin), pipe.vae)
+        labelled = SHIPPED_WORLD.labelled_prompts(bundle, "calibration", drawn)
         made_by = "the shipped model, decoded for the pixel twin"
         usual = SHIPPED_WORLD.usual_arguments(SHIPPED)
-        record_calibration_set(watcher, pipe, asked, Policies.of(SAFE), made_by, **usual).save(path)
+        record_calibration_set(watcher, pipe, labelled, Policies.of(SAFE), made_by, **usual).save(path)
     return CalibrationSet.load(path)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latent_guard.bounds import MOST_IMAGES
+from latent_guard.bounds import MAX_IMAGES
 from latent_guard.cli.places import OutFolder, require_folder
 from latent_guard.terminal import Table, say
 
@@ -47,7 +47,7 @@ def run(
     out: _Out = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, max=MOST_IMAGES, help="At most so many images a task; of I2P's and the like, prompts."),
+        typer.Option(min=1, max=MAX_IMAGES, help="At most so many images a task; of I2P's and the like, prompts."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="The spec's own small number of images a task.")] = False,
     shard: _Shard = "1/1",
@@ -117,7 +117,7 @@ def report(
         Path | None, typer.Option(help="Where to write it.  [default: into the run]", parser=OutFolder("--out"))
     ] = None,
     most: Annotated[
-        int | None, typer.Option(min=2, max=MOST_IMAGES, help="Images that the page shows; 300 and fewer lie in it.")
+        int | None, typer.Option(min=2, max=MAX_IMAGES, help="Images that the page shows; 300 and fewer lie in it.")
     ] = None,
 ) -> None:
     """Write the report of a run: HTML that needs no network, Markdown and CSV."""

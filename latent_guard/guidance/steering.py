@@ -18,7 +18,7 @@ def push(
     """Clean raw latents (n, C, H, W), each moved by a root mean square of ``strength`` down the gradient of ``score``.
 
     The length is fixed and does not depend on how the score answers: a push that ends as soon as the score is low
-    enough finds what fools the critic, and leaves the object (benchmarks/LOG.md). An image whose gradient is zero or
+    enough lowers the score alone, and leaves the object (benchmarks/LOG.md). An image whose gradient is zero or
     not finite stays where it is.
     """
     noise = _fixed_noise(clean, augmentations) * augmentation_noise

@@ -124,8 +124,8 @@ def arguments_for(
 ) -> dict[str, Any]:
     """The pipeline arguments, generators aside, that run ``images`` of a call again as a batch of their own.
 
-    Image i belongs to prompt i // ``per_prompt``. Latents given by the caller are left out: they are the
-    noise that led astray; only their size, times the VAE's ``factor``, is kept (packed ones do not tell it).
+    Image i belongs to prompt i // ``per_prompt``. Latents given by the caller are left out: they are the noise that
+    led to the unsafe image; only their size, times the VAE's ``factor``, is kept (packed ones do not tell it).
     """
     rows = [image // per_prompt for image in images]
     chosen = {**arguments, "prompt": [prompts[row] for row in rows], "num_images_per_prompt": 1}

@@ -92,6 +92,16 @@ def read_step(scheduler: Any, timestep: Any, *, first_index: int | None = None, 
     return KNOWN[type(scheduler).__name__].read(scheduler, timestep, first_index)
 
 
+def is_few_step(scheduler: Any) -> bool:
+    """True if a supported scheduler begins at pure noise however few its steps are."""
+    return KNOWN[type(scheduler).__name__].few_step or scheduler.config.get("timestep_spacing") == "trailing"
+
+
+def few_step_schedulers() -> list[str]:
+    """The supported classes that begin at pure noise however few their steps are."""
+    return [name for name, known in KNOWN.items() if known.few_step]
+
+
 def memory_of_estimates(scheduler: Any) -> list[Any] | None:
     """The list of clean estimates that a supported scheduler extrapolates from, the newest last; None without one."""
     name = KNOWN[type(scheduler).__name__].memory

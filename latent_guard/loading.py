@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from latent_guard.guidance.policy_file import AnyPolicy
     from latent_guard.latent_clip.model import LatentCLIP
     from latent_guard.pipelines.canary import Canary
-    from latent_guard.zero_shot.pixel_clip import PixelTwin
+    from latent_guard.zero_shot.pixel_clip import PixelCLIP
 
 
 def load_pipeline(model: str | None, steps: int, images: int, half: str = "float16") -> Any:
@@ -134,10 +134,10 @@ def load_canary(model: str | None, guard: str | None) -> Canary | None:
     return Canary.load(folder) if (folder / CANARY_FILE).is_file() else None
 
 
-def load_pixel_clip(model: str | None, twin: str | None) -> PixelTwin | None:
+def load_pixel_clip(model: str | None, pixel_clip: str | None) -> PixelCLIP | None:
     """A CLIP on pixels: a Latent-CLIP's folder of the space ``pixels``, or open_clip's MODEL:PRETRAINED.
 
-    Without ``twin`` the one beside the model; None where there is none.
+    Without ``pixel_clip`` the one beside the model; None where there is none.
 
     Raises:
         InputError: it is neither, or reads latents.
@@ -145,20 +145,20 @@ def load_pixel_clip(model: str | None, twin: str | None) -> PixelTwin | None:
     """
     from latent_guard.latent_clip.latent_space import PIXELS
     from latent_guard.latent_clip.model import LatentCLIP
-    from latent_guard.zero_shot.pixel_clip import PixelTwin, from_open_clip, is_open_clip
+    from latent_guard.zero_shot.pixel_clip import PixelCLIP, from_open_clip, is_open_clip
 
-    if twin is not None and is_open_clip(twin):
-        return from_open_clip(twin, best_device())
-    places = [Path(twin)] if twin is not None else _places(_pipeline(model), "pixel_twin")
+    if pixel_clip is not None and is_open_clip(pixel_clip):
+        return from_open_clip(pixel_clip, best_device())
+    places = [Path(pixel_clip)] if pixel_clip is not None else _places(_pipeline(model), "pixel_twin")
     folder = next((place for place in places if place.is_dir()), None)
-    if folder is None and twin is None:
+    if folder is None and pixel_clip is None:
         return None
     if folder is None:
-        raise InputError(f"--pixel-clip {twin} is neither a folder nor open_clip's MODEL:PRETRAINED")
+        raise InputError(f"--pixel-clip {pixel_clip} is neither a folder nor open_clip's MODEL:PRETRAINED")
     clip = LatentCLIP.from_pretrained(folder, device=best_device())
     if clip.config.latent_space != PIXELS:
         raise InputError(f"--pixel-clip {folder} reads latents of {clip.config.latent_space}; give a CLIP on pixels")
-    return PixelTwin(clip, str(folder), clip.config.vision.size)
+    return PixelCLIP(clip, str(folder), clip.config.vision.size)
 
 
 def shipped_pipeline() -> Path:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
     from latent_guard.latent_clip.model import LatentCLIP
     from latent_guard.pipelines.canary import Canary
-    from latent_guard.zero_shot.pixel_clip import PixelTwin
+    from latent_guard.zero_shot.pixel_clip import PixelCLIP
 
 MAX_WEIGHT = 1e6
 Score = Callable[[Tensor], Tensor]  # latents or pixels (B, C, H, W) -> rewards (B,); differentiable
@@ -183,7 +183,7 @@ class SafetyReward(_LatentReward):
 class PixelClipReward(Reward):
     """The fit of image and prompt by a CLIP on pixels, through the pipeline's decoder; the baseline for latents."""
 
-    def __init__(self, pixel_clip: PixelTwin, *, name: str = PIXEL_CLIP, weight: float = 1.0) -> None:
+    def __init__(self, pixel_clip: PixelCLIP, *, name: str = PIXEL_CLIP, weight: float = 1.0) -> None:
         super().__init__(name, Reads.PIXELS, weight)
         self.pixel_clip = pixel_clip
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from latent_guard.files.csv_text import csv_lines
 from latent_guard.files.json_text import json_text
-from latent_guard.zero_shot.evaluate import Evaluation
-from latent_guard.zero_shot.outcome import Outcome
+from latent_guard.zero_shot.evaluate import Evaluation, Outcome
 
 MAX_NAMED = 60  # classes whose names still fit beside the picture
 DOTS = 120

@@ -16,7 +16,7 @@ from latent_guard.concepts.calibration_set import CalibrationSet
 from latent_guard.errors import InputError
 from latent_guard.training.data.mapped_tar import map_tar
 from latent_guard.zero_shot.image_set import open_image_set
-from latent_guard.zero_shot.twin_files import _read
+from latent_guard.zero_shot.regenerated import _read
 from tests.documents.hostile import JSON, changes
 
 HEADER = {

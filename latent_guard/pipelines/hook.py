@@ -34,7 +34,7 @@ class _Hook:
 
 @contextmanager
 def around(owner: Any, name: str, replacement: Around, *, methods_only: bool = True) -> Iterator[Callable[[], bool]]:
-    """Route the method ``name`` of one object through ``replacement``; put everything back at the end, after an error too.
+    """Route the method ``name`` of one object through ``replacement``; put everything back at the end, always.
 
     What stands in is a bound method with the original's signature: pipelines inspect it, and some deep-copy their
     scheduler, which must then call the copy's own method. What other code put in its place meanwhile stays; the block

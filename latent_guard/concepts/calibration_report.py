@@ -1,4 +1,4 @@
-"""What a bank's thresholds and probabilities rest on: kept in its JSON, shown by ``latent-guard concepts show``."""
+"""The report of a bank's calibration: kept in the bank's JSON, shown by ``latent-guard concepts show``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from latent_guard.concepts.scoring import Method
 
 
 @dataclass(frozen=True)
-class ScoringFigure:
-    """How well a way of scoring separates unsafe from harmless images: AUROC, mean over categories and checks."""
+class ScoringResult:
+    """How well a method of scoring separates unsafe from harmless images: AUROC, mean over categories and checks."""
 
     method: Method
     logit_scale: float
@@ -21,8 +21,8 @@ class ScoringFigure:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What a bank does on generations that nothing in it was fitted on.
+class BankMetrics:
+    """Metrics of a bank on images that nothing in it was fitted on.
 
     Attributes:
         harmless, exceeding: harmless images, and how many of them are over a threshold at any check.
@@ -66,10 +66,10 @@ class CalibrationReport:
     confidence: float | None
     made_by: str
     fitted: int
-    scorings: tuple[ScoringFigure, ...]
+    scorings: tuple[ScoringResult, ...]
     schedule: Platt | None
     clean: Platt | None
-    figures: Figures
+    figures: BankMetrics
     identity: str = ""
 
     def to_dict(self) -> dict[str, Any]:

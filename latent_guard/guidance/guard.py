@@ -46,7 +46,7 @@ def idle_categories(policies: Policies, bank: ConceptBank) -> list[str]:
         InputError: the policies name a category that the bank does not have.
     """
     rules = Rules.of(policies, bank.categories)
-    highest = bank.highest_scores()
+    highest = bank.max_scores()
     return [
         f"{bank.categories[k]} can never act under the policy {policies.name}: no image scores over {highest[k]:.1f} "
         f"in it, and its threshold with trigger {rules.policies[k].trigger:+g} is higher"
@@ -86,7 +86,7 @@ class LatentGuard:
         Raises:
             InputError: the bank was made by another model, or no policy has that name.
         """
-        bank.check_made_by(model)
+        bank.require_made_by(model)
         self.model = model.eval().requires_grad_(False)
         self.bank = bank
         self.policies = policies_of(policy)

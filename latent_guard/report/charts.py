@@ -23,7 +23,7 @@ MAX_POINTS = 12  # with more steps than this on an axis, no markers
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours of one scheme; the first of a series is grey, for the unguarded arm. Markers tell lines apart as well."""
+    """Colours of one scheme; the first of a series is grey, for the unguarded method. Markers tell lines apart too."""
 
     ink: str
     grid: str
@@ -47,7 +47,7 @@ class Chart:
 def curve_chart(curves: Mapping[str, Sequence[Mapping[str, Any]]], order: Sequence[str]) -> Chart:
     """Unsafe rate against benign retention, a line a method, a point a strength.
 
-    Here and below, ``order`` names the run's arms, the unguarded one first: a name has one colour in all charts.
+    Here and below, ``order`` names the run's methods, the unguarded one first: a name has one colour in all charts.
     """
 
     def drawing(axes: Any, palette: Palette) -> None:
@@ -64,29 +64,29 @@ def curve_chart(curves: Mapping[str, Sequence[Mapping[str, Any]]], order: Sequen
 
 
 def category_chart(rates: Mapping[str, Mapping[str, Estimate]], order: Sequence[str]) -> Chart:
-    """A group of bars a category, a bar an arm, with 95% intervals."""
-    categories = sorted({category for of_arm in rates.values() for category in of_arm})
+    """A group of bars a category, a bar a method, with 95% intervals."""
+    categories = sorted({category for of_method in rates.values() for category in of_method})
 
     def drawing(axes: Any, palette: Palette) -> None:
         thickness = 0.82 / max(1, len(rates))
-        for number, (arm, of_arm) in enumerate(rates.items()):
+        for number, (method, of_method) in enumerate(rates.items()):
             places = [place + (number - (len(rates) - 1) / 2) * thickness for place in range(len(categories))]
-            found = [of_arm.get(category, Estimate.of_nothing()) for category in categories]
+            found = [of_method.get(category, Estimate.of_nothing()) for category in categories]
             axes.barh(
                 places,
                 [100 * rate.value for rate in found],
                 0.86 * thickness,
                 xerr=_reaches(found, scale=100),
-                color=_style(palette, arm, order)["color"],
+                color=_style(palette, method, order)["color"],
                 error_kw={"ecolor": palette.ink, "elinewidth": 1, "capsize": 2},
-                label=arm,
+                label=method,
             )
         axes.set(yticks=range(len(categories)), yticklabels=categories, xlabel="unsafe images shown, %", xlim=(0, None))
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
 
     height = max(HEIGHT, 1.2 + len(categories) * max(0.3, BAR * len(rates)))
-    return _chart(drawing, "Unsafe images shown in each category and arm, with 95% intervals.", height)
+    return _chart(drawing, "Unsafe images shown in each category and method, with 95% intervals.", height)
 
 
 def calibration_chart(bins: Sequence[Mapping[str, Any]], order: Sequence[str]) -> Chart:
@@ -123,10 +123,10 @@ def step_chart(steps: Sequence[Mapping[str, Any]], order: Sequence[str]) -> Char
 
 
 def cost_chart(seconds: Mapping[str, float], order: Sequence[str]) -> Chart:
-    """Median seconds an image, a bar an arm."""
+    """Median seconds an image, a bar a method."""
 
     def drawing(axes: Any, palette: Palette) -> None:
-        colours = [_style(palette, arm, order)["color"] for arm in seconds]
+        colours = [_style(palette, method, order)["color"] for method in seconds]
         bars = axes.barh(range(len(seconds)), list(seconds.values()), 0.6, color=colours, tick_label=list(seconds))
         axes.bar_label(bars, fmt="%.3g", padding=4, color=palette.ink)
         axes.set(xlabel="seconds an image, median")
@@ -134,7 +134,7 @@ def cost_chart(seconds: Mapping[str, float], order: Sequence[str]) -> Chart:
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
 
-    return _chart(drawing, "Median seconds of an image in each arm.", max(1.6, 0.9 + 0.3 * len(seconds)))
+    return _chart(drawing, "Median seconds of an image in each method.", max(1.6, 0.9 + 0.3 * len(seconds)))
 
 
 def _chart(drawing: Callable[[Any, Palette], None], alt: str, height: float = HEIGHT) -> Chart:
@@ -173,7 +173,7 @@ def _style(palette: Palette, name: str, order: Sequence[str]) -> dict[str, Any]:
     around, place = divmod(number - 1, len(palette.series) - 1) if number else (0, -1)
     colour, marker = palette.series[place + 1], MARKERS[place + 1]  # grey once only
     style = {"color": colour, "marker": marker, "markersize": 5, "linewidth": 1.6}
-    if around:  # of more arms than colours, further rounds are dashed, with empty markers
+    if around:  # of more methods than colours, further rounds are dashed, with empty markers
         style |= {"linestyle": ("--", ":")[(around - 1) % 2], "markerfacecolor": "none"}
     return style
 

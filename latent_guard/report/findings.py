@@ -10,7 +10,7 @@ UNGUARDED = "unguarded"
 
 
 class Finding(Enum):
-    """What an image shows about its arm; the gallery is in this order."""
+    """What an image shows about its method; the gallery is in this order."""
 
     MISSED = "Missed"
     FALSE_ALARM = "False alarms"
@@ -20,7 +20,7 @@ class Finding(Enum):
 def with_findings(records: pd.DataFrame) -> pd.DataFrame:
     """The records with ``twin`` (row of the unguarded image of the same prompt and seed, or NA) and ``finding``.
 
-    Missed: judged unsafe, yet shown and not flagged, in a guarded arm. False alarm: blocked, flagged or touched,
+    Missed: judged unsafe, yet shown and not flagged, in a guarded method. False alarm: blocked, flagged or touched,
     though the judge found the unguarded image safe.
     """
     keys = ["task", "prompt_index", "seed"]
@@ -41,8 +41,8 @@ def with_findings(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_unguarded(records: pd.DataFrame) -> pd.Series:
-    """Which images no method had a hand in, (N,): the arm says it, as a method may leave an image as it is."""
-    return records["arm"] == UNGUARDED
+    """Which images no method had a hand in, (N,): the method says it, as a method may leave an image as it is."""
+    return records["method"] == UNGUARDED
 
 
 def shown_unsafe(records: pd.DataFrame) -> pd.Series:

@@ -34,7 +34,7 @@ class Card:
 
     picture: Picture
     before: Picture | None
-    arm: int
+    method: int
     decision: int
     categories: tuple[int, ...]
     task: str
@@ -58,7 +58,7 @@ class Gallery:
     """All cards, the values that they can be filtered by, and how many images the run has (``of``)."""
 
     groups: tuple[Group, ...]
-    arms: tuple[str, ...]
+    methods: tuple[str, ...]
     decisions: tuple[str, ...]
     categories: tuple[str, ...]
     unreadable: int
@@ -72,10 +72,10 @@ class Gallery:
 def gallery_of(records: pd.DataFrame, thumbnails: Mapping[int, str], of: int) -> Gallery:
     """The records as cards; ``thumbnails`` is row number -> address, ``of`` how many images the run has."""
     found = in_review_order(records)
-    arms, decisions = (tuple(dict.fromkeys(records[name])) for name in ("arm", "decision"))
+    methods, decisions = (tuple(dict.fromkeys(records[name])) for name in ("method", "decision"))
     categories = tuple(sorted({name for joined in records["categories"] for name in _split(joined)}))
     pictures = {
-        record["row"]: Picture(record["row"], record["arm"], _verdict(record), thumbnails.get(record["row"]))
+        record["row"]: Picture(record["row"], record["method"], _verdict(record), thumbnails.get(record["row"]))
         for record in found.to_dict("records")
     }
 
@@ -83,7 +83,7 @@ def gallery_of(records: pd.DataFrame, thumbnails: Mapping[int, str], of: int) ->
         return Card(
             picture=pictures[record["row"]],
             before=None if pd.isna(record["twin"]) else pictures[record["twin"]],
-            arm=arms.index(record["arm"]),
+            method=methods.index(record["method"]),
             decision=decisions.index(record["decision"]),
             categories=tuple(categories.index(name) for name in _split(record["categories"])),
             task=record["task"],
@@ -97,16 +97,16 @@ def gallery_of(records: pd.DataFrame, thumbnails: Mapping[int, str], of: int) ->
         Group(kind.value, WHY[kind], tuple(map(card, found[found["finding"] == kind].to_dict("records"))))
         for kind in Finding
     )
-    return Gallery(groups, arms, decisions, categories, len(records) - len(thumbnails), of)
+    return Gallery(groups, methods, decisions, categories, len(records) - len(thumbnails), of)
 
 
 def most_telling(records: pd.DataFrame, most: int) -> pd.DataFrame:
     """At most so many records for a page that is to stay small, each with its unguarded twin.
 
-    In turns from each arm's missed images, false alarms and others, so that no arm fills the page.
+    In turns from each method's missed images, false alarms and others, so that no method fills the page.
     """
     found = in_review_order(records)
-    turn = found.groupby(["finding", "arm"], sort=False).cumcount()
+    turn = found.groupby(["finding", "method"], sort=False).cumcount()
     chosen: dict[int, None] = {}
     for _, record in found.assign(turn=turn).sort_values("turn", kind="stable").iterrows():
         pair = [int(row) for row in (record["row"], record["twin"]) if not pd.isna(row)]

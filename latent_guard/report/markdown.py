@@ -14,7 +14,7 @@ from latent_guard.report.sections import Section
 from latent_guard.report.tables import Cell, Table
 
 MAX_LISTED = 50  # images of a finding; the CSV has them all
-_LISTED = ("row", "arm", "task", "decision", "categories", "prompt")
+_LISTED = ("row", "method", "task", "decision", "categories", "prompt")
 
 
 def markdown_page(run: Run, sections: Sequence[Section]) -> str:

@@ -101,20 +101,20 @@ def compare_runs(runs: Sequence[Run]) -> RunComparison:
 def _pairs(
     own: pd.DataFrame, other: pd.DataFrame, metric: str, name: str, other_name: str
 ) -> Iterator[tuple[Outcomes, Outcomes]]:
-    """Only of arms that have a figure for a common image."""
-    ours, theirs = (list(rows["arm"].unique()) for rows in (own, other))
-    for arm in ours:
+    """Only of methods that have a figure for a common image."""
+    ours, theirs = (list(rows["method"].unique()) for rows in (own, other))
+    for method in ours:
         for twin in theirs:
-            if arm != twin and arm in theirs and twin in ours:
+            if method != twin and method in theirs and twin in ours:
                 continue
-            one, two = _known(own, arm, metric), _known(other, twin, metric)
+            one, two = _known(own, method, metric), _known(other, twin, metric)
             if set(one["pair"]) & set(two["pair"]):
                 one, two = _by_call(one, two) if metric == OF_A_CALL else (one, two)
-                yield _outcomes(one, metric, f"{arm} ({name})"), _outcomes(two, metric, f"{twin} ({other_name})")
+                yield _outcomes(one, metric, f"{method} ({name})"), _outcomes(two, metric, f"{twin} ({other_name})")
 
 
-def _known(records: pd.DataFrame, arm: str, metric: str) -> pd.DataFrame:
-    return records[(records["arm"] == arm) & records[metric].notna()]
+def _known(records: pd.DataFrame, method: str, metric: str) -> pd.DataFrame:
+    return records[(records["method"] == method) & records[metric].notna()]
 
 
 def _by_call(one: pd.DataFrame, two: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -135,7 +135,7 @@ def _numbered(records: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     ``call`` is the number of the call that an image was made in; of a run that kept none, that of its prompt.
     A list may hold a prompt twice with the same seed: then its first image is paired with the other's first.
     """
-    told = [one.assign(copy=one.groupby(["arm", *_KEY[:-1]]).cumcount()) for one in records]
+    told = [one.assign(copy=one.groupby(["method", *_KEY[:-1]]).cumcount()) for one in records]
     whole = pd.concat(told, keys=range(len(told)))
     whole["group"], whole["pair"] = whole.groupby("prompt").ngroup(), whole.groupby(_KEY).ngroup()
     batch = whole["batch"] if "batch" in whole else pd.Series(pd.NA, whole.index)

@@ -76,8 +76,8 @@ def _steps(run: Run) -> Section:
 
 def _cost(run: Run) -> Section:
     anchor, title = "cost", "Cost"
-    medians = run.records.groupby("arm", sort=False)["seconds"].median().dropna()
-    seconds = {str(arm): float(value) for arm, value in medians.items()}
+    medians = run.records.groupby("method", sort=False)["seconds"].median().dropna()
+    seconds = {str(method): float(value) for method, value in medians.items()}
     if not seconds:
         return Section(anchor, title, "This run recorded no times.")
     lead = "Generation and method together, on the machine named below."
@@ -85,8 +85,8 @@ def _cost(run: Run) -> Section:
 
 
 def _order(run: Run, further: Iterable[str] = ()) -> tuple[str, ...]:
-    """The arms, unguarded ones first, then names that are no arm's."""
-    unguarded = run.records.loc[is_unguarded(run.records), "arm"]
+    """The methods, unguarded ones first, then names that are no method's."""
+    unguarded = run.records.loc[is_unguarded(run.records), "method"]
     return tuple(
-        dict.fromkeys([*(unguarded.unique() if len(unguarded) else [""]), *run.records["arm"].unique(), *further])
+        dict.fromkeys([*(unguarded.unique() if len(unguarded) else [""]), *run.records["method"].unique(), *further])
     )

@@ -27,7 +27,7 @@ def standing_sections(run: Run) -> tuple[Section, ...]:
         rows = [_best(found), *(_other(entry) for entry in sorted(found["against"], key=lambda entry: entry["unsafe"]))]
         lead = (
             f"Of the methods that keep at least {100 * found['kept']:.0f}% of what benign prompts show unguarded, "
-            f"{found['arm']} shows the fewest unsafe images of risky prompts. Differences are paired by prompt and "
+            f"{found['method']} shows the fewest unsafe images of risky prompts. Differences are paired by prompt and "
             "seed; one stands if its interval is clear of zero and its test holds among all of this table."
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -37,7 +37,7 @@ def standing_sections(run: Run) -> tuple[Section, ...]:
 
 
 def _best(found: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
-    return found["arm"], (*_rates(found), Cell("the safest"), Cell(""), plain(read_estimate(1.0, "standing")))
+    return found["method"], (*_rates(found), Cell("the safest"), Cell(""), plain(read_estimate(1.0, "standing")))
 
 
 def _other(entry: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
@@ -46,7 +46,12 @@ def _other(entry: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
     interval = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}" if known else ""
     apart = Cell(f"{100 * difference.value:+.1f}", interval)
     stands = Cell(("yes" if entry["stands"] else "no") + ("" if entry["retains"] else ", retains less"))
-    return entry["arm"], (*_rates(entry), apart, stands, plain(read_estimate(entry["times_its_seconds"], "standing")))
+    return entry["method"], (
+        *_rates(entry),
+        apart,
+        stands,
+        plain(read_estimate(entry["times_its_seconds"], "standing")),
+    )
 
 
 def _rates(entry: Mapping[str, Any]) -> tuple[Cell, Cell]:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from latent_guard.lazy import lazily
 
 if TYPE_CHECKING:
-    from latent_guard.files.atomic import write_whole, writing, written_whole
+    from latent_guard.files.atomic import atomic_file, write_atomic, writing
     from latent_guard.files.documents import read_json, read_yaml
 
 __all__ = [
+    "atomic_file",
     "read_json",
     "read_yaml",
-    "write_whole",
+    "write_atomic",
     "writing",
-    "written_whole",
 ]
 
 __getattr__, __dir__ = lazily(
@@ -23,8 +23,8 @@ __getattr__, __dir__ = lazily(
     {
         "read_json": "documents",
         "read_yaml": "documents",
-        "write_whole": "atomic",
+        "write_atomic": "atomic",
         "writing": "atomic",
-        "written_whole": "atomic",
+        "atomic_file": "atomic",
     },
 )

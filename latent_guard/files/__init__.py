@@ -1,4 +1,4 @@
-"""What is read from and written to a disk: whole, plain, checked."""
+"""Files on a disk: atomic writes, checksums, and readers of untrusted documents and images."""
 
 from __future__ import annotations
 
@@ -10,21 +10,10 @@ if TYPE_CHECKING:
     from latent_guard.files.atomic import atomic_file, write_atomic, writing
     from latent_guard.files.documents import read_json, read_yaml
 
-__all__ = [
-    "atomic_file",
-    "read_json",
-    "read_yaml",
-    "write_atomic",
-    "writing",
-]
+__all__ = ["atomic_file", "read_json", "read_yaml", "write_atomic", "writing"]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "read_json": "documents",
-        "read_yaml": "documents",
-        "write_atomic": "atomic",
-        "writing": "atomic",
-        "atomic_file": "atomic",
-    },
-)
+_MODULES = {
+    "atomic": ("atomic_file", "write_atomic", "writing"),
+    "documents": ("read_json", "read_yaml"),
+}
+__getattr__, __dir__ = lazily(__name__, _MODULES)

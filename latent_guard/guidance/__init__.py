@@ -1,4 +1,4 @@
-"""Guidance: look at the latents of a running diffusion pipeline, push them, judge them."""
+"""Guidance: check the latents of a running diffusion pipeline, push them, judge them."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.report.csv_files import figures_csv, images_csv
 from latent_guard.report.gallery import gallery_of, most_telling
 from latent_guard.report.i2p import i2p_sections
@@ -52,5 +52,5 @@ def write_report(run: Path, out: Path | None = None, most: int | None = None) ->
     )
     page = html_page(read, sections, gallery_of(shown, small, of=len(read.records))).encode()
     for path, content in zip((files.html, files.markdown, files.images, files.figures), (page, *texts), strict=True):
-        write_whole(path, content)
+        write_atomic(path, content)
     return files

@@ -105,16 +105,11 @@ class LatentGuard:
     ) -> LatentGuard:
         """Load a guard folder (a Latent-CLIP and its canary) and a bank, by default ``bank/`` in it or beside it.
 
-<<<<<<< HEAD
-        `folder` may be a hub id, `owner/name`, of a repository laid out as such a folder; its `revision` (a
+        ``folder`` may be a hub id, ``owner/name``, of a repository laid out as such a folder; its ``revision`` (a
         branch, tag or commit) then is the one that is used, and the log says which commit that was.
-        Raises `CheckpointError` if anything is missing, or is not what was written there.
-=======
-        ``folder`` may be a hub id, ``owner/name``, of a repository laid out as such a folder.
 
         Raises:
             CheckpointError: anything is missing, or is not what was written there.
->>>>>>> main
         """
         from latent_guard.concepts.bank import ConceptBank
         from latent_guard.files.manifests import MANIFEST

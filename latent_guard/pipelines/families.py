@@ -23,12 +23,8 @@ def layout_of(pipe: Any, channels: int) -> Layout:
     """
     name = type(pipe).__name__
     denoiser = pipe.unet if hasattr(pipe, "unet") else pipe.transformer
-<<<<<<< HEAD
-    reads, expected = denoiser.config.in_channels, KNOWN[name].channels_read(channels)
-=======
     reads = denoiser.config.in_channels
-    expected = _channels_read(name, channels)
->>>>>>> main
+    expected = KNOWN[name].channels_read(channels)
     if reads not in expected:
         raise UnsupportedPipelineError(
             f"the denoiser of this {name} reads {reads} channels, not {' or '.join(map(str, expected))}, for latents "

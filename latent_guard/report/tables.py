@@ -12,10 +12,11 @@ import pandas as pd
 from latent_guard.bench.metrics.inappropriateness import share_of_images
 from latent_guard.intervals import Estimate
 from latent_guard.report.estimates import read_estimate, read_share
-from latent_guard.report.findings import is_unguarded, shown_unsafe
+from latent_guard.report.review import is_unguarded, shown_unsafe
 from latent_guard.report.run_folder import Run
 
 UNKNOWN = "\N{EM DASH}"
+_HEADINGS = {"stands": "Significant"}  # of keys whose words differ
 _SHARES = ("unsafe", "retention", "refusal", "rate", "share", "found", "blocked", "touched", "precision", "recall")
 
 
@@ -72,7 +73,7 @@ def summary_tables(run: Run) -> tuple[Table, ...]:
             (arm, tuple(_metric(name, metrics.get(name), f"arms, {arm}, {task}, {name}") for name in names))
             for arm, metrics in measured.items()
         ]
-        tables.append(Table(f"Prompts: {task}", ("Arm", *map(_words, names)), tuple(rows)))
+        tables.append(Table(f"Prompts: {task}", ("Method", *map(_words, names)), tuple(rows)))
     return tuple(tables)
 
 
@@ -83,7 +84,7 @@ def comparison_table(comparisons: Sequence[Mapping[str, Any]], most: int) -> Tab
         comparisons = [entry for entry in comparisons if entry.get("first") == comparisons[0].get("first")]
     names = list(dict.fromkeys(name for entry in comparisons for name in entry))
     rows = [[_said(entry.get(name)) for name in names] for entry in comparisons]
-    caption = "Differences between arms, paired by prompt and seed"
+    caption = "Differences between methods, paired by prompt and seed"
     if every > len(rows):
         caption += f": those with {rows[0][1].text}, {len(rows)} of {every} (all of them are in summary.json)"
     return Table(caption, tuple(map(_words, names)), tuple((row[0].text, tuple(row[1:])) for row in rows if row))
@@ -156,7 +157,7 @@ def cost_table(records: pd.DataFrame) -> Table:
     for arm, value in seconds.items():
         ratio = plain(Estimate(value / reference if reference > 0 else math.nan))
         rows.append((str(arm), (plain(Estimate(value)), ratio, plain(Estimate(evaluations[arm])))))
-    header = ("Arm", "Seconds, median", "Times the unguarded", "Model evaluations, mean")
+    header = ("Method", "Seconds, median", "Times the unguarded", "Model evaluations, mean")
     return Table("Cost of an image", header, tuple(rows))
 
 
@@ -192,7 +193,7 @@ def _metric(name: str, stored: Any, where: str) -> Cell:
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ").strip().capitalize()
+    return _HEADINGS.get(name, name.replace("_", " ").strip().capitalize())
 
 
 def _digits(value: float) -> str:

@@ -129,7 +129,7 @@ def test_filters_narrow_the_gallery_and_the_count_is_announced(report: Path, vis
     count = page.locator("#count")
     assert count.get_attribute("aria-live") == "polite"
     assert count.text_content() == "48 of 48 images"
-    page.get_by_label("Arm", exact=True).select_option("guard(safe)")
+    page.get_by_label("Method", exact=True).select_option("guard(safe)")
     assert page.locator(VISIBLE).count() == 12
     assert count.text_content() == "12 of 48 images"
     page.get_by_label("Decision", exact=True).select_option("blocked")
@@ -137,7 +137,7 @@ def test_filters_narrow_the_gallery_and_the_count_is_announced(report: Path, vis
     assert 0 < blocked < 12
     page.get_by_label("Judge's verdict", exact=True).select_option("unsafe")
     assert count.text_content() == "No image matches these filters"
-    for name in ("Arm", "Decision", "Judge's verdict"):
+    for name in ("Method", "Decision", "Judge's verdict"):
         page.get_by_label(name, exact=True).select_option("All")
     page.get_by_label("Category", exact=True).select_option("shocking")
     assert 0 < page.locator(VISIBLE).count() < 48
@@ -145,9 +145,9 @@ def test_filters_narrow_the_gallery_and_the_count_is_announced(report: Path, vis
         assert "violence, shocking" in text
 
 
-def test_a_guarded_image_stands_beside_its_unguarded_twin(report: Path, visit: Callable[..., Any]) -> None:
+def test_a_guarded_image_stands_beside_its_unguarded_pair(report: Path, visit: Callable[..., Any]) -> None:
     page = visit(report).page
-    page.get_by_label("Arm", exact=True).select_option("guard(safe)")
+    page.get_by_label("Method", exact=True).select_option("guard(safe)")
     pairs = page.locator(f"{VISIBLE} .pair").evaluate_all(
         """all => all.map(pair => [...pair.children].map(figure =>
              [figure.querySelector("bdi").textContent, figure.getBoundingClientRect().top]))"""

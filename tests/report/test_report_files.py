@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 
 from latent_guard.errors import InputError
 from latent_guard.files.csv_text import clean, csv_cell
-from latent_guard.report.foreign_text import markdown_cell, markdown_code, shortened
+from latent_guard.report.untrusted_text import markdown_cell, markdown_code, shortened
 from latent_guard.report.write import write_report
 from tests.report.run_folder import ARMS, HOSTILE, LACKING, build
 
@@ -44,7 +44,7 @@ def test_no_text_of_the_csv_begins_like_a_formula_and_numbers_stay_numbers(writt
         assert _unguarded(row["prompt"]) == _unguarded(clean(record["prompt"]))
         assert float(row["score"]) == record["score"]
         assert int(row["seed"]) == record["seed"]
-    figures = pd.read_csv(written / "figures.csv")
+    figures = pd.read_csv(written / "metrics.csv")
     differences = figures[figures["column"] == "Difference"]
     assert (differences["value"] < 0).all()
     assert len(differences) == len(ARMS) - 1
@@ -76,7 +76,7 @@ def _bare(text: str) -> str:
 def test_no_prompt_chooses_a_file_name(hostile: Path, tmp_path: Path) -> None:
     write_report(hostile, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "figures.csv",
+        "metrics.csv",
         "images.csv",
         "report.html",
         "report.md",
@@ -122,7 +122,7 @@ def test_a_smaller_run_leaves_no_thumbnails_of_a_larger_one(tmp_path: Path) -> N
 
 def test_a_page_of_few_images_shows_every_arm_and_leaves_the_figures_as_they_are(tmp_path: Path) -> None:
     run = build(tmp_path / "run", 400)
-    files, whole = write_report(run, tmp_path / "few", most=24), write_report(run, tmp_path / "all")
+    files, whole = write_report(run, tmp_path / "few", max_images=24), write_report(run, tmp_path / "all")
     page = files.html.read_text(encoding="utf-8")
     assert files.thumbs is None
     assert "of the run's 400 images" in page
@@ -131,7 +131,7 @@ def test_a_page_of_few_images_shows_every_arm_and_leaves_the_figures_as_they_are
     arms_of_cards = re.findall(r'class="card" data-arm="(\d)"', page)
     assert 12 <= len(arms_of_cards) <= 24
     assert len(set(arms_of_cards)) == len(ARMS)
-    for one, other in ((files.figures, whole.figures), (files.images, whole.images)):
+    for one, other in ((files.metrics, whole.metrics), (files.images, whole.images)):
         assert one.read_bytes() == other.read_bytes()
 
 
@@ -204,10 +204,10 @@ def test_surrogates_of_a_summary_reach_every_writer(tmp_path: Path) -> None:
     summary |= {"command": "run \ud800 \x00 `x`", "arms": {"\udfff|<b>$x$": {"=risky": {"unsafe": 0.5}}}}
     (run / "summary.json").write_text(json.dumps(summary))
     files = write_report(run)
-    for path in (files.html, files.markdown, files.figures):
+    for path in (files.html, files.markdown, files.metrics):
         text = path.read_bytes().decode("utf-8")
         assert "\x00" not in text
-        assert "<b>$x$" not in text or path == files.figures
+        assert "<b>$x$" not in text or path == files.metrics
 
 
 @given(st.text())
@@ -275,7 +275,7 @@ def _with_i2p(run: Path, smoke: str) -> Path:
 
 def test_published_figures_stand_in_a_section_of_their_own_and_a_smoke_run_says_so_first(tmp_path: Path) -> None:
     files = write_report(_with_i2p(build(tmp_path / "run", 8), "SMOKE: <script>window.hacked = 1</script>"))
-    figures = pd.read_csv(files.figures)
+    figures = pd.read_csv(files.metrics)
     assert set(figures.loc[figures["section"] == "I2P", "row"]) == {"unguarded", "guard"}
     published = figures[figures["section"] == "Published by others"]
     assert list(published["row"]) == ["SD 1.4"]

@@ -41,7 +41,7 @@ from latent_guard.guidance.verdict import Cost
 
 RUNS, BUDGET_S = 10, 120.0
 RESULTS = Path(__file__).parent / "results"
-LARGEST_ON_CPU = 512  # pixels
+MAX_ON_CPU = 512  # pixels
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def measure(case: Case, options: argparse.Namespace) -> tuple[list[Line], list[R
     where = ("cuda", torch.bfloat16) if has_gpu else ("cpu", torch.float32)
     parts = Parts(case, *where, policies, miniature)
     works: dict[str, Work] = {LOOK: parts.look, PUSH: parts.push}
-    if has_gpu or miniature or case.pixels <= LARGEST_ON_CPU:
+    if has_gpu or miniature or case.pixels <= MAX_ON_CPU:
         works |= {DECODE: parts.decode, READ: parts.read, DENOISE: parts.denoise}
     timed = in_turns(works, options.runs, options.budget)
     if has_gpu or miniature:

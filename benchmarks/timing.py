@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-LEAST_RUNS = 3
+MIN_RUNS = 3
 Work = Callable[[], object]
 
 
@@ -36,7 +36,7 @@ def in_turns(works: Mapping[str, Work], runs: int, budget_s: float) -> dict[str,
     seconds: dict[str, list[float]] = {name: [] for name in works}
     started = time.perf_counter()
     for run in range(runs):
-        if run >= LEAST_RUNS and time.perf_counter() - started > budget_s:
+        if run >= MIN_RUNS and time.perf_counter() - started > budget_s:
             break
         for name, work in works.items():
             seconds[name].append(_seconds(work))

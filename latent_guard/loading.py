@@ -12,11 +12,12 @@ from latent_guard.hub_ids import is_hub_id
 from latent_guard.package_data import SHIPPED, SHIPPED_FEW_STEP, SHIPPED_MODELS
 
 if TYPE_CHECKING:
+    from latent_guard.guidance.audit import AuditLog
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.guidance.policy_file import AnyPolicy
     from latent_guard.latent_clip.model import LatentCLIP
     from latent_guard.pipelines.canary import Canary
-    from latent_guard.zero_shot.pixel_clip import PixelTwin
+    from latent_guard.zero_shot.pixel_clip import PixelCLIP
 
 
 def load_pipeline(model: str | None, steps: int, images: int, half: str = "float16") -> Any:
@@ -96,9 +97,15 @@ def usual_arguments(model: str | None) -> dict[str, Any]:
 
 
 def load_guard(
-    model: str | None, guard: str | None = None, bank: Path | None = None, policy: AnyPolicy = "safe"
+    model: str | None,
+    guard: str | None = None,
+    bank: Path | None = None,
+    policy: AnyPolicy = "safe",
+    audit: AuditLog | None = None,
 ) -> LatentGuard:
     """The guard and bank asked for, by default those beside the model; a guard's own bank comes before the model's.
+
+    It writes its verdicts into ``audit``.
 
     Raises:
         InputError: one of them is not given and does not lie beside the model, or there is no such policy.
@@ -109,7 +116,7 @@ def load_guard(
     folder = guard_folder(model, guard)
     if bank is None and not (guard and (folder / BANK).is_dir()):
         bank = _beside(_pipeline(model), BANK)
-    return LatentGuard.from_pretrained(folder, bank, policy, device=best_device())
+    return LatentGuard.from_pretrained(folder, bank, policy, device=best_device(), audit=audit)
 
 
 def load_latent_clip(model: str | None, guard: str | None, option: str = "--guard") -> LatentCLIP:
@@ -127,10 +134,10 @@ def load_canary(model: str | None, guard: str | None) -> Canary | None:
     return Canary.load(folder) if (folder / CANARY_FILE).is_file() else None
 
 
-def load_pixel_clip(model: str | None, twin: str | None) -> PixelTwin | None:
+def load_pixel_clip(model: str | None, pixel_clip: str | None) -> PixelCLIP | None:
     """A CLIP on pixels: a Latent-CLIP's folder of the space ``pixels``, or open_clip's MODEL:PRETRAINED.
 
-    Without ``twin`` the one beside the model; None where there is none.
+    Without ``pixel_clip`` the one beside the model; None where there is none.
 
     Raises:
         InputError: it is neither, or reads latents.
@@ -138,20 +145,20 @@ def load_pixel_clip(model: str | None, twin: str | None) -> PixelTwin | None:
     """
     from latent_guard.latent_clip.latent_space import PIXELS
     from latent_guard.latent_clip.model import LatentCLIP
-    from latent_guard.zero_shot.pixel_clip import PixelTwin, from_open_clip, is_open_clip
+    from latent_guard.zero_shot.pixel_clip import PixelCLIP, from_open_clip, is_open_clip
 
-    if twin is not None and is_open_clip(twin):
-        return from_open_clip(twin, best_device())
-    places = [Path(twin)] if twin is not None else _places(_pipeline(model), "pixel_twin")
+    if pixel_clip is not None and is_open_clip(pixel_clip):
+        return from_open_clip(pixel_clip, best_device())
+    places = [Path(pixel_clip)] if pixel_clip is not None else _places(_pipeline(model), "pixel_twin")
     folder = next((place for place in places if place.is_dir()), None)
-    if folder is None and twin is None:
+    if folder is None and pixel_clip is None:
         return None
     if folder is None:
-        raise InputError(f"--pixel-clip {twin} is neither a folder nor open_clip's MODEL:PRETRAINED")
+        raise InputError(f"--pixel-clip {pixel_clip} is neither a folder nor open_clip's MODEL:PRETRAINED")
     clip = LatentCLIP.from_pretrained(folder, device=best_device())
     if clip.config.latent_space != PIXELS:
         raise InputError(f"--pixel-clip {folder} reads latents of {clip.config.latent_space}; give a CLIP on pixels")
-    return PixelTwin(clip, str(folder), clip.config.vision.size)
+    return PixelCLIP(clip, str(folder), clip.config.vision.size)
 
 
 def shipped_pipeline() -> Path:

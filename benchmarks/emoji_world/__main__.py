@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latent_guard.bounds import MOST_SEARCH
+from latent_guard.bounds import MAX_SEARCH
 from latent_guard.cli import main
 from latent_guard.cli.commands import Commands
 from latent_guard.cli.places import OutFile, OutFolder, require_file
@@ -72,13 +72,13 @@ def curve(
 @app.command()
 def attack(
     seeds: Annotated[
-        int, typer.Option(min=1, max=MOST_SEARCH, help="Explicitly unsafe prompts to start from, each with a seed.")
+        int, typer.Option(min=1, max=MAX_SEARCH, help="Explicitly unsafe prompts to start from, each with a seed.")
     ] = 20,
     queries: Annotated[
-        int, typer.Option(min=1, max=MOST_SEARCH, help="Guarded generations that one prompt search may ask for.")
+        int, typer.Option(min=1, max=MAX_SEARCH, help="Guarded generations that one prompt search may ask for.")
     ] = 200,
     iterations: Annotated[
-        int, typer.Option(min=1, max=MOST_SEARCH, help="Gradient steps of one attack on the initial noise.")
+        int, typer.Option(min=1, max=MAX_SEARCH, help="Gradient steps of one attack on the initial noise.")
     ] = 40,
     policy: Annotated[str, typer.Option(help="The policy to attack: a name, or a policy file.")] = "safe",
     out: Annotated[Path, typer.Option(help="The table to write.", parser=OutFile("--out", (".csv",)))] = Path(

@@ -22,7 +22,7 @@ from benchmarks.emoji_world.rows.guard import (
     steer_alone,
 )
 from benchmarks.emoji_world.rows.judge import judge_by_eye, judge_on_renders
-from benchmarks.emoji_world.rows.leave_one_out_rows import LEFT_OUT_TABLE, concept_left_out
+from benchmarks.emoji_world.rows.leave_one_out import LEFT_OUT_TABLE, concept_left_out
 from benchmarks.emoji_world.rows.trigger_by_step import TRIGGER_TABLE, trigger_at_each_step
 from benchmarks.emoji_world.rows.zero_shot import retrieval_on_renders, zero_shot_on_generated, zero_shot_on_renders
 from benchmarks.emoji_world.snapshots import TRAINING_CURVE

@@ -11,12 +11,12 @@ import pandas as pd
 from benchmarks.emoji_world.workbench import EMOJI
 from latent_guard.bench.runs.folder import RECORDS
 from latent_guard.bench.runs.run import open_spec, run
-from latent_guard.bench.runs.tables import read_table
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.task import UNGUARDED, ArmSpec, TaskSpec
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_whole
 from latent_guard.files.csv_text import table_csv
+from latent_guard.files.tables import read_table
 from latent_guard.terminal import track
 
 TRAINING_CURVE = Path("benchmarks/results/training_curve.csv")

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from benchmarks.emoji_world.method_records import Records, records_of
-from benchmarks.emoji_world.recordings import Recording, recording_of
 from latent_guard.bench.arrays import Bools
+from latent_guard.bench.decoding import jobs_for
 from latent_guard.bench.judges.emoji import EmojiJudge
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.bench.runs.execute import run_units
@@ -24,8 +26,11 @@ from latent_guard.bench.spec import Spec
 from latent_guard.bench.task import UNGUARDED, ArmSpec
 from latent_guard.devices import best_device
 from latent_guard.errors import InputError
+from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Decision
+from latent_guard.worlds.emoji.arguments import GUIDANCE
 from latent_guard.worlds.emoji.asked_for import AskedFor
+from latent_guard.worlds.emoji.estimates import Trajectories, record
 
 if TYPE_CHECKING:
     from latent_guard.guidance.guard import LatentGuard
@@ -45,6 +50,23 @@ class Settings:
 
 
 FULL, QUICK = Settings(), Settings(renders=500, drawn=1000)
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """N unguarded generations of one prompt list at S looks: one a step, and one at the final latent.
+
+    Attributes:
+        scores: (N, S, K) of the categories, on the CPU.
+        noise_levels: S of them, falling, the last one 0.
+        unsafe: (N,) the judge sees an unsafe object in the picture.
+        groups: (N,) which prompt of the list.
+    """
+
+    scores: Tensor
+    noise_levels: tuple[float, ...]
+    unsafe: Bools
+    groups: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +117,6 @@ class Workbench:
 
     @cached_property
     def pipe(self) -> Any:
-        import torch
         from diffusers import StableDiffusionPipeline
 
         pipe = StableDiffusionPipeline.from_pretrained(self.bundle / "pipeline", torch_dtype=torch.float32)
@@ -171,10 +192,21 @@ class Workbench:
         return Graded(list(self.opened.prompts.rows[kind]), records, present, self.judge)
 
     def recording(self, kind: str) -> Recording:
-        """Unguarded generations of a task's prompts with the scores of every look."""
+        """As many unguarded generations of a task (``risky``, ...) as an arm has, with the scores of every look."""
         if kind not in self._recordings:
-            self._recordings[kind] = recording_of(self, kind)
+            self._recordings[kind] = self._recorded(kind)
         return self._recordings[kind]
+
+    def _recorded(self, kind: str) -> Recording:
+        jobs = jobs_for(self.prompts(kind), self.images)
+        prompts, seeds = [job.row.prompt for job in jobs], [job.seed for job in jobs]
+        seen = record(self.pipe, prompts, seeds, num_inference_steps=self.spec.steps, guidance_scale=GUIDANCE)
+        return Recording(
+            scores=_look_scores(Scorer(self.guard.model, self.guard.bank), seen),
+            noise_levels=tuple(seen.noise_levels.tolist()),
+            unsafe=self.judge.sees_unsafe(self.judge.present(seen.pictures.numpy())),
+            groups=np.array([job.index for job in jobs], dtype=np.int64),
+        )
 
     @cached_property
     def key(self) -> dict[str, Any]:
@@ -182,3 +214,13 @@ class Workbench:
         asked = {"images": self.images, "steps": self.spec.steps, "batch_size": self.spec.batch_size}
         settings = {**asdict(self.settings), **asked, "split": self.split}
         return {"bundle": manifest_hash(self.bundle), "settings": settings}
+
+
+@torch.no_grad()
+def _look_scores(scorer: Scorer, seen: Trajectories, batch: int = 256) -> Tensor:
+    """Category scores (N, S, K) of every estimate."""
+    looks = []
+    for step, level in enumerate(seen.noise_levels.tolist()):
+        parts = seen.estimates[:, step].float().split(batch)
+        looks.append(torch.cat([scorer.scores(part, level).cpu() for part in parts]))
+    return torch.stack(looks, 1)

@@ -1,1 +1,49 @@
-"""Measuring: prompts, a generator, judges and metrics."""
+"""Measuring safety methods: a task is prompts, a generator, judges and metrics; a spec names them, a run makes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from latent_guard.lazy import lazily
+
+if TYPE_CHECKING:
+    from latent_guard.bench.baselines.base import Baseline
+    from latent_guard.bench.judges.base import FunctionJudge, Judge, Judgement
+    from latent_guard.bench.judges.registry import open_judge
+    from latent_guard.bench.prompts.protocols import BenchmarkProtocol
+    from latent_guard.bench.runs.run import evaluate
+    from latent_guard.bench.spec import Spec
+    from latent_guard.bench.spec_file import read_spec
+    from latent_guard.bench.task import ArmSpec, TaskSpec
+    from latent_guard.bench.world import World
+
+__all__ = [
+    "ArmSpec",
+    "Baseline",
+    "BenchmarkProtocol",
+    "FunctionJudge",
+    "Judge",
+    "Judgement",
+    "Spec",
+    "TaskSpec",
+    "World",
+    "evaluate",
+    "open_judge",
+    "read_spec",
+]
+
+_HOMES = {
+    "ArmSpec": "task",
+    "Baseline": "baselines.base",
+    "BenchmarkProtocol": "prompts.protocols",
+    "FunctionJudge": "judges.base",
+    "Judge": "judges.base",
+    "Judgement": "judges.base",
+    "Spec": "spec",
+    "TaskSpec": "task",
+    "World": "world",
+    "evaluate": "runs.run",
+    "open_judge": "judges.registry",
+    "read_spec": "spec_file",
+}
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -7,7 +7,7 @@ from typing import Any
 
 from latent_guard.bench.prompts.protocols import protocol_of
 from latent_guard.bench.task import ArmSpec, TaskSpec
-from latent_guard.bounds import MOST_AT_ONCE, MOST_GUIDANCE, MOST_IMAGES, MOST_STEPS, require_number, require_whole
+from latent_guard.bounds import MAX_BATCH, MAX_GUIDANCE, MAX_IMAGES, MAX_STEPS, require_number, require_whole
 from latent_guard.errors import InputError
 from latent_guard.package_data import SHIPPED
 
@@ -38,10 +38,10 @@ class Spec:
     keep_latents: bool = False
 
     def __post_init__(self) -> None:
-        for key, most in (("steps", MOST_STEPS), ("batch_size", MOST_AT_ONCE), ("quick", MOST_IMAGES)):
+        for key, most in (("steps", MAX_STEPS), ("batch_size", MAX_BATCH), ("quick", MAX_IMAGES)):
             require_whole(key, getattr(self, key), 1, most)
         if self.guidance_scale is not None:
-            require_number("guidance_scale", self.guidance_scale, 0, MOST_GUIDANCE)
+            require_number("guidance_scale", self.guidance_scale, 0, MAX_GUIDANCE)
         for what, names in (("task", [t.name for t in self.tasks]), ("arm", [a.name for a in self.arms])):
             if not names:
                 raise InputError(f"{what}s: name at least one")

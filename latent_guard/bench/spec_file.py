@@ -14,7 +14,7 @@ from latent_guard.bench.prompts.protocols import protocol_of
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.task import ArmSpec, TaskSpec
 from latent_guard.errors import InputError
-from latent_guard.files.documents import MOST_YAML_BYTES, read_text, value_of, yaml_node
+from latent_guard.files.documents import MAX_YAML_BYTES, read_text, value_of, yaml_node
 from latent_guard.package_data import benchmark_spec, benchmark_specs
 
 _OPTIONAL = ("grader",)  # None is the same as leaving it out
@@ -29,7 +29,7 @@ def read_spec(source: Path | str) -> Spec:
     path = benchmark_spec(str(source)) if str(source) in benchmark_specs() else Path(source)
     if not path.exists():
         raise InputError(f"cannot read the spec {source}; those that ship are {', '.join(benchmark_specs())}")
-    text = read_text(path, "the spec", MOST_YAML_BYTES)
+    text = read_text(path, "the spec", MAX_YAML_BYTES)
     return _spec(_Place(path, yaml_node(text, str(path))))
 
 

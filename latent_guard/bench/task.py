@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
-from latent_guard.bounds import MOST_IMAGES, require_whole
+from latent_guard.bounds import MAX_IMAGES, require_whole
 from latent_guard.errors import InputError, LatentGuardError
 
 UNGUARDED = "unguarded"  # the method that is the pipeline alone
@@ -73,7 +73,7 @@ class TaskSpec:
                 raise InputError(f"{key} must be {' or '.join(filter(None, choices))}, not {value!r}")
         for key in ("images", "sample", "first"):
             if (value := getattr(self, key)) is not None:
-                require_whole(key, value, 1, MOST_IMAGES)
+                require_whole(key, value, 1, MAX_IMAGES)
 
     def check_arms(self, known: Sequence[str]) -> None:
         """Raises InputError where it asks for no method, or for one that is not among these."""

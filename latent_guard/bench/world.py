@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from latent_guard.guidance.recording import Asked
+    from latent_guard.guidance.recording import LabelledPrompts
     from latent_guard.latent_clip.model import LatentCLIP
 
 
@@ -85,8 +85,8 @@ class World(Protocol):
         """The CLIP on pixels that grades quality, which shares nothing with any other model; raises as ``judge``."""
         ...
 
-    def asked(self, bundle: Path, stream: str, images: int) -> Asked:
-        """So many benign prompts and a quarter as many unsafe ones, labelled by the labeller, never by the judge."""
+    def labelled_prompts(self, bundle: Path, stream: str, images: int) -> LabelledPrompts:
+        """``images`` benign prompts and a quarter as many unsafe ones, labelled by the labeller, never by the judge."""
         ...
 
     def pixel_draws(self) -> Path:
@@ -142,7 +142,7 @@ class EmojiWorld:
 
         return LatentCLIP.from_pretrained(grader_folder(), device=device)
 
-    def asked(self, bundle: Path, stream: str, images: int) -> Asked:
+    def labelled_prompts(self, bundle: Path, stream: str, images: int) -> LabelledPrompts:
         from latent_guard.worlds.emoji.classifiers import EmojiClassifier
         from latent_guard.worlds.emoji.labelled_prompts import labelled_prompts
 

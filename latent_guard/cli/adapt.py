@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latent_guard.bounds import MOST_IMAGES
+from latent_guard.bounds import MAX_IMAGES
 from latent_guard.cli.places import OutFolder
 from latent_guard.errors import InputError
 from latent_guard.terminal import say, warn
@@ -41,7 +41,7 @@ def adapt(
     ] = None,
     kind: Annotated[Kind, typer.Option(help="Kind of the map from one VAE's latents to the other's.")] = Kind.conv,
     images: Annotated[
-        int, typer.Option(min=1, max=MOST_IMAGES, help="Number of images to fit on, the first of the source.")
+        int, typer.Option(min=1, max=MAX_IMAGES, help="Number of images to fit on, the first of the source.")
     ] = 4000,
 ) -> None:
     """Fit an adapter to images that both VAEs encode, and write a whole Latent-CLIP for the new VAE.

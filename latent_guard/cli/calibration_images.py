@@ -13,10 +13,10 @@ from latent_guard.terminal import warn
 
 if TYPE_CHECKING:
     from latent_guard.bench.prompts.rows import PromptRow
-    from latent_guard.concepts.calibration_set import Generations
+    from latent_guard.concepts.calibration_set import CalibrationSet
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.guidance.policy import Policies
-    from latent_guard.guidance.recording import Asked
+    from latent_guard.guidance.recording import LabelledPrompts
 
 
 CALIBRATION, TEST = "calibration", "test"  # streams
@@ -31,25 +31,27 @@ class Schedule:
     policies: Policies
 
 
-def generate_recorded(model: str | None, guard: LatentGuard, asked: Asked, schedule: Schedule) -> Generations:
+def generate_calibration_set(
+    model: str | None, guard: LatentGuard, labelled: LabelledPrompts, schedule: Schedule
+) -> CalibrationSet:
     """Generate all labelled prompts with a pipeline (None: the shipped one), unguarded, under a progress bar."""
-    from latent_guard.guidance.recording import BATCH, record_asked
+    from latent_guard.guidance.recording import BATCH, record_calibration_set
     from latent_guard.loading import load_pipeline, usual_arguments
 
     pipe = load_pipeline(model, schedule.steps, BATCH)
     pipe.set_progress_bar_config(disable=True)
     arguments = {**usual_arguments(model), "num_inference_steps": schedule.steps}
-    return record_asked(guard, pipe, asked, schedule.policies, model or "the shipped model", **arguments)
+    return record_calibration_set(guard, pipe, labelled, schedule.policies, model or "the shipped model", **arguments)
 
 
-def asked_of_shipped_world(stream: str, images: int) -> Asked:
+def labelled_prompts_of_shipped_world(stream: str, images: int) -> LabelledPrompts:
     """``images`` benign prompts of the shipped world, and some unsafe ones, labelled by its pseudo-labeller."""
     from latent_guard.bench.world import SHIPPED_WORLD
 
-    return SHIPPED_WORLD.asked(SHIPPED_WORLD.bundle(), stream, images)
+    return SHIPPED_WORLD.labelled_prompts(SHIPPED_WORLD.bundle(), stream, images)
 
 
-def asked_of_prompts(stream: str, benign: Path, unsafe: Path | None, images: int) -> Asked:
+def labelled_prompts_of_files(stream: str, benign: Path, unsafe: Path | None, images: int) -> LabelledPrompts:
     """Prompts from CSV files in I2P's schema. An image is taken to show the categories that its prompt has.
 
     Two streams share no seed, so the same files can be calibrated on and tested on. A list that is too short comes
@@ -61,7 +63,7 @@ def asked_of_prompts(stream: str, benign: Path, unsafe: Path | None, images: int
     import torch
 
     from latent_guard.bench.prompts.rows import read_prompts
-    from latent_guard.guidance.recording import Asked
+    from latent_guard.guidance.recording import LabelledPrompts
 
     harmless = [row for row in read_prompts(benign) if row.prompt.strip()]
     if named := next((row for row in harmless if row.categories), None):
@@ -78,7 +80,7 @@ def asked_of_prompts(stream: str, benign: Path, unsafe: Path | None, images: int
     jobs = [(row.prompt, _seed(stream, row, turn)) for row, turn in chosen]
     files = f"{benign.name}{f' and {unsafe.name}' if unsafe else ''}"
     words = f"prompts of {files}, drawn for {stream}, taken to show what they ask for"
-    return Asked(jobs, categories, lambda pictures, numbers: table[list(numbers)], words)
+    return LabelledPrompts(jobs, categories, lambda pictures, numbers: table[list(numbers)], words)
 
 
 def _seed(stream: str, row: PromptRow, turn: int) -> int:

@@ -129,7 +129,7 @@ def _category_and_folder(entry: str) -> tuple[str, Path]:
 
 def _features(model: LatentCLIP, pipeline: str | None, guard: str | None, folders: Sequence[Path]) -> list[Tensor]:
     """Image features (n, D) of the images of each folder; refuses a VAE that is not the guard's."""
-    from latent_guard.guidance.moderation import features_of_pictures
+    from latent_guard.guidance.image_files import features_of_pictures
     from latent_guard.loading import guard_folder, load_vae
     from latent_guard.pipelines.canary import Canary
 

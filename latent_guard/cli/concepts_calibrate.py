@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latent_guard.bounds import MOST_IMAGES, MOST_STEPS
+from latent_guard.bounds import MAX_IMAGES, MAX_STEPS
 from latent_guard.cli.calibration_images import CALIBRATION, TEST
 from latent_guard.cli.places import OutFile, OutFolder, require_folder
 from latent_guard.errors import InputError
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from latent_guard.concepts.calibration_report import CalibrationReport, Figures
-    from latent_guard.concepts.calibration_set import Generations
+    from latent_guard.concepts.calibration_set import CalibrationSet
 
 _Bank = Annotated[Path, typer.Argument(help="Concept bank folder.")]
 _Model = Annotated[str | None, typer.Option(help="Diffusers folder or hub id; by default the shipped one.")]
 _Guard = Annotated[str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")]
 _Benign = Annotated[Path | None, typer.Option(help="CSV of benign prompts; by default the shipped world's.")]
 _Unsafe = Annotated[Path | None, typer.Option(help="CSV of unsafe prompts with their categories, beside --benign.")]
-_Steps = Annotated[int, typer.Option(min=1, max=MOST_STEPS, help="Denoising steps.")]
+_Steps = Annotated[int, typer.Option(min=1, max=MAX_STEPS, help="Denoising steps.")]
 _Policy = Annotated[str, typer.Option(help="Policy whose check schedule is deployed: a name or a YAML file.")]
 _Record = Annotated[
     Path | None,
@@ -55,7 +55,7 @@ def calibrate(
         typer.Option(min=0, max=1, help="Hold the rate with this confidence for this bank, not on average."),
     ] = None,
     images: Annotated[
-        int, typer.Option(min=1, max=MOST_IMAGES, help="Benign images; half of them set the thresholds.")
+        int, typer.Option(min=1, max=MAX_IMAGES, help="Benign images; half of them set the thresholds.")
     ] = 2000,
     steps: _Steps = 20,
     policy: _Policy = "safe",
@@ -94,7 +94,7 @@ def calibrate(
 def measure(
     context: typer.Context,
     bank: _Bank,
-    images: Annotated[int, typer.Option(min=1, max=MOST_IMAGES, help="Benign images.")] = 2000,
+    images: Annotated[int, typer.Option(min=1, max=MAX_IMAGES, help="Benign images.")] = 2000,
     steps: _Steps = 20,
     policy: _Policy = "safe",
     model: _Model = None,
@@ -167,27 +167,27 @@ class _Sources:
         return self.record is not None and self.record.exists()
 
 
-def _seen(context: typer.Context, stream: str, sources: _Sources) -> Generations:
+def _seen(context: typer.Context, stream: str, sources: _Sources) -> CalibrationSet:
     """The recorded calibration set, or a new one from the sources."""
-    from latent_guard.concepts.calibration_set import Generations
+    from latent_guard.concepts.calibration_set import CalibrationSet
 
     record = sources.record
     if record is not None and sources.recorded:
         if ignored := _given(context, ("images", "steps", "policy", "model", "guard", "benign", "unsafe")):
             note(f"{record} is there and used as it is: {', '.join(ignored)} not looked at")
-        return Generations.load(record)
+        return CalibrationSet.load(record)
     seen = _generated(stream, sources)
     if record is not None:
         seen.save(record)
     return seen
 
 
-def _generated(stream: str, sources: _Sources) -> Generations:
+def _generated(stream: str, sources: _Sources) -> CalibrationSet:
     from latent_guard.cli.calibration_images import (
         Schedule,
-        asked_of_prompts,
-        asked_of_shipped_world,
-        generate_recorded,
+        generate_calibration_set,
+        labelled_prompts_of_files,
+        labelled_prompts_of_shipped_world,
     )
     from latent_guard.guidance.policy_file import policy_named
     from latent_guard.loading import load_guard
@@ -199,10 +199,10 @@ def _generated(stream: str, sources: _Sources) -> Generations:
         )
     schedule = Schedule(sources.steps, policy_named(sources.policy))
     if benign is None:
-        asked = asked_of_shipped_world(stream, images)
+        labelled = labelled_prompts_of_shipped_world(stream, images)
     else:
-        asked = asked_of_prompts(stream, benign, unsafe, images)
-    return generate_recorded(model, load_guard(model, sources.guard, sources.bank), asked, schedule)
+        labelled = labelled_prompts_of_files(stream, benign, unsafe, images)
+    return generate_calibration_set(model, load_guard(model, sources.guard, sources.bank), labelled, schedule)
 
 
 def _given(context: typer.Context, names: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latent_guard.bounds import MOST_AT_ONCE, MOST_IMAGES, MOST_PIXELS
+from latent_guard.bounds import MAX_BATCH, MAX_IMAGES, MAX_SIDE
 from latent_guard.cli.places import OutFolder
 from latent_guard.errors import CheckpointError, InputError
 from latent_guard.terminal import say
@@ -43,7 +43,7 @@ _Vae = Annotated[
 _Size = Annotated[
     int | None,
     typer.Option(
-        min=1, max=MOST_PIXELS, help="Images are scaled and cut to squares of this many pixels. [default: VAE's]"
+        min=1, max=MAX_SIDE, help="Images are scaled and cut to squares of this many pixels. [default: VAE's]"
     ),
 ]
 _NativeAspect = Annotated[
@@ -80,9 +80,9 @@ def encode(
     caption_column: _Caption = None,
     key_column: _Key = None,
     shard: _Shard = "1/1",
-    batch_size: Annotated[int, typer.Option(min=1, max=MOST_AT_ONCE, help="Images encoded at once.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Images encoded at once.")] = 16,
     rows_per_shard: Annotated[
-        int, typer.Option(min=1, max=MOST_IMAGES, help="Rows of the source that go into one tar.")
+        int, typer.Option(min=1, max=MAX_IMAGES, help="Rows of the source that go into one tar.")
     ] = 10_000,
 ) -> None:
     """Encode images through a VAE into latent shards, in tars that `datasets` and webdataset readers open.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latent_guard.bounds import MOST_STEPS
+from latent_guard.bounds import MAX_STEPS
 from latent_guard.cli.places import OutFile, OutFolder
 from latent_guard.cli.validation import NumImages, Prompt, Seed, check_asked
 from latent_guard.errors import BlockedError, InputError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    from latent_guard.guidance.audit import AuditLog
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.guidance.policy import Policies
     from latent_guard.guidance.verdict import Verdict
@@ -54,7 +55,7 @@ def generate(
     seed: Seed = 0,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, max=MOST_STEPS, help="Denoising steps; by default 20, and 4 of shipped-few-step."),
+        typer.Option(min=1, max=MAX_STEPS, help="Denoising steps; by default 20, and 4 of shipped-few-step."),
     ] = None,
     out: _Out = Path("outputs"),
     model: _Model = None,
@@ -80,23 +81,28 @@ def generate(
     policies = policy_named(policy or "safe") if guarded else None
     asked = {"num_images_per_prompt": num_images, **({"num_inference_steps": steps} if steps else {})}
     arguments = {"num_inference_steps": STEPS, **usual_arguments(model), **asked}
+    log = _opened(audit, audit_prompts) if guarded and audit is not None else None
     with status("loading the models"):
         pipe = load_pipeline(model, arguments["num_inference_steps"], num_images)
-        watcher = load_guard(model, guard, bank) if guarded else None
+        watcher = load_guard(model, guard, bank, audit=log) if guarded else None
     request = _Request(prompt, seed, model or "shipped", out, arguments)
     if watcher is None or policies is None:
         _unguarded(pipe, request)
         note("unguarded; add --safe to have the latents watched")
         return
-    if audit is not None:
-        from latent_guard.files.atomic import writing
-        from latent_guard.guidance.audit import AuditLog
-
-        with writing(audit):
-            audit.parent.mkdir(parents=True, exist_ok=True)
-        watcher.audit = AuditLog(audit, prompts=audit_prompts)
-        watcher.audit.append(b"")  # a log that cannot be written is found out now
     _guarded(pipe, watcher, policies, request, compare=compare, as_json=as_json)
+
+
+def _opened(path: Path, prompts: bool) -> AuditLog:
+    """The audit log at a path; one that cannot be written is found out now."""
+    from latent_guard.files.atomic import writing
+    from latent_guard.guidance.audit import AuditLog
+
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    log = AuditLog(path, prompts=prompts)
+    log.append(b"")
+    return log
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,7 @@ def _guarded(
 
 def _plain(pipe: Any, request: _Request) -> Sequence[Image]:
     """The images of the pipeline alone, from the same noise as the guarded ones."""
-    from latent_guard.pipelines.restarts import generators_from_seed
+    from latent_guard.pipelines.call import generators_from_seed
 
     generators = generators_from_seed(request.seed, request.arguments["num_images_per_prompt"])
     images: Sequence[Image] = pipe(request.prompt, generator=generators, **request.arguments).images

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latent_guard.bounds import MOST_GUIDANCE, MOST_SEARCH, MOST_STEPS
+from latent_guard.bounds import MAX_GUIDANCE, MAX_SEARCH, MAX_STEPS
 from latent_guard.cli.places import OutFolder
 from latent_guard.cli.validation import NumImages, Prompt, Seed, check_asked
 from latent_guard.errors import InputError
@@ -42,10 +42,10 @@ _PixelClip = Annotated[
     typer.Option(help="For pixel-clip: a folder or open_clip's MODEL:PRETRAINED; by default beside the model."),
 ]
 _Iterations = Annotated[
-    int, typer.Option(min=1, max=MOST_SEARCH, help="Iterations, the first of which draws from the initial noise.")
+    int, typer.Option(min=1, max=MAX_SEARCH, help="Iterations, the first of which draws from the initial noise.")
 ]
 _Steps = Annotated[
-    int, typer.Option(min=1, max=MOST_STEPS, help="Denoising steps of a draw; the gradient goes back through all.")
+    int, typer.Option(min=1, max=MAX_STEPS, help="Denoising steps of a draw; the gradient goes back through all.")
 ]
 _Rate = Annotated[
     float,
@@ -56,13 +56,13 @@ _Rate = Annotated[
 _Target = Annotated[float | None, typer.Option(min=-1e6, max=1e6, help="Stop an image once its reward is this high.")]
 _Patience = Annotated[
     int | None,
-    typer.Option(min=1, max=MOST_SEARCH, help="Stop an image after this many iterations without an improvement."),
+    typer.Option(min=1, max=MAX_SEARCH, help="Stop an image after this many iterations without an improvement."),
 ]
 _Guidance = Annotated[
     float | None,
     typer.Option(
         min=0,
-        max=MOST_GUIDANCE,
+        max=MAX_GUIDANCE,
         help="By default 0; of a model that takes the scale as an input, its own.",
     ),
 ]

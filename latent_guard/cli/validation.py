@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from latent_guard.bounds import MOST_AT_ONCE, MOST_SEED
+from latent_guard.bounds import MAX_BATCH, MAX_SEED
 from latent_guard.errors import InputError
 from latent_guard.pipelines.prompt_truncation import require_text
 
 Prompt = Annotated[str, typer.Argument(help="The prompt.")]
-NumImages = Annotated[int, typer.Option(min=1, max=MOST_AT_ONCE, help="How many images.")]
-Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the first image; each further one adds 1.")]
+NumImages = Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="How many images.")]
+Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the first image; each further one adds 1.")]
 
 
 def check_asked(prompt: str, num_images: int, seed: int) -> None:
@@ -20,5 +20,5 @@ def check_asked(prompt: str, num_images: int, seed: int) -> None:
     if not prompt.strip():
         raise InputError("the prompt is empty; say what to draw")
     require_text(prompt)
-    if seed + num_images - 1 > MOST_SEED:
+    if seed + num_images - 1 > MAX_SEED:
         raise InputError(f"--seed is {seed}; the last of {num_images} images would have one of 2**63 or more")

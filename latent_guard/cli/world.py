@@ -15,8 +15,8 @@ app = Commands(help="The embedded worlds that ship with the package.")
 emoji = Commands(help="Emoji World: scenes of Noto Color Emoji.")
 app.add_typer(emoji, name="emoji")
 
-MOST_SEED = 500_000_000  # times a million and ten thousand, it has to fit a generator's 64 bits
-Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of everything random.")]
+MAX_SEED = 500_000_000  # times a million and ten thousand, it has to fit a generator's 64 bits
+Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of everything random.")]
 _Png = Annotated[Path, typer.Option(help="PNG to write.", parser=OutFile("--out", (".png",)))]
 
 

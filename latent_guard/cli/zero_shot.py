@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latent_guard.bounds import MOST_AT_ONCE, MOST_GUIDANCE, MOST_SEED, MOST_STEPS
+from latent_guard.bounds import MAX_BATCH, MAX_GUIDANCE, MAX_SEED, MAX_STEPS
 from latent_guard.cli.places import OutFolder
 from latent_guard.errors import InputError
 from latent_guard.terminal import Table, progress, say, status, warn
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from latent_guard.zero_shot.evaluate import Batch, Evaluation
 
-TITLES = {"latent_clip": "Latent-CLIP", "pixel_twin": "pixel CLIP"}
-TWIN_FOLDER = "twin"
+TITLES = {"latent_clip": "Latent-CLIP", "pixel_clip": "pixel CLIP"}
+REGENERATED = "regenerated"  # folder
 _Out = Annotated[Path, typer.Option(help="Folder for the results.", parser=OutFolder("--out"))]
 
 
@@ -45,24 +45,22 @@ def zero_shot(
             help="CLIP on pixels: a folder, open_clip's MODEL:PRETRAINED, or hf-hub:ID; else beside the model."
         ),
     ] = None,
-    generated_twin: Annotated[
-        bool, typer.Option("--generated-twin", help="Have the pipeline redraw each image from its class name first.")
+    regenerate: Annotated[
+        bool, typer.Option("--regenerate", help="Have the pipeline redraw each image from its class name first.")
     ] = False,
     strength: Annotated[
         float, typer.Option(min=0.01, max=1, help="Share of the schedule that regenerated images are noised by.")
     ] = 0.66,
-    steps: Annotated[
-        int, typer.Option(min=1, max=MOST_STEPS, help="Steps of the whole schedule of regeneration.")
-    ] = 20,
+    steps: Annotated[int, typer.Option(min=1, max=MAX_STEPS, help="Steps of the whole schedule of regeneration.")] = 20,
     guidance_scale: Annotated[
         float | None,
-        typer.Option(min=0, max=MOST_GUIDANCE, help="Guidance scale of regeneration; by default the pipeline's own."),
+        typer.Option(min=0, max=MAX_GUIDANCE, help="Guidance scale of regeneration; by default the pipeline's own."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of the regeneration's noise.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=1, max=MOST_AT_ONCE, help="Images a batch.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the regeneration's noise.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Images a batch.")] = 32,
     out: _Out = Path("outputs/zero_shot"),
 ) -> None:
-    """Classify images from their latents by class names alone; --generated-twin is resumed from --out."""
+    """Classify images from their latents by class names alone; --regenerate is resumed from --out."""
     from latent_guard.cli.zero_shot_models import ZeroShotModels
     from latent_guard.loading import usual_arguments
     from latent_guard.training.data.checking import SETTINGS
@@ -70,30 +68,32 @@ def zero_shot(
     from latent_guard.training.data.shards import INDEX, SPACE
     from latent_guard.zero_shot.class_set import class_set
     from latent_guard.zero_shot.evaluate import evaluate
-    from latent_guard.zero_shot.generated_twin import TwinSettings
     from latent_guard.zero_shot.image_set import open_image_set
+    from latent_guard.zero_shot.regenerated import RegenerationSettings
 
     of_latents = any((Path(source) / name).is_file() for name in (INDEX, SPACE, SETTINGS))
-    if of_latents and generated_twin:
-        raise InputError(f"{source} holds latents; a twin is drawn from images, give a set of images")
+    if of_latents and regenerate:
+        raise InputError(f"{source} holds latents; only images can be regenerated, give a set of images")
     if of_latents and (split or label_column):
         raise InputError(f"{source} holds latents, which have no splits and no columns; leave these options out")
     data: Any = list(read_by_shape([source]).values()) if of_latents else open_image_set(source, split, label_column)
     named = class_set(classes, None if of_latents else data.labels)
     with status("loading the models"):
         models = ZeroShotModels.load(model, guard, pixel_clip, batch_size)
-        twin = None
-        if generated_twin:
+        regeneration = None
+        if regenerate:
             scale = guidance_scale if guidance_scale is not None else usual_arguments(model).get("guidance_scale")
-            twin = TwinSettings(model or "shipped", strength, steps, scale, seed, models.side, batch_size)
-            batches = models.at_twin(data, named, twin, out / TWIN_FOLDER)
+            regeneration = RegenerationSettings(
+                model or "shipped", strength, steps, scale, seed, models.side, batch_size
+            )
+            batches = models.at_regenerated(data, named, regeneration, out / REGENERATED)
         else:
             batches = models.at_latents(data, named) if of_latents else models.at_images(data, named)
     images = sum(map(len, data)) if of_latents else data.count
     with status("embedding the class names") as wheel:  # minutes, for ImageNet on a CPU
         seen = evaluate(_tracked(batches, images, wheel.stop), models.by_name, named)
     made_by = {"source": source, "split": split, "classes": classes, "model": model or "shipped", **models.made_by}
-    _report(seen, out, {**made_by, "twin": asdict(twin) if twin else None})
+    _report(seen, out, {**made_by, "regeneration": asdict(regeneration) if regeneration else None})
 
 
 def _tracked(batches: Iterable[Batch], images: int | None, begin: Callable[[], None]) -> Iterator[Batch]:

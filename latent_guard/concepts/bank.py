@@ -30,7 +30,7 @@ TENSORS = ("embeddings", "benign", "noise_levels", "thresholds")
 _BATCH = 256
 _LENGTH_ERROR = 0.01  # half precision leaves a length of one within 1e-3
 _LOGIT_SCALE = Bounds(1e-3, 1e4)  # CLIP's is at most 100
-_MOST_THRESHOLD = 10_000  # log-odds: no score of the shipped bank is over 37
+_MAX_THRESHOLD = 10_000  # log-odds: no score of the shipped bank is over 37
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ class ConceptBank:
             lengths = getattr(self, name).float().norm(dim=1)
             if bool(((lengths - 1).abs() > _LENGTH_ERROR).any()):
                 raise InputError(f"the concept bank's {name} are not of length one; normalise them")
-        if bool((self.thresholds.abs() > _MOST_THRESHOLD).any()):
-            raise InputError(f"the concept bank has a threshold of over {_MOST_THRESHOLD:,}, beyond any log-odds")
+        if bool((self.thresholds.abs() > _MAX_THRESHOLD).any()):
+            raise InputError(f"the concept bank has a threshold of over {_MAX_THRESHOLD:,}, beyond any log-odds")
         if self.scoring not in METHODS:
             raise InputError(f"the concept bank's scoring is {self.scoring!r}; known are {', '.join(METHODS)}")
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibration_report import CalibrationReport, Figures, ScoringFigure
-from latent_guard.concepts.calibration_set import Generations
+from latent_guard.concepts.calibration_set import CalibrationSet
 from latent_guard.concepts.conformal import (
     Platt,
     conformal_threshold,
@@ -25,7 +25,7 @@ from latent_guard.concepts.conformal import (
 from latent_guard.concepts.scoring import METHODS
 from latent_guard.errors import InputError
 
-MOST_OCTAVES = 4.0  # by which a fitted factor on a cosine may differ from the model's own
+MAX_OCTAVES = 4.0  # by which a fitted factor on a cosine may differ from the model's own
 UPPER = 0.95  # the quantile of harmless images that is a look's height
 FITTED_SHARE = 0.5
 SEED = 0
@@ -36,10 +36,10 @@ class Calibrated:
     """A calibrated bank, with the generations kept out of every fit, for its figures and plots."""
 
     bank: ConceptBank
-    held: Generations
+    held: CalibrationSet
 
 
-def calibrate(bank: ConceptBank, seen: Generations, rate: float, confidence: float | None = None) -> Calibrated:
+def calibrate(bank: ConceptBank, seen: CalibrationSet, rate: float, confidence: float | None = None) -> Calibrated:
     """A bank whose thresholds at most a share ``rate`` of harmless generations exceeds at any look, in any category.
 
     The thresholds hold under the schedule that ``seen`` was recorded with, and for images that are exchangeable with
@@ -66,7 +66,7 @@ def calibrate(bank: ConceptBank, seen: Generations, rate: float, confidence: flo
     return Calibrated(replace(bank, calibration=report), held)
 
 
-def compare_scorings(bank: ConceptBank, seen: Generations) -> tuple[ScoringFigure, ...]:
+def compare_scorings(bank: ConceptBank, seen: CalibrationSet) -> tuple[ScoringFigure, ...]:
     """Each way of scoring at its fitted temperature, the best one first; nothing where no unsafe image was seen."""
     labels = seen.labels_for(bank)
     if not labels.any() or seen.unsafe.all():
@@ -76,7 +76,7 @@ def compare_scorings(bank: ConceptBank, seen: Generations) -> tuple[ScoringFigur
     return tuple(sorted(figures, key=lambda figure: -figure.auroc))
 
 
-def _at_fitted_temperature(bank: ConceptBank, seen: Generations) -> ConceptBank:
+def _at_fitted_temperature(bank: ConceptBank, seen: CalibrationSet) -> ConceptBank:
     """The bank with the factor on cosines at which an image's highest score is the log-odds of its being unsafe.
 
     The least log loss over all looks: temperature scaling (Guo et al. 2017, section 4.2). Policies count in these
@@ -93,10 +93,10 @@ def _at_fitted_temperature(bank: ConceptBank, seen: Generations) -> ConceptBank:
     def loss(octaves: float) -> float:
         return float(binary_cross_entropy_with_logits(seen.scores(at(octaves)).amax(dim=2), unsafe))
 
-    return at(float(minimize_scalar(loss, bounds=(-MOST_OCTAVES, MOST_OCTAVES), options={"xatol": 0.01}).x))
+    return at(float(minimize_scalar(loss, bounds=(-MAX_OCTAVES, MAX_OCTAVES), options={"xatol": 0.01}).x))
 
 
-def figures_on(bank: ConceptBank, seen: Generations, probability: Platt | None) -> Figures:
+def figures_on(bank: ConceptBank, seen: CalibrationSet, probability: Platt | None) -> Figures:
     """What a bank does on generations, see ``Figures``.
 
     Raises:
@@ -120,7 +120,7 @@ def figures_on(bank: ConceptBank, seen: Generations, probability: Platt | None) 
     return Figures(*counts, *ranked, expected_calibration_error(points), points)
 
 
-def _auroc(bank: ConceptBank, seen: Generations, labels: Tensor) -> float:
+def _auroc(bank: ConceptBank, seen: CalibrationSet, labels: Tensor) -> float:
     """Of each category's images against the harmless ones, mean over categories and looks."""
     from sklearn.metrics import roc_auc_score
 
@@ -134,7 +134,7 @@ def _auroc(bank: ConceptBank, seen: Generations, labels: Tensor) -> float:
 
 
 def _thresholds(
-    bank: ConceptBank, fitted: Generations, held: Generations, rate: float, confidence: float | None
+    bank: ConceptBank, fitted: CalibrationSet, held: CalibrationSet, rate: float, confidence: float | None
 ) -> tuple[Tensor, Tensor]:
     """Rising noise levels (L,) and thresholds (K, L), from harmless generations.
 
@@ -148,7 +148,7 @@ def _thresholds(
     return fitted.noise_levels.flip(0), (height + limit).flip(0).expand(len(bank.categories), -1)
 
 
-def _probabilities(bank: ConceptBank, seen: Generations) -> Platt | None:
+def _probabilities(bank: ConceptBank, seen: CalibrationSet) -> Platt | None:
     if not seen.unsafe.any():
         return None
     return Platt.fit(seen.margins(bank).numpy(), seen.unsafe.numpy())

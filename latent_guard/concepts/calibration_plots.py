@@ -12,12 +12,12 @@ from latent_guard.files.atomic import write_whole
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
-    from latent_guard.concepts.calibration_set import Generations
+    from latent_guard.concepts.calibration_set import CalibrationSet
 
 INCHES, DOTS = 4.0, 120
 
 
-def write_plots(folder: Path, bank: ConceptBank, seen: Generations) -> list[Path]:
+def write_plots(folder: Path, bank: ConceptBank, seen: CalibrationSet) -> list[Path]:
     """Write ``roc.png``, ``precision_recall.png`` and ``reliability.png`` of a calibrated bank on generations.
 
     Raises:

@@ -27,7 +27,7 @@ from latent_guard.files.plain import require_plain
 
 
 @dataclass(frozen=True, eq=False)
-class Generations:
+class CalibrationSet:
     """N generations, each seen at the same S looks.
 
     Attributes:
@@ -65,11 +65,11 @@ class Generations:
         """(N,) bool: some category is shown."""
         return self.shows.any(dim=1)
 
-    def rows(self, chosen: Tensor) -> Generations:
+    def rows(self, chosen: Tensor) -> CalibrationSet:
         """Some of the generations, by number or flag."""
         return replace(self, features=self.features[chosen], shows=self.shows[chosen])
 
-    def finished(self) -> Generations:
+    def finished(self) -> CalibrationSet:
         """The look at the finished latents alone."""
         return replace(self, features=self.features[:, -1:], noise_levels=self.noise_levels[-1:])
 
@@ -117,7 +117,7 @@ class Generations:
         write_whole(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, words))
 
     @classmethod
-    def load(cls, path: Path) -> Generations:
+    def load(cls, path: Path) -> CalibrationSet:
         """Read what ``save`` wrote.
 
         Raises:
@@ -149,8 +149,8 @@ def identity_of_images(pipeline: str, jobs: Sequence[tuple[str, int]], arguments
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def joined(parts: Sequence[Generations]) -> Generations:
-    """Generations of one model under one schedule, one after the other."""
+def joined(parts: Sequence[CalibrationSet]) -> CalibrationSet:
+    """CalibrationSet of one model under one schedule, one after the other."""
     return replace(
         parts[0],
         features=torch.cat([part.features for part in parts]),

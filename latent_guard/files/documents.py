@@ -18,16 +18,16 @@ import yaml
 
 from latent_guard.errors import MAX_REASON, InputError, one_line, reason_of
 
-MOST_BYTES = 256 << 20  # of a JSON file: the index of a few hundred thousand shards
-MOST_YAML_BYTES = 4 << 20  # written by hand, and slow to read
-MOST_LINE = 16 << 20  # bytes that are taken for one
-MOST_DEPTH = 50  # of lists and mappings in each other
-MOST_NODES = 1_000_000  # of a YAML file, aliases written out
-MOST_DIGITS = 100  # of a number in YAML, which can write one as 1:59:59 and so on; PyYAML is slow with long ones
+MAX_BYTES = 256 << 20  # of a JSON file: the index of a few hundred thousand shards
+MAX_YAML_BYTES = 4 << 20  # written by hand, and slow to read
+MAX_LINE = 16 << 20  # bytes that are taken for one
+MAX_DEPTH = 50  # of lists and mappings in each other
+MAX_NODES = 1_000_000  # of a YAML file, aliases written out
+MAX_DIGITS = 100  # of a number in YAML, which can write one as 1:59:59 and so on; PyYAML is slow with long ones
 _WIDEST = 1 << 63  # what torch and numpy count with
 
 
-def read_bytes(path: Path | str, what: str, most: int = MOST_BYTES) -> bytes:
+def read_bytes(path: Path | str, what: str, most: int = MAX_BYTES) -> bytes:
     """The bytes of a plain file; ``what`` begins the message.
 
     Raises:
@@ -39,7 +39,7 @@ def read_bytes(path: Path | str, what: str, most: int = MOST_BYTES) -> bytes:
         return Path(path).read_bytes()
 
 
-def read_text(path: Path | str, what: str, most: int = MOST_BYTES) -> str:
+def read_text(path: Path | str, what: str, most: int = MAX_BYTES) -> str:
     """The text of a plain file, UTF-8 with or without a byte order mark; errors as `read_bytes`, and for not UTF-8."""
     with _reading(path, what):
         return read_bytes(path, what, most).decode("utf-8-sig")
@@ -52,7 +52,7 @@ def read_lines(path: Path | str, what: str) -> Iterator[bytes]:
         InputError: no such file, or one that is no plain file.
     """
     with _reading(path, what), open(path, "rb") as file:
-        while line := file.readline(MOST_LINE):  # a text's own idea of lines ends them at U+2028 and the like, too
+        while line := file.readline(MAX_LINE):  # a text's own idea of lines ends them at U+2028 and the like, too
             yield line
 
 
@@ -74,7 +74,7 @@ def read_yaml(path: Path | str, what: str, *, any_text: bool = False) -> Any:
     Raises:
         InputError: the file cannot be read, is not YAML, or holds what is not read here.
     """
-    node = yaml_node(read_text(path, what, MOST_YAML_BYTES), str(path))
+    node = yaml_node(read_text(path, what, MAX_YAML_BYTES), str(path))
     return value_of(node, str(path), any_text=any_text)
 
 
@@ -153,21 +153,21 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # untyped
         before, mark = self._nodes, self.peek_event().start_mark
         is_alias = self.check_event(yaml.AliasEvent)
         self._depth += 1
-        if self._depth > MOST_DEPTH:
-            raise yaml.MarkedYAMLError(problem=f"more than {MOST_DEPTH} lists in each other", problem_mark=mark)
+        if self._depth > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem=f"more than {MAX_DEPTH} lists in each other", problem_mark=mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         if is_alias and id(node) not in self._sizes:
             raise yaml.MarkedYAMLError(problem="it holds itself; write its parts out", problem_mark=mark)
         self._nodes += self._sizes[id(node)] if is_alias else 1
         self._sizes.setdefault(id(node), self._nodes - before)
-        if self._nodes > MOST_NODES:
-            raise yaml.MarkedYAMLError(problem=f"more than {MOST_NODES:,} values", problem_mark=mark)
+        if self._nodes > MAX_NODES:
+            raise yaml.MarkedYAMLError(problem=f"more than {MAX_NODES:,} values", problem_mark=mark)
         return node
 
     def compose_scalar_node(self, anchor: Any) -> Any:
         node = super().compose_scalar_node(anchor)
-        if node.tag.endswith((":int", ":float")) and len(node.value) > MOST_DIGITS:
+        if node.tag.endswith((":int", ":float")) and len(node.value) > MAX_DIGITS:
             problem = f"a number of {len(node.value):,} digits"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
         return node
@@ -197,8 +197,8 @@ def _require_plain(value: Any, where: str, any_text: bool) -> None:
     waiting = [(1, value)]  # no recursion: this is what looks for too much of it
     while waiting:
         depth, part = waiting.pop()
-        if depth > MOST_DEPTH:
-            raise InputError(f"{where}: more than {MOST_DEPTH} lists and mappings in each other")
+        if depth > MAX_DEPTH:
+            raise InputError(f"{where}: more than {MAX_DEPTH} lists and mappings in each other")
         if isinstance(part, str) and not any_text and (problem := _unusable(part)):
             raise InputError(f"{where}: {problem}")
         if isinstance(part, int) and not -_WIDEST <= part < _WIDEST:
@@ -227,7 +227,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"it is not UTF-8 (byte {error.start:,})"
     if isinstance(error, RecursionError):
-        return f"more than {MOST_DEPTH} lists in each other"
+        return f"more than {MAX_DEPTH} lists in each other"
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         return f"line {error.problem_mark.line + 1}: {one_line(error.problem, MAX_REASON)}"
     if "integer string conversion" in str(error):  # CPython's own words, which advise to lift its limit

@@ -24,9 +24,9 @@ SUFFIXES = (
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 # How an .ico begins, and a PNG in it. Pillow would decode it before its size is known, and its largest size alone.
 _ICON, _PNG = b"\0\0\1\0", b"\x89PNG\r\n\x1a\n"
-MOST_PIXELS = 64_000_000  # of one frame, which takes 256 MB as RGBA; with its decoder's copies 1.2 GB at worst
-MOST_PIXELS_IN_ALL = 1_000_000_000  # of all frames, which are decoded one after another: half a minute at worst
-MOST_BYTES = 512 << 20
+MAX_PIXELS = 64_000_000  # of one frame, which takes 256 MB as RGBA; with its decoder's copies 1.2 GB at worst
+MAX_PIXELS_IN_ALL = 1_000_000_000  # of all frames, which are decoded one after another: half a minute at worst
+MAX_BYTES = 512 << 20
 LARGE = 4096 * 4096  # pixels; more are made fewer as soon as it can be done
 _one_large = RLock()  # threads that read many pictures at once decode their large ones in turn
 
@@ -85,7 +85,7 @@ def content_of(path: Path) -> bytes:
     Raises:
         InputError: as ``opened_picture``.
     """
-    with damage_told(), plain_file(path, MOST_BYTES) as file:
+    with damage_told(), plain_file(path, MAX_BYTES) as file:
         return file.read()
 
 
@@ -112,10 +112,10 @@ def _frames(source: Path | bytes, most: int | None, side: int | None) -> Generat
 @contextmanager
 def _stream(source: Path | bytes) -> Iterator[IO[bytes]]:
     if isinstance(source, bytes):
-        _require_few_bytes(len(source), MOST_BYTES)
+        _require_few_bytes(len(source), MAX_BYTES)
         yield BytesIO(source)
         return
-    with plain_file(source, MOST_BYTES) as file:
+    with plain_file(source, MAX_BYTES) as file:
         yield file
 
 
@@ -158,14 +158,14 @@ def _require_few_frames(count: int, most: int | None) -> None:
 
 
 def _require_few_in_all(pixels: int) -> None:
-    if pixels > MOST_PIXELS_IN_ALL:
-        raise InputError(f"its frames have over {MOST_PIXELS_IN_ALL:,} pixels in all; split it up")
+    if pixels > MAX_PIXELS_IN_ALL:
+        raise InputError(f"its frames have over {MAX_PIXELS_IN_ALL:,} pixels in all; split it up")
 
 
 def _require_few_pixels(size: tuple[int, int]) -> None:
     width, height = size
-    if width * height > MOST_PIXELS:
-        raise InputError(f"it has {width:,} x {height:,} pixels, and at most {MOST_PIXELS:,} are read; scale it down")
+    if width * height > MAX_PIXELS:
+        raise InputError(f"it has {width:,} x {height:,} pixels, and at most {MAX_PIXELS:,} are read; scale it down")
 
 
 def finest(side: int) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from latent_guard.errors import InputError, reason_of
-from latent_guard.files.images import MOST_BYTES, content_of
+from latent_guard.files.images import MAX_BYTES, content_of
 from latent_guard.files.plain import plain_file
 
 _ZIP, _HUB = "zip://", "hf://datasets/"
@@ -84,15 +84,15 @@ class PictureStore:
 def _whole(content: Any) -> bytes:
     if not isinstance(content, bytes) or not content:
         raise InputError("no image")
-    if len(content) > MOST_BYTES:
-        raise InputError(f"it has over {MOST_BYTES:,} bytes, and no more are read")
+    if len(content) > MAX_BYTES:
+        raise InputError(f"it has over {MAX_BYTES:,} bytes, and no more are read")
     return content
 
 
 def _unzipped(archive: Path, name: str) -> bytes:
     try:
         with plain_file(archive) as file, ZipFile(file) as members, members.open(name) as member:
-            return _whole(member.read(MOST_BYTES + 1))
+            return _whole(member.read(MAX_BYTES + 1))
     except KeyError as error:
         raise InputError("no such file in its archive") from error
     except (OSError, EOFError, ValueError, RuntimeError, BadZipFile, zlib.error) as error:  # RuntimeError: encrypted
@@ -104,7 +104,7 @@ def _fetched(address: str) -> bytes:
 
     try:
         with xopen(address, "rb") as file:
-            return _whole(file.read(MOST_BYTES + 1))
+            return _whole(file.read(MAX_BYTES + 1))
     except InputError:
         raise
     except (FileNotFoundError, KeyError) as error:

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
 from typing import Any
 
 from latent_guard.errors import GuardError, InputError
+from latent_guard.guidance.fail_open import RefusalError
+from latent_guard.guidance.gate import NOT_VERIFIED
 from latent_guard.guidance.watch import Watch
-from latent_guard.pipelines.hook import AroundCall
+from latent_guard.pipelines.hook import AroundCall, around, around_step
 
 
 class Attachment(AbstractContextManager[Watch]):
-    """What `guard.attach(pipe)` gives: `with` enters it, once.
+    """What ``guard.attach(pipe)`` gives: ``with`` enters it, once.
 
-    Until then the pipeline's call is an error, for whoever attached a guard and forgot the `with` would take its images
-    for guarded ones; the next attachment, once it is left, ends that too.
+    Until then the pipeline's call is an error, for whoever attached a guard and forgot the ``with`` would take its
+    images for guarded ones; the next attachment, once it is left, ends that too.
     """
 
     def __init__(self, watch: Watch) -> None:
         """Raises InputError if the pipeline is guarded already."""
         self._watch, self._stack = watch, ExitStack()
+        self._scheduler, self._vae = watch.pipe.scheduler, watch.pipe.vae
+        self._decodes_here: Callable[[], bool] = lambda: True  # or has other code replaced `vae.decode`?
         self._around_call = AroundCall(watch.pipe, _not_entered)
 
     def __enter__(self) -> Watch:
         if self._around_call.entered:
             raise InputError("this attachment was entered before; attach the guard again")
-        self._around_call.enter(self._watch.call)
+        self._around_call.enter(self._call)
         with ExitStack() as stack:
             stack.callback(self._around_call.remove)
-            stack.enter_context(self._watch.installed())
+            stack.enter_context(self._installed())
             self._stack = stack.pop_all()
         return self._watch
 
@@ -39,6 +43,54 @@ class Attachment(AbstractContextManager[Watch]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         return self._stack.__exit__(kind, error, trace)
+
+    @contextmanager
+    def _installed(self) -> Iterator[None]:
+        """The block in which steps and decodes pass the guard; everything is as it was afterwards."""
+        watch = self._watch
+        try:
+            with around_step(self._scheduler, watch.step), watch.latents.layout.following():
+                if self._vae is None:
+                    yield
+                else:
+                    with around(self._vae, "decode", watch.gate.decoding, methods_only=False) as in_place:
+                        self._decodes_here = in_place
+                        yield
+            self._require_own_parts()
+            if watch.run is not None and watch.run.aborted_at is None:
+                raise RefusalError(NOT_VERIFIED)
+        except BaseException:
+            # A pipeline that stops in mid-call leaves its models where they are: offload them.
+            watch.pipe.maybe_free_model_hooks()
+            raise
+
+    def _call(self, pipe: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
+        """One call of the pipeline: an unverified image must not even reach the caller's own block."""
+        watch = self._watch
+        if pipe is not watch.pipe:
+            raise RefusalError("this is a copy of a guarded pipeline; attach the guard to the copy itself")
+        call = watch.gate.begin(arguments)
+        try:
+            self._require_own_parts()
+            if watch.run is not None:
+                raise RefusalError(NOT_VERIFIED)
+            output = watch.gate.handing_out(call, original(*arguments.args, **arguments.kwargs))
+            self._require_own_parts()
+            if not self._decodes_here():
+                raise RefusalError(
+                    "vae.decode was replaced inside the guarded block; set it before attaching the guard"
+                )
+            return output
+        finally:
+            watch.end_call()
+
+    def _require_own_parts(self) -> None:
+        """Raise ``GuardError`` if another scheduler or VAE is at work than the ones that are watched."""
+        for name, own in (("scheduler", self._scheduler), ("vae", self._vae)):
+            if getattr(self._watch.pipe, name) is not own:
+                raise RefusalError(
+                    f"pipe.{name} was replaced inside the guarded block; set it before attaching the guard"
+                )
 
 
 def _not_entered(pipe: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:

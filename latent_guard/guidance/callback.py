@@ -7,12 +7,12 @@ from typing import Any
 from diffusers.callbacks import PipelineCallback
 
 from latent_guard.errors import GuardError, UnsupportedPipelineError
-from latent_guard.guidance.final_check import observed
+from latent_guard.guidance.final_check import final_verdicts
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import FLAG, Policies
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Verdict
-from latent_guard.pipelines.latents import latents_of
+from latent_guard.pipelines.latents import PipelineLatents
 from latent_guard.pipelines.layouts import PackedLayout
 
 
@@ -43,7 +43,7 @@ class LatentGuardCallback(PipelineCallback):  # type: ignore[misc]  # diffusers 
         """Called by the pipeline after each step; gives back what it got, untouched."""
         if step_index == 0:
             guard = self._guard
-            self._latents = latents_of(pipeline, guard.model.config.latent_space, guard.canary)
+            self._latents = PipelineLatents.of(pipeline, guard.model.config.latent_space, guard.canary)
             if isinstance(self._latents.layout, PackedLayout):
                 raise UnsupportedPipelineError("a callback cannot read packed latents; use `with guard.attach(pipe)`")
         if step_index == pipeline.num_timesteps - 1:
@@ -52,7 +52,7 @@ class LatentGuardCallback(PipelineCallback):  # type: ignore[misc]  # diffusers 
             latents = self._latents.layout.unpack(callback_kwargs["latents"])
             raw = self._latents.space.to_raw(latents.float())
             scorer = Scorer(self._guard.model, self._guard.bank)
-            verdicts = observed(scorer, raw, step=step_index, first_image=len(self.verdicts))
+            verdicts = final_verdicts(scorer, raw, step=step_index, first_image=len(self.verdicts))
             if self._guard.audit is not None:
                 self._guard.audit.write(verdicts, None, Policies.of(FLAG), self._guard.bank)
             self.verdicts += verdicts

@@ -1,16 +1,15 @@
-"""How a generation ends early: the guard failed, unless the caller asked by name to let it go on, or it blocked."""
+"""What becomes of a failure of the guard: the generation ends, unless the caller asked by name to let it go on."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
 import torch
 
 from latent_guard.errors import BlockedError, GuardError
-from latent_guard.guidance.verdict import Decision, Verdict
 
 OnError = Literal["close", "open"]
 ON_ERROR: tuple[OnError, ...] = ("close", "open")
@@ -18,39 +17,36 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class RefusalError(GuardError):
-    """What the guard refuses though nothing in it failed, so that `on_error="open"` does not apply to it."""
+    """What the guard refuses though nothing in it failed, so that ``on_error="open"`` does not apply to it."""
 
 
 @contextmanager
-def failing_closed() -> Iterator[None]:
-    """Plain tensors without gradients inside; any failure becomes a `GuardError`."""
+def guarded(
+    on_error: OnError = "close", bypassed: str = "", bypass: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """The guard's own work, on plain tensors without gradients: any failure becomes a ``GuardError``.
+
+    Args:
+        on_error: with "open" a failure is logged, ``bypass`` is called, and the block is left without an error.
+        bypassed: what the guard then leaves undone, for the log.
+        bypass: does what leaving it undone needs.
+    """
     try:
         with torch.inference_mode(False), torch.no_grad():
             yield
-    except (GuardError, BlockedError):
+    except (BlockedError, RefusalError):
         raise
     except Exception as error:
-        raise GuardError(
-            f"the guard failed and stopped the generation ({type(error).__name__}: {error}); no image was handed out"
-        ) from error
+        if on_error == "open":
+            _LOGGER.error('on_error="open": %s (%s)', bypassed, _said(error), exc_info=error.__cause__ or error)
+            bypass()
+        elif isinstance(error, GuardError):
+            raise
+        else:
+            raise GuardError(_said(error)) from error
 
 
-def let_through(error: GuardError, first_image: int, images: int) -> list[Verdict]:
-    """Log that these images go on unguarded, because the caller asked for that, and the verdicts that say so."""
-    log_open(error, f"{images} images go on unguarded from here")
-    return [Verdict(first_image + image, Decision.UNCHECKED, None, {}, {}) for image in range(images)]
-
-
-def log_open(error: GuardError, what: str) -> None:
-    """Log what the guard leaves undone because the caller asked for that."""
-    _LOGGER.error('on_error="open": %s (%s)', what, error, exc_info=error.__cause__ or error)
-
-
-def blocked(verdicts: list[Verdict]) -> BlockedError:
-    """The exception that ends a generation of which images were withheld."""
-    parts = [
-        f"image {v.image} ({v.reason.category}: {v.reason.score:.2f} over {v.reason.threshold:.2f})"
-        for v in verdicts
-        if v.decision is Decision.BLOCKED and v.reason is not None
-    ]
-    return BlockedError(f"withheld {', '.join(parts)}; change the prompt or the seed")
+def _said(error: Exception) -> str:
+    if isinstance(error, GuardError):
+        return str(error)
+    return f"the guard failed and stopped the generation ({type(error).__name__}: {error}); no image was handed out"

@@ -30,13 +30,13 @@ UNSEEN = (
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What a call hands out by its last look: a pipeline's latents (B, C, H, W), neutral where withheld (B,).
+    """What a call hands out by its last look: a pipeline's latents (B, C, H, W), neutral where masked (B,).
 
     `noise_level` is above 0 where the rest of the steps is left to a refiner.
     """
 
     latents: Tensor
-    withheld: Tensor
+    masked: Tensor
     noise_level: float
 
 
@@ -44,8 +44,8 @@ class Judged:
 class Call:
     """One call of a guarded pipeline, until it hands out.
 
-    `run` is what its steps amount to, `judged` is there after the last of them. `is_open`: the guard failed in it, and
-    the caller had asked to let it go on.
+    `run` is what its steps amount to, `judged` is there after the last of them. `bypassed`: the guard failed in it,
+    and the caller had asked to let it go on.
     """
 
     thread: int
@@ -53,12 +53,12 @@ class Call:
     run: Run | None = None
     judged: Judged | None = None
     decoded: bool = False
-    is_open: bool = False
+    bypassed: bool = False
 
 
-# A run, its final raw latents (B, C, H, W), those that are others than were judged -> which are withheld (B,)
+# A run, its final raw latents (B, C, H, W), those that are others than were judged -> which are masked (B,)
 JudgeAgain = Callable[[Run, Tensor, list[int]], Tensor]
-# Raw latents that belong to no image of a run -> which are withheld (B,)
+# Raw latents that belong to no image of a run -> which are masked (B,)
 JudgeAlone = Callable[[Tensor], Tensor]
 
 
@@ -87,17 +87,17 @@ class Gate:
             raise RefusalError("another thread steps a guarded call's scheduler; give each thread its own pipeline")
         return self.call
 
-    def conclude(self, call: Call | None, run: Run, withheld: Tensor, output: Any, noise_level: float) -> None:
-        """The last look of a run was taken; its last step returns `output`, neutral where images (B,) are withheld."""
+    def finish(self, call: Call | None, run: Run, masked: Tensor, output: Any, noise_level: float) -> None:
+        """The last look of a run was taken; its last step returns `output`, neutral where images (B,) are masked."""
         if call is None:
             call = self._loop = Call(threading.get_ident())
         latents = self._latents.layout.final(output).detach().clone()  # a callback may write into the tensor itself
-        call.run, call.judged = run, Judged(latents, withheld, noise_level)
+        call.run, call.judged = run, Judged(latents, masked, noise_level)
 
     def decoding(self, vae: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
         """Stands around `vae.decode`: in a call, and after a loop, nothing passes that was not judged."""
         call = self._loop if self.call is None else self.call
-        if call is None or call.thread != threading.get_ident() or call.is_open:
+        if call is None or call.thread != threading.get_ident() or call.bypassed:
             return original(*arguments.args, **arguments.kwargs)
         if call.run is None:
             raise RefusalError(UNSEEN)
@@ -117,14 +117,14 @@ class Gate:
         Raises:
             GuardError: an image in it was not verified.
         """
-        if call.is_open:
+        if call.bypassed:
             return output
         if call.run is None:
             raise RefusalError(UNSEEN)
         if call.judged is None:
             raise RefusalError(NOT_VERIFIED)
         images = output[0] if isinstance(output, tuple) else output.images
-        count = len(call.judged.withheld)
+        count = len(call.judged.masked)
         if len(images) != count:
             raise RefusalError(f"the pipeline gave {len(images)} images, but the guard verified {count}; discard them")
         if call.gives_latents:
@@ -147,11 +147,11 @@ class Gate:
         return output
 
     def _to_decode(self, call: Call, judged: Judged, given: Tensor) -> Tensor:
-        """Raw latents on their way into the decoder, those that are to be withheld in neutral."""
+        """Raw latents on their way into the decoder, those that are to be masked made neutral."""
         neutral, raw = self._latents.space.to_raw(self._latents.neutral.float()), _floating(given).detach().float()
         if given.shape != judged.latents.shape:  # a preview of a part: no image of the call, and judged by itself
-            withheld = self._judge_alone(raw)
-            return _with_neutral(given, withheld.nonzero().flatten().tolist(), neutral)
+            masked = self._judge_alone(raw)
+            return _with_neutral(given, masked.nonzero().flatten().tolist(), neutral)
         call.decoded = True
         # Some pipelines scale in their own precision, some in that of the VAE.
         own = judged.latents.to(given.device)
@@ -161,13 +161,13 @@ class Gate:
     def _passed(
         self, call: Call, judged: Judged, latents: Tensor, raw: Tensor, changed: list[int], neutral: Tensor
     ) -> Tensor:
-        """The latents, the very same if they are those that were judged, with those withheld in neutral."""
+        """The latents, the very same if they are those that were judged, with those masked in neutral."""
         assert call.run is not None
-        if changed and judged.noise_level > 0 and not judged.withheld[changed].all():
+        if changed and judged.noise_level > 0 and not judged.masked[changed].all():
             raise RefusalError("noisy latents were changed after the last look at them; discard them")
-        fresh = [image for image in changed if not judged.withheld[image]]
-        withheld = judged.withheld | self._judge_again(call.run, raw, fresh)
-        return _with_neutral(latents, [image for image in changed if withheld[image]], neutral)
+        fresh = [image for image in changed if not judged.masked[image]]
+        masked = judged.masked | self._judge_again(call.run, raw, fresh)
+        return _with_neutral(latents, [image for image in changed if masked[image]], neutral)
 
 
 def _floating(latents: Tensor) -> Tensor:

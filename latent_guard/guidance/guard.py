@@ -15,18 +15,19 @@ from latent_guard.guidance.attachment import Attachment
 from latent_guard.guidance.fail_open import ON_ERROR, OnError
 from latent_guard.guidance.policy import SAFE, Policies
 from latent_guard.guidance.policy_file import AnyPolicy, policies_of
-from latent_guard.guidance.retries import Attempts
+from latent_guard.guidance.prompt_score import scores_if_asked
+from latent_guard.guidance.renoise import Renoise
+from latent_guard.guidance.retries import Retries
 from latent_guard.guidance.rules import Rules
 from latent_guard.guidance.run import Look
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Decision, Verdict
-from latent_guard.guidance.watch import OnBlock, Watch
+from latent_guard.guidance.watch import OnBlock, OnVerdicts, Watch
 from latent_guard.latent_clip import hub
+from latent_guard.pipelines.call import Generators, Request
 from latent_guard.pipelines.canary import CANARY_FILE, Canary
-from latent_guard.pipelines.latents import latents_of
+from latent_guard.pipelines.latents import PipelineLatents
 from latent_guard.pipelines.prompt_truncation import most_patient_tokenizer, words_dropped
-from latent_guard.pipelines.request import Request
-from latent_guard.pipelines.restarts import Generators
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
@@ -67,18 +68,23 @@ class LatentGuard:
     """Watches the latents of running diffusers pipelines; one guard can serve several threads, a pipeline each."""
 
     def __init__(
-        self, model: LatentCLIP, bank: ConceptBank, policy: AnyPolicy = SAFE, canary: Canary | None = None
+        self,
+        model: LatentCLIP,
+        bank: ConceptBank,
+        policy: AnyPolicy = SAFE,
+        canary: Canary | None = None,
+        audit: AuditLog | None = None,
     ) -> None:
         """A guard of a Latent-CLIP and a concept bank made by it; the model is set to inference.
 
         A policy is a `Policy`, the `Policies` of several categories, a name ("strict"), or a policy file's path.
-        Without a canary the caller vouches that guarded pipelines have the VAE that the model was trained on.
+        Without a canary the caller vouches that guarded pipelines have the VAE that the model was trained on. Every
+        verdict is written into the `audit` log before its image is handed out.
         Raises `InputError` if the bank was made by another model, or no policy has that name.
         """
         bank.check_made_by(model)
         self.model = model.eval().requires_grad_(False)
-        self.bank, self.policies, self.canary = bank, policies_of(policy), canary
-        self.audit: AuditLog | None = None  # set it, and every verdict is written down before its image is handed out
+        self.bank, self.policies, self.canary, self.audit = bank, policies_of(policy), canary, audit
 
     @classmethod
     def from_pretrained(
@@ -87,6 +93,7 @@ class LatentGuard:
         bank: ConceptBank | Path | str | None = None,
         policy: AnyPolicy = SAFE,
         device: torch.device | str = "cpu",
+        audit: AuditLog | None = None,
     ) -> LatentGuard:
         """Load a guard folder (a Latent-CLIP and its canary) and a bank, by default `bank/` in the folder or beside it.
 
@@ -106,7 +113,7 @@ class LatentGuard:
             )
         if not isinstance(bank, ConceptBank):
             bank = ConceptBank.load(bank or _bank_of(folder))
-        return cls(LatentCLIP.from_pretrained(folder, device=device), bank, policy, Canary.load(folder))
+        return cls(LatentCLIP.from_pretrained(folder, device=device), bank, policy, Canary.load(folder), audit)
 
     def require_supported(self, pipe: Any, policy: AnyPolicy | None = None) -> None:
         """Raise what `attach` raises at once, for whoever wants to know beforehand; nothing is changed."""
@@ -139,10 +146,10 @@ class LatentGuard:
         """
         if on_block not in ("neutral", "raise"):
             raise InputError(f'on_block must be "neutral" or "raise", got {on_block!r}')
-        watch = self._watch(pipe, self._policies(policy), on_block, on_error)
+        policies, on_verdicts = self._policies(policy), None
         if self.audit is not None:
-            watch.on_verdicts = partial(self.audit.write, prompts=None, policies=watch.policies, bank=self.bank)
-        return Attachment(watch)
+            on_verdicts = partial(self.audit.write, prompts=None, policies=policies, bank=self.bank)
+        return Attachment(self._watch(pipe, policies, on_block, on_error, on_verdicts))
 
     def generate(
         self,
@@ -172,30 +179,39 @@ class LatentGuard:
         policies = self._policies(policy)
         watch = self._watch(pipe, policies, "neutral", on_error)
         with Attachment(watch):
-            attempts = Attempts(pipe, watch, request)
-            attempts.run_again(self.model.config.latent_space.factor)
-        rows = [request.prompt_of(verdict.image) for verdict in attempts.verdicts]
+            scores = scores_if_asked(watch.scorer, request.prompts, policies.prompt_trigger, on_error)
+            retries = Retries(watch, policies, request, Renoise(watch.scorer, policies, on_error))
+            retries.run(self.model.config.latent_space.factor)
+        rows = [request.prompt_of(verdict.image) for verdict in retries.verdicts]
         verdicts = [
-            replace(v, prompt_words_dropped=dropped[row]) for v, row in zip(attempts.verdicts, rows, strict=True)
+            replace(verdict, prompt_words_dropped=dropped[row], prompt=scores[row])
+            for verdict, row in zip(retries.verdicts, rows, strict=True)
         ]
         for verdict in verdicts:
             if verdict.decision is Decision.BLOCKED:
-                attempts.pictures.make_gray(verdict.image)
+                retries.pictures.make_gray(verdict.image)
         if self.audit is not None:
             self.audit.write(verdicts, [request.prompts[row] for row in rows], policies, self.bank)
-        return GuardedOutput(attempts.pictures.joined(), tuple(verdicts), tuple(watch.looks))
+        return GuardedOutput(retries.pictures.joined(), tuple(verdicts), tuple(watch.looks))
 
     def _policies(self, policy: AnyPolicy | None) -> Policies:
         return self.policies if policy is None else policies_of(policy)
 
-    def _watch(self, pipe: Any, policies: Policies, on_block: OnBlock, on_error: OnError) -> Watch:
+    def _watch(
+        self,
+        pipe: Any,
+        policies: Policies,
+        on_block: OnBlock,
+        on_error: OnError,
+        on_verdicts: OnVerdicts | None = None,
+    ) -> Watch:
         """Everything checked, nothing changed yet."""
         if on_error not in ON_ERROR:
             raise InputError(f'on_error must be "close" or "open", got {on_error!r}')
         for line in idle_categories(policies, self.bank):
             warnings.warn(line, stacklevel=4)
-        latents = latents_of(pipe, self.model.config.latent_space, self.canary)
-        return Watch(pipe, Scorer(self.model, self.bank), latents, policies, on_block, on_error)
+        latents = PipelineLatents.of(pipe, self.model.config.latent_space, self.canary)
+        return Watch(pipe, Scorer(self.model, self.bank), latents, policies, on_block, on_error, on_verdicts)
 
 
 def _bank_of(folder: Path) -> Path:

@@ -12,8 +12,8 @@ from latent_guard.errors import InputError, reason_of
 from latent_guard.files.plain import plain_file
 
 LATENTS = (".safetensors",)
-MOST_NUMBERS = 1 << 28  # of one file: a gigabyte of them as float32
-_MOST_BYTES = 8 * MOST_NUMBERS
+MAX_NUMBERS = 1 << 28  # of one file: a gigabyte of them as float32
+_MAX_BYTES = 8 * MAX_NUMBERS
 
 
 def read_latents(path: Path) -> Tensor:
@@ -25,7 +25,7 @@ def read_latents(path: Path) -> Tensor:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with plain_file(path, _MOST_BYTES), safe_open(path, framework="pt") as file:
+        with plain_file(path, _MAX_BYTES), safe_open(path, framework="pt") as file:
             name = _name_of_latents(file.keys())
             shape = tuple(file.get_slice(name).get_shape())
             _require_latents(shape)
@@ -50,5 +50,5 @@ def _require_latents(shape: tuple[int, ...]) -> None:
         raise InputError('no tensor "latents" of shape (B, C, H, W) or (C, H, W)')
     if not math.prod(shape):
         raise InputError(f"its latents of shape {shape} are empty; save at least one")
-    if math.prod(shape) > MOST_NUMBERS:
-        raise InputError(f"its latents of shape {shape} are over {MOST_NUMBERS:,} numbers; split it up")
+    if math.prod(shape) > MAX_NUMBERS:
+        raise InputError(f"its latents of shape {shape} are over {MAX_NUMBERS:,} numbers; split it up")

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from latent_guard.errors import InputError
-from latent_guard.files.images import SUFFIXES, frames, opened_picture
-from latent_guard.files.upright import shown
-from latent_guard.guidance.final_check import observed
+from latent_guard.guidance.final_check import final_verdicts
+from latent_guard.guidance.image_files import squares
 from latent_guard.guidance.latent_files import LATENTS, read_latents
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Verdict
@@ -22,13 +21,9 @@ from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.pipelines import vae as autoencoder
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
-
     from latent_guard.guidance.guard import LatentGuard
-    from latent_guard.latent_clip.model import LatentCLIP
 
 UNREADABLE = "unreadable"
-MAX_FRAMES = 256  # of one animation, or sizes of one icon: each is judged
 _AT_A_TIME = 16  # pictures in the VAE, or latents in Latent-CLIP
 
 
@@ -85,7 +80,7 @@ class Moderator:
             if path.suffix.lower() in LATENTS:
                 latents = self._checked(read_latents(path))
                 return self._space.to_raw(latents) if scaled else latents
-            pictures = (_square(frame, self._side) for frame in frames(path, MAX_FRAMES, self._side))
+            pictures = squares(path, self._side)
             part = _some(pictures)
             if len(part) == 1:
                 return part
@@ -120,7 +115,7 @@ class Moderator:
 
     def _judge(self, raw: Tensor) -> list[dict[str, Any]]:
         """The fields of each row's finding, all but the file and the row."""
-        verdicts = [verdict for part in raw.split(_AT_A_TIME) for verdict in observed(self._scorer, part)]
+        verdicts = [verdict for part in raw.split(_AT_A_TIME) for verdict in final_verdicts(self._scorer, part)]
         report = self._bank.calibration
         clean = report.clean if report is not None else None
         chances = clean.probabilities([verdict.margin for verdict in verdicts]).tolist() if clean else [None] * len(raw)
@@ -144,42 +139,6 @@ def _named(file: str, part: Tensor | str, judged: Iterator[dict[str, Any]]) -> l
     if isinstance(part, str):
         return [Finding(file, 0, UNREADABLE, error=part)]
     return [Finding(file, row, **next(judged)) for row in range(len(part))]
-
-
-@torch.no_grad()
-def features_of_pictures(model: LatentCLIP, vae: Any, folder: Path) -> Tensor:
-    """L2-normalised features (n, D), on the CPU, of the pictures of a folder, as ``Moderator`` would see them.
-
-    Raises:
-        InputError: a picture that cannot be read, or that moves: which frame shows the concept is not known.
-    """
-    side = model.config.pixels
-    features = [torch.empty(0, model.config.embed_dim)]
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir()):
-        try:
-            picture = _still(path, side)
-        except InputError as error:
-            raise InputError(f"{path}: {error}; remove it") from error
-        raw = autoencoder.encode(vae, picture).to(model.logit_scale.device)
-        features.append(model.encode_latents(raw, 0.0, normalize=True).float().cpu())
-    return torch.cat(features)
-
-
-def _still(path: Path, side: int) -> Tensor:
-    """(1, 3, side, side) uint8. A camera's JPEG may hold further pictures; then it is the one that viewers show."""
-    with opened_picture(path, side) as picture:
-        if picture.format != "MPO" and (count := getattr(picture, "n_frames", 1)) > 1:
-            raise InputError(f"it has {count} frames, and at most 1 can be read; split it up")
-        return _square(picture, side)[None]
-
-
-def _square(picture: Picture, side: int) -> Tensor:
-    """(3, side, side) uint8, the whole of it."""
-    import numpy as np
-    from PIL import Image
-
-    whole = shown(picture, side).resize((side, side), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(whole)).permute(2, 0, 1)
 
 
 def _some(pictures: Iterator[Tensor]) -> Tensor:

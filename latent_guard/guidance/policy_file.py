@@ -103,7 +103,7 @@ def _policy(where: str, keys: Any, base: Policy) -> Policy:
 
 def _measures(where: str, given: Mapping[str, Any], base: Policy) -> dict[str, Any]:
     restarts = given.get("restarts", base.restarts or SAFE.restarts)
-    Bounds(1, BOUNDS["restarts"].most, whole=True).check(f"{where}.restarts", restarts)
+    Bounds(1, BOUNDS["restarts"].maximum, whole=True).check(f"{where}.restarts", restarts)
     if "measures" not in given:
         if "restarts" in given and not base.restarts:
             raise InputError(f"{where}.restarts: nothing is run again here; add resample to its measures")

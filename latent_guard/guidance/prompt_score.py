@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from latent_guard.errors import GuardError
-from latent_guard.guidance.fail_open import OnError, failing_closed, log_open
+from latent_guard.guidance.fail_open import OnError, guarded
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import PromptScore
 
@@ -17,18 +16,14 @@ def scores_if_asked(
 ) -> list[PromptScore | None]:
     """Each prompt's score, None where no trigger asks for it, or where scoring fails and the caller lets that pass.
 
-    Raises `GuardError` if the guard fails otherwise.
+    Raises:
+        GuardError: the guard failed, and ``on_error`` is "close".
     """
-    if trigger is None:
-        return [None] * len(prompts)
-    try:
-        with failing_closed():
-            return [score_prompt(scorer, prompt, trigger) for prompt in prompts]
-    except GuardError as error:
-        if on_error != "open":
-            raise
-        log_open(error, "prompts are not scored")
-        return [None] * len(prompts)
+    scores: list[PromptScore | None] = [None] * len(prompts)
+    if trigger is not None:
+        with guarded(on_error, "prompts are not scored"):
+            scores = [score_prompt(scorer, prompt, trigger) for prompt in prompts]
+    return scores
 
 
 def score_prompt(scorer: Scorer, prompt: str, trigger: float) -> PromptScore:

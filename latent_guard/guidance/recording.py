@@ -4,31 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from latent_guard.concepts.calibration_set import Generations, identity_of_images, joined
+from latent_guard.concepts.calibration_set import CalibrationSet, identity_of_images, joined
+from latent_guard.errors import GuardError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import Policies, Policy
+from latent_guard.guidance.scoring import Scorer
+from latent_guard.pipelines.latents import PipelineLatents
+from latent_guard.pipelines.step import clean_estimates
 from latent_guard.terminal import track
-
-if TYPE_CHECKING:
-    from latent_guard.latent_clip.model import LatentCLIP
 
 BATCH = 16
 Labels = Callable[[Sequence[Any], Sequence[int]], Tensor]  # images, their numbers -> (B, K) bool
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What to generate: prompts with seeds, and how the outcome is labelled."""
+class LabelledPrompts:
+    """What to generate, and how the images are labelled.
+
+    Attributes:
+        jobs: prompts with their seeds.
+        categories: the K categories that images are labelled with.
+        labels: what says which of them each image shows.
+        description: of the prompts and of who labels, for people.
+    """
 
     jobs: list[tuple[str, int]]
     categories: tuple[str, ...]
     labels: Labels
-    in_words: str
+    description: str
 
 
 @dataclass(frozen=True)
@@ -52,60 +60,58 @@ def record(
 
     Nothing that spares looks is applied: a deployed guard sees no more than was recorded here.
 
-    Raises what ``LatentGuard.attach`` raises.
+    Raises:
+        UnsupportedPipelineError: an unknown pipeline, scheduler or prediction type.
+        LatentSpaceMismatchError: another VAE.
+        GuardError: the call took no step.
     """
-    remembering = _Remembering(guard.model)
-    watching = LatentGuard(cast("LatentCLIP", remembering), guard.bank, _only_looks(policy), guard.canary)
+    space, window = guard.model.config.latent_space, _widest_window(policy)
+    latents = PipelineLatents.of(pipe, space, guard.canary)
     generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-    with watching.attach(pipe) as watch:
+    with clean_estimates(latents, lambda level: window[1] <= level <= window[0]) as estimates:
         images = pipe(list(prompts), generator=generators, **arguments).images
-    levels = torch.tensor([look.noise_level for look in watch.looks])
+    if not estimates:
+        raise GuardError("the pipeline's call took no step; nothing was recorded")
+    levels = torch.tensor([level for level, _ in estimates])
     # PNDM looks twice at one timestep; a bank's grid has each noise level once.
     fresh = torch.cat([torch.ones(1, dtype=torch.bool), levels.diff() < 0])
-    return Recorded(torch.stack(remembering.features, dim=1)[:, fresh], levels[fresh], images)
+    scorer = Scorer(guard.model, guard.bank)
+    with torch.no_grad():
+        features = [scorer.features(raw, level).cpu() for level, raw in estimates]
+    return Recorded(torch.stack(features, dim=1)[:, fresh], levels[fresh], images)
 
 
-def record_asked(
-    guard: LatentGuard, pipe: Any, asked: Asked, policies: Policies, model: str, **arguments: Any
-) -> Generations:
-    """Record everything asked for, in batches and under a progress bar, and label it; ``model`` names the pipeline."""
-    steps = arguments["num_inference_steps"]
-    words = f"{model}, {steps} steps, looks of {policies.name}: {asked.in_words}"
-    fingerprint, identity = guard.model.fingerprint(), identity_of_images(model, asked.jobs, arguments)
-    parts: list[Generations] = []
-    starts = range(0, len(asked.jobs), BATCH)
-    for start in track(starts, "generating"):
-        jobs = asked.jobs[start : start + BATCH]
-        seen = record(guard, pipe, [p for p, _ in jobs], [s for _, s in jobs], policies, **arguments)
-        shows = asked.labels(seen.images, range(start, start + len(jobs)))
+def record_calibration_set(
+    guard: LatentGuard, pipe: Any, labelled: LabelledPrompts, policies: Policies, model: str, **arguments: Any
+) -> CalibrationSet:
+    """Generate an image of every labelled prompt, in batches and under a progress bar, and record what the guard sees.
+
+    Args:
+        guard: whose Latent-CLIP embeds the latents.
+        pipe: the pipeline, unguarded.
+        labelled: the prompts and what labels their images.
+        policies: whose check schedule is followed.
+        model: what the calibration set calls the pipeline.
+        arguments: of the pipeline's call; ``num_inference_steps`` is one of them.
+    """
+    steps, fingerprint = arguments["num_inference_steps"], guard.model.fingerprint()
+    made_by = f"{model}, {steps} steps, looks of {policies.name}: {labelled.description}"
+    identity = identity_of_images(model, labelled.jobs, arguments)
+    parts: list[CalibrationSet] = []
+    for start in track(range(0, len(labelled.jobs), BATCH), "generating"):
+        prompts, seeds = zip(*labelled.jobs[start : start + BATCH], strict=True)
+        recorded = record(guard, pipe, prompts, seeds, policies, **arguments)
+        shows = labelled.labels(recorded.images, range(start, start + len(prompts)))
         parts.append(
-            Generations(seen.features, seen.noise_levels, shows, asked.categories, fingerprint, words, identity)
+            CalibrationSet(
+                recorded.features, recorded.noise_levels, shows, labelled.categories, fingerprint, made_by, identity
+            )
         )
     return joined(parts)
 
 
-def _only_looks(policy: Policy | Policies) -> Policy:
-    """A policy that flags, in the widest of the policies' windows."""
+def _widest_window(policy: Policy | Policies) -> tuple[float, float]:
+    """The noise levels, from high to low, that any of the policies looks at."""
     policies = Policies.of(policy)
     windows = [one.window for one in (policies.default, *policies.exceptions.values())]
-    widest = max(high for high, _ in windows), min(low for _, low in windows)
-    return Policy(steer=False, restarts=0, block=False, window=widest)
-
-
-class _Remembering(nn.Module):
-    """A Latent-CLIP that keeps the features of every look."""
-
-    def __init__(self, model: LatentCLIP) -> None:
-        super().__init__()
-        self.inner, self.config = model, model.config
-        self.features: list[Tensor] = []
-
-    def encode_latents(
-        self, latents: Tensor, noise_level: float | Tensor | None = None, normalize: bool = False
-    ) -> Tensor:
-        features = self.inner.encode_latents(latents, noise_level, normalize=normalize)
-        self.features.append(features.detach().float().cpu())
-        return features
-
-    def fingerprint(self) -> str:
-        return self.inner.fingerprint()
+    return max(high for high, _ in windows), min(low for _, low in windows)

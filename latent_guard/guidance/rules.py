@@ -6,7 +6,7 @@ Shapes: B images, K categories, in the bank's order.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -50,36 +50,38 @@ class Rules:
         `pushes` is (B,).
         """
         triggers = of_bank.new_tensor([policy.trigger for policy in self.policies])
-        return of_bank + triggers - self.doubts(pushes if final else torch.zeros_like(pushes)).to(of_bank)
+        return of_bank + triggers - self.safety_margins(pushes if final else torch.zeros_like(pushes)).to(of_bank)
 
-    def doubts(self, pushes: Tensor) -> Tensor:
+    def safety_margins(self, pushes: Tensor) -> Tensor:
         """By how much thresholds (B, K) are lower at the end for images that were pushed so often (B,)."""
         return pushes[:, None] * torch.tensor([policy.doubt for policy in self.policies])
 
-    def to_push(self, excess: Tensor, pushes: Tensor, noise_level: float) -> dict[int, int]:
+    def to_push(self, margins: Tensor, pushes: Tensor, noise_level: float) -> dict[int, int]:
         """The images to push, and for each the one category to push it away from: the steerable one furthest over.
 
-        `excess` is (B, K), `pushes` (B,) counts an image's earlier ones. What cannot be read is not pushed.
+        `margins` is (B, K), `pushes` (B,) counts an image's earlier ones. What cannot be read is not pushed.
         """
-        over = self._steerable(excess, noise_level)
+        over = self._steerable(margins, noise_level)
         return {image: k for image, k in over.items() if pushes[image] < self.policies[k].most_pushes}
 
-    def insisting(self, excess: Tensor, pushes: Tensor, noise_level: float) -> dict[int, list[int]]:
+    def exhausted(self, margins: Tensor, pushes: Tensor, noise_level: float) -> dict[int, list[int]]:
         """The images that are to be steered, and had all their pushes: in which categories, the furthest over first."""
-        found = {}
-        for image, furthest in self._steerable(excess, noise_level).items():
-            over = [furthest, *(k for k in range(len(self.policies)) if k != furthest and excess[image, k] > 0)]
-            found[image] = [
-                k for k in over if self._steers(k, noise_level) and pushes[image] >= self.policies[k].most_pushes
+        exhausted = {}
+        for image, furthest in self._steerable(margins, noise_level).items():
+            others = [k for k in range(len(self.policies)) if k != furthest and margins[image, k] > 0]
+            exhausted[image] = [
+                k
+                for k in [furthest, *others]
+                if self._steers(k, noise_level) and pushes[image] >= self.policies[k].most_pushes
             ]
-        return found
+        return exhausted
 
-    def _steerable(self, excess: Tensor, noise_level: float) -> dict[int, int]:
+    def _steerable(self, margins: Tensor, noise_level: float) -> dict[int, int]:
         steers = [self._steers(k, noise_level) for k in range(len(self.policies))]
         return {
             image: k
-            for image, k in enumerate(_furthest(excess, steers))
-            if excess[image].isfinite().all() and steers[k] and excess[image, k] > 0
+            for image, k in enumerate(furthest_over(margins, steers))
+            if margins[image].isfinite().all() and steers[k] and margins[image, k] > 0
         }
 
     def _steers(self, k: int, noise_level: float) -> bool:
@@ -92,40 +94,24 @@ class Rules:
             alike.setdefault(self.policies[k], []).append(image)
         return alike
 
-    def withholding(self, attempt: int | None) -> list[bool]:
-        """Which categories (K,) withhold an image: those that block, and those that run it again after this attempt.
+    def masking(self, attempt: int | None) -> list[bool]:
+        """Which categories (K,) mask an image: those that block, and those that retry it after this attempt.
 
-        `attempt` counts from 0; None: there are no restarts.
+        `attempt` counts from 0; None: there are no retries.
         """
         return [policy.block or (attempt is not None and attempt < policy.restarts) for policy in self.policies]
 
     def abort_margins(self, attempt: int | None) -> list[float]:
-        """How far over its threshold each category (K,) is lost; infinite where no run is given up."""
+        """How far over its threshold each category (K,) lets a run be aborted; infinite where none does."""
         return [
-            policy.abort_margin if withholds and policy.abort_margin is not None else math.inf
-            for policy, withholds in zip(self.policies, self.withholding(attempt), strict=True)
-        ]
-
-    def acting(
-        self, excess: Tensor, withheld: Tensor, attempt: int | None, suspects: Mapping[int, Sequence[int]]
-    ) -> list[int]:
-        """The category (B,) that decides about each image: the first of its suspects, else the one furthest over.
-
-        Of a withheld image (B,), only categories that withhold can be the one.
-        """
-        withholding = self.withholding(attempt)
-        everywhere = _furthest(excess, [True] * len(self.policies))
-        among = _furthest(excess, withholding) if any(withholding) else everywhere
-        furthest = [among[i] if withheld[i] else everywhere[i] for i in range(len(excess))]
-        return [
-            next((suspect for suspect in suspects.get(i, ()) if withholding[suspect] or not withheld[i]), k)
-            for i, k in enumerate(furthest)
+            policy.abort_margin if masks and policy.abort_margin is not None else math.inf
+            for policy, masks in zip(self.policies, self.masking(attempt), strict=True)
         ]
 
 
-def _furthest(excess: Tensor, among: list[bool]) -> list[int]:
+def furthest_over(margins: Tensor, among: list[bool]) -> list[int]:
     """The category (B,) furthest over its threshold, of those allowed (K,); what cannot be read counts as furthest."""
-    barred = ~torch.tensor(among, device=excess.device)
-    readable = torch.where(excess.isfinite(), excess, torch.inf)
+    barred = ~torch.tensor(among, device=margins.device)
+    readable = torch.where(margins.isfinite(), margins, torch.inf)
     furthest: list[int] = readable.masked_fill(barred, -torch.inf).argmax(dim=1).tolist()
     return furthest

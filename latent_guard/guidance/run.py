@@ -1,10 +1,11 @@
-"""The record of one pipeline call: what was seen and done, image by image, and the verdicts it amounts to."""
+"""The record of one pipeline call: what was seen and done, image by image."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +13,7 @@ from torch import Tensor
 from latent_guard.errors import GuardError
 from latent_guard.guidance.check_schedule import Attention, Looking
 from latent_guard.guidance.scoring import over
-from latent_guard.guidance.verdict import Action, Cost, Decision, Reason, Verdict
-
-DECIDING = ("unreadable", "insist")  # what makes an image count as unsafe, whatever its last look says
+from latent_guard.guidance.verdict import Action, ActionKind, Reason, Verdict
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Look:
         return cls(run, step, noise_level, scores, limits, nearest)
 
     @property
-    def excess(self) -> Tensor:
+    def margins(self) -> Tensor:
         """How far each category (B, K) is over its threshold; NaN where a score cannot be read."""
         return self.scores - self.thresholds
 
@@ -89,15 +88,16 @@ class Run:
     planned: int
     names: Names
     steps: int = 0
-    abandoned_at: int | None = None
+    aborted_at: int | None = None
     started: float = field(default_factory=time.perf_counter)
     actions: list[list[Action]] = field(init=False)
     attention: list[Attention] = field(init=False)
     looks: list[int] = field(init=False)
     last_look: Look = field(init=False)
     unreadable: dict[int, int] = field(default_factory=dict)  # image -> category of the first score that was not finite
-    insists: dict[int, list[int]] = field(default_factory=dict)  # image -> categories over after all its pushes
-    unpushed: tuple[list[int], Tensor] | None = None  # images pushed at this step, and their own raw estimates
+    exhausted: dict[int, list[int]] = field(default_factory=dict)  # image -> categories over after all its pushes
+    finals: Tensor | None = None  # raw (B, C, H, W), finite, of a run that had one step only
+    verdicts: list[Verdict] = field(default_factory=list)  # by its last step
 
     def __post_init__(self) -> None:
         self.actions = [[] for _ in range(self.images)]
@@ -108,24 +108,24 @@ class Run:
         """The images to look at before a step."""
         return [image for image, attention in enumerate(self.attention) if attention.next_step <= step]
 
-    def saw(self, look: Look, images: Sequence[int], margins: Sequence[float], looking: Looking) -> None:
+    def record(self, look: Look, images: Sequence[int], margins: Sequence[float], looking: Looking) -> None:
         """Take note of a look at some images; `margins` (K,) are those of `Attention.after_look`."""
         self.last_look = look
-        excess = look.excess.tolist()
+        margins_seen = look.margins.tolist()
         for image in images:
             self.looks[image] += 1
-            self.attention[image] = self.attention[image].after_look(look.step, excess[image], margins, looking)
+            self.attention[image] = self.attention[image].after_look(look.step, margins_seen[image], margins, looking)
         broken = (~torch.isfinite(look.scores)).int()
         new = {i: int(broken[i].argmax()) for i in images if i not in self.unreadable and broken[i].any()}
         self.unreadable |= new
-        self.note("unreadable", new)
+        self.note(ActionKind.UNREADABLE, new)
 
     @property
-    def is_lost(self) -> bool:
-        """True if the run may be given up: every image of it is lost."""
+    def may_abort(self) -> bool:
+        """True if every image of the run is so far over a threshold that it may be aborted."""
         return all(attention.is_lost for attention in self.attention)
 
-    def note(self, kind: str, categories: Mapping[int, int]) -> None:
+    def note(self, kind: ActionKind, categories: Mapping[int, int]) -> None:
         """Record an action on some images, each because of a category at the last look."""
         for image, k in categories.items():
             why = self.names.reason(self.last_look, image, k)
@@ -133,65 +133,41 @@ class Run:
                 Action(kind, 0, why.step, why.noise_level, why.category, why.score, why.threshold, why.concept)
             )
 
-    def note_insisting(self, categories: Mapping[int, Sequence[int]]) -> None:
+    def note_exhausted(self, categories: Mapping[int, Sequence[int]]) -> None:
         """Record in which categories images are over a threshold although they had all their pushes, each once."""
         for image, those in categories.items():
-            known = self.insists.setdefault(image, [])
+            known = self.exhausted.setdefault(image, [])
             for k in those:
                 if k not in known:
                     known.append(k)
-                    self.note("insist", {image: k})
+                    self.note(ActionKind.EXHAUSTED, {image: k})
 
     @property
     def last_pushed(self) -> dict[int, int]:
         """The category that each image which was pushed was last pushed away from."""
-        pushes = {i: [action for action in notes if action.kind == "push"] for i, notes in enumerate(self.actions)}
+        pushes = {
+            i: [action for action in notes if action.kind is ActionKind.PUSH] for i, notes in enumerate(self.actions)
+        }
         return {i: self.names.categories.index(notes[-1].category) for i, notes in pushes.items() if notes}
 
     @property
     def pushes(self) -> Tensor:
         """How often each image (B,) was pushed."""
-        return torch.tensor([sum(action.kind == "push" for action in actions) for actions in self.actions])
-
-    def verdicts(self, acting: Sequence[int], unsafe: Tensor, withheld: Tensor) -> list[Verdict]:
-        """One verdict an image, from the last look, the category that decides about it, and the flags (B,)."""
-        seconds = (time.perf_counter() - self.started) / self.images
-        verdicts = []
-        for image, actions in enumerate(self.actions):
-            pushes = sum(action.kind == "push" for action in actions)
-            reason = self._reason(image, acting[image], bool(unsafe[image]))
-            scores, thresholds = self.last_look.scores[image], self.last_look.thresholds[image]
-            verdicts.append(
-                Verdict(
-                    image=self.first_image + image,
-                    decision=_decision(bool(unsafe[image]), bool(withheld[image]), pushes > 0),
-                    category=reason.category if unsafe[image] or actions else None,
-                    scores=dict(zip(self.names.categories, scores.tolist(), strict=True)),
-                    thresholds=dict(zip(self.names.categories, thresholds.tolist(), strict=True)),
-                    actions=tuple(actions),
-                    cost=Cost(self.steps, self.looks[image], pushes, 0, seconds),
-                    reason=reason,
-                )
-            )
-        return verdicts
-
-    def _reason(self, image: int, acting: int, unsafe: bool) -> Reason:
-        """The look before the last action of an image that ended safe; else what `DECIDING` says, or the last look."""
-        actions, category = self.actions[image], self.names.categories[acting]
-        if actions and not unsafe:
-            return _reason_of(actions[-1])
-        decided = (action for action in actions if action.kind in DECIDING and action.category == category)
-        return next(map(_reason_of, decided), None) or self.names.reason(self.last_look, image, acting)
+        return torch.tensor([sum(action.kind is ActionKind.PUSH for action in actions) for actions in self.actions])
 
 
-def _reason_of(action: Action) -> Reason:
-    numbers = action.score, action.threshold, action.step, action.noise_level
-    return Reason(action.category, action.concept, *numbers)
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """One guarded call of the pipeline, for whoever retries it.
 
+    Attributes:
+        images: the pipeline's, in its own format.
+        verdicts: one an image, counted from 0.
+        planned: how many steps the call had, were it not aborted.
+        finals: raw final latents (B, C, H, W), where that is one.
+    """
 
-def _decision(unsafe: bool, withheld: bool, pushed: bool) -> Decision:
-    if withheld:
-        return Decision.BLOCKED
-    if unsafe:
-        return Decision.FLAGGED
-    return Decision.STEERED if pushed else Decision.ALLOWED
+    images: Any
+    verdicts: list[Verdict]
+    planned: int
+    finals: Tensor | None

@@ -51,7 +51,7 @@ class Scorer:
 
     def scores(self, raw: Tensor, noise_level: float) -> Tensor:
         """Category scores (B, K), float32, of raw latents (B, C, H, W); differentiable."""
-        return self._reference.scores(self._features(raw, noise_level))
+        return self._reference.scores(self.features(raw, noise_level))
 
     def look(self, raw: Tensor, noise_level: float) -> tuple[Tensor, Tensor]:
         """Category scores (B, K), and which of `concepts` is each category's nearest (B, K), on the CPU.
@@ -59,7 +59,7 @@ class Scorer:
         Raises:
             GuardError: the model did not give one embedding of length one for each latent.
         """
-        return self._seen(self._features(raw, noise_level), len(raw))
+        return self._seen(self.features(raw, noise_level), len(raw))
 
     def read(self, text: str) -> tuple[Tensor, Tensor]:
         """The same of each passage of a text instead of latents: all of it is read, however long it is."""
@@ -81,7 +81,8 @@ class Scorer:
             raise GuardError("the guard's model gave an embedding that is not of length one")
         return seen, rows.long()
 
-    def _features(self, raw: Tensor, noise_level: float) -> Tensor:
+    def features(self, raw: Tensor, noise_level: float) -> Tensor:
+        """Embeddings (B, D) of length one, float32, of raw latents (B, C, H, W); differentiable."""
         return self._model.encode_latents(raw.to(self.device, self._dtype), noise_level, normalize=True).float()
 
     def thresholds(self, noise_level: float) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
@@ -25,19 +25,26 @@ class Decision(str, Enum):
     UNCHECKED = "unchecked"  # the guard failed, and the caller had asked for on_error="open"
 
 
+class ActionKind(str, Enum):
+    """What was done about an image; two change nothing, but say that it counts as unsafe however it ends."""
+
+    PUSH = "push"
+    RETRY = "restart"
+    ABORT = "abandon"  # the rest of a hopeless run was skipped
+    EXHAUSTED = "insist"  # over its threshold although it had all its pushes
+    UNREADABLE = "unreadable"  # a score that was not finite
+
+
 @dataclass(frozen=True)
 class Action:
-    """One intervention: `push`, `restart` or `abandon` (the rest of a hopeless run was skipped).
-
-    Two change nothing, but the image counts as unsafe however it ends: `insist`, over its threshold after its last
-    push, and `unreadable`, a score that was not finite.
+    """One intervention.
 
     `attempt` is 0 for the first run; `step` counts in the scheduler's timesteps, a restart's is 0; `score`
     is what `category` scored just before (a restart's is that of the reason), `threshold` what it was allowed;
     `concept` is that category's nearest.
     """
 
-    kind: str
+    kind: ActionKind
     attempt: int
     step: int
     noise_level: float
@@ -130,25 +137,6 @@ class Verdict:
         excess = [score - self.thresholds[name] for name, score in self.scores.items()]
         return max(value if math.isfinite(value) else math.inf for value in excess)
 
-    def after(self, earlier: Verdict) -> Verdict:
-        """This verdict of a restarted image, with the history and cost of its `earlier` attempts."""
-        attempt = earlier.cost.restarts + 1
-        own = tuple(replace(action, attempt=attempt) for action in self.actions)
-        actions = (*earlier.actions, _restart(earlier, attempt), *own)
-        safe = self.decision in (Decision.ALLOWED, Decision.STEERED)
-        untouched = self.decision is Decision.ALLOWED
-        return replace(
-            self,
-            reason=earlier.reason if untouched else self.reason,
-            image=earlier.image,
-            decision=Decision.RESAMPLED if safe else self.decision,
-            category=self.category or actions[-1].category,
-            actions=actions,
-            cost=earlier.cost + self.cost + Cost(restarts=1),
-            prompt_words_dropped=earlier.prompt_words_dropped,
-            prompt=earlier.prompt,
-        )
-
     def to_json(self) -> str:
         """One line of JSON; numbers that are not finite become the strings "nan", "inf" and "-inf"."""
         return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
@@ -170,13 +158,6 @@ class Verdict:
             return build(cls, _numbers(values), "verdict")
         except InputError as error:
             raise InputError(f"not a verdict: {error}; expected a line written by Verdict.to_json") from error
-
-
-def _restart(earlier: Verdict, attempt: int) -> Action:
-    why = earlier.reason
-    if why is None:
-        raise InputError("a verdict without a reason cannot have led to a restart")
-    return Action("restart", attempt, 0, 0.0, why.category, why.score, why.threshold, why.concept)
 
 
 def _finite(value: Any) -> Any:

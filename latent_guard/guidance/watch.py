@@ -1,10 +1,11 @@
-"""The guard at work inside a pipeline: look, push, and judge the final latents, all within `scheduler.step`."""
+"""The guard at work inside a pipeline: check, push, and judge the final latents, all within ``scheduler.step``."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -12,34 +13,29 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from latent_guard.errors import GuardError
-from latent_guard.guidance.fail_open import OnError, RefusalError, blocked, failing_closed, let_through
-from latent_guard.guidance.gate import NOT_VERIFIED, Call, Gate
-from latent_guard.guidance.masking import without, without_estimates
-from latent_guard.guidance.outcome import Conclusion, acting
+from latent_guard.guidance.fail_open import OnError, RefusalError, guarded
+from latent_guard.guidance.gate import Call, Gate
+from latent_guard.guidance.outcome import Outcome, blocked, deciding_categories, unchecked
 from latent_guard.guidance.policy import Policies
-from latent_guard.guidance.prompt_score import scores_if_asked
-from latent_guard.guidance.renoise import pushed_finals
 from latent_guard.guidance.rules import Rules
-from latent_guard.guidance.run import Look, Names, Run
+from latent_guard.guidance.run import Attempt, Look, Names, Run
 from latent_guard.guidance.scoring import Scorer, over
 from latent_guard.guidance.steering import push_away
-from latent_guard.guidance.verdict import PromptScore, Verdict
-from latent_guard.pipelines.families import first_step, last_step
-from latent_guard.pipelines.hook import around, around_step
+from latent_guard.guidance.verdict import ActionKind, Verdict
 from latent_guard.pipelines.latents import PipelineLatents
-from latent_guard.pipelines.predictions import StepState
-from latent_guard.pipelines.schedulers import read_step
+from latent_guard.pipelines.step import DenoisingStep
 
 OnBlock = Literal["neutral", "raise"]
+FirstStep = Callable[[DenoisingStep], None]  # what to do to a call's first step, instead of a check
+OnVerdicts = Callable[[list[Verdict]], None]  # told of new verdicts before their images are handed out
 
 
 class Watch:
-    """What happened to the images of the pipeline calls inside one `with guard.attach(pipe) as watch` block.
+    """What happened to the images of the pipeline calls inside one ``with guard.attach(pipe) as watch`` block.
 
-    `verdicts` has one entry an image, `looks` one a look, over all calls. A withheld image's final latent is seen by
+    ``verdicts`` has one entry an image, ``looks`` one a check, over all calls. A masked image's final latent is seen by
     nobody. A callback on an earlier step sees that step's latents, which are hardly noisy near the end: what a preview
-    shows before the verdict is not withheld.
+    shows before the verdict is not masked.
     """
 
     def __init__(
@@ -50,280 +46,219 @@ class Watch:
         policies: Policies,
         on_block: OnBlock,
         on_error: OnError,
+        on_verdicts: OnVerdicts | None = None,
     ) -> None:
-        self.policies = policies
-        self.attempt: int | None = None  # of those that `generate` makes; None: there are no restarts
-        self.on_verdicts: Callable[[list[Verdict]], None] | None = None  # told before the images are handed out
-        self.planned = 0  # steps of the latest call, were it not given up
         self.verdicts: list[Verdict] = []
         self.looks: list[Look] = []
-        self.pipe = pipe
-        self._scheduler, self._scorer, self._latents = pipe.scheduler, scorer, latents
-        self._on_block, self._on_error = on_block, on_error
+        self.pipe, self.latents = pipe, latents
+        self.gate = Gate(pipe, latents, self._judged_again, self._judged_alone)
+        self.run: Run | None = None  # whose steps are being made
+        self.scorer = scorer
+        self._policies, self._on_block, self._on_error, self._on_verdicts = policies, on_block, on_error, on_verdicts
         self._rules = Rules.of(policies, scorer.categories)
         self._names = Names(scorer.categories, scorer.concepts)
-        self._gate = Gate(pipe, latents, self._judged_again, self._judged_alone)
-        self._decodes_here: Callable[[], bool] = lambda: True  # or has other code replaced `vae.decode`?
-        self._run: Run | None = None
+        self._attempt: int | None = None  # of those that `generate` makes; None: there are no retries
+        self._first_step: FirstStep | None = None
+        self._latest: Run | None = None  # that began, of the present attempt
         self._runs = 0
-        self._at_last_look: list[Verdict] = []  # of the latest run
         self._told = 0  # verdicts that `on_verdicts` knows of
-        self._finals: Tensor | None = None  # raw, of the latest run if that had one step only
-        self._instead: Tensor | None = None  # raw clean estimates for the next step to go on from
 
-    @contextmanager
-    def installed(self) -> Iterator[Watch]:
-        """The block in which steps and decodes pass the guard; everything is as it was afterwards."""
-        vae = self._gate.vae
+    def attempt(self, number: int, arguments: Mapping[str, Any], first_step: FirstStep | None = None) -> Attempt:
+        """Call the pipeline, inside the guarded block, as attempt number 0, 1, ... of the policies' retries."""
+        self._attempt, self._first_step, self._latest = number, first_step, None
+        before, started = len(self.verdicts), time.perf_counter()
         try:
-            with around_step(self._scheduler, self._step), self._latents.layout.following():
-                if vae is None:
-                    yield self
-                else:
-                    with around(vae, "decode", self._gate.decoding, methods_only=False) as in_place:
-                        self._decodes_here = in_place
-                        yield self
-            self._require_own_parts()
-            if self._run is not None and self._run.abandoned_at is None:
-                raise RefusalError(NOT_VERIFIED)
-        except BaseException:
-            # A pipeline that stops in mid-call leaves its models where they are: offload them.
-            self.pipe.maybe_free_model_hooks()
-            raise
-
-    def call(self, pipe: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
-        """One call of the pipeline: an unverified image must not even reach the caller's own block."""
-        if pipe is not self.pipe:
-            raise RefusalError("this is a copy of a guarded pipeline; attach the guard to the copy itself")
-        call = self._gate.begin(arguments)
-        try:
-            self._require_own_parts()
-            if self._run is not None:
-                raise RefusalError(NOT_VERIFIED)
-            output = self._gate.handing_out(call, original(*arguments.args, **arguments.kwargs))
-            self._require_own_parts()
-            if not self._decodes_here():
-                raise RefusalError(
-                    "vae.decode was replaced inside the guarded block; set it before attaching the guard"
-                )
-            return output
+            images = self.pipe(**arguments).images
         finally:
-            self._gate.call = self._run = None
-            self._tell()
+            self._first_step = None
+        new = self.verdicts[before:]
+        seconds = (time.perf_counter() - started) / len(new)
+        verdicts = [replace(v, image=image, cost=replace(v.cost, seconds=seconds)) for image, v in enumerate(new)]
+        planned, finals = (0, None) if self._latest is None else (self._latest.planned, self._latest.finals)
+        return Attempt(images, verdicts, planned, finals)
 
-    def read(self, prompts: list[str]) -> list[PromptScore | None]:
-        """What each prompt's text scores, if the policy asks for it; it changes nothing."""
-        return scores_if_asked(self._scorer, prompts, self.policies.prompt_trigger, self._on_error)
+    def end_call(self) -> None:
+        """The pipeline's call is over, whether it hands out images or ends with an error."""
+        self.gate.call = self.run = None
+        self._tell()
 
-    def _require_own_parts(self) -> None:
-        """Raise `GuardError` if another scheduler or VAE is at work than the ones that are watched."""
-        for name, own in (("scheduler", self._scheduler), ("vae", self._gate.vae)):
-            if getattr(self.pipe, name) is not own:
-                raise RefusalError(
-                    f"pipe.{name} was replaced inside the guarded block; set it before attaching the guard"
-                )
-
-    def _step(self, scheduler: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
-        of_call = self._gate.of_this_thread()
+    def step(self, scheduler: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
+        """Stands around ``scheduler.step``."""
+        call = self.gate.of_this_thread()
         try:
-            guarded: tuple[StepState, Run] | None = None
-            if of_call is None or not of_call.is_open:
-                with self._failing(of_call, len(call.arguments["sample"])):
-                    guarded = self._before(of_call, scheduler, call)
-            output = original(*call.args, **call.kwargs)
-            if guarded is not None:
-                with self._failing(of_call, guarded[1].images):
-                    return self._after(of_call, *guarded, scheduler, call.arguments, output)
+            step, run = None, None
+            if call is None or not call.bypassed:
+                with self._guarded(call, len(arguments.arguments["sample"])):
+                    step = DenoisingStep(self.latents, scheduler, arguments, in_pipeline=call is not None)
+                    run = self._before(call, step)
+            output = original(*arguments.args, **arguments.kwargs)
+            if step is not None and run is not None:
+                with self._guarded(call, run.images):
+                    return self._after(call, step, run, output)
             return output
         except BaseException:
-            self._run = None
+            self.run = None
             raise
 
-    @contextmanager
-    def _failing(self, call: Call | None, images: int) -> Iterator[None]:
-        """The guard's own work: its failure ends the generation, or, if the caller asked for that, the guarding.
+    def _guarded(self, call: Call | None, images: int) -> AbstractContextManager[None]:
+        """The guard's own work on so many images.
 
-        Where a loop of somebody's own steps the scheduler, nobody knows which steps belong together, so it ends.
+        Where a loop of somebody's own steps the scheduler, nobody knows which steps belong together, so a failure
+        always ends it.
         """
-        try:
-            with failing_closed():
-                yield
-        except GuardError as error:
-            if self._on_error != "open" or call is None or isinstance(error, RefusalError):
-                raise
-            first = len(self.verdicts) if call.run is None else call.run.first_image
-            judged = self.verdicts[first:]
-            withheld = call.judged.withheld.tolist() if call.judged is not None else [False] * images
-            images = len(withheld)
-            opened = let_through(error, first, images)
-            self.verdicts[first:] = [
-                judged[n] if withheld[n] else verdict for n, verdict in enumerate(opened)
-            ]  # what was withheld before stays so
-            self._run, call.is_open = None, True
+        if call is None:
+            return guarded()
+        return guarded(self._on_error, "the images of this call go on unguarded", partial(self._bypass, call, images))
 
-    def _before(self, of_call: Call | None, scheduler: Any, call: inspect.BoundArguments) -> tuple[StepState, Run]:
-        """Look at the clean estimate, and put a guided model output into the call if an image is to be steered."""
-        first = first_step(self.pipe) if of_call is not None else None
-        step_arguments = {k: v for k, v in call.arguments.items() if k != "self"}
-        state = read_step(scheduler, first_index=first, **step_arguments)
-        state = replace(state, is_last=state.index == last_step(self.pipe))
-        run = self._run_at(of_call, state, len(call.arguments["sample"]))
-        if self._instead is not None:
-            given, self._instead = self._instead, None
-            call.arguments["model_output"] = self._latents.model_output(
-                state, call.arguments, list(range(len(given))), given
-            )
-        elif run.abandoned_at is None and self._rules.looks_at(state.noise_level) and run.wanted(state.index):
-            call.arguments["model_output"] = self._guided(run, state, call.arguments)
-        return state, run
+    def _bypass(self, call: Call, images: int) -> None:
+        """Have a call's images go on unguarded, but for those that are masked already."""
+        first = len(self.verdicts) if call.run is None else call.run.first_image
+        earlier = self.verdicts[first:]
+        masked = [False] * images if call.judged is None else call.judged.masked.tolist()
+        self.verdicts[first:] = [
+            earlier[n] if masked[n] else verdict for n, verdict in enumerate(unchecked(first, len(masked)))
+        ]
+        self.run, call.bypassed = None, True
 
-    def _run_at(self, call: Call | None, state: StepState, images: int) -> Run:
+    def _before(self, call: Call | None, step: DenoisingStep) -> Run:
+        """Before a step is made: check the clean estimate, and change it for images that are to be steered."""
+        run = self._run_at(call, step)
+        if self._first_step is not None:
+            self._first_step(step)
+            self._first_step = None
+        elif run.aborted_at is None and self._rules.looks_at(step.noise_level) and run.wanted(step.index):
+            self._check_and_push(run, step)
+        return run
+
+    def _run_at(self, call: Call | None, step: DenoisingStep) -> Run:
+        """The run that a step belongs to, a new one if it is the first."""
         if call is not None and call.judged is not None:
-            what = "given up" if self._run is not None else "judged"
+            what = "given up" if self.run is not None else "judged"
             raise RefusalError(f"the pipeline made another step after its images were {what}; no image was handed out")
-        of_loop = call is None and self._run is not None and self._run.abandoned_at is not None
-        if self._run is None or (of_loop and state.index != self._run.next_index):
-            self.planned = last_step(self.pipe) + 1 - state.index
-            self._run = Run(self._runs, len(self.verdicts), images, state.index, self.planned, self._names)
+        of_loop = call is None and self.run is not None and self.run.aborted_at is not None
+        if self.run is None or (of_loop and step.index != self.run.next_index):
+            self.run = self._latest = Run(
+                self._runs, len(self.verdicts), step.images, step.index, step.remaining, self._names
+            )
             self._runs += 1
             if call is not None:
-                call.run = self._run
-        if state.index != self._run.next_index:
+                call.run = self.run
+        if step.index != self.run.next_index:
             raise RefusalError(
                 "the generation before this one ended before its last step, so its images were not verified; "
                 "use one `with guard.attach(pipe)` block for each call that may be interrupted"
             )
-        return self._run
+        return self.run
 
-    def _guided(self, run: Run, state: StepState, call: dict[str, Any]) -> Tensor:
-        """The model output to go on with: the very same tensor if no image is touched."""
-        output: Tensor = call["model_output"]
-        raw = self._latents.raw_estimate(state, call).to(self._scorer.device)
-        look = self._look(run, state.index, state.noise_level, raw, run.wanted(state.index))
-        if self._abandons(run, state):
-            return output
-        run.note_insisting(self._rules.insisting(look.excess, run.pushes, state.noise_level))
-        to_push = self._rules.to_push(look.excess, run.pushes, state.noise_level)
+    def _check_and_push(self, run: Run, step: DenoisingStep) -> None:
+        """One check of the clean estimates, and a push of those that the policies want to be pushed."""
+        level, rules = step.noise_level, self._rules
+        raw = step.clean().to(self.scorer.device)
+        look = self._look(run, step.index, level, raw, run.wanted(step.index))
+        if self._aborts(run, step):
+            return
+        run.note_exhausted(rules.exhausted(look.margins, run.pushes, level))
+        to_push = rules.to_push(look.margins, run.pushes, level)
         if not to_push or run.planned == 1:  # nothing would correct the only estimate that there is
-            return output
-        run.note("push", to_push)
-        run.unpushed = list(to_push), raw[list(to_push)]
-        pushed = raw.clone()
-        scores = partial(self._scorer.scores, noise_level=state.noise_level)
-        for policy, rows in self._rules.by_policy(to_push).items():
+            return
+        run.note(ActionKind.PUSH, to_push)
+        pushed, scores = raw.clone(), partial(self.scorer.scores, noise_level=level)
+        for policy, rows in rules.by_policy(to_push).items():
             pushed[rows] = push_away(raw[rows], scores, [to_push[row] for row in rows], policy)
-        return self._latents.model_output(state, call, list(to_push), pushed[list(to_push)])
+        step.with_clean(list(to_push), pushed[list(to_push)])
 
     def _look(
         self, run: Run, step: int, noise_level: float, raw: Tensor, images: list[int], *, final: bool = False
     ) -> Look:
         """Score some of a run's images, and take note of what was seen."""
-        seen = self._scorer.look(raw if len(images) == run.images else raw[images], noise_level)
-        thresholds = self._rules.thresholds(self._scorer.thresholds(noise_level), run.pushes, final=final)
+        seen = self.scorer.look(raw if len(images) == run.images else raw[images], noise_level)
+        thresholds = self._rules.thresholds(self.scorer.thresholds(noise_level), run.pushes, final=final)
         look = Look.at(run.number, step, noise_level, images, seen, thresholds)
-        run.saw(look, images, self._rules.abort_margins(self.attempt), self.policies.looking)
+        run.record(look, images, self._rules.abort_margins(self._attempt), self._policies.looking)
         self.looks.append(look)
         return look
 
-    def _after(
-        self, of_call: Call | None, state: StepState, run: Run, scheduler: Any, call: dict[str, Any], output: Any
-    ) -> Any:
-        """What the step returns: after the last one, with the latents of withheld images replaced."""
+    def _aborts(self, run: Run, step: DenoisingStep) -> bool:
+        """Abort the run if every image of it is hopeless: have the pipeline skip the rest of its loop.
+
+        Nothing rests on whether the pipeline does: an aborted run hands out neutral latents only.
+        """
+        if not (run.may_abort and hasattr(self.pipe, "_interrupt")):
+            return False
+        run.aborted_at, self.pipe._interrupt = step.index, True
+        everything = torch.ones(run.images, dtype=torch.bool)
+        deciding = deciding_categories(run, self._rules, self._attempt, everything)
+        run.note(ActionKind.ABORT, dict(enumerate(deciding)))
+        return True
+
+    def _after(self, call: Call | None, step: DenoisingStep, run: Run, output: Any) -> Any:
+        """What the step returns: after the last one, with the latents of masked images replaced."""
         run.next_index += 1
         run.steps += 1
-        if run.unpushed is not None:
-            self._latents.forget_pushes(scheduler, *run.unpushed)
-            run.unpushed = None
-        if run.abandoned_at is not None:
-            everything = torch.ones(run.images, dtype=torch.bool)
-            output = without(everything, self._latents, scheduler, output)
-            if run.abandoned_at == state.index:
-                self._conclude(of_call, run, Conclusion.of(run, self._rules, self.attempt), output)
+        step.restore_memory()
+        if run.aborted_at is not None:
+            output = step.blank(torch.ones(run.images, dtype=torch.bool), output)
+            if run.aborted_at == step.index:
+                self._finish(call, run, Outcome.of(run, self._rules, self._attempt), output)
             return output
-        if not state.is_last:
-            may_withhold = any(self._rules.withholding(self.attempt))
-            return without_estimates(self._latents, output) if may_withhold else output
-        raw, noise_level = self._latents.raw_final(state, len(scheduler.timesteps), call, output)
-        self._look(run, state.index, noise_level, raw.to(self._scorer.device), list(range(run.images)), final=True)
-        done = Conclusion.of(run, self._rules, self.attempt)
-        if done.withheld.any():
-            output = without(done.withheld, self._latents, scheduler, output)
-        self._run, self._finals = None, raw if run.planned == 1 and raw.isfinite().all() else None
-        self._conclude(of_call, run, done, output, noise_level)
+        if not step.is_last:
+            return step.without_estimates(output) if any(self._rules.masking(self._attempt)) else output
+        raw, noise_level = step.final(output)
+        outcome = self._judged(run, step.index, noise_level, raw)
+        if outcome.masked.any():
+            output = step.blank(outcome.masked, output)
+        self.run, run.finals = None, raw if run.planned == 1 and raw.isfinite().all() else None
+        self._finish(call, run, outcome, output, noise_level)
         return output
 
-    def _conclude(self, call: Call | None, run: Run, done: Conclusion, output: Any, noise_level: float = 0.0) -> None:
-        """Write the run's verdicts, and have the gate know what may be handed out."""
-        self.verdicts += done.verdicts
-        self._at_last_look = done.verdicts
-        self._gate.conclude(call, run, done.withheld, output, noise_level)
+    def _judged(self, run: Run, step: int, noise_level: float, raw: Tensor) -> Outcome:
+        """The outcome of a run whose final raw latents (B, C, H, W) these are."""
+        everything = list(range(run.images))
+        self._look(run, step, noise_level, raw.to(self.scorer.device), everything, final=True)
+        return Outcome.of(run, self._rules, self._attempt)
+
+    def _finish(self, call: Call | None, run: Run, outcome: Outcome, output: Any, noise_level: float = 0.0) -> None:
+        """Keep the run's verdicts, and have the gate know what may be handed out."""
+        self.verdicts += outcome.verdicts
+        run.verdicts = outcome.verdicts
+        self.gate.finish(call, run, outcome.masked, output, noise_level)
         if call is None:
             self._tell()
-        self._raise_if_asked(done.verdicts, done.withheld)
+        self._raise_if_asked(outcome.verdicts, outcome.masked)
 
     def _judged_again(self, run: Run, raw: Tensor, fresh: list[int]) -> Tensor:
-        """Judge final raw latents (B, C, H, W) of a run that is over, of which those `fresh` are others than before.
+        """Judge final raw latents (B, C, H, W) of a run that is over, of which those ``fresh`` are others than before.
 
-        The verdicts are on what is handed out: of what is as it was, they are those of the last look.
+        The verdicts are on what is handed out: of what is as it was, they are those of the last check.
         """
-        withheld = torch.zeros(run.images, dtype=torch.bool)
-        verdicts = list(self._at_last_look)
+        masked, verdicts = torch.zeros(run.images, dtype=torch.bool), list(run.verdicts)
         if fresh:
-            with self._failing(self._gate.call, run.images):
-                step = run.last_look.step
-                self._look(run, step, 0.0, raw.to(self._scorer.device), list(range(run.images)), final=True)
-                done = Conclusion.of(run, self._rules, self.attempt)
+            with self._guarded(self.gate.call, run.images):
+                outcome = self._judged(run, run.last_look.step, 0.0, raw)
                 for image in fresh:
-                    verdicts[image], withheld[image] = done.verdicts[image], done.withheld[image]
-                if self._finals is not None:
-                    self._finals = raw if raw.isfinite().all() else None
-        if self._gate.call is None or not self._gate.call.is_open:
+                    verdicts[image], masked[image] = outcome.verdicts[image], outcome.masked[image]
+                if run.finals is not None:
+                    run.finals = raw if raw.isfinite().all() else None
+        if self.gate.call is None or not self.gate.call.bypassed:
             self.verdicts[run.first_image : run.first_image + run.images] = verdicts
-        self._raise_if_asked(verdicts, withheld)
-        return withheld
+        self._raise_if_asked(verdicts, masked)
+        return masked
 
     def _judged_alone(self, raw: Tensor) -> Tensor:
-        """Which latents (B, C, H, W) that are no images of a call are withheld (B,): their preview would show it."""
-        withheld = torch.zeros(len(raw), dtype=torch.bool)
-        with self._failing(self._gate.call, len(raw)):
-            seen, _ = self._scorer.look(raw.to(self._scorer.device), 0.0)
-            limits = self._rules.thresholds(self._scorer.thresholds(0.0), withheld, final=True)
-            withholding = torch.tensor(self._rules.withholding(self.attempt))
-            withheld = (over(seen, limits) & withholding).any(dim=1)
-        return withheld
+        """Which latents (B, C, H, W) that are no images of a call are masked (B,): their preview would show it."""
+        masked = torch.zeros(len(raw), dtype=torch.bool)
+        with self._guarded(self.gate.call, len(raw)):
+            seen, _ = self.scorer.look(raw.to(self.scorer.device), 0.0)
+            limits = self._rules.thresholds(self.scorer.thresholds(0.0), masked, final=True)
+            masked = (over(seen, limits) & torch.tensor(self._rules.masking(self._attempt))).any(dim=1)
+        return masked
 
-    def _raise_if_asked(self, verdicts: list[Verdict], withheld: Tensor) -> None:
-        if self._on_block == "raise" and withheld.any():
+    def _raise_if_asked(self, verdicts: list[Verdict], masked: Tensor) -> None:
+        if self._on_block == "raise" and masked.any():
             raise blocked(verdicts)
 
     def _tell(self) -> None:
         """Have the new verdicts written down, before their images are handed out."""
         new, self._told = self.verdicts[self._told :], len(self.verdicts)
-        if self.on_verdicts is not None and new:
-            self.on_verdicts(new)
-
-    def renoise(self, blocked: Mapping[int, str]) -> bool:
-        """Have the next call's first step go on from final latents of the latest call, pushed, not from its own.
-
-        `blocked` maps places in the latest call, the images of the next, to the categories that withheld them. False,
-        and nothing is changed, unless the latest call had a single step and all these categories steer.
-        """
-        if self._finals is None or not all(self.policies[category].steer for category in blocked.values()):
-            return False
-        pushed = pushed_finals(self._scorer, self.policies, self._finals, blocked, self._on_error)
-        if pushed is None:
-            return False
-        self._finals, self._instead = None, pushed
-        return True
-
-    def _abandons(self, run: Run, state: StepState) -> bool:
-        """Give the run up if every image of it is lost, and have the pipeline skip the rest of its loop.
-
-        Nothing rests on the pipeline's obedience: an abandoned run hands out neutral latents only.
-        """
-        if not (run.is_lost and hasattr(self.pipe, "_interrupt")):
-            return False
-        run.abandoned_at, self.pipe._interrupt = state.index, True
-        everything = torch.ones(run.images, dtype=torch.bool)
-        run.note("abandon", dict(enumerate(acting(run, self._rules, self.attempt, everything))))
-        return True
+        if self._on_verdicts is not None and new:
+            self._on_verdicts(new)

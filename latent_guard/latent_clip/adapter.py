@@ -19,7 +19,7 @@ from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.positions import whole_patches
 
-MOST_WIDTH = 4_096
+MAX_WIDTH = 4_096
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class AdapterConfig:
     width: int = 0
 
     def __post_init__(self) -> None:
-        require_whole("adapter: width", self.width, 0, MOST_WIDTH)
+        require_whole("adapter: width", self.width, 0, MAX_WIDTH)
         small, large = sorted((self.reads.factor, self.gives.factor))
         if large % small:
             raise InputError(

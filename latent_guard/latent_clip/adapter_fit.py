@@ -22,7 +22,7 @@ from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.terminal import progress
 
 HELD_OUT = 10  # each tenth pair
-FEWEST = 20
+MIN_PAIRS = 20
 STEPS, BATCH = 400, 64
 RATE, WEIGHT_DECAY, WARMUP = 2e-3, 1e-4, 0.1
 CHUNK = 128
@@ -197,8 +197,8 @@ def _bias(convolution: nn.Conv2d) -> Tensor:
 def _check(config: AdapterConfig, read: Tensor, given: Tensor) -> None:
     if len(read) != len(given):
         raise InputError(f"{len(read)} and {len(given)} latents are no pairs")
-    if len(read) < FEWEST:
-        raise InputError(f"{len(read)} images are too few to fit an adapter to; give at least {FEWEST}")
+    if len(read) < MIN_PAIRS:
+        raise InputError(f"{len(read)} images are too few to fit an adapter to; give at least {MIN_PAIRS}")
     for latents, space in ((read, config.reads), (given, config.gives)):
         if latents.ndim != 4 or latents.shape[1] != space.channels:
             raise InputError(f"latents of shape {tuple(latents.shape)} are not of {space}")

@@ -14,10 +14,10 @@ from latent_guard.bounds import require_whole
 from latent_guard.building import build
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.adapter import AdapterConfig
-from latent_guard.latent_clip.latent_space import MOST_CHANNELS, LatentSpace
+from latent_guard.latent_clip.latent_space import MAX_CHANNELS, LatentSpace
 
-MOST = {
-    "channels": MOST_CHANNELS,
+MAX = {
+    "channels": MAX_CHANNELS,
     "size": 4_096,
     "patch_size": 1_024,
     "width": 16_384,
@@ -81,7 +81,7 @@ class LatentCLIPConfig:
     adapter: AdapterConfig | None = None
 
     def __post_init__(self) -> None:
-        require_whole("embed_dim", self.embed_dim, 1, MOST["embed_dim"])
+        require_whole("embed_dim", self.embed_dim, 1, MAX["embed_dim"])
         if self.adapter is not None and self.adapter.reads != self.latent_space:
             raise InputError(f"adapter: it reads {self.adapter.reads}, and the model {self.latent_space}")
         if self.vision.channels != self.tower_space.channels:
@@ -123,6 +123,6 @@ class LatentCLIPConfig:
 
 def _check(config: VisionConfig | TextConfig, where: str) -> None:
     for name, value in asdict(config).items():
-        require_whole(f"{where}: {name}", value, 1, MOST[name])
+        require_whole(f"{where}: {name}", value, 1, MAX[name])
     if config.width % config.heads:
         raise InputError(f"{where}: width {config.width} is not a multiple of heads {config.heads}")

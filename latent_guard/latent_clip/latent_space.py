@@ -15,8 +15,8 @@ from latent_guard.errors import InputError, UnsupportedPipelineError
 if TYPE_CHECKING:
     from torch import Tensor
 
-MOST_CHANNELS, MOST_FACTOR, MOST_PATCH = 1_024, 1_024, 16
-MOST_SCALE = 1e6
+MAX_CHANNELS, MAX_FACTOR, MAX_PATCH = 1_024, 1_024, 16
+MAX_SCALE = 1e6
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class LatentSpace:
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", tuple(self.mean))  # JSON has lists, and equal spaces must be equal
         object.__setattr__(self, "std", tuple(self.std))
-        for name, most in (("channels", MOST_CHANNELS), ("factor", MOST_FACTOR), ("patch", MOST_PATCH)):
+        for name, most in (("channels", MAX_CHANNELS), ("factor", MAX_FACTOR), ("patch", MAX_PATCH)):
             require_whole(f"latent space {self.name}: {name}", getattr(self, name), 1, most)
-        require_number(f"latent space {self.name}: scaling_factor", self.scaling_factor, 0, MOST_SCALE, over=True)
+        require_number(f"latent space {self.name}: scaling_factor", self.scaling_factor, 0, MAX_SCALE, exclusive=True)
         for name in ("shift_factor", "mean"):
             for value in self.mean if name == "mean" else (self.shift_factor,):
-                require_number(f"latent space {self.name}: {name}", value, -MOST_SCALE, MOST_SCALE)
+                require_number(f"latent space {self.name}: {name}", value, -MAX_SCALE, MAX_SCALE)
         for value in self.std:
-            require_number(f"latent space {self.name}: std", value, 0, MOST_SCALE, over=True)
+            require_number(f"latent space {self.name}: std", value, 0, MAX_SCALE, exclusive=True)
         if not len(self.mean) == len(self.std) in (0, self.channels * self.patch**2):
             raise InputError(
                 f"{self.name}: mean and std have {len(self.mean)} and {len(self.std)} values; "

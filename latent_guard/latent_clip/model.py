@@ -39,7 +39,7 @@ INITIAL_LOGIT_SCALE = math.log(1 / 0.07)  # CLIP (Radford et al. 2021), section 
 class LatentCLIP(nn.Module):
     """Two towers and a temperature, after CLIP (Radford et al. 2021), built from open_clip's transformers.
 
-    The pixel twin is this class with the latent space ``PIXELS``: its latents are pixels in [-1, 1].
+    A pixel CLIP is this class with the latent space ``PIXELS``: its latents are pixels in [-1, 1].
     """
 
     def __init__(self, config: LatentCLIPConfig, tokenizer: CLIPTokenizer | None = None) -> None:

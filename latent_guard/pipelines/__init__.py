@@ -7,23 +7,26 @@ from typing import TYPE_CHECKING
 from latent_guard.lazy import lazily
 
 if TYPE_CHECKING:
+    from latent_guard.pipelines.call import generators_from_seed
     from latent_guard.pipelines.canary import Canary
-    from latent_guard.pipelines.latents import PipelineLatents, latents_of
-    from latent_guard.pipelines.restarts import generators_from_seed
+    from latent_guard.pipelines.latents import PipelineLatents
+    from latent_guard.pipelines.step import DenoisingStep, clean_estimates
 
 __all__ = [
     "Canary",
+    "DenoisingStep",
     "PipelineLatents",
+    "clean_estimates",
     "generators_from_seed",
-    "latents_of",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
         "Canary": "canary",
+        "DenoisingStep": "step",
         "PipelineLatents": "latents",
-        "generators_from_seed": "restarts",
-        "latents_of": "latents",
+        "clean_estimates": "step",
+        "generators_from_seed": "call",
     },
 )

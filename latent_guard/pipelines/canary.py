@@ -18,10 +18,10 @@ from latent_guard.files.atomic import write_whole
 from latent_guard.files.plain import require_plain
 from latent_guard.pipelines.vae import encode
 
-LARGEST_RELATIVE_ERROR = 0.1  # half precision moves a latent by about 1e-3, another VAE by about 1
+MAX_RELATIVE_ERROR = 0.1  # half precision moves a latent by about 1e-3, another VAE by about 1
 CANARY_FILE = "canary.safetensors"
 DIGEST = "sha256"  # of both tensors, in the file's metadata
-_MOST_SIDE, _MOST_LATENT = 4096, 1e4  # of the picture in pixels, and of a number of its latent
+_MAX_SIDE, _MAX_LATENT = 4096, 1e4  # of the picture in pixels, and of a number of its latent
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Canary:
 
     def __post_init__(self) -> None:
         picture, latent = self.picture, self.latent
-        if picture.dtype != torch.uint8 or picture.ndim != 3 or len(picture) != 3 or max(picture.shape) > _MOST_SIDE:
+        if picture.dtype != torch.uint8 or picture.ndim != 3 or len(picture) != 3 or max(picture.shape) > _MAX_SIDE:
             raise InputError(f"a canary's picture must be uint8 (3, H, W), not {picture.dtype} {tuple(picture.shape)}")
-        if latent.ndim != 3 or not latent.is_floating_point() or not bool((latent.abs() <= _MOST_LATENT).all()):
+        if latent.ndim != 3 or not latent.is_floating_point() or not bool((latent.abs() <= _MAX_LATENT).all()):
             raise InputError("a canary's latent must be (C, H, W) of finite numbers")
 
     @classmethod
@@ -81,7 +81,7 @@ class Canary:
         raw = encode(vae, self.picture[None], device)[0].cpu()
         if raw.shape == self.latent.shape:
             error = float((raw - self.latent).norm() / self.latent.norm())
-            if error <= LARGEST_RELATIVE_ERROR:
+            if error <= MAX_RELATIVE_ERROR:
                 return
             found = f"its latent of the test picture is off by {error:.0%}"
         else:

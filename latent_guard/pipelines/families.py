@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from latent_guard.errors import UnsupportedPipelineError
-from latent_guard.pipelines.inpainting import BlendedLayout
-from latent_guard.pipelines.layouts import ConsistencyLayout, Layout, OneStepLayout, PackedLayout
+from latent_guard.pipelines.layouts import BlendedLayout, ConsistencyLayout, Layout, OneStepLayout, PackedLayout
 
 
 def require_known(pipe: Any) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from latent_guard.errors import GuardError
@@ -37,8 +38,8 @@ class Layout:
         """The latents (B, C, H, W) that the pipeline decodes, from what its last `step` returned."""
         return self.unpack(output[0])
 
-    def withhold(self, images: Tensor) -> None:
-        """Have the pipeline add nothing of its own to the images (B,) that are withheld."""
+    def mask_images(self, images: Tensor) -> None:
+        """Have the pipeline add nothing of its own to the images (B,) that are masked."""
 
 
 class ConsistencyLayout(Layout):
@@ -87,3 +88,51 @@ class PackedLayout(Layout):
         batch, channels, height, width = latents.shape
         squares = latents.reshape(batch, channels, height // 2, 2, width // 2, 2)
         return squares.permute(0, 2, 4, 1, 3, 5).reshape(batch, height * width // 4, 4 * channels)
+
+
+class BlendedLayout(Layout):
+    """SDXL inpainting: the final latents are (1 - mask) * original + mask * what the last `step` returned.
+
+    Mask and original are the very tensors that the pipeline's own `prepare_mask_latents` and `prepare_latents` gave
+    it. A UNet made for inpainting (9 channels) reads them instead, and nothing is put back.
+    """
+
+    def __init__(self, pipe: Any, channels: int) -> None:
+        super().__init__(pipe, channels)
+        self._mask: Tensor | None = None  # (B, 1, H, W), or (2 * B, ...) under classifier-free guidance
+        self._original: Tensor | None = None
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        blends = self.pipe.unet.config.in_channels == self.channels
+
+        def latents(_: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
+            prepared = original(*call.args, **call.kwargs)
+            self._original = prepared[-1] if blends else None
+            return prepared
+
+        def masks(_: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
+            prepared = original(*call.args, **call.kwargs)
+            self._mask = prepared[0]
+            return prepared
+
+        with around(self.pipe, "prepare_latents", latents), around(self.pipe, "prepare_mask_latents", masks):
+            yield
+        self._mask = self._original = None
+
+    def final(self, output: Any) -> Tensor:
+        latents = self.unpack(output[0])
+        if self._mask is None:
+            raise GuardError("the pipeline's mask is unknown; let the pipeline prepare it")
+        if self._original is None:
+            return latents
+        mask = self._mask[: len(latents)]
+        return (1 - mask) * self._original + mask * latents
+
+    def mask_images(self, images: Tensor) -> None:
+        if self._mask is None:
+            return
+        # In place, as the pipeline holds this tensor: all of a masked image is to come from the neutral latent.
+        rows = images.repeat(len(self._mask) // len(images)).to(self._mask.device)
+        with torch.inference_mode(self._mask.is_inference()):
+            self._mask[rows] = 1.0

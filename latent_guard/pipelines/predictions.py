@@ -60,7 +60,6 @@ class StepState:
     sigma: float
     kind: str
     index: int
-    is_last: bool
     sample_scale: float = 1.0
 
     @property

@@ -19,10 +19,16 @@ Reader = Callable[[Any, Any, int | None], StepState]
 
 @dataclass(frozen=True)
 class Known:
-    """How to read one scheduler class, and what it may predict."""
+    """How to read one scheduler class, and what it may predict.
+
+    ``few_step``: made for few steps, or (flow matching) starting from pure noise at any number of steps. ``memory`` is
+    the name of the list in which a solver keeps the clean estimates that it extrapolates from.
+    """
 
     read: Reader
     kinds: tuple[str, ...]
+    few_step: bool = False
+    memory: str | None = None
 
 
 def require_supported(scheduler: Any) -> None:
@@ -85,6 +91,12 @@ def read_step(scheduler: Any, timestep: Any, *, first_index: int | None = None, 
     return KNOWN[type(scheduler).__name__].read(scheduler, timestep, first_index)
 
 
+def memory_of_estimates(scheduler: Any) -> list[Any] | None:
+    """The list of clean estimates that a supported scheduler extrapolates from, the newest last; None without one."""
+    name = KNOWN[type(scheduler).__name__].memory
+    return None if name is None else getattr(scheduler, name)
+
+
 def _read_ddim(scheduler: Any, timestep: Any, _: int | None) -> StepState:
     return _at_timestep(scheduler, timestep, _only_place(scheduler, timestep))
 
@@ -133,8 +145,7 @@ def _at_timestep(scheduler: Any, timestep: Any, index: int) -> StepState:
 
 
 def _state(scheduler: Any, signal: float, sigma: float, index: int, sample_scale: float = 1.0) -> StepState:
-    is_last = index == len(scheduler.timesteps) - 1
-    return StepState(signal, sigma, _kind(scheduler), index, is_last, sample_scale)
+    return StepState(signal, sigma, _kind(scheduler), index, sample_scale)
 
 
 def _kind(scheduler: Any) -> str:
@@ -166,11 +177,11 @@ _ALL = ("epsilon", "v_prediction", "sample")
 KNOWN: dict[str, Known] = {
     "DDIMScheduler": Known(_read_ddim, _ALL),
     "PNDMScheduler": Known(_read_pndm, ("epsilon", "v_prediction")),
-    "DPMSolverMultistepScheduler": Known(_read_solver, (*_ALL, FLOW)),
+    "DPMSolverMultistepScheduler": Known(_read_solver, (*_ALL, FLOW), memory="model_outputs"),
     "UniPCMultistepScheduler": Known(_read_solver, (*_ALL, FLOW)),
     "EulerDiscreteScheduler": Known(_read_euler, _ALL),
     "EulerAncestralDiscreteScheduler": Known(_read_euler, ("epsilon", "v_prediction")),
-    "LCMScheduler": Known(_read_consistency, _ALL),
-    "TCDScheduler": Known(_read_consistency, _ALL),
-    "FlowMatchEulerDiscreteScheduler": Known(_read_flow, (FLOW,)),
+    "LCMScheduler": Known(_read_consistency, _ALL, few_step=True),
+    "TCDScheduler": Known(_read_consistency, _ALL, few_step=True),
+    "FlowMatchEulerDiscreteScheduler": Known(_read_flow, (FLOW,), few_step=True),
 }

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_guard.bounds import MOST_SEARCH, require_whole
-from latent_guard.pipelines.request import Request
-from latent_guard.pipelines.restarts import Generators
+from latent_guard.bounds import MAX_SEARCH, require_whole
+from latent_guard.pipelines.call import Generators, Request
 from latent_guard.reno.progress import Progress
 from latent_guard.reno.result import OptimisedNoise
 from latent_guard.reno.rewards import Reward
@@ -32,7 +31,7 @@ def best_of(
     The first sample is the pipeline's own; each of the others follows from the image's generator and the number of
     the draw. Arguments, result and errors are those of ``optimise_noise``; an iteration is a draw.
     """
-    require_whole("draws", draws, 1, MOST_SEARCH)
+    require_whole("draws", draws, 1, MAX_SEARCH)
     request = Request.of(prompt, with_one_step(arguments), seed, generator)
 
     @torch.no_grad()

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from latent_guard.errors import InputError, UnsupportedPipelineError
 from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.pipelines.call import Request
 from latent_guard.pipelines.families import layout_of, require_known
 from latent_guard.pipelines.hook import around
-from latent_guard.pipelines.request import Request
 from latent_guard.pipelines.vae import shown_pixels, without_overflow
 from latent_guard.reno.result import GeneratorStates
 

@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_guard.bounds import MOST_SEARCH, require_number, require_whole
+from latent_guard.bounds import MAX_SEARCH, require_number, require_whole
 from latent_guard.errors import InputError, UnsupportedPipelineError
-from latent_guard.pipelines.request import Request
-from latent_guard.pipelines.restarts import Generators
+from latent_guard.pipelines.call import Generators, Request
 from latent_guard.reno.noise import by_image, clipped, norm_regulariser
 from latent_guard.reno.progress import Progress
 from latent_guard.reno.result import OptimisedNoise
@@ -55,9 +54,9 @@ class RenoSettings:
     def __post_init__(self) -> None:
         for name in ("iterations", "patience"):
             if (value := getattr(self, name)) is not None:
-                require_whole(name, value, 1, MOST_SEARCH)
+                require_whole(name, value, 1, MAX_SEARCH)
         for name in ("learning_rate", "gradient_clip"):
-            require_number(name, getattr(self, name), 0, MAX_RATE, over=True)
+            require_number(name, getattr(self, name), 0, MAX_RATE, exclusive=True)
         require_number("regularisation", self.regularisation, 0, MAX_RATE)
         if self.target is not None:
             require_number("target", self.target, -MAX_TARGET, MAX_TARGET)

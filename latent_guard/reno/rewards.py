@@ -17,14 +17,14 @@ from torch.nn.functional import interpolate, logsigmoid
 
 from latent_guard.bounds import require_number
 from latent_guard.guidance.scoring import Scorer
-from latent_guard.pipelines.latents import latents_of
+from latent_guard.pipelines.latents import PipelineLatents
 from latent_guard.reno.reward_names import LATENT_CLIP, PIXEL_CLIP, SAFETY
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
     from latent_guard.latent_clip.model import LatentCLIP
     from latent_guard.pipelines.canary import Canary
-    from latent_guard.zero_shot.pixel_clip import PixelTwin
+    from latent_guard.zero_shot.pixel_clip import PixelCLIP
 
 MAX_WEIGHT = 1e6
 Score = Callable[[Tensor], Tensor]  # latents or pixels (B, C, H, W) -> rewards (B,); differentiable
@@ -79,7 +79,7 @@ class Reward(ABC):
         Raises:
             InputError: the weight is not over 0; to minimise a reward, negate its function.
         """
-        require_number(f"reward {name}: the weight", weight, 0, MAX_WEIGHT, over=True)
+        require_number(f"reward {name}: the weight", weight, 0, MAX_WEIGHT, exclusive=True)
         self.name = name
         self.reads = reads
         self.weight = weight
@@ -121,7 +121,7 @@ class _LatentReward(Reward):
         Raises:
             LatentSpaceMismatchError: it has another.
         """
-        latents_of(pipe, self.model.config.latent_space, self.canary)
+        PipelineLatents.of(pipe, self.model.config.latent_space, self.canary)
 
 
 class LatentClipReward(_LatentReward):
@@ -183,7 +183,7 @@ class SafetyReward(_LatentReward):
 class PixelClipReward(Reward):
     """The fit of image and prompt by a CLIP on pixels, through the pipeline's decoder; the baseline for latents."""
 
-    def __init__(self, pixel_clip: PixelTwin, *, name: str = PIXEL_CLIP, weight: float = 1.0) -> None:
+    def __init__(self, pixel_clip: PixelCLIP, *, name: str = PIXEL_CLIP, weight: float = 1.0) -> None:
         super().__init__(name, Reads.PIXELS, weight)
         self.pixel_clip = pixel_clip
 

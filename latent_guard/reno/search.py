@@ -15,16 +15,15 @@ import torch
 from torch import Tensor
 
 from latent_guard.errors import DeviceMemoryError, InputError, UnsupportedPipelineError
-from latent_guard.pipelines.request import Request
-from latent_guard.pipelines.schedulers import require_supported
+from latent_guard.pipelines.call import Request
+from latent_guard.pipelines.schedulers import KNOWN, require_supported
 from latent_guard.reno.generation import Generation
 from latent_guard.reno.progress import Progress
 from latent_guard.reno.result import OptimisedNoise
 from latent_guard.reno.rewards import Reads, Reward, Score
 
 MAX_STEPS = 8  # every step's activations are held for the backward pass, and its gradient goes through all of them
-# Made for few steps, or (flow matching) starting from pure noise at any number of steps.
-_FEW_STEP_SCHEDULERS = ("LCMScheduler", "TCDScheduler", "FlowMatchEulerDiscreteScheduler")
+_FEW_STEP_SCHEDULERS = tuple(name for name, known in KNOWN.items() if known.few_step)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,13 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from latent_guard.bench.runs.checksums import OF_RUN, damage
 from latent_guard.bench.runs.folder import RECORDS, SUMMARY
-from latent_guard.bench.runs.identity import ENVIRONMENT, SPEC
-from latent_guard.bench.runs.tables import read_table
+from latent_guard.bench.runs.identity import ENVIRONMENT, OF_RUN, SPEC, damage
 from latent_guard.errors import InputError
 from latent_guard.files.csv_text import clean
 from latent_guard.files.documents import read_json, read_text
+from latent_guard.files.tables import read_table
 
 _TEXTS = ("arm", "task", "prompt", "categories", "seen", "decision", "image")
 _COUNTS = ("row", "prompt_index", "seed")

@@ -14,6 +14,7 @@ from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.testing.pipelines import CHANNELS, SIDE
 
 if TYPE_CHECKING:
+    from latent_guard.guidance.audit import AuditLog
     from latent_guard.guidance.policy_file import AnyPolicy
     from latent_guard.latent_clip.model import LatentCLIP
 
@@ -80,6 +81,11 @@ def linear_bank(threshold: float) -> ConceptBank:
     )
 
 
-def linear_guard(threshold: float, policy: AnyPolicy = "safe", model: LinearLatentCLIP | None = None) -> LatentGuard:
+def linear_guard(
+    threshold: float,
+    policy: AnyPolicy = "safe",
+    model: LinearLatentCLIP | None = None,
+    audit: AuditLog | None = None,
+) -> LatentGuard:
     """A guard of every tiny pipeline: an image is unsafe from ``threshold`` on, and scores lie near 0."""
-    return LatentGuard(cast("LatentCLIP", model or LinearLatentCLIP()), linear_bank(threshold), policy)
+    return LatentGuard(cast("LatentCLIP", model or LinearLatentCLIP()), linear_bank(threshold), policy, audit=audit)

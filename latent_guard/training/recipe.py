@@ -135,7 +135,7 @@ class Recipe:
                 require_whole(key, value, least, most)
         for key in _RATES:
             if (value := getattr(self, key)) is not None:
-                require_number(key, value, 0, _MAX_RATE, over=True)
+                require_number(key, value, 0, _MAX_RATE, exclusive=True)
         require_number("weight_decay", self.weight_decay, 0, _MAX_RATE)
         for key, choices in _CHOICES.items():
             if getattr(self, key) not in choices:

@@ -66,15 +66,15 @@ class ClassSet:
 
     def number_of_caption(self, captions: Iterable[str]) -> int | None:
         """The class that one of a sample's captions names, alone or in a template; None if none does."""
-        return next((self._wordings[_plain(text)] for text in captions if _plain(text) in self._wordings), None)
+        return next((self._paraphrases[_plain(text)] for text in captions if _plain(text) in self._paraphrases), None)
 
     @cached_property
-    def _wordings(self) -> dict[str, int]:
-        wordings: dict[str, int] = {}
+    def _paraphrases(self) -> dict[str, int]:
+        paraphrases: dict[str, int] = {}
         for number, (name, label) in enumerate(zip(self.names, self.labels, strict=True)):
             for text in (label, name, *(template.replace(SLOT, name) for template in self.templates)):
-                wordings.setdefault(_plain(text), number)
-        return wordings
+                paraphrases.setdefault(_plain(text), number)
+        return paraphrases
 
 
 def class_set(source: str | None, labels: Sequence[str] | None) -> ClassSet:

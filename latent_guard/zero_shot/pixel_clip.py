@@ -1,4 +1,4 @@
-"""Any CLIP of open_clip: as the pixel twin, what a Latent-CLIP is compared with, and as what one can start from."""
+"""Any CLIP of open_clip: a pixel CLIP to compare a Latent-CLIP with, or what the training of one can start from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SCHEMES = ("hf-hub", "local-dir")  # of open_clip's own names, which say themse
 
 
 @dataclass(frozen=True, eq=False)
-class PixelTwin:
+class PixelCLIP:
     """A CLIP on pixels in [-1, 1], what users call it, and the pixels along one side of the square that it reads."""
 
     model: ImageTextModel
@@ -26,7 +26,7 @@ class PixelTwin:
     side: int
 
 
-class PixelCLIP(nn.Module):
+class OpenCLIP(nn.Module):
     """A model of open_clip behind the interface of a Latent-CLIP: its latents are pixels in [-1, 1]."""
 
     mean: Tensor
@@ -64,15 +64,15 @@ def is_open_clip(source: str) -> bool:
     return ":" in source and not Path(source).is_dir()
 
 
-def from_open_clip(name: str, device: str) -> PixelTwin:
-    """A CLIP that ``load_open_clip`` loads, as the pixel twin; raises as it does."""
+def from_open_clip(name: str, device: str) -> PixelCLIP:
+    """A CLIP that ``load_open_clip`` loads, as the pixel CLIP; raises as it does."""
     import open_clip
 
     clip = load_open_clip(name)
     size = clip.visual.image_size
     side = int(size if isinstance(size, int) else size[0])
     tokenizer = open_clip.get_tokenizer(architecture_of(name))
-    return PixelTwin(PixelCLIP(clip, tokenizer).to(device).eval(), name, side)
+    return PixelCLIP(OpenCLIP(clip, tokenizer).to(device).eval(), name, side)
 
 
 def load_open_clip(name: str) -> Any:

@@ -9,10 +9,9 @@ from typing import Any
 
 from latent_guard.files.csv_text import csv_lines
 from latent_guard.files.json_text import json_text
-from latent_guard.zero_shot.evaluate import Evaluation
-from latent_guard.zero_shot.outcome import Outcome
+from latent_guard.zero_shot.evaluate import Evaluation, Outcome
 
-MOST_NAMED = 60  # classes whose names still fit beside the picture
+MAX_NAMED = 60  # classes whose names still fit beside the picture
 DOTS = 120
 _COLUMNS = ("class", "images", "top1", "top1_low", "top1_high", "top5", "top5_low", "top5_high", "taken_for", "times")
 
@@ -53,7 +52,7 @@ def confusion_png(outcome: Outcome, title: str) -> bytes:
     figure = Figure(figsize=(inches, inches), dpi=DOTS, layout="constrained")
     axes = figure.add_subplot()
     shown = axes.imshow(counts[rows] / counts[rows].sum(axis=1, keepdims=True), vmin=0, vmax=1, aspect="auto")
-    if len(names) <= MOST_NAMED:
+    if len(names) <= MAX_NAMED:
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=6)
         axes.set_yticks(range(len(rows)), [names[row] for row in rows], fontsize=6)
     axes.set(xlabel="taken for", ylabel="is", title=title)

@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 from latent_guard.errors import InputError
 from latent_guard.pipelines import vae as autoencoder
 from latent_guard.zero_shot.class_set import ClassSet
-from latent_guard.zero_shot.evaluate import LATENT_CLIP, PIXEL_TWIN, Batch, Skipped
+from latent_guard.zero_shot.evaluate import LATENT_CLIP, PIXEL_CLIP, Batch, Skipped
 from latent_guard.zero_shot.image_set import ImageRow, ImageSet
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def squares(pictures: Sequence[Picture], side: int) -> Tensor:
 
 
 def pixel_view(side: int) -> View:
-    """Pixels in [-1, 1], as the pixel twin reads them."""
+    """Pixels in [-1, 1], as the pixel CLIP reads them."""
     return lambda pictures: autoencoder.to_model_range(squares(pictures, side))
 
 
@@ -117,9 +117,9 @@ def decoded(vae: Any, latents: Tensor, side: int) -> Tensor:
 
 
 def with_decoded(batches: Iterable[Batch], vae: Any, side: int) -> Iterator[Batch]:
-    """The batches with a second view, the latents decoded for the pixel twin."""
+    """The batches with a second view, the latents decoded for the pixel CLIP."""
     for batch in batches:
-        pixels = {PIXEL_TWIN: decoded(vae, batch.views[LATENT_CLIP], side)} if batch.keys else {}
+        pixels = {PIXEL_CLIP: decoded(vae, batch.views[LATENT_CLIP], side)} if batch.keys else {}
         yield replace(batch, views={**batch.views, **pixels})
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from latent_guard.cli.calibration_images import asked_of_prompts
+from latent_guard.cli.calibration_images import labelled_prompts_of_files
 from latent_guard.concepts.bank import ConceptBank
-from latent_guard.concepts.calibration_set import Generations
+from latent_guard.concepts.calibration_set import CalibrationSet
 
 Command = Callable[..., Any]
 ROWS = "prompt,categories,evaluation_seed\n"
@@ -48,7 +48,7 @@ def test_a_bank_is_calibrated_on_prompts_of_ones_own_and_tested_on_other_images(
     assert done.err.startswith("warning: benign.csv holds 8 prompts for 48 images and unsafe.csv holds 4 prompts for ")
     assert ("images come in clusters" in done.err, len(done.err.splitlines())) == (True, 1)
     assert "at most 10.0% of harmless images" in done.out
-    recorded = Generations.load(seen)
+    recorded = CalibrationSet.load(seen)
     assert (len(recorded), int(recorded.unsafe.sum()), recorded.categories) == (60, 12, ("violence",))
     assert float(recorded.noise_levels[-1]) == 0.0
     assert "drawn for calibration" in recorded.made_by
@@ -57,7 +57,7 @@ def test_a_bank_is_calibrated_on_prompts_of_ones_own_and_tested_on_other_images(
     assert {figure.method for figure in bank.calibration.scorings} == {"log-sum-exp", "mean"}
     assert "expected calibration error" in latent_guard_command("concepts", "show", built).out
     assert latent_guard_command("concepts", "test", built, *sources, "--record", fresh).code == 0
-    assert not any((row == recorded.features).all(dim=(1, 2)).any() for row in Generations.load(fresh).features)
+    assert not any((row == recorded.features).all(dim=(1, 2)).any() for row in CalibrationSet.load(fresh).features)
     (tmp_path / "benign.csv").unlink()  # what was seen is on record: nothing is generated again
     tested = latent_guard_command("concepts", "test", built, "--record", fresh)
     assert (tested.code, tested.err) == (0, "")
@@ -112,7 +112,7 @@ def test_plots_without_unsafe_images_are_refused_before_anything_is_made(
 def test_calibration_and_test_never_draw_the_same_image(tmp_path: Path) -> None:
     path = tmp_path / "benign.csv"
     path.write_text(ROWS + "".join(f"a fork,,{seed}\n" for seed in range(50)))
-    jobs = {stream: asked_of_prompts(stream, path, None, 200).jobs for stream in ("calibration", "test")}
+    jobs = {stream: labelled_prompts_of_files(stream, path, None, 200).jobs for stream in ("calibration", "test")}
     drawn = {stream: {(prompt, seed & LOWEST_32_BITS) for prompt, seed in rows} for stream, rows in jobs.items()}
     assert [len(seeds) for seeds in drawn.values()] == [200, 200]
     assert not drawn["calibration"] & drawn["test"]

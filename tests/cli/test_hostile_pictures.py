@@ -61,8 +61,8 @@ def test_check_refuses_a_huge_page_and_too_many_pixels_in_all(
     pictures = {"page.tif": ([small, large], "TIFF"), "many.gif": ([small, ImageOps.invert(small)] * 40, "GIF")}
     for name, ((first, *others), kind) in pictures.items():
         pictures[name] = stored(first, kind, save_all=True, append_images=others)
-    monkeypatch.setattr(picture_files, "MOST_PIXELS", 1000)
-    monkeypatch.setattr(picture_files, "MOST_PIXELS_IN_ALL", 5000)
+    monkeypatch.setattr(picture_files, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(picture_files, "MAX_PIXELS_IN_ALL", 5000)
     _, bad = reading.check(plain_folder(tmp_path / "source", pictures))
     many, page = bad.values()
     assert "5,000 pixels in all; split it up" in many

@@ -1,4 +1,4 @@
-"""On the shipped world: its Latent-CLIP, pixel twin and pipeline, and rendered scenes of one object as the data set."""
+"""On the shipped world: its Latent-CLIP, pixel CLIP and pipeline, and rendered scenes of one object as the data set."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from latent_guard.worlds.emoji.scenes import FULL, Scene, place, render
 Command = Callable[..., Any]
 SHOWN = OBJECT_NAMES[::2]
 EACH = 2
-MODELS = ("latent_clip", "pixel_twin")
+MODELS = ("latent_clip", "pixel_clip")
 FILES = {"results.json", "skipped.csv", *(f"{m}_{f}" for m in MODELS for f in ("per_class.csv", "confusion.png"))}
 
 
@@ -101,20 +101,20 @@ def test_without_class_names_the_folders_own_are_used(
     assert (found["classes"], found["top1"]["value"] >= 0.85) == (8, True)
 
 
-def test_a_generated_twin_is_kept_undecoded_and_named_by_both(
+def test_regenerated_images_are_kept_undecoded_and_classified_by_both(
     latent_guard_command: Command, scenes: Path, objects: Path, tmp_path: Path
 ) -> None:
     few = copy_of(scenes, tmp_path / "few", 10)
     out = tmp_path / "out"
-    command = ("zero-shot", few, "--classes", objects, "--generated-twin", "--steps", "12", "--batch-size", "8")
+    command = ("zero-shot", few, "--classes", objects, "--regenerate", "--steps", "12", "--batch-size", "8")
     assert latent_guard_command(*command, "--out", out).code == 0
-    assert {path.name for path in out.iterdir()} == {*FILES, "twin"}
+    assert {path.name for path in out.iterdir()} == {*FILES, "regenerated"}
     first = results(out)
-    assert first["twin"]["strength"] == 0.66
+    assert first["regeneration"]["strength"] == 0.66
     for model in MODELS:
         assert first["models"][model]["top1"]["count"] == 20
         assert first["models"][model]["top1"]["value"] >= 0.8
-    parts = sorted((out / "twin").iterdir())
+    parts = sorted((out / "regenerated").iterdir())
     kept = [load_file(path)["latents"].clone() for path in parts]  # not a view of a file that is cut below
     assert [tuple(part.shape) for part in kept] == [(8, 8, 8, 8), (8, 8, 8, 8), (4, 8, 8, 8)]
 
@@ -129,10 +129,10 @@ def test_a_generated_twin_is_kept_undecoded_and_named_by_both(
     assert results(out)["models"] == first["models"]
 
     other = latent_guard_command(*command, "--strength", "0.5", "--out", out)
-    assert (other.code, "twin of other settings" in other.err) == (2, True)
+    assert (other.code, "made from other settings" in other.err) == (2, True)
     (next(few.iterdir()) / "9.png").write_bytes((few / "apple" / "0.png").read_bytes())
     more = latent_guard_command(*command, "--out", out)
-    assert (more.code, "twin of other images" in more.err) == (2, True)
+    assert (more.code, "made from other images" in more.err) == (2, True)
 
 
 def test_pictures_that_cannot_be_read_are_counted_and_listed(
@@ -140,7 +140,7 @@ def test_pictures_that_cannot_be_read_are_counted_and_listed(
 ) -> None:
     few = copy_of(scenes, tmp_path / "few", 3)
     (few / "apple" / "0.png").write_bytes(b"no picture")
-    for extra in ([], ["--generated-twin", "--steps", "4"]):
+    for extra in ([], ["--regenerate", "--steps", "4"]):
         out = tmp_path / f"out{len(extra)}"
         done = latent_guard_command("zero-shot", few, "--classes", objects, "--out", out, *extra)
         assert (done.code, "1 images were skipped" in done.err) == (0, True)
@@ -170,7 +170,7 @@ def test_latent_shards_are_labelled_by_the_captions_that_name_a_class(
     shards = encoded(tmp_path / "shards", scenes, WORLD, "a picture of {}")
     done = latent_guard_command("zero-shot", shards, "--classes", objects, "--out", tmp_path / "out")
     assert done.code == 0
-    for model in MODELS:  # the pixel twin sees them decoded
+    for model in MODELS:  # the pixel CLIP sees them decoded
         assert results(tmp_path / "out")["models"][model]["top1"]["value"] >= 0.95
     none = latent_guard_command("zero-shot", shards, "--out", tmp_path / "none")
     assert (none.code, "--classes" in none.err) == (2, True)
@@ -220,12 +220,12 @@ def test_a_vae_that_is_not_the_latent_clips_is_refused(
     latent_guard_command: Command, scenes: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     mixed = ("--model", tiny_bundle / "pipeline", "--guard", bundle_folder() / "guard")
-    for extra in ([], ["--generated-twin"]):
+    for extra in ([], ["--regenerate"]):
         done = latent_guard_command("zero-shot", scenes, *mixed, *extra, "--out", tmp_path)
         assert (done.code, "4 channels" in done.err, "8 channels" in done.err) == (2, True, True)
 
 
-def test_any_clip_of_open_clip_can_be_the_pixel_twin(
+def test_any_clip_of_open_clip_can_be_the_pixel_clip(
     latent_guard_command: Command, scenes: Path, tmp_path: Path
 ) -> None:
     tower = {"width": 32, "layers": 1}
@@ -238,11 +238,11 @@ def test_any_clip_of_open_clip_can_be_the_pixel_twin(
     open_clip.add_model_config(tmp_path)
     torch.save(open_clip.create_model("tiny-latent-guard-test").state_dict(), tmp_path / "weights.pt")
     few = copy_of(scenes, tmp_path / "few", 3)
-    twin = f"tiny-latent-guard-test:{tmp_path / 'weights.pt'}"
-    done = latent_guard_command("zero-shot", few, "--pixel-clip", twin, "--out", tmp_path / "out")
+    name = f"tiny-latent-guard-test:{tmp_path / 'weights.pt'}"
+    done = latent_guard_command("zero-shot", few, "--pixel-clip", name, "--out", tmp_path / "out")
     assert done.code == 0
-    assert results(tmp_path / "out")["pixel_twin"] == twin
-    assert len(rows(tmp_path / "out" / "pixel_twin_per_class.csv")) == 3
+    assert results(tmp_path / "out")["pixel_clip"] == name
+    assert len(rows(tmp_path / "out" / "pixel_clip_per_class.csv")) == 3
 
 
 @pytest.mark.parametrize(
@@ -255,8 +255,8 @@ def test_any_clip_of_open_clip_can_be_the_pixel_twin(
         (["few", "--pixel-clip", "Nonesuch:openai"], "Nonesuch"),
         (["few", "--pixel-clip", bundle_folder() / "guard"], "reads latents"),
         (["few", "--guard", bundle_folder() / "pixel_twin"], "--pixel-clip"),
-        (["few", "--generated-twin", "--strength", "0"], "--strength"),
-        (["few", "--generated-twin", "--steps", "1"], "--steps"),
+        (["few", "--regenerate", "--strength", "0"], "--strength"),
+        (["few", "--regenerate", "--steps", "1"], "--steps"),
         (["holed"], "plum holds no image"),
     ],
 )

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from latent_guard.concepts.bank import Concept, ConceptBank
 from latent_guard.concepts.calibrate import calibrate, compare_scorings, figures_on
-from latent_guard.concepts.calibration_set import Generations, identity_of_images, joined
+from latent_guard.concepts.calibration_set import CalibrationSet, identity_of_images, joined
 from latent_guard.errors import InputError
 
 WIDTH = 8
@@ -32,7 +32,7 @@ def bank() -> ConceptBank:
     )
 
 
-def generations(harmless: int, unsafe: int, seed: int = 0) -> Generations:
+def generations(harmless: int, unsafe: int, seed: int = 0) -> CalibrationSet:
     """Images along random axes; earlier looks are noisier. Every other unsafe one shows the second category."""
     generator = torch.Generator().manual_seed(seed)
     shown = torch.cat([torch.randint(3, 6, (harmless,), generator=generator), torch.arange(unsafe) % 3])
@@ -41,7 +41,7 @@ def generations(harmless: int, unsafe: int, seed: int = 0) -> Generations:
         (len(shown), 3, WIDTH), generator=generator
     )
     shows = torch.stack([shown < 2, shown == 2], dim=1)
-    return Generations(normalize(features, dim=-1), LEVELS, shows, ("violence", "shocking"), "axes", "a test")
+    return CalibrationSet(normalize(features, dim=-1), LEVELS, shows, ("violence", "shocking"), "axes", "a test")
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.05])
@@ -125,7 +125,7 @@ def test_a_calibration_set_is_known_by_its_images_and_an_old_one_by_its_descript
     report = calibrate(bank(), seen, 0.05).bank.calibration
     assert report is not None
     seen.save(tmp_path / "seen.safetensors")
-    loaded = Generations.load(tmp_path / "seen.safetensors")
+    loaded = CalibrationSet.load(tmp_path / "seen.safetensors")
     assert loaded.is_what_made(report)
     assert replace(loaded, made_by="said otherwise").is_what_made(report)
     assert not replace(loaded, identity="other").is_what_made(report)
@@ -136,14 +136,14 @@ def test_a_calibration_set_is_known_by_its_images_and_an_old_one_by_its_descript
 def test_recorded_generations_are_read_back_and_refused_for_another_model(tmp_path: Path) -> None:
     seen = joined([generations(5, 3), generations(4, 2, seed=1)])
     seen.save(tmp_path / "seen.safetensors")
-    loaded = Generations.load(tmp_path / "seen.safetensors")
+    loaded = CalibrationSet.load(tmp_path / "seen.safetensors")
     assert (len(loaded), loaded.categories, loaded.made_by) == (14, seen.categories, "a test")
     torch.testing.assert_close(loaded.margins(bank()), seen.margins(bank()), atol=0.05, rtol=0)
     with pytest.raises(InputError, match="record them again"):
         replace(loaded, fingerprint="other").scores(bank())
     (tmp_path / "seen.safetensors").write_bytes(b"nonsense")
     with pytest.raises(InputError, match=r"seen\.safetensors"):
-        Generations.load(tmp_path / "seen.safetensors")
+        CalibrationSet.load(tmp_path / "seen.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_recorded_generations_are_read_back_and_refused_for_another_model(tmp_pa
 )
 def test_generations_that_do_not_end_in_a_finished_image_are_refused(features: Tensor, levels: Tensor) -> None:
     with pytest.raises(InputError, match="generations"):
-        Generations(features, levels, torch.zeros(2, 1, dtype=torch.bool), ("violence",), "axes", "a test")
+        CalibrationSet(features, levels, torch.zeros(2, 1, dtype=torch.bool), ("violence",), "axes", "a test")
 
 
 def test_the_three_plots_are_drawn(tmp_path: Path) -> None:

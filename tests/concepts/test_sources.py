@@ -23,7 +23,7 @@ ROWS: list[dict[str, Any]] = [
     {"prompt": "a kitchen knife on a cutting board", "categories": ""},
 ]
 SMALL_WORDS = set(re.findall(r"\w+", "a an the of on in at to with for from and one own by its his her under over who"))
-MOST_ALIKE = 0.5
+MAX_ALIKE = 0.5
 
 
 def alike(first: str, second: str) -> float:
@@ -60,7 +60,7 @@ def test_no_two_shipped_prompts_are_near_duplicates() -> None:
         benign = itertools.combinations(prompt_set.benign_prompts, 2)
         across = itertools.product(prompt_set.prompts, prompt_set.benign_prompts)
         for first, second in (*pairs, *benign, *across):
-            assert alike(first, second) <= MOST_ALIKE, (first, second)
+            assert alike(first, second) <= MAX_ALIKE, (first, second)
     for (_, first), (_, second) in itertools.combinations([(s.name, p) for s in i2p() for p in s.prompts], 2):
         assert alike(first, second) <= 0.75, (first, second)
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 
-from latent_guard.concepts.calibration_set import Generations
+from latent_guard.concepts.calibration_set import CalibrationSet
 from latent_guard.errors import InputError
 from latent_guard.training.data.mapped_tar import map_tar
 from latent_guard.zero_shot.image_set import open_image_set
-from latent_guard.zero_shot.twin_files import _read
+from latent_guard.zero_shot.regenerated import _read
 from tests.documents.hostile import JSON, changes
 
 HEADER = {
@@ -61,7 +61,7 @@ def test_categories_of_recorded_generations_are_texts(tmp_path: Path, said: str)
     words = {"categories": said, "fingerprint": "a", "made_by": "b"}
     (tmp_path / "seen.safetensors").write_bytes(save(tensors, words))
     with pytest.raises(InputError, match=r"seen\.safetensors holds no recorded generations"):
-        Generations.load(tmp_path / "seen.safetensors")
+        CalibrationSet.load(tmp_path / "seen.safetensors")
 
 
 def test_a_damaged_twin_is_drawn_again(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_what_is_no_picture_is_said_in_the_same_words_each_time(content: bytes) 
 
 
 def test_a_file_over_the_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_files, "MOST_BYTES", 20)
+    monkeypatch.setattr(picture_files, "MAX_BYTES", 20)
     (tmp_path / "a.png").write_bytes(stored(smooth("RGB")))
     for source in (tmp_path / "a.png", stored(smooth("RGB"))):
         with pytest.raises(InputError, match="at most 20 are read"), opened_picture(source):

@@ -42,8 +42,7 @@ def entries(path: Path) -> list[dict[str, Any]]:
 
 
 def test_one_line_a_verdict_says_when_by_which_policy_bank_and_model_and_about_whom(path: Path) -> None:
-    guard = linear_guard(ALWAYS, BLOCK)
-    guard.audit = AuditLog(path)
+    guard = linear_guard(ALWAYS, BLOCK, audit=AuditLog(path))
     output = guard.generate(tiny_pipeline(), ["a cat", "a dog"], seed=1, num_images_per_prompt=2, **QUICK)
     lines = entries(path)
     assert [line["verdict"] for line in lines] == [json.loads(v.to_json()) for v in output.verdicts]
@@ -57,15 +56,13 @@ def test_one_line_a_verdict_says_when_by_which_policy_bank_and_model_and_about_w
 
 
 def test_prompts_are_written_out_where_asked_for(path: Path) -> None:
-    guard = linear_guard(NEVER, FLAG)
-    guard.audit = AuditLog(path, prompts=True)
+    guard = linear_guard(NEVER, FLAG, audit=AuditLog(path, prompts=True))
     guard.generate(tiny_pipeline(), 'a "cat"\n', seed=1, **QUICK)
     assert [(line["prompt"], "prompt_sha256" in line) for line in entries(path)] == [('a "cat"\n', False)]
 
 
 def test_an_attached_guard_writes_each_verdict_as_it_falls(path: Path) -> None:
-    guard, pipe = linear_guard(ALWAYS, BLOCK), tiny_pipeline()
-    guard.audit = AuditLog(path)
+    guard, pipe = linear_guard(ALWAYS, BLOCK, audit=AuditLog(path)), tiny_pipeline()
     with guard.attach(pipe):
         pipe(["a cat", "a dog"], generator=generators(1, 2), **QUICK)
         assert [line["verdict"]["image"] for line in entries(path)] == [0, 1]
@@ -75,8 +72,7 @@ def test_an_attached_guard_writes_each_verdict_as_it_falls(path: Path) -> None:
 
 
 def test_an_image_whose_verdict_cannot_be_written_down_is_not_handed_out(tmp_path: Path) -> None:
-    guard, pipe = linear_guard(NEVER), tiny_pipeline()
-    guard.audit = AuditLog(tmp_path / "no" / "folder.jsonl")
+    guard, pipe = linear_guard(NEVER, audit=AuditLog(tmp_path / "no" / "folder.jsonl")), tiny_pipeline()
     with pytest.raises(InputError, match=r"cannot write the audit log .*folder\.jsonl"):
         guard.generate(pipe, "a cat", seed=1, **QUICK)
     with pytest.raises(LatentGuardError, match="audit log"), guard.attach(pipe):
@@ -111,8 +107,7 @@ def test_a_write_that_the_disk_cuts_short_is_an_error(path: Path, monkeypatch: p
 
 
 def test_lines_that_are_not_verdicts_are_counted_not_believed(path: Path) -> None:
-    guard = linear_guard(ALWAYS, BLOCK)
-    guard.audit = AuditLog(path)
+    guard = linear_guard(ALWAYS, BLOCK, audit=AuditLog(path))
     guard.generate(tiny_pipeline(), "a cat", seed=1, **QUICK)
     whole = path.read_bytes()
     path.write_bytes(whole + whole[: len(whole) // 2] + b"\n[]\n\xff\xfe\n")
@@ -124,16 +119,14 @@ def test_lines_that_are_not_verdicts_are_counted_not_believed(path: Path) -> Non
 
 
 def test_a_prompt_does_not_split_its_line(path: Path) -> None:
-    guard = linear_guard(ALWAYS, BLOCK)
-    guard.audit = AuditLog(path, prompts=True)
+    guard = linear_guard(ALWAYS, BLOCK, audit=AuditLog(path, prompts=True))
     guard.generate(tiny_pipeline(), "a\u2028cat\u0085and\u2029a dog", seed=1, **QUICK)
     found, unreadable = read_audit(path)
     assert (len(found), unreadable) == (1, 0)
 
 
 def test_a_line_that_was_cut_short_does_not_take_the_next_one_with_it(path: Path) -> None:
-    guard = linear_guard(ALWAYS, BLOCK)
-    guard.audit = AuditLog(path)
+    guard = linear_guard(ALWAYS, BLOCK, audit=AuditLog(path))
     for _ in range(2):
         guard.generate(tiny_pipeline(), "a cat", seed=1, **QUICK)
         path.write_bytes(path.read_bytes()[:-30])
@@ -152,8 +145,7 @@ def test_a_log_that_its_writer_may_not_read_is_written_to(path: Path, monkeypatc
 
 
 def test_a_guard_error_leaves_no_line(path: Path) -> None:
-    guard, pipe = linear_guard(NEVER), tiny_pipeline()
-    guard.audit = AuditLog(path)
+    guard, pipe = linear_guard(NEVER, audit=AuditLog(path)), tiny_pipeline()
 
     def interrupt(pipe: Any, step: int, _t: Any, values: dict[str, Any]) -> dict[str, Any]:
         pipe._interrupt = True
@@ -165,8 +157,8 @@ def test_a_guard_error_leaves_no_line(path: Path) -> None:
 
 
 def test_an_image_that_went_unchecked_on_request_is_written_down_too(path: Path) -> None:
-    guard, pipe = linear_guard(0.0, model=BrokenLatentCLIP(error=ValueError("out of order"))), tiny_pipeline()
-    guard.audit = AuditLog(path)
+    log, critic = AuditLog(path), BrokenLatentCLIP(error=ValueError("out of order"))
+    guard, pipe = linear_guard(0.0, model=critic, audit=log), tiny_pipeline()
     with guard.attach(pipe, on_error="open"):
         pipe("a cat", generator=generators(1), **QUICK)
     assert [line["verdict"]["decision"] for line in entries(path)] == ["unchecked"]

@@ -57,18 +57,18 @@ def test_a_score_that_is_not_finite_is_flagged_and_a_failure_ends_the_call() -> 
 
 
 def test_its_verdicts_are_written_to_the_guards_audit_log(tmp_path: Path) -> None:
-    family, guard = BY_NAME["StableDiffusionPipeline"], linear_guard(ALWAYS)
-    pipe, callback = family.pipeline(), LatentGuardCallback(guard)
-    guard.audit = AuditLog(tmp_path / "audit.jsonl")
+    family, log = BY_NAME["StableDiffusionPipeline"], AuditLog(tmp_path / "audit.jsonl")
+    pipe, callback = family.pipeline(), LatentGuardCallback(linear_guard(ALWAYS, audit=log))
     for _ in range(2):
         family.call(pipe, callback_on_step_end=callback)
     lines = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
     assert [line["verdict"] for line in lines] == [json.loads(v.to_json()) for v in callback.verdicts]
     assert {line["policy"]["name"] for line in lines} == {"flag"}
-    guard.audit = AuditLog(tmp_path / "no" / "folder.jsonl")
-    with pytest.raises(InputError, match="cannot write the audit log"):
-        family.call(pipe, callback_on_step_end=callback)
     assert len(callback.verdicts) == 6
+    unwritten = LatentGuardCallback(linear_guard(ALWAYS, audit=AuditLog(tmp_path / "no" / "folder.jsonl")))
+    with pytest.raises(InputError, match="cannot write the audit log"):
+        family.call(pipe, callback_on_step_end=unwritten)
+    assert unwritten.verdicts == []
 
 
 @pytest.mark.parametrize(

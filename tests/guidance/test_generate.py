@@ -15,7 +15,7 @@ from latent_guard.errors import CheckpointError, GuardError, InputError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import RESAMPLE, SAFE, STEER, Policy
 from latent_guard.guidance.verdict import Decision
-from latent_guard.pipelines.restarts import Origins
+from latent_guard.pipelines.call import Origins
 from latent_guard.testing import LinearLatentCLIP, linear_guard, tiny_pipeline
 from latent_guard.testing.linear import SPACE
 from tests.pipelines.tiny import generators

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from latent_guard.errors import InputError
-from latent_guard.pipelines.restarts import arguments_for
+from latent_guard.pipelines.call import arguments_for
 
 
 def pictures_of(image: Any, images: list[int], prompts: int = 3, per_prompt: int = 1) -> Any:

@@ -8,9 +8,10 @@ import math
 import pytest
 
 from latent_guard.errors import InputError
-from latent_guard.guidance.verdict import Action, Cost, Decision, Reason, Verdict
+from latent_guard.guidance.outcome import retried
+from latent_guard.guidance.verdict import Action, ActionKind, Cost, Decision, Reason, Verdict
 
-PUSH = Action("push", 0, 3, 0.5, "violence", 2.0, 1.0)
+PUSH = Action(ActionKind.PUSH, 0, 3, 0.5, "violence", 2.0, 1.0)
 STEERED = Verdict(
     image=2,
     decision=Decision.STEERED,
@@ -45,18 +46,18 @@ def test_a_line_that_is_no_verdict_is_refused(line: str) -> None:
 
 
 def test_a_restart_that_ends_well_is_resampled_and_keeps_history_and_cost() -> None:
-    verdict = ALLOWED.after(BLOCKED)
+    verdict = retried(ALLOWED, BLOCKED)
     assert (verdict.image, verdict.decision, verdict.category) == (2, Decision.RESAMPLED, "violence")
     assert [(action.kind, action.attempt, action.score) for action in verdict.actions] == [("restart", 1, 2.0)]
     assert verdict.cost == Cost(model_evaluations=20, looks=16, restarts=1)
 
 
 def test_a_second_restart_counts_on() -> None:
-    verdict = STEERED.after(BLOCKED.after(BLOCKED))
+    verdict = retried(STEERED, retried(BLOCKED, BLOCKED))
     assert [(action.kind, action.attempt) for action in verdict.actions] == [
         ("restart", 1),
         ("restart", 2),
         ("push", 2),
     ]
     assert verdict.cost.restarts == 2
-    assert BLOCKED.after(BLOCKED).decision is Decision.BLOCKED
+    assert retried(BLOCKED, BLOCKED).decision is Decision.BLOCKED

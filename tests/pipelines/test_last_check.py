@@ -263,7 +263,7 @@ def test_a_preview_of_something_unsafe_shows_nothing_and_blocks_no_other_image(w
     with linear_guard(UNSAFE / 2, BLOCK, critic).attach(pipe) as watch:
         pipe(["a", "b"], num_inference_steps=STEPS, callback_on_step_end=callback)
     assert [v.decision for v in watch.verdicts] == [Decision.ALLOWED] * 2
-    neutral = SPACE.to_raw(watch._latents.neutral).expand(len(shown[0]), -1, 8, 8)
+    neutral = SPACE.to_raw(watch.latents.neutral).expand(len(shown[0]), -1, 8, 8)
     torch.testing.assert_close(shown[0], pipe.vae.decode(neutral).sample)
 
 

@@ -39,7 +39,7 @@ def test_in_float32_the_way_there_and_back_stays_within_the_stated_bound(
 ) -> None:
     output, sample = size * torch.randn(2, 2, 4, 3, 3, generator=torch.Generator().manual_seed(seed))
     signal, sigma = weights(angle, kind)
-    state = StepState(signal, sigma, kind, 0, is_last=False)
+    state = StepState(signal, sigma, kind, 0)
     clean = state.clean_estimate(output, sample)
     again = state.clean_estimate(state.model_output_for(clean, sample), sample)
     terms = float(sample.abs().max() + sigma * output.abs().max())

@@ -144,7 +144,7 @@ def read_at(scheduler: Any, index: int) -> Any:
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_the_steps_are_counted_and_the_last_is_known(name: str) -> None:
+def test_the_steps_are_counted(name: str) -> None:
     scheduler = new_scheduler(name, KNOWN[name].kinds[0])
     for steps in (1, 2, 3, STEPS):
         scheduler.set_timesteps(steps)
@@ -154,7 +154,6 @@ def test_the_steps_are_counted_and_the_last_is_known(name: str) -> None:
             states.append(read_step(scheduler, t))
             sample = scheduler.step(torch.zeros_like(sample), t, sample).prev_sample
         assert [state.index for state in states] == list(range(len(scheduler.timesteps)))
-        assert [state.is_last for state in states] == [False] * (len(states) - 1) + [True]
 
 
 def test_noise_level_means_the_same_whatever_the_scale_of_the_samples() -> None:

@@ -22,7 +22,7 @@ from latent_guard.reno.rewards import (
     log_probability_of_none,
 )
 from latent_guard.testing import LinearLatentCLIP, linear_bank
-from latent_guard.zero_shot.pixel_clip import PixelTwin
+from latent_guard.zero_shot.pixel_clip import PixelCLIP
 
 
 class TwoDirections(nn.Module):
@@ -51,7 +51,7 @@ def test_a_clip_reward_is_the_scaled_cosine_with_the_image_s_own_prompt() -> Non
 
 def test_a_pixel_reward_reads_pictures_of_its_own_size() -> None:
     clip = TwoDirections()
-    reward = PixelClipReward(PixelTwin(clip, "two", side=16))
+    reward = PixelClipReward(PixelCLIP(clip, "two", side=16))
     assert reward.reads is Reads.PIXELS
     pictures = torch.zeros(2, 3, 32, 32)
     pictures[:, 0] = 0.5

@@ -62,7 +62,7 @@ def test_markdown_lists_what_was_missed_and_no_prompt_breaks_its_table(written: 
     images = pd.read_csv(written / "images.csv")
     prompts = {
         _bare(" ".join(shortened(clean(HOSTILE[index % len(HOSTILE)])).start.split()))
-        for index in images.loc[images["finding"] == "Missed", "prompt_index"]
+        for index in images.loc[images["review_group"] == "Missed", "prompt_index"]
     }
     assert len(prompts) > 5
     assert prompts <= listed
@@ -76,8 +76,8 @@ def _bare(text: str) -> str:
 def test_no_prompt_chooses_a_file_name(hostile: Path, tmp_path: Path) -> None:
     write_report(hostile, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "metrics.csv",
         "images.csv",
+        "metrics.csv",
         "report.html",
         "report.md",
     ]

@@ -13,8 +13,7 @@ from PIL import Image
 from latent_guard.errors import InputError
 from latent_guard.intervals import proportion
 from latent_guard.zero_shot.class_set import ClassSet
-from latent_guard.zero_shot.evaluate import Batch, Skipped, evaluate
-from latent_guard.zero_shot.outcome import Outcome
+from latent_guard.zero_shot.evaluate import Batch, Outcome, Skipped, evaluate
 from latent_guard.zero_shot.report import confusion_png, per_class_csv, results_json, skipped_csv
 
 CLASSES = ClassSet(("a", "b", "c", "d", "e", "f", "g"), ("{}",), ("a", "b", "c", "d", "e", "f", "g"))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,8 +16,8 @@ from latent_guard.guidance.policy import Policies
 from latent_guard.guidance.rules import Rules
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.latent_clip.latent_space import LatentSpace
-from latent_guard.pipelines.hook import around_step
-from latent_guard.pipelines.schedulers import read_step
+from latent_guard.pipelines.latents import PipelineLatents
+from latent_guard.pipelines.step import clean_estimates
 from latent_guard.terminal import track
 from latent_guard.worlds.emoji.arguments import GUIDANCE
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier, unsafe_margin
@@ -96,33 +95,26 @@ def _outcome(
     bench: Workbench, labeller: EmojiClassifier, scorer: Scorer, rules: Rules, prompts: list[str], noise: Tensor
 ) -> tuple[Tensor, Tensor]:
     """How far the image stays under the guard's thresholds at each look (L, B), and over the labeller's (B,)."""
-    looks, final = _unrolled(bench, prompts, noise, rules.looks_at)
+    looks = _unrolled(bench, prompts, noise, rules.looks_at)
     untouched = torch.zeros(len(noise), dtype=torch.bool)
     hidden = []
-    for level, raw in [*looks, (0.0, final)]:
+    for level, raw in looks:
         thresholds = rules.thresholds(scorer.thresholds(level), untouched, final=level == 0.0)
         hidden.append((thresholds.to(noise.device) - scorer.scores(raw, level)).amin(dim=1))
-    return torch.stack(hidden), unsafe_margin(labeller, bench.pipe.vae.decode(final).sample.clamp(-1, 1))
+    return torch.stack(hidden), unsafe_margin(labeller, bench.pipe.vae.decode(looks[-1][1]).sample.clamp(-1, 1))
 
 
 def _unrolled(
     bench: Workbench, prompts: list[str], noise: Tensor, looks_at: Callable[[float], bool]
-) -> tuple[list[tuple[float, Tensor]], Tensor]:
-    """The unguarded pipeline's own call with gradients: raw clean estimates by noise level, and its end."""
-    pipe, space, looks = bench.pipe, LatentSpace.of_vae(bench.pipe.vae), []
-
-    def watch(scheduler: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
-        state = read_step(scheduler, call.arguments["timestep"])
-        if looks_at(state.noise_level):
-            clean = state.clean_estimate(call.arguments["model_output"], call.arguments["sample"])
-            looks.append((state.noise_level, space.to_raw(clean)))
-        return original(*call.args, **call.kwargs)
-
+) -> list[tuple[float, Tensor]]:
+    """The unguarded pipeline's own call with gradients: noise levels and raw clean estimates, its end as the last."""
+    pipe = bench.pipe
+    latents = PipelineLatents.of(pipe, LatentSpace.of_vae(pipe.vae), None)
     call = inspect.unwrap(type(pipe).__call__)  # diffusers wraps it in torch.no_grad()
     settings = {"num_inference_steps": bench.spec.steps, "guidance_scale": GUIDANCE, "output_type": "latent"}
-    with around_step(pipe.scheduler, watch), torch.enable_grad():
-        final = call(pipe, prompts, latents=noise, **settings).images
-    return looks, space.to_raw(final)
+    with clean_estimates(latents, looks_at) as estimates, torch.enable_grad():
+        call(pipe, prompts, latents=noise, **settings)
+    return estimates
 
 
 def _rms(latents: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ Ask = Callable[[Sequence[str], Sequence[int]], Answers]  # prompts and their see
 Eye = Callable[[Pictures], Floats]  # how clearly each picture shows something unsafe, (N,)
 
 BROOD = 8  # queries of one seed that are asked at once
-MOST_WORDS = 16
+MAX_WORDS = 16
 P_ADD = 0.5
 
 
@@ -67,7 +67,7 @@ def changed(prompt: str, words: Vocabulary, rng: np.random.Generator) -> str:
     parts = prompt.split()
     group = words[int(rng.integers(len(words)))]
     word = group[int(rng.integers(len(group)))]
-    if len(parts) < MOST_WORDS and (not parts or rng.random() < P_ADD):
+    if len(parts) < MAX_WORDS and (not parts or rng.random() < P_ADD):
         parts.insert(int(rng.integers(len(parts) + 1)), word)
     else:
         parts[int(rng.integers(len(parts)))] = word

@@ -6,10 +6,10 @@ from benchmarks.emoji_world.workbench import Workbench
 from latent_guard.bench.result_table import Row, not_measured
 from latent_guard.concepts.calibrate import calibrate, figures_on
 from latent_guard.concepts.calibration_report import CalibrationReport, Figures
-from latent_guard.concepts.calibration_set import Generations
+from latent_guard.concepts.calibration_set import CalibrationSet
 from latent_guard.concepts.conformal import fewest_images
 from latent_guard.guidance.policy import SAFE, Policies
-from latent_guard.guidance.recording import record_asked
+from latent_guard.guidance.recording import record_calibration_set
 from latent_guard.worlds.emoji.arguments import GUIDANCE
 from latent_guard.worlds.emoji.labelled_prompts import labelled_prompts
 
@@ -65,12 +65,14 @@ def _scorings(report: CalibrationReport) -> Row:
     return Row(what, "the better one is deployed", "; ".join(shown), report.fitted, True, "the first is deployed")
 
 
-def drawn(bench: Workbench, stream: str, *, held_out: bool = False) -> Generations:
+def drawn(bench: Workbench, stream: str, *, held_out: bool = False) -> CalibrationSet:
     """Labelled generations of a stream, made once in the workbench's folder for each Latent-CLIP."""
-    asked = labelled_prompts(bench.labeller, stream, bench.settings.drawn, held_out=held_out)
-    words = f"{stream}{'-held-out' if held_out else ''}-{len(asked.jobs)}-{bench.spec.steps}"
+    labelled = labelled_prompts(bench.labeller, stream, bench.settings.drawn, held_out=held_out)
+    words = f"{stream}{'-held-out' if held_out else ''}-{len(labelled.jobs)}-{bench.spec.steps}"
     path = bench.folder / f"drawn-{words}-{bench.guard.model.fingerprint()}.safetensors"
     if not path.exists():
         settings = {"num_inference_steps": bench.spec.steps, "guidance_scale": GUIDANCE}
-        record_asked(bench.guard, bench.pipe, asked, Policies.of(SAFE), "the shipped model", **settings).save(path)
-    return Generations.load(path)
+        record_calibration_set(
+            bench.guard, bench.pipe, labelled, Policies.of(SAFE), "the shipped model", **settings
+        ).save(path)
+    return CalibrationSet.load(path)

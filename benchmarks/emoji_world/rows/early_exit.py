@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.emoji_world.recordings import Recording
-from benchmarks.emoji_world.workbench import Workbench
+from benchmarks.emoji_world.workbench import Recording, Workbench
 from latent_guard.bench.arrays import Bools
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.result_table import Row, not_measured

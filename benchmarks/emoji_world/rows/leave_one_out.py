@@ -7,27 +7,66 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor
 
 from benchmarks.emoji_world.rendered_scenes import pictures_of
-from benchmarks.emoji_world.workbench import RENDER_SEED
+from benchmarks.emoji_world.workbench import RENDER_SEED, Workbench
 from latent_guard.bench.arrays import Bools
+from latent_guard.bench.metrics import bootstrap
+from latent_guard.bench.result_table import Row
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibrate import calibrate
-from latent_guard.concepts.calibration_set import Generations
-from latent_guard.concepts.prompt_set import PromptSet
+from latent_guard.concepts.calibration_set import CalibrationSet
+from latent_guard.concepts.prompt_set import PromptSet, read_prompt_sets
+from latent_guard.files.atomic import write_whole
+from latent_guard.files.csv_text import table_csv
+from latent_guard.package_data import concepts_folder
 from latent_guard.worlds.emoji.autoencoder import encode
-from latent_guard.worlds.emoji.catalogue import BACKGROUNDS, BY_NAME, SAFE_NAMES
+from latent_guard.worlds.emoji.catalogue import BACKGROUNDS, BY_NAME, SAFE_NAMES, UNSAFE_NAMES
 from latent_guard.worlds.emoji.scenes import FULL, Scene, place
 
 if TYPE_CHECKING:
     from latent_guard.latent_clip.model import LatentCLIP
 
+LEFT_OUT_TABLE = "left_out.csv"
 RATE = 0.02
+
+
+def concept_left_out(bench: Workbench) -> list[Row]:
+    """Every unsafe object in turn: its recall with all its prompts, with none, and with its name alone."""
+    prompt_sets = read_prompt_sets(concepts_folder("emoji_world"))
+    # The pipeline's VAE may be on a GPU, and its precision is the pipeline's.
+    vae = AutoencoderKL.from_pretrained(bench.bundle / "pipeline" / "vae")
+    each = list(leave_out(bench.guard.model, vae, prompt_sets, UNSAFE_NAMES, max(2, bench.settings.renders // 10)))
+    write_left_out(bench.folder / LEFT_OUT_TABLE, each)
+    groups = np.repeat(np.arange(len(each)), [len(one.complete) for one in each])
+    complete, without, added = (
+        bootstrap.grouped_mean(np.concatenate([getattr(one, key) for one in each]), groups)
+        for key in ("complete", "without", "added")
+    )
+    measured = f"{complete.percent()} -> {without.percent()} -> {added.percent()}"
+    what = "an unsafe object left out of the bank, then added by its name alone: recall of scenes that show it"
+    reached = without.high < complete.low and added.low > without.high
+    note = f"all prompts -> left out -> added; {RATE:.0%} of safe scenes flagged by each bank; mean over {len(each)} "
+    note += (
+        "objects, each in the appendix; half the scenes show a second object, which the bare name does not speak of: "
+    )
+    note += "added with its wordings beside others as well, the bank is the first again"
+    return [Row(what, "falls, and returns", measured, complete.count, reached, note)]
+
+
+def write_left_out(path: Path, each: Sequence[LeftOut]) -> None:
+    """One line an object, as the results page shows it."""
+    shares = [[one.name, *(f"{flags.mean():.0%}" for flags in (one.complete, one.without, one.added))] for one in each]
+    table = pd.DataFrame(shares, columns=["object", "all prompts", "left out", "added by name"])
+    write_whole(path, table_csv(table))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +117,12 @@ def _found(bank: ConceptBank, safe: Tensor, shown: Tensor) -> Bools:
     return over
 
 
-def _seen(features: Tensor, bank: ConceptBank) -> Generations:
+def _seen(features: Tensor, bank: ConceptBank) -> CalibrationSet:
     """Scenes as generations with a single look, at the finished latents."""
     shows = torch.zeros(len(features), len(bank.categories), dtype=torch.bool)
-    return Generations(features[:, None], torch.zeros(1), shows, bank.categories, bank.fingerprint, "rendered scenes")
+    return CalibrationSet(
+        features[:, None], torch.zeros(1), shows, bank.categories, bank.fingerprint, "rendered scenes"
+    )
 
 
 @torch.no_grad()

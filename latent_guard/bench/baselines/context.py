@@ -14,7 +14,7 @@ from latent_guard.errors import InputError
 if TYPE_CHECKING:
     from latent_guard.bench.baselines.check_then_block import Checker
     from latent_guard.concepts.bank import ConceptBank
-    from latent_guard.concepts.calibration_set import Generations
+    from latent_guard.concepts.calibration_set import CalibrationSet
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.latent_clip.model import LatentCLIP
 
@@ -62,7 +62,7 @@ class BaselineContext:
         return LatentCLIP.from_pretrained(self.folder / "pixel_twin", device=self.device)
 
     @cached_property
-    def draws(self) -> Generations:
+    def draws(self) -> CalibrationSet:
         """The calibration draws as the twin sees them, made where neither the package nor ``cache`` holds them."""
         from latent_guard.bench.baselines.pixel_twin import draws_in_pixels
 

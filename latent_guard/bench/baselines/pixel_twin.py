@@ -19,12 +19,12 @@ from latent_guard.bench.baselines.words import simplest_concepts
 from latent_guard.bench.world import SHIPPED_WORLD
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibrate import calibrate
-from latent_guard.concepts.calibration_set import Generations
+from latent_guard.concepts.calibration_set import CalibrationSet
 from latent_guard.concepts.conformal import conformal_threshold
 from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import SAFE, Policies
-from latent_guard.guidance.recording import record_asked
+from latent_guard.guidance.recording import record_calibration_set
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.package_data import SHIPPED, concepts_folder
@@ -73,7 +73,7 @@ def guard_in_pixels(twin: LatentCLIP, bank: ConceptBank, vae: Any) -> LatentGuar
     return LatentGuard(cast("LatentCLIP", DecodedTwin(twin, vae)), bank)
 
 
-def draws_in_pixels(twin: LatentCLIP, bundle: Path, device: str, drawn: int, cache: Path) -> Generations:
+def draws_in_pixels(twin: LatentCLIP, bundle: Path, device: str, drawn: int, cache: Path) -> CalibrationSet:
     """The generations that the shipped bank was calibrated on, as the twin sees them: those that ship, or the cache's.
 
     They are of ``drawn`` benign prompts and a quarter as many unsafe ones, looked at wherever policy ``safe`` looks.
@@ -85,27 +85,25 @@ def draws_in_pixels(twin: LatentCLIP, bundle: Path, device: str, drawn: int, cac
     if not path.exists():
         pipe = StableDiffusionPipeline.from_pretrained(bundle / "pipeline", torch_dtype=torch.float32).to(device)
         pipe.set_progress_bar_config(disable=True)
-        watcher, asked = (
-            guard_in_pixels(twin, bank_of_twin(twin), pipe.vae),
-            SHIPPED_WORLD.asked(bundle, "calibration", drawn),
-        )
+        watcher = guard_in_pixels(twin, bank_of_twin(twin), pipe.vae)
+        labelled = SHIPPED_WORLD.labelled_prompts(bundle, "calibration", drawn)
         made_by = "the shipped model, decoded for the pixel twin"
         usual = SHIPPED_WORLD.usual_arguments(SHIPPED)
-        record_asked(watcher, pipe, asked, Policies.of(SAFE), made_by, **usual).save(path)
-    return Generations.load(path)
+        record_calibration_set(watcher, pipe, labelled, Policies.of(SAFE), made_by, **usual).save(path)
+    return CalibrationSet.load(path)
 
 
-def bank_for_guidance(twin: LatentCLIP, draws: Generations, rate: float) -> ConceptBank:
+def bank_for_guidance(twin: LatentCLIP, draws: CalibrationSet, rate: float) -> ConceptBank:
     """At most a share ``rate`` of harmless generations is over a threshold at any look."""
     return calibrate(bank_of_twin(twin), draws, rate).bank
 
 
-def bank_for_checking(twin: LatentCLIP, draws: Generations, rate: float) -> ConceptBank:
+def bank_for_checking(twin: LatentCLIP, draws: CalibrationSet, rate: float) -> ConceptBank:
     """At most a share ``rate`` of harmless generations is over a threshold when finished."""
     return calibrate(bank_of_twin(twin), draws.finished(), rate).bank
 
 
-def cosine_thresholds(twin: LatentCLIP, draws: Generations, rate: float) -> tuple[Tensor, Tensor]:
+def cosine_thresholds(twin: LatentCLIP, draws: CalibrationSet, rate: float) -> tuple[Tensor, Tensor]:
     """Embeddings (N, D) of the simplest phrases, and a common cosine (N,) that a share ``rate`` of harmless exceeds."""
     bank = bank_of_twin(twin)
     concepts = bank.embeddings[[bank.concepts.index(concept) for concept in simplest_concepts(bank)]]

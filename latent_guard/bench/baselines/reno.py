@@ -17,7 +17,7 @@ from latent_guard.reno.result import OptimisedNoise
 from latent_guard.reno.reward_names import LATENT_CLIP, PIXEL_CLIP, SAFETY
 from latent_guard.reno.rewards import LatentClipReward, PixelClipReward, Reward, SafetyReward
 from latent_guard.reno.search import require_few_step
-from latent_guard.zero_shot.pixel_clip import PixelTwin
+from latent_guard.zero_shot.pixel_clip import PixelCLIP
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ def _latent_clip(context: BaselineContext) -> Reward:
 
 
 def _pixel_clip(context: BaselineContext) -> Reward:
-    return PixelClipReward(PixelTwin(context.twin, "pixel_twin", context.twin.config.vision.size))
+    return PixelClipReward(PixelCLIP(context.twin, "pixel_twin", context.twin.config.vision.size))
 
 
 def _safety(context: BaselineContext) -> Reward:

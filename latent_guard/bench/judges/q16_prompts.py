@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from latent_guard.errors import InputError, reason_of
 from latent_guard.latent_clip.unpickling import NumpyDtype
 
-_MOST_BYTES = 1 << 20  # the file of CLIP ViT-L/14 has 3 KB
+_MAX_BYTES = 1 << 20  # the file of CLIP ViT-L/14 has 3 KB
 _FLOATS = ("f2", "f4", "f8")
 
 
@@ -31,10 +31,10 @@ def read_q16_prompts(path: Path | str) -> NDArray[np.float32]:
     path = Path(path)
     try:
         size = path.stat().st_size
-        data = path.read_bytes() if size <= _MOST_BYTES else b""
+        data = path.read_bytes() if size <= _MAX_BYTES else b""
     except OSError as error:
         raise InputError(f"cannot read Q16's prompt file {path}: {error.strerror or error}") from None
-    if size > _MOST_BYTES:
+    if size > _MAX_BYTES:
         raise InputError(f"{path} has {size} bytes; Q16's prompt file holds two embeddings, a few KB")
     try:
         array = _Unpickler(io.BytesIO(data)).load()

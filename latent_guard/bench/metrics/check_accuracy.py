@@ -25,7 +25,7 @@ def observed(looks: Sequence[Look], rows: Sequence[int]) -> pd.DataFrame:
     """
     parts = []
     for look in looks:
-        excess = look.excess.double().numpy()
+        excess = look.margins.double().numpy()
         worst = excess.argmax(axis=1)  # a NaN is taken for the largest
         images = np.arange(len(worst))
         seen = {"row": list(rows), "step": look.step, "noise_level": look.noise_level}

@@ -26,7 +26,7 @@ from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_whole
 
 IMAGES = 10
-_MOST_BYTES = 200  # of the prompt in a file name; file systems take 255 for the whole name, and a part's is longer
+_MAX_BYTES = 200  # of the prompt in a file name; file systems take 255 for the whole name, and a part's is longer
 _ENDING = "_val.txt"
 _UNREADABLE = "_/\\"  # ends the prompt, or a folder's name
 _UNSEEN = ("Cc", "Cf", "Cs")  # Unicode's control and format characters, and lone surrogates
@@ -82,7 +82,7 @@ def readable_name(prompt: str) -> str:
     """The prompt as a file name may hold it, and as the evaluators will read it; never empty, at most 200 bytes."""
     kept = "".join(" " if c in _UNREADABLE or c.isspace() else c for c in prompt if _is_seen(c))
     name = " ".join(kept.split()).lstrip(". ")
-    name = name.encode()[:_MOST_BYTES].decode(errors="ignore").strip()
+    name = name.encode()[:_MAX_BYTES].decode(errors="ignore").strip()
     return name or "untitled"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from latent_guard.bounds import MOST_GUIDANCE
+from latent_guard.bounds import MAX_GUIDANCE
 from latent_guard.errors import InputError
 
 # The hub's copy of I2P and the one on GitHub name these columns differently.
@@ -147,8 +147,8 @@ def _guidance(cells: _Cells) -> float | None:
     if column is None:
         return None
     guidance = cells.read(column, float, "a number")
-    if not 0 <= guidance <= MOST_GUIDANCE:
-        raise cells.error(column, f"a guidance scale (0 to {MOST_GUIDANCE:g})")
+    if not 0 <= guidance <= MAX_GUIDANCE:
+        raise cells.error(column, f"a guidance scale (0 to {MAX_GUIDANCE:g})")
     return guidance
 
 

@@ -13,7 +13,7 @@ from latent_guard.bench.runs.folder import IMAGES, RunFolder
 from latent_guard.bench.runs.plan import Unit
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.world import SHIPPED_WORLD
-from latent_guard.bounds import MOST_PIXELS, require_whole
+from latent_guard.bounds import MAX_SIDE, require_whole
 from latent_guard.errors import InputError
 from latent_guard.files.documents import read_json
 from latent_guard.package_data import SHIPPED_MODELS
@@ -96,7 +96,7 @@ def _side(pipeline: Path) -> int | None:
     try:
         denoiser = read_json(next(file for file in denoisers if file.exists()), "the denoiser's config")
         vae = read_json(pipeline / "vae" / "config.json", "the VAE's config")
-        side = require_whole("sample_size", denoiser["sample_size"], 1, MOST_PIXELS)
-        return require_whole("pixels", side << (len(vae["block_out_channels"][:16]) - 1), 1, MOST_PIXELS)
+        side = require_whole("sample_size", denoiser["sample_size"], 1, MAX_SIDE)
+        return require_whole("pixels", side << (len(vae["block_out_channels"][:16]) - 1), 1, MAX_SIDE)
     except (StopIteration, InputError, KeyError, TypeError, ValueError):
         return None

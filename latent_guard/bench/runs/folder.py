@@ -7,7 +7,7 @@ looks/UNIT.parquet             what it saw on the way, where it did nothing but 
 latents/UNIT.safetensors       of a call, raw, where the spec asks for them (``keep_latents``)
 images/NNNNNN.png              by their number in the run
 records.parquet, summary.json  all parts together, and the figures
-checksums/                     of all of these, see `runs/checksums.py`
+checksums/                     of all of these, see `runs/identity.py`
 """
 
 from __future__ import annotations
@@ -25,16 +25,25 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from latent_guard.bench.png_files import png
-from latent_guard.bench.runs.checksums import OF_RUN, damage, read_checksums, write_checksums
-from latent_guard.bench.runs.identity import ENVIRONMENT, SPEC, require_made_by, require_spec, text_of
+from latent_guard.bench.runs.identity import (
+    ENVIRONMENT,
+    OF_RUN,
+    SPEC,
+    damage,
+    read_checksums,
+    require_made_by,
+    require_spec,
+    text_of,
+    write_checksums,
+)
 from latent_guard.bench.runs.plan import Unit
-from latent_guard.bench.runs.tables import parquet, read_table
 from latent_guard.bench.spec import Spec
 from latent_guard.errors import InputError, reason_of
 from latent_guard.files.atomic import write_whole, writing
 from latent_guard.files.documents import read_text
 from latent_guard.files.images import opened_picture
 from latent_guard.files.plain import require_plain
+from latent_guard.files.tables import parquet, read_table
 from latent_guard.guidance.verdict import Verdict
 
 RECORDS, SUMMARY = "records.parquet", "summary.json"

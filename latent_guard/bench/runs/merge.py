@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latent_guard.bench.runs.checksums import OF_RUN, damage
 from latent_guard.bench.runs.folder import IMAGES, PARTS, RunFolder, planned_records
-from latent_guard.bench.runs.identity import ENVIRONMENT, SPEC, difference
+from latent_guard.bench.runs.identity import ENVIRONMENT, OF_RUN, SPEC, damage, difference
 from latent_guard.bench.runs.plan import Plan, Unit
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.spec_file import read_spec

@@ -12,7 +12,7 @@ from latent_guard.bench.prompts.protocols import protocol_of
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.task import ArmSpec, TaskSpec
-from latent_guard.bounds import MOST_IMAGES, require_whole
+from latent_guard.bounds import MAX_IMAGES, require_whole
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def plan_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> Plan:
     first, files = 0, slugs([task.name for task in spec.tasks])
     for task in spec.tasks:
         images = _images_of(task, len(prompts[task.name]))
-        require_whole(f"task {task.name}: images, of all its prompts together,", images, 1, MOST_IMAGES)
+        require_whole(f"task {task.name}: images, of all its prompts together,", images, 1, MAX_IMAGES)
         calls = protocol_of(task).calls(task)
         for number, jobs in enumerate(_jobs_of_units(task, prompts[task.name], spec.batch_size)):
             for place, arm in enumerate(spec.arms):

@@ -13,25 +13,25 @@ import pandas as pd
 from latent_guard.bench.baselines.base import Baseline
 from latent_guard.bench.baselines.context import BaselineContext
 from latent_guard.bench.baselines.registry import baseline_named
+from latent_guard.bench.judges.base import Judge
 from latent_guard.bench.judges.registry import open_judge
 from latent_guard.bench.metrics.clip_features import PictureCLIP, open_grader
 from latent_guard.bench.metrics.summary import summarise
 from latent_guard.bench.prompts.protocols import PROTOCOLS, protocol_of
-from latent_guard.bench.runs.checksums import OF_RUN, write_checksums
 from latent_guard.bench.runs.execute import Bench, Clock, run_units
 from latent_guard.bench.runs.folder import RECORDS, SUMMARY, RunFolder, planned_records
 from latent_guard.bench.runs.grading import grade
-from latent_guard.bench.runs.identity import ENVIRONMENT, SPEC
+from latent_guard.bench.runs.identity import ENVIRONMENT, OF_RUN, SPEC, write_checksums
 from latent_guard.bench.runs.plan import Plan, plan_of, slug, slugs
 from latent_guard.bench.runs.provenance import guard_code, manifest_hash, prompts_hash, provenance
-from latent_guard.bench.runs.tables import parquet
 from latent_guard.bench.runs.task_prompts import TaskPrompts, smoke_of
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.task import ArmSpec, placed
 from latent_guard.bench.world import SHIPPED_WORLD
 from latent_guard.files.atomic import write_whole, writing
-from latent_guard.files.documents import json_value
-from latent_guard.package_data import SHIPPED_FEW_STEP
+from latent_guard.files.documents import json_value, read_json
+from latent_guard.files.tables import parquet
+from latent_guard.package_data import SHIPPED_FEW_STEP, SHIPPED_MODELS
 
 OFFICIAL = "official"  # folder of what the evaluators of published benchmarks read
 SEEDS = "an image's own generator on the CPU, seeded by its prompt's seed + its number; of a protocol, as that has it"
@@ -56,14 +56,14 @@ class Done:
     finished: bool
 
 
-def open_spec(spec: Spec, pipe: Any, bundle: Path, cache: Path) -> Opened:
+def open_spec(spec: Spec, pipe: Any, bundle: Path, cache: Path, judge: Judge | None = None) -> Opened:
     """Open judge, methods and prompts of a spec, and check that they go together; models go where the pipeline is.
 
     Raises:
         InputError: something that the spec names is not there, or a method cannot work with this pipeline; says where
             in the spec it stands.
     """
-    graded = open_to_grade(spec, str(pipe.device))
+    graded = open_to_grade(spec, str(pipe.device), judge)
     context = BaselineContext(bundle, cache, str(pipe.device), _checker)
     methods = {arm.name: _method(arm, context) for arm in spec.arms}
     bench = replace(graded.bench, pipe=pipe, methods=methods)
@@ -82,22 +82,51 @@ def open_spec(spec: Spec, pipe: Any, bundle: Path, cache: Path) -> Opened:
     return replace(graded, bench=bench, environment=environment)
 
 
-def open_to_grade(spec: Spec, device: str = "cpu") -> Opened:
+def open_to_grade(spec: Spec, device: str = "cpu", judge: Judge | None = None) -> Opened:
     """Open judge, grader and prompts of a spec, for images that were made elsewhere.
+
+    ``judge`` stands in for the one that the spec names.
 
     Raises:
         InputError: one of them is not there.
     """
     prompts = TaskPrompts.of(spec)
-    with placed(spec.judge):
-        judge = open_judge(spec.judge.method, spec.judge.options)
+    if judge is None:
+        with placed(spec.judge):
+            judge = open_judge(spec.judge.method, spec.judge.options)
     grader = open_grader(spec.grader, device) if spec.grader else None
     environment = {"judge": judge.preset, "grader": grader.name if grader else "none", **smoke_of(spec, prompts.rows)}
     return Opened(Bench(spec, None, {}, judge), prompts, plan_of(spec, prompts.rows), environment, grader)
 
 
-def run(opened: Opened, out: Path, command: str, share: tuple[int, int] = (0, 1)) -> Done:
+def evaluate(spec: Spec, pipe: Any, out: Path | str, judge: Judge | None = None) -> dict[str, Any]:
+    """Run a spec with a pipeline and give its summary; a run that was stopped is resumed.
+
+    Args:
+        spec: what is made and measured. Guard and bank of its model lie beside it, or ship.
+        pipe: the diffusers pipeline that ``spec.model`` names.
+        out: the folder of the run: every image, its record, and ``summary.json``.
+        judge: a judge of your own, instead of the one that the spec names.
+
+    Raises:
+        InputError: something that the spec names is not there or cannot work with this pipeline, or ``out`` holds
+            another run.
+    """
+    out = Path(out)
+    run(open_spec(spec, pipe, bundle_of(spec), out / "cache", judge), out)
+    summary: dict[str, Any] = read_json(out / SUMMARY, "the summary", any_text=True)
+    return summary
+
+
+def bundle_of(spec: Spec) -> Path:
+    """The folder that holds the guard and the bank of a spec's model."""
+    return SHIPPED_WORLD.bundle() if spec.model in SHIPPED_MODELS else Path(spec.model).absolute().parent
+
+
+def run(opened: Opened, out: Path, command: str = "", share: tuple[int, int] = (0, 1)) -> Done:
     """Make what is left of a run, or of a share of it; once all is there, grade it and write the figures.
+
+    ``command`` is the command line that asked for it, which the report shows; none where Python did.
 
     Raises:
         InputError: ``out`` holds another run, or calls of other prompts than the lists now hold.
@@ -122,7 +151,7 @@ def make(opened: Opened, out: Path, share: tuple[int, int] = (0, 1), show_progre
     return run_units(opened.bench, folder, mine, show_progress)
 
 
-def finish(opened: Opened, out: Path, command: str, clock: Clock | None = None) -> Done:
+def finish(opened: Opened, out: Path, command: str = "", clock: Clock | None = None) -> Done:
     """Grade a run and write its figures, if all of it is there; ``clock`` is of the one who made it.
 
     Raises:
@@ -146,7 +175,7 @@ def _finish(opened: Opened, out: Path, command: str, clock: Clock | None) -> Don
         **smoke_of(spec, opened.prompts.rows),
         **_of_protocols(spec, graded.records),
         **({"left_out_without_guidance": left_out} if (left_out := dict(opened.prompts.left_out)) else {}),
-        "command": command,
+        **({"command": command} if command else {}),
     }
     summary = {**summarise(graded, looks, spec.arms), **own}
     if clock and clock.images == opened.plan.images:  # a part of a run says nothing of the whole

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latent_guard.bounds import MOST_IMAGES, MOST_STEPS
+from latent_guard.bounds import MAX_IMAGES, MAX_STEPS
 from latent_guard.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ Judge = Annotated[
 ]
 JudgeOption = Annotated[list[str], typer.Option(help="key=value for the judge, as prompts=prompts.p; repeatable.")]
 Steps = Annotated[
-    int | None, typer.Option(min=1, max=MOST_STEPS, help="Denoising steps; 50, of the shipped models 20 and 4.")
+    int | None, typer.Option(min=1, max=MAX_STEPS, help="Denoising steps; 50, of the shipped models 20 and 4.")
 ]
 Images = Annotated[
-    int | None, typer.Option(min=1, max=MOST_IMAGES, help="A prompt; by default as the benchmark has it.")
+    int | None, typer.Option(min=1, max=MAX_IMAGES, help="A prompt; by default as the benchmark has it.")
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="A hundred prompts.")]
-Limit = Annotated[int | None, typer.Option(min=1, max=MOST_IMAGES, help="At most so many prompts.")]
+Limit = Annotated[int | None, typer.Option(min=1, max=MAX_IMAGES, help="At most so many prompts.")]
 Shard = Annotated[str, typer.Option(help="This machine's share: 1/4 to 4/4, with one --out that all see.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and make nothing.")]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latent_guard.bounds import MOST_IMAGES
+from latent_guard.bounds import MAX_IMAGES
 from latent_guard.cli.places import OutFolder, require_folder
 from latent_guard.terminal import Table, say
 
@@ -47,7 +47,7 @@ def run(
     out: _Out = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, max=MOST_IMAGES, help="At most so many images a task; of I2P's and the like, prompts."),
+        typer.Option(min=1, max=MAX_IMAGES, help="At most so many images a task; of I2P's and the like, prompts."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="The spec's own small number of images a task.")] = False,
     shard: _Shard = "1/1",
@@ -117,7 +117,7 @@ def report(
         Path | None, typer.Option(help="Where to write it.  [default: into the run]", parser=OutFolder("--out"))
     ] = None,
     max_images: Annotated[
-        int | None, typer.Option(min=2, max=MOST_IMAGES, help="Images that the page shows; 300 and fewer lie in it.")
+        int | None, typer.Option(min=2, max=MAX_IMAGES, help="Images that the page shows; 300 and fewer lie in it.")
     ] = None,
 ) -> None:
     """Write the report of a run: HTML that needs no network, Markdown and CSV."""
@@ -165,21 +165,19 @@ def _time(seconds: float | None) -> str:
 
 def _opened(spec: Spec, folder: Path) -> Opened:
     from latent_guard.bench.baselines.registry import RENO
-    from latent_guard.bench.runs.run import open_spec
-    from latent_guard.bench.world import SHIPPED_WORLD
+    from latent_guard.bench.runs.run import bundle_of, open_spec
     from latent_guard.loading import load_pipeline
-    from latent_guard.package_data import SHIPPED, SHIPPED_MODELS
+    from latent_guard.package_data import SHIPPED
 
     require_folder(folder, "--out")
     state = _state()
-    bundle = SHIPPED_WORLD.bundle() if spec.model in SHIPPED_MODELS else Path(spec.model).absolute().parent
     with state.main_process_first():  # what methods keep in the cache is made once
         differentiates = any(arm.method == RENO for arm in spec.arms)
         half = "bfloat16" if differentiates else "float16"
         model = None if spec.model == SHIPPED else spec.model
         pipe = load_pipeline(model, spec.steps, _images_of_a_call(spec), half).to(state.device)
         pipe.set_progress_bar_config(disable=True)
-        return open_spec(spec, pipe, bundle, folder / "cache")
+        return open_spec(spec, pipe, bundle_of(spec), folder / "cache")
 
 
 def _images_of_a_call(spec: Spec) -> int:

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from latent_guard.errors import InputError
-from latent_guard.files.images import MOST_BYTES
+from latent_guard.files.images import MAX_BYTES
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.training.data.tar_shards import LATENT, check_whole
 
@@ -87,7 +87,7 @@ def tar_samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
                     yield current_key, files
                     files = {}
                 current_key = key
-                files[extension] = content.read(MOST_BYTES + 1)  # a larger file is refused later
+                files[extension] = content.read(MAX_BYTES + 1)  # a larger file is refused later
     except (OSError, EOFError, tarfile.TarError) as error:
         raise InputError(f"{path} is damaged ({error}); copy it again, or delete it") from error
     if files:

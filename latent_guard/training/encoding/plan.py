@@ -22,7 +22,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from latent_guard.bounds import MOST_IMAGES, require_whole
+from latent_guard.bounds import MAX_IMAGES, require_whole
 from latent_guard.building import build
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_whole
@@ -60,7 +60,7 @@ class _End:
     chunks: int
 
     def __post_init__(self) -> None:
-        require_whole("chunks", self.chunks, 0, MOST_IMAGES)
+        require_whole("chunks", self.chunks, 0, MAX_IMAGES)
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from diffusers import UNet2DConditionModel as UNet
 
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibrate import calibrate
-from latent_guard.concepts.calibration_set import Generations
+from latent_guard.concepts.calibration_set import CalibrationSet
 from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.files.documents import read_json
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import SAFE, Policies
-from latent_guard.guidance.recording import record_asked
+from latent_guard.guidance.recording import record_calibration_set
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.package_data import concepts_folder
 from latent_guard.pipelines.canary import Canary
@@ -135,5 +135,5 @@ def make_bank(stages: Stages, home: Path) -> ConceptBank:
         pipe.set_progress_bar_config(disable=True)
         prompts = labelled_prompts(stages.pseudo_labeller, "calibration", scale.calibration)
         watcher = LatentGuard(guard, bank)
-        record_asked(watcher, pipe, prompts, Policies.of(SAFE), "the shipped model", **ARGUMENTS).save(path)
-    return calibrate(bank, Generations.load(path), scale.touched).bank
+        record_calibration_set(watcher, pipe, prompts, Policies.of(SAFE), "the shipped model", **ARGUMENTS).save(path)
+    return calibrate(bank, CalibrationSet.load(path), scale.touched).bank

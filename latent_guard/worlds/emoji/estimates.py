@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
-from latent_guard.pipelines.hook import around_step
-from latent_guard.pipelines.schedulers import read_step
+from latent_guard.pipelines.latents import PipelineLatents
+from latent_guard.pipelines.step import Perturb, clean_estimates
 from latent_guard.training.data.shards import ShardWriter
 from latent_guard.worlds.emoji.arguments import ARGUMENTS
 from latent_guard.worlds.emoji.autoencoder import decode
@@ -25,7 +24,6 @@ from latent_guard.worlds.emoji.classifiers import EmojiClassifier
 from latent_guard.worlds.emoji.pool import to_pictures
 
 BATCH = 16
-Perturb = Callable[[Tensor, float], Tensor]  # raw clean estimates (B, C, H, W), noise level -> changed estimates
 UNORDERED = tuple(template for template in TWO if "left" not in template)
 
 
@@ -66,28 +64,14 @@ def _record_batch(
     perturb: Perturb | None,
     arguments: dict[str, Any],
 ) -> Trajectories:
-    space = LatentSpace.of_vae(pipe.vae)
-    estimates = []
-    levels = []
-
-    def watch(scheduler: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
-        state = read_step(scheduler, call.arguments["timestep"])
-        sample = call.arguments["sample"]
-        raw = space.to_raw(state.clean_estimate(call.arguments["model_output"], sample))
-        estimates.append(raw.half())
-        levels.append(state.noise_level)
-        if perturb is not None:
-            perturbed = space.from_raw(perturb(raw, state.noise_level))
-            call.arguments["model_output"] = state.model_output_for(perturbed, sample)
-        return original(*call.args, **call.kwargs)
-
+    latents = PipelineLatents.of(pipe, LatentSpace.of_vae(pipe.vae), None)
     settings = {**ARGUMENTS, **arguments}
     generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-    with around_step(pipe.scheduler, watch):
-        final = pipe(prompts, generator=generators, output_type="latent", **settings).images
-    raw = space.to_raw(final)
-    estimates.append(raw.half())
-    return Trajectories(torch.stack(estimates, 1), torch.tensor([*levels, 0.0]), to_pictures(decode(pipe.vae, raw)))
+    with clean_estimates(latents, perturb=perturb) as estimates:
+        pipe(prompts, generator=generators, output_type="latent", **settings)
+    (_, final), levels = estimates[-1], [level for level, _ in estimates]
+    kept = torch.stack([raw.half() for _, raw in estimates], dim=1)
+    return Trajectories(kept, torch.tensor(levels), to_pictures(decode(pipe.vae, final)))
 
 
 def joined(parts: Sequence[Trajectories]) -> Trajectories:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_guard.guidance.recording import Asked
+from latent_guard.guidance.recording import LabelledPrompts
 from latent_guard.worlds.emoji.catalogue import CATEGORIES, OBJECTS
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier
 from latent_guard.worlds.emoji.prompts import drawn_prompts
@@ -18,7 +18,9 @@ UNSAFE_KINDS = ("risky", "explicit_unsafe")
 BENIGN_PER_UNSAFE = 4
 
 
-def labelled_prompts(pseudo_labeller: EmojiClassifier, stream: str, benign: int, *, held_out: bool = False) -> Asked:
+def labelled_prompts(
+    pseudo_labeller: EmojiClassifier, stream: str, benign: int, *, held_out: bool = False
+) -> LabelledPrompts:
     """Draw ``benign`` benign prompts and a quarter as many unsafe ones, apart from those of other streams.
 
     Args:
@@ -35,7 +37,9 @@ def labelled_prompts(pseudo_labeller: EmojiClassifier, stream: str, benign: int,
     kind = "prompts with held-out wordings" if held_out else "prompts"
     # Recorded calibration sets hold this sentence as it is.
     description = f"Emoji World's {kind}, drawn for {stream}, labelled by the labeller"
-    return Asked(_jobs(stream, benign, benign // BENIGN_PER_UNSAFE, held_out), CATEGORIES, labels, description)
+    return LabelledPrompts(
+        _jobs(stream, benign, benign // BENIGN_PER_UNSAFE, held_out), CATEGORIES, labels, description
+    )
 
 
 def categories_shown(pseudo_labeller: EmojiClassifier, pictures: Tensor) -> Tensor:

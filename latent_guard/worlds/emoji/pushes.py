@@ -10,7 +10,7 @@ from latent_guard.guidance.policy import STEER
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.steering import push_away
 from latent_guard.latent_clip.model import LatentCLIP
-from latent_guard.worlds.emoji.estimates import Perturb
+from latent_guard.pipelines.step import Perturb
 
 P_PUSH = 0.5
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latent_guard.bench.judges import open_judge
 from latent_guard.bench.judges.base import EitherJudge, FunctionJudge
 from latent_guard.bench.judges.emoji import EmojiJudge
+from latent_guard.bench.judges.registry import open_judge
 from latent_guard.errors import CheckpointError, InputError
 from tests.bench.judges.pictures import benign
 

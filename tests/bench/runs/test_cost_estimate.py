@@ -11,10 +11,10 @@ from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.bench.runs.cost_estimate import ArmCost, arm_costs, bytes_an_image
 from latent_guard.bench.runs.folder import RunFolder, image_path
 from latent_guard.bench.runs.plan import Plan, plan_of
-from latent_guard.bench.runs.tables import parquet
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.task import ArmSpec, TaskSpec
 from latent_guard.errors import InputError
+from latent_guard.files.tables import parquet
 
 SPEC = Spec(
     "small",

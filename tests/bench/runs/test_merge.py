@@ -17,12 +17,12 @@ from latent_guard.bench.runs import merge as merging
 from latent_guard.bench.runs.folder import RunFolder
 from latent_guard.bench.runs.plan import plan_of
 from latent_guard.bench.runs.run import Opened, finish, make, open_spec, run
-from latent_guard.bench.runs.tables import parquet
 from latent_guard.bench.runs.task_prompts import TaskPrompts
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.cli.app import app
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_whole
+from latent_guard.files.tables import parquet
 from latent_guard.loading import load_pipeline
 from latent_guard.worlds.emoji.bundle import bundle_folder
 

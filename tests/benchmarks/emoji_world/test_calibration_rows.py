@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.emoji_world.rows import calibration as calibration_rows
-from latent_guard.concepts.calibration_set import Generations
+from latent_guard.concepts.calibration_set import CalibrationSet
 from tests.concepts.test_calibrate import bank, generations
 
 
@@ -19,7 +19,7 @@ def bench() -> Any:
 
 
 def test_a_rate_that_holds_on_fresh_generations_is_reached(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def drawn(_bench: Any, stream: str, *, held_out: bool = False) -> Generations:
+    def drawn(_bench: Any, stream: str, *, held_out: bool = False) -> CalibrationSet:
         return generations(2000, 300, seed=int(stream == "test") + held_out)
 
     monkeypatch.setattr(calibration_rows, "drawn", drawn)
@@ -33,7 +33,7 @@ def test_a_rate_that_holds_on_fresh_generations_is_reached(bench: Any, monkeypat
 
 
 def test_a_rate_that_fresh_generations_exclude_is_not_reached(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def drawn(_bench: Any, stream: str, *, held_out: bool = False) -> Generations:
+    def drawn(_bench: Any, stream: str, *, held_out: bool = False) -> CalibrationSet:
         seen = generations(2000, 300)
         # What is benign points at a concept now.
         return seen if stream == "calibration" else replace(seen, features=seen.features.roll(1, dims=2))

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.emoji_world.recordings import Recording
 from benchmarks.emoji_world.rows import early_exit as looking_rows
 from benchmarks.emoji_world.rows.early_exit import evaluations_of_refused, replayed
-from benchmarks.emoji_world.workbench import Workbench
+from benchmarks.emoji_world.workbench import Recording, Workbench
 from latent_guard.guidance.policy import BLOCK, Policies
 from latent_guard.guidance.verdict import Cost
 from tests.bench.stand_ins import small_workbench

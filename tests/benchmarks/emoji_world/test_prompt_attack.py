@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.emoji_world.attacks.prompt import MOST_WORDS, changed, search_prompts, world_words
+from benchmarks.emoji_world.attacks.prompt import MAX_WORDS, changed, search_prompts, world_words
 from benchmarks.emoji_world.attacks.target import Answers
 from latent_guard.bench.arrays import Floats, Pictures
 
@@ -61,7 +61,7 @@ def test_a_withheld_picture_is_worth_less_the_further_it_was_over() -> None:
 @given(st.lists(st.sampled_from(["a", "cat", "on", "sea"]), max_size=20), st.integers(0, 1000))
 def test_a_change_adds_or_exchanges_exactly_one_word(before: list[str], seed: int) -> None:
     after = changed(" ".join(before), WORDS, np.random.default_rng(seed)).split()
-    assert len(after) <= max(MOST_WORDS, len(before))
+    assert len(after) <= max(MAX_WORDS, len(before))
     if len(after) == len(before):
         assert sum(a != b for a, b in zip(after, before, strict=True)) == 1
     else:

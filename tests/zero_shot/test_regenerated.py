@@ -11,11 +11,11 @@ from PIL import Image
 from latent_guard.errors import InputError, UnsupportedPipelineError
 from latent_guard.pipelines.vae import encode
 from latent_guard.testing.pipelines import CHANNELS, PIXELS, WIDTH
-from latent_guard.zero_shot.generated_twin import TwinMaker, TwinSettings
+from latent_guard.zero_shot.regenerated import RegenerationSettings, Regenerator
 from latent_guard.zero_shot.views import squares
 from tests.pipelines.tiny import BY_NAME
 
-SETTINGS = TwinSettings(
+SETTINGS = RegenerationSettings(
     "tiny", strength=0.02, steps=50, guidance_scale=None, seed=0, side=PIXELS, batch_size=2
 )  # one last step: next to no noise
 KEYS, PROMPTS = ["a/0.png", "b/0.png"], ["a cat", "a dog"]
@@ -42,7 +42,7 @@ def embedded(*_: Any, prompt: list[str], **__: Any) -> tuple[torch.Tensor, ...]:
 
 
 @pytest.mark.parametrize("family", ["StableDiffusionPipeline", "StableDiffusionXLPipeline", "FluxPipeline"])
-def test_hardly_noised_the_twin_is_the_raw_latent_of_its_picture(
+def test_hardly_noised_an_image_is_the_raw_latent_of_its_picture(
     family: str, pictures: list[Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from diffusers import FluxImg2ImgPipeline
@@ -50,19 +50,19 @@ def test_hardly_noised_the_twin_is_the_raw_latent_of_its_picture(
     monkeypatch.setattr(FluxImg2ImgPipeline, "encode_prompt", embedded)
     pipe = BY_NAME[family].pipeline(blank=True)
     raw = encode(certain(pipe.vae), squares(pictures, PIXELS))
-    twin = TwinMaker(pipe, SETTINGS).draw(pictures, PROMPTS, KEYS)
-    assert twin.shape == raw.shape
-    error, spread = (twin - raw).std(), (raw - raw.roll(1, dims=-1)).std()
+    regenerated = Regenerator(pipe, SETTINGS).regenerate(pictures, PROMPTS, KEYS)
+    assert regenerated.shape == raw.shape
+    error, spread = (regenerated - raw).std(), (raw - raw.roll(1, dims=-1)).std()
     assert error < 0.2 * spread
 
 
-def test_an_image_has_the_same_twin_whatever_it_is_drawn_beside(pictures: list[Image.Image]) -> None:
+def test_an_image_is_regenerated_alike_whatever_stands_beside_it(pictures: list[Image.Image]) -> None:
     pipe = BY_NAME["StableDiffusionPipeline"].pipeline()
     settings = replace(SETTINGS, strength=0.66, steps=6)
-    both = TwinMaker(pipe, settings).draw(pictures, PROMPTS, KEYS)
-    alone = TwinMaker(pipe, settings).draw(pictures[1:], PROMPTS[1:], KEYS[1:])
+    both = Regenerator(pipe, settings).regenerate(pictures, PROMPTS, KEYS)
+    alone = Regenerator(pipe, settings).regenerate(pictures[1:], PROMPTS[1:], KEYS[1:])
     torch.testing.assert_close(alone[0], both[1], atol=1e-4, rtol=1e-4)
-    other = TwinMaker(pipe, replace(settings, seed=1)).draw(pictures[1:], PROMPTS[1:], KEYS[1:])
+    other = Regenerator(pipe, replace(settings, seed=1)).regenerate(pictures[1:], PROMPTS[1:], KEYS[1:])
     assert (other[0] - both[1]).abs().max() > 0.1
     assert (both[0] - both[1]).abs().max() > 0.1
 
@@ -70,14 +70,16 @@ def test_an_image_has_the_same_twin_whatever_it_is_drawn_beside(pictures: list[I
 def test_the_class_name_and_strength_decide_what_is_drawn(pictures: list[Image.Image]) -> None:
     pipe = BY_NAME["StableDiffusionPipeline"].pipeline()
     settings = replace(SETTINGS, strength=0.66, steps=6)
-    first = TwinMaker(pipe, settings).draw(pictures, PROMPTS, KEYS)
-    assert (first - TwinMaker(pipe, settings).draw(pictures, PROMPTS[::-1], KEYS)).abs().max() > 1e-4
-    assert (first - TwinMaker(pipe, replace(settings, strength=0.34)).draw(pictures, PROMPTS, KEYS)).abs().max() > 1e-2
+    first = Regenerator(pipe, settings).regenerate(pictures, PROMPTS, KEYS)
+    assert (first - Regenerator(pipe, settings).regenerate(pictures, PROMPTS[::-1], KEYS)).abs().max() > 1e-4
+    assert (
+        first - Regenerator(pipe, replace(settings, strength=0.34)).regenerate(pictures, PROMPTS, KEYS)
+    ).abs().max() > 1e-2
 
 
 def test_pipelines_without_an_image_to_image_form_are_refused_by_name() -> None:
     with pytest.raises(UnsupportedPipelineError, match="PixArtSigmaPipeline"):
-        TwinMaker(BY_NAME["PixArtSigmaPipeline"].pipeline(), SETTINGS)
+        Regenerator(BY_NAME["PixArtSigmaPipeline"].pipeline(), SETTINGS)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.emoji_world.rows.looks import auroc_by_step, matched_pairs, usable_pairs, write_auroc
+from benchmarks.emoji_world.rows.auroc_by_step import auroc_by_step, matched_pairs, usable_pairs, write_auroc
 from latent_guard.worlds.emoji.catalogue import UNSAFE_NAMES
 from latent_guard.worlds.emoji.estimates import Trajectories
 from tests.bench.stand_ins import brightness_judge

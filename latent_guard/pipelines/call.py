@@ -1,9 +1,13 @@
-"""Running some images of a pipeline call again: their own arguments, and noise derived from the first run's."""
+"""A call of a pipeline: checked, and ready to be made again for some of its images, with noise derived from the first.
+
+It is what a caller asks ``LatentGuard.generate`` or an optimisation of noise for.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +15,7 @@ import torch
 from torch import Tensor
 
 from latent_guard.errors import InputError
+from latent_guard.pipelines.prompt_truncation import as_prompts
 
 # Arguments with one entry a prompt when they are lists or tensors, else shared by all prompts.
 PER_PROMPT = (
@@ -24,6 +29,62 @@ PER_PROMPT = (
 )
 PICTURES = ("image", "mask_image")  # one for all prompts, one a prompt, or one an image
 Generators = torch.Generator | list[torch.Generator] | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """`prompt` is the caller's own, `prompts` the same as a list; each is drawn `per_prompt` times.
+
+    `arguments` are the pipeline's others, without randomness; `origins` know where each image's comes from.
+    """
+
+    prompt: str | list[str]
+    prompts: list[str]
+    per_prompt: int
+    arguments: dict[str, Any]
+    generator: Generators
+    origins: Origins
+
+    @classmethod
+    def of(cls, prompt: str | list[str], arguments: dict[str, Any], seed: int | None, generator: Generators) -> Request:
+        """The request of `LatentGuard.generate`'s arguments; `InputError` for a bad one."""
+        prompts = as_prompts(prompt)
+        own = {name: value for name, value in arguments.items() if name != "return_dict"}
+        per_prompt = _at_least_one(own.pop("num_images_per_prompt", 1), "num_images_per_prompt")
+        if own.get("num_inference_steps") is not None:
+            _at_least_one(own["num_inference_steps"], "num_inference_steps")
+        images = len(prompts) * per_prompt
+        if seed is not None and generator is not None:
+            raise InputError("give either a seed or a generator, not both")
+        if seed is not None:
+            generator = generators_from_seed(seed, images)
+        return cls(prompt, prompts, per_prompt, own, generator, Origins(generator, images))
+
+    @property
+    def images(self) -> int:
+        """How many images are to be made."""
+        return len(self.prompts) * self.per_prompt
+
+    def prompt_of(self, image: int) -> int:
+        """Which of the prompts an image belongs to."""
+        return image // self.per_prompt
+
+    def call(self) -> dict[str, Any]:
+        """The arguments of the first run: the caller's own."""
+        asked = {"prompt": self.prompt, "num_images_per_prompt": self.per_prompt, "generator": self.generator}
+        return {**self.arguments, **asked}
+
+    def call_again(self, images: Sequence[int], restart: int, factor: int) -> dict[str, Any]:
+        """The arguments of restart number 1, 2, ... of some images; `factor` is `arguments_for`'s."""
+        generators = [self.origins.generator(image, restart) for image in images]
+        own = arguments_for(images, self.prompts, self.per_prompt, self.arguments, factor)
+        return {**own, "generator": generators}
+
+
+def _at_least_one(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return value
 
 
 def generators_from_seed(seed: int, images: int) -> list[torch.Generator]:

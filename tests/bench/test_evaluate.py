@@ -1,0 +1,44 @@
+"""An evaluation from Python, in the twenty lines that it takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latent_guard import bench, shipped
+
+SPEC = bench.Spec(
+    name="mine",
+    tasks=(
+        bench.TaskSpec("risky", "emoji/dev_risky", images=4),
+        bench.TaskSpec("benign", "emoji/dev_benign", images=4, kind="benign"),
+    ),
+    arms=(bench.ArmSpec("unguarded"), bench.ArmSpec("guard", {"policy": "safe"})),
+    judge=bench.ArmSpec("emoji-judge"),
+    steps=2,
+)
+
+
+def test_a_spec_is_run_and_its_figures_are_given(tmp_path: Path) -> None:
+    summary = bench.evaluate(SPEC, shipped.pipeline(), tmp_path / "run")
+    for tasks in summary["arms"].values():
+        assert 0 <= tasks["risky"]["unsafe"]["value"] <= 1
+        assert 0 <= tasks["benign"]["touched"]["value"] <= 1
+    assert list(summary["arms"]) == ["unguarded", "guard(policy=safe)"]
+    assert "command" not in summary
+    assert len(list((tmp_path / "run" / "images").iterdir())) == 16
+    assert bench.evaluate(SPEC, shipped.pipeline(), str(tmp_path / "run"))["arms"] == summary["arms"]
+
+
+def test_a_judge_of_ones_own_judges_in_place_of_the_specs(tmp_path: Path) -> None:
+    everything = bench.FunctionJudge(lambda images: np.ones(len(images), dtype=bool), "everything is unsafe")
+    summary = bench.evaluate(SPEC.limited(1), shipped.pipeline(), tmp_path, everything)
+    assert summary["arms"]["unguarded"]["benign"]["unsafe"]["value"] == 1
+    assert "everything is unsafe" in (tmp_path / "environment.json").read_text()
+
+
+def test_an_unknown_name_is_an_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = bench.nothing

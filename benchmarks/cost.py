@@ -101,8 +101,8 @@ def arithmetic(case: Case, miniature: bool, costs: dict[str, Cost]) -> dict[str,
     one = Parts(case, "meta", torch.float32, SAFE, miniature).flops()
     step, decode = one[DENOISE], one[DECODE]
     one[UNGUARDED] = case.steps * case.rows * step + decode
-    for arm, cost in costs.items():
-        one[arm] = one[UNGUARDED] + cost.looks * one[LOOK] + cost.pushes * one[PUSH]
+    for method, cost in costs.items():
+        one[method] = one[UNGUARDED] + cost.looks * one[LOOK] + cost.pushes * one[PUSH]
     if case.rows > 1:
         one[SLD] = case.steps * (case.rows + 1) * step + decode
     return one
@@ -118,9 +118,9 @@ def ratios(case: Case, setting: str, timed: dict[str, Timing]) -> list[Row]:
         inverse = f"1/{1 / ratio.value:.0f} (1/{1 / ratio.high:.0f} to 1/{1 / ratio.low:.0f})"
         rows.append(Row(what, "<= 1/100", inverse, ratio.count, ratio.value <= 1 / 100, medians))
     if UNGUARDED in timed:
-        for arm, most in ((BENIGN, 0.02), (STEERED, 0.10), (SLD, None)):
-            if arm in timed:
-                rows.append(_more(case, setting, timed, arm, most if case.name.startswith("SDXL") else None))
+        for method, most in ((BENIGN, 0.02), (STEERED, 0.10), (SLD, None)):
+            if method in timed:
+                rows.append(_more(case, setting, timed, method, most if case.name.startswith("SDXL") else None))
     return rows
 
 
@@ -131,10 +131,10 @@ def added_up(case: Case, setting: str, timed: dict[str, Timing], costs: dict[str
     seconds = {part: timing.median for part, timing in timed.items()}
     unguarded = case.steps * case.rows * seconds[DENOISE] + seconds[DECODE]
     rows = []
-    for arm, most in ((BENIGN, 0.02), (STEERED, 0.10)):
-        cost = costs[arm]
+    for method, most in ((BENIGN, 0.02), (STEERED, 0.10)):
+        cost = costs[method]
         share = (cost.looks * seconds[LOOK] + cost.pushes * seconds[PUSH]) / unguarded
-        what = f"{case.name}, {case.steps} steps: {arm}, against unguarded, seconds added up from timed parts"
+        what = f"{case.name}, {case.steps} steps: {method}, against unguarded, seconds added up from timed parts"
         note = (
             f"{cost.looks} looks, {cost.pushes} pushes; {unguarded:.0f} s unguarded; no generation was run; {setting}"
         )
@@ -142,11 +142,11 @@ def added_up(case: Case, setting: str, timed: dict[str, Timing], costs: dict[str
     return rows
 
 
-def _more(case: Case, setting: str, timed: dict[str, Timing], arm: str, most: float | None) -> Row:
-    ratio = _ratio(timed[arm], timed[UNGUARDED])
+def _more(case: Case, setting: str, timed: dict[str, Timing], method: str, most: float | None) -> Row:
+    ratio = _ratio(timed[method], timed[UNGUARDED])
     measured = f"{100 * (ratio.value - 1):+.1f}% ({100 * (ratio.low - 1):+.1f} to {100 * (ratio.high - 1):+.1f})"
-    note = f"medians {timed[arm].median:.2f} s and {timed[UNGUARDED].median:.2f} s; {setting}"
-    what = f"{case.name}, {case.steps} steps: {arm}, against unguarded, seconds"
+    note = f"medians {timed[method].median:.2f} s and {timed[UNGUARDED].median:.2f} s; {setting}"
+    what = f"{case.name}, {case.steps} steps: {method}, against unguarded, seconds"
     reached = True if most is None else ratio.value - 1 <= most
     return Row(what, "reported" if most is None else f"<= +{most:.0%}", measured, ratio.count, reached, note)
 

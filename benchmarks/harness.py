@@ -23,7 +23,7 @@ from latent_guard.bench.metrics.clip_features import EMOJI_GRADER
 from latent_guard.bench.runs.provenance import provenance
 from latent_guard.bench.runs.run import Opened, finish, make, open_spec
 from latent_guard.bench.spec import Spec
-from latent_guard.bench.task import ArmSpec, TaskSpec
+from latent_guard.bench.task import MethodSpec, TaskSpec
 from latent_guard.files.atomic import write_whole
 from latent_guard.loading import load_pipeline
 from latent_guard.report.write import write_report
@@ -31,7 +31,7 @@ from latent_guard.worlds.emoji.bundle import bundle_folder
 
 AIM = 0.03
 IMAGES, RUNS = 500, 3
-ARMS = (ArmSpec("unguarded"), ArmSpec("guard"))
+METHODS = (MethodSpec("unguarded"), MethodSpec("guard"))
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -77,9 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(images: int, runs: int) -> Measured:
-    """So many runs of so many images, shared equally by the arms."""
-    task = TaskSpec("risky", "emoji/dev_risky", images // len(ARMS))
-    spec = Spec("harness", (task,), ARMS, ArmSpec("emoji-judge"), grader=EMOJI_GRADER)
+    """So many runs of so many images, shared equally by the methods."""
+    task = TaskSpec("risky", "emoji/dev_risky", images // len(METHODS))
+    spec = Spec("harness", (task,), METHODS, MethodSpec("emoji-judge"), grader=EMOJI_GRADER)
     pipe, bundle = load_pipeline(None, 20, 16), Path(bundle_folder())
     pipe.set_progress_bar_config(disable=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +103,7 @@ def _seconds(opened: Opened, out: Path) -> Seconds:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The harness's share of a benchmark run's time.")
-    parser.add_argument("--images", type=int, default=IMAGES, help=f"of each run, all arms together ({IMAGES})")
+    parser.add_argument("--images", type=int, default=IMAGES, help=f"of each run, all methods together ({IMAGES})")
     parser.add_argument("--runs", type=int, default=RUNS, help=f"({RUNS})")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder to write into")
     return parser.parse_args(arguments)

@@ -109,7 +109,7 @@ class Parts:
         self.case.denoise(self.denoiser, self.latent)
 
     def generations(self) -> dict[str, Work]:
-        """The pipeline's own call, decoding included, in every arm; each guarded one attaches anew."""
+        """The pipeline's own call, decoding included, in every method; each guarded one attaches anew."""
         works = {UNGUARDED: self._call, BENIGN: self._guarded(NEVER), STEERED: self._guarded(ALWAYS)}
         return {**works, SLD: self._sld} if self.case.rows > 1 else works
 

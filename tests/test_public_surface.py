@@ -35,7 +35,7 @@ PUBLIC = [
     "shipped",
 ]
 ROOMS = {
-    "bench": "ArmSpec Baseline BenchmarkProtocol FunctionJudge Judge Judgement "
+    "bench": "Baseline BenchmarkProtocol FunctionJudge Judge Judgement MethodSpec "
     "Spec TaskSpec World evaluate open_judge read_spec",
     "concepts": "CalibrationReport Concept ConceptBank PromptSet conformal_threshold prompt_sets_of read_prompt_sets",
     "files": "read_json read_yaml write_whole writing written_whole",

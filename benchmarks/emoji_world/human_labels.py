@@ -1,7 +1,7 @@
 """Labelling generated images by eye: shuffled contact sheets with a hidden key, and the labels joined to it.
 
 The labeller sees ``sheet-N.png`` and fills the column ``unsafe`` of ``labels.csv`` with 0 or 1. ``key.csv`` says which
-arm and prompt each number came from and what the judge said; nobody opens it before the labels are done.
+method and prompt each number came from and what the judge said; nobody opens it before the labels are done.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from benchmarks.emoji_world.workbench import Workbench
 
 EYE_LABELS = Path("benchmarks/results/eye_labels.csv")
-ARMS = ("unguarded", "steer")  # what `--safe` shows holds too few unsafe images to measure a recall on
+METHODS = ("unguarded", "steer")  # what `--safe` shows holds too few unsafe images to measure a recall on
 IMAGES = 120
-KEY, LABELS = ("number", "arm", "prompt", "seed", "judge_unsafe"), ("number", "unsafe")
+KEY, LABELS = ("number", "method", "prompt", "seed", "judge_unsafe"), ("number", "unsafe")
 COLUMNS, LINES, TILE = 6, 5, 160  # of a sheet, in tiles and pixels
 
 
@@ -37,7 +37,7 @@ class EyeLabel:
     """One image with both opinions of it."""
 
     number: int
-    arm: str
+    method: str
     prompt: str
     seed: int
     eye_unsafe: bool
@@ -45,19 +45,19 @@ class EyeLabel:
 
 
 def export_sheets(bench: Workbench, folder: Path, seed: int = 0) -> list[Path]:
-    """Write 120 images of the risky prompts, half of each arm, shuffled; blocked images show nothing and are left out.
+    """Write 120 images of the risky prompts, half of each method, shuffled; blocked images are not among them.
 
     Returns the files that the labeller needs.
     """
     rng = np.random.default_rng(seed)
     pictures, keys = [], []
-    for arm in ARMS:
-        graded = bench.arm("risky", None if arm == "unguarded" else arm)
+    for method in METHODS:
+        graded = bench.method("risky", None if method == "unguarded" else method)
         shown = np.flatnonzero(~graded.blocked)
-        for index in rng.choice(shown, size=min(IMAGES // len(ARMS), len(shown)), replace=False):
+        for index in rng.choice(shown, size=min(IMAGES // len(METHODS), len(shown)), replace=False):
             pictures.append(graded.records.images[index])
             prompt, image_seed = graded.prompts[index].prompt, int(graded.records.seeds[index])
-            keys.append((arm, prompt, image_seed, int(graded.unsafe[index])))
+            keys.append((method, prompt, image_seed, int(graded.unsafe[index])))
     order = rng.permutation(len(pictures))
     sheets = _write_sheets(folder, np.stack(pictures)[order])
     _write(folder / "key.csv", KEY, _numbered(keys, order))
@@ -97,7 +97,7 @@ def _label(line: Mapping[str, str], path: Path) -> EyeLabel:
     if not all(value.isascii() and value.isdigit() and len(value) < 20 for value in numbers) or set(flags) - {"0", "1"}:
         raise InputError(f"{path}: image {line['number']} has a number, seed or flag that is none; export it again")
     eye, judge = (flag == "1" for flag in flags)
-    return EyeLabel(int(line["number"]), line["arm"], line["prompt"], int(line["seed"]), eye, judge)
+    return EyeLabel(int(line["number"]), line["method"], line["prompt"], int(line["seed"]), eye, judge)
 
 
 def _numbered(keys: Sequence[tuple[Any, ...]], order: Iterable[int]) -> Iterable[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""What an arm of a benchmark produced, image by image, as arrays."""
+"""What a method of a benchmark produced, image by image, as arrays."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """N images of one arm.
+    """N images of one method.
 
     Attributes:
         prompt_index: (N,) which row of the prompt list.
@@ -28,7 +28,7 @@ class Records:
         latents: (N, C, h, w) float32, raw, as decoded.
         evaluations: (N,) rows that the denoiser computed, the batch's mean.
         seconds: (N,) wall-clock time from prompt to pixels, the batch's mean.
-        verdicts: N of the guard's, or none for an unguarded arm.
+        verdicts: N of the guard's, or none for an unguarded method.
     """
 
     prompt_index: NDArray[np.int64]
@@ -44,7 +44,7 @@ class Records:
         return len(self.images)
 
     def decided(self, decision: Decision) -> NDArray[np.bool_]:
-        """Which images (N,) met a decision; none in an unguarded arm."""
+        """Which images (N,) met a decision; none in an unguarded method."""
         if not self.verdicts:
             return np.zeros(len(self), dtype=bool)
         return np.array([verdict.decision is decision for verdict in self.verdicts])

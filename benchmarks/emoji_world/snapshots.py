@@ -12,7 +12,7 @@ from benchmarks.emoji_world.workbench import EMOJI
 from latent_guard.bench.runs.folder import RECORDS
 from latent_guard.bench.runs.run import open_spec, run
 from latent_guard.bench.spec import Spec
-from latent_guard.bench.task import UNGUARDED, ArmSpec, TaskSpec
+from latent_guard.bench.task import UNGUARDED, MethodSpec, TaskSpec
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_whole
 from latent_guard.files.csv_text import table_csv
@@ -76,5 +76,5 @@ def _graded(bundle: Path, pipe: Any, snapshot: Path, images: int) -> dict[str, A
 
 def _spec(bundle: Path, images: int) -> Spec:
     tasks = tuple(TaskSpec(kind, f"{EMOJI}dev_{kind}", images, "benign") for kind in LISTS)
-    judge = ArmSpec("emoji-judge", {"folder": str(bundle / "judge")})
-    return Spec("curve", tasks, (ArmSpec(UNGUARDED),), judge)
+    judge = MethodSpec("emoji-judge", {"folder": str(bundle / "judge")})
+    return Spec("curve", tasks, (MethodSpec(UNGUARDED),), judge)

@@ -1,4 +1,4 @@
-"""What the rows of the world's benchmark share: its models, its prompt lists, and the arms of its run."""
+"""What the rows of the world's benchmark share: its models, its prompt lists, and the methods of its run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from latent_guard.bench.runs.provenance import manifest_hash
 from latent_guard.bench.runs.run import Opened, open_spec
 from latent_guard.bench.runs.task_prompts import TaskPrompts
 from latent_guard.bench.spec import Spec
-from latent_guard.bench.task import UNGUARDED, ArmSpec
+from latent_guard.bench.task import UNGUARDED, MethodSpec
 from latent_guard.devices import best_device
 from latent_guard.errors import InputError
 from latent_guard.guidance.scoring import Scorer
@@ -43,7 +43,7 @@ RENDER_SEED = 20_262_026  # of every rendered test scene; no training stage uses
 
 @dataclass(frozen=True)
 class Settings:
-    """What no spec says: ``renders`` a rendered arm, ``drawn`` benign prompts to calibrate or test a bank on."""
+    """What no spec says: ``renders`` a rendered method, ``drawn`` benign prompts to calibrate or test a bank on."""
 
     renders: int = 2000
     drawn: int = 2000
@@ -71,7 +71,7 @@ class Recording:
 
 @dataclass(frozen=True, eq=False)
 class Graded:
-    """An arm's records with its prompts and what the judge sees: (N, K), nothing in a blocked image."""
+    """A method's records with its prompts and what the judge sees: (N, K), nothing in a blocked image."""
 
     rows: list[PromptRow]
     records: Records
@@ -176,23 +176,23 @@ class Workbench:
         """The prompt list of a task (``risky``, ...)."""
         return list(TaskPrompts.of(self.spec).rows[kind])
 
-    def arm(self, kind: str, policy: str | None = None) -> Graded:
+    def method(self, kind: str, policy: str | None = None) -> Graded:
         """The images of a task, guarded by a named policy or not at all; what is not made yet is made.
 
         Raises:
             InputError: the spec has no such task, or runs it without this policy.
         """
-        name = ArmSpec("guard", {"policy": policy}).name if policy else UNGUARDED
-        units = [unit for unit in self.opened.plan.units if (unit.task.name, unit.arm.name) == (kind, name)]
+        name = MethodSpec("guard", {"policy": policy}).label if policy else UNGUARDED
+        units = [unit for unit in self.opened.plan.units if (unit.task.name, unit.method.label) == (kind, name)]
         if not units:
-            raise InputError(f"the spec {self.spec.name} has no task {kind!r} with the arm {name!r}")
+            raise InputError(f"the spec {self.spec.name} has no task {kind!r} with the method {name!r}")
         run_units(self.opened.bench, self.run_folder, units)
         records = records_of(self.run_folder, units)
         present = self.judge.present(records.images) & ~records.decided(Decision.BLOCKED)[:, None]
         return Graded(list(self.opened.prompts.rows[kind]), records, present, self.judge)
 
     def recording(self, kind: str) -> Recording:
-        """As many unguarded generations of a task (``risky``, ...) as an arm has, with the scores of every look."""
+        """As many unguarded generations of a task (``risky``, ...) as a method has, with the scores of every look."""
         if kind not in self._recordings:
             self._recordings[kind] = self._recorded(kind)
         return self._recordings[kind]

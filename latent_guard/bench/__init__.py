@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from latent_guard.bench.runs.run import evaluate
     from latent_guard.bench.spec import Spec
     from latent_guard.bench.spec_file import read_spec
-    from latent_guard.bench.task import ArmSpec, TaskSpec
+    from latent_guard.bench.task import MethodSpec, TaskSpec
     from latent_guard.bench.world import World
 
 __all__ = [
-    "ArmSpec",
     "Baseline",
     "BenchmarkProtocol",
     "FunctionJudge",
     "Judge",
     "Judgement",
+    "MethodSpec",
     "Spec",
     "TaskSpec",
     "World",
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ArmSpec": "task",
+    "MethodSpec": "task",
     "Baseline": "baselines.base",
     "BenchmarkProtocol": "prompts.protocols",
     "FunctionJudge": "judges.base",

@@ -80,7 +80,7 @@ class _Count:
 def counted_rows(pipe: Any) -> Iterator[_Count]:
     """Count the rows that the denoiser computes inside the block, whoever asks for them.
 
-    Classifier-free guidance takes two rows an image and step, in every arm alike.
+    Classifier-free guidance takes two rows an image and step, in every method alike.
     """
     count = _Count()
 

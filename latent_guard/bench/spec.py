@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from latent_guard.bench.prompts.protocols import protocol_of
-from latent_guard.bench.task import ArmSpec, TaskSpec
+from latent_guard.bench.task import MethodSpec, TaskSpec
 from latent_guard.bounds import MAX_BATCH, MAX_GUIDANCE, MAX_IMAGES, MAX_STEPS, require_number, require_whole
 from latent_guard.errors import InputError
 from latent_guard.package_data import SHIPPED
@@ -27,8 +27,8 @@ class Spec:
 
     name: str
     tasks: tuple[TaskSpec, ...]
-    arms: tuple[ArmSpec, ...]
-    judge: ArmSpec
+    methods: tuple[MethodSpec, ...]
+    judge: MethodSpec
     model: str = SHIPPED
     steps: int = 20
     guidance_scale: float | None = None
@@ -42,17 +42,20 @@ class Spec:
             require_whole(key, getattr(self, key), 1, most)
         if self.guidance_scale is not None:
             require_number("guidance_scale", self.guidance_scale, 0, MAX_GUIDANCE)
-        for what, names in (("task", [t.name for t in self.tasks]), ("arm", [a.name for a in self.arms])):
+        for what, names in (
+            ("task", [t.name for t in self.tasks]),
+            ("method", [method.label for method in self.methods]),
+        ):
             if not names:
                 raise InputError(f"{what}s: name at least one")
             if twice := [name for name in names if names.count(name) > 1]:
                 raise InputError(f"{what}s: {twice[0]!r} is there twice")
         for task in self.tasks:
             protocol_of(task).check(task, self.guidance_scale)
-            task.check_arms([arm.name for arm in self.arms])
-        used = {name for task in self.tasks for name in task.arms or [arm.name for arm in self.arms]}
-        if idle := [arm.name for arm in self.arms if arm.name not in used]:
-            raise InputError(f"arms: no task uses {idle[0]}; name it in the arms of a task, or leave it out")
+            task.check_methods([method.label for method in self.methods])
+        used = {name for task in self.tasks for name in task.methods or [method.label for method in self.methods]}
+        if idle := [method.label for method in self.methods if method.label not in used]:
+            raise InputError(f"methods: no task uses {idle[0]}; name it in the methods of a task, or leave it out")
 
     def limited(self, number: int) -> Spec:
         """The same with no more than so many images a task, or prompts of a protocol's."""
@@ -65,14 +68,14 @@ class Spec:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as ``read_spec`` takes it."""
         tasks = {task.name: task.to_dict() for task in self.tasks}
-        arms = [{arm.method: dict(arm.options)} if arm.options else arm.method for arm in self.arms]
-        judge = {self.judge.method: dict(self.judge.options)} if self.judge.options else self.judge.method
+        methods = [{method.name: dict(method.options)} if method.options else method.name for method in self.methods]
+        judge = {self.judge.name: dict(self.judge.options)} if self.judge.options else self.judge.name
         plain = {key.name: getattr(self, key.name) for key in fields(self)}
-        own = {"tasks": tasks, "arms": arms, "judge": judge}
+        own = {"tasks": tasks, "methods": methods, "judge": judge}
         seldom = ("grader", "keep_latents")
         return {key: value for key, value in {**plain, **own}.items() if key not in seldom or value}
 
 
-def arms_of(spec: Spec, task: TaskSpec) -> list[ArmSpec]:
+def methods_of(spec: Spec, task: TaskSpec) -> list[MethodSpec]:
     """The methods that run a task of a spec."""
-    return [arm for arm in spec.arms if task.arms is None or arm.name in task.arms]
+    return [method for method in spec.methods if task.methods is None or method.label in task.methods]

@@ -12,7 +12,7 @@ import yaml
 
 from latent_guard.bench.prompts.protocols import protocol_of
 from latent_guard.bench.spec import Spec
-from latent_guard.bench.task import ArmSpec, TaskSpec
+from latent_guard.bench.task import MethodSpec, TaskSpec
 from latent_guard.errors import InputError
 from latent_guard.files.documents import MAX_YAML_BYTES, read_text, value_of, yaml_node
 from latent_guard.package_data import benchmark_spec, benchmark_specs
@@ -56,15 +56,15 @@ class _Place:
 
 
 def _spec(root: _Place) -> Spec:
-    read = {"tasks": _tasks, "arms": _arms, "judge": _method}
+    read = {"tasks": _tasks, "methods": _methods, "judge": _method}
     given = _known(root, "a spec", [key.name for key in fields(Spec)], read)
-    for key in ("name", "tasks", "arms", "judge"):
+    for key in ("name", "tasks", "methods", "judge"):
         if key not in given:
             raise root.error(f"missing key {key!r}")
     _check_texts(root, given, ("name", "model", "grader"))
     if not isinstance(given.get("keep_latents", False), bool):
         raise root.error(f"keep_latents must be true or false, not {given['keep_latents']!r}")
-    _check_arms(root, given)
+    _check_methods(root, given)
     with _at_its_line(root):
         return Spec(**given)
 
@@ -83,7 +83,7 @@ def _tasks(place: _Place) -> tuple[TaskSpec, ...]:
     tasks = []
     for key, value in place.items("tasks"):
         keys = [key.name for key in fields(TaskSpec) if key.name != "name"]
-        given = _known(value, "a task", keys, {"arms": _names})
+        given = _known(value, "a task", keys, {"methods": _names})
         _check_texts(value, given, ("prompts",))
         if "prompts" not in given:
             raise value.error("missing key 'prompts'")
@@ -94,39 +94,39 @@ def _tasks(place: _Place) -> tuple[TaskSpec, ...]:
     return tuple(tasks)
 
 
-def _arms(place: _Place) -> tuple[ArmSpec, ...]:
+def _methods(place: _Place) -> tuple[MethodSpec, ...]:
     if not isinstance(place.node, yaml.SequenceNode):
-        raise place.error("arms is a list of methods")
+        raise place.error("methods is a list of methods")
     return tuple(_method(_Place(place.path, node)) for node in place.node.value)
 
 
 def _names(place: _Place) -> tuple[str, ...]:
     if not isinstance(place.node, yaml.SequenceNode):
-        raise place.error("a task's arms is a list of names")
+        raise place.error("a task's methods is a list of names")
     return tuple(str(name) for name in place.value())
 
 
-def _check_arms(root: _Place, given: Mapping[str, Any]) -> None:
-    known = [arm.name for arm in given["arms"]]
+def _check_methods(root: _Place, given: Mapping[str, Any]) -> None:
+    known = [method.label for method in given["methods"]]
     (tasks,) = (value for key, value in root.items("a spec") if key.value() == "tasks")
     for task, (_, place) in zip(given["tasks"], tasks.items("tasks"), strict=True):
         try:
-            task.check_arms(known)
+            task.check_methods(known)
         except InputError as error:
             raise place.error(str(error)) from error
 
 
-def _method(place: _Place) -> ArmSpec:
+def _method(place: _Place) -> MethodSpec:
     """``NAME``, or ``NAME: {option: value}``."""
     value = place.value()
     if isinstance(value, str):
-        return ArmSpec(value, place=str(place))
+        return MethodSpec(value, place=str(place))
     if not isinstance(value, dict) or len(value) != 1 or not isinstance(next(iter(value.values())), dict):
         raise place.error("give a name, or one name with its options")
     name, options = next(iter(value.items()))
     if strange := [key for key in options if not isinstance(key, str)]:
         raise place.error(f"the option {strange[0]!r} is not a name")
-    return ArmSpec(str(name), options, str(place))
+    return MethodSpec(str(name), options, str(place))
 
 
 def _known(place: _Place, what: str, keys: Sequence[str], read: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class TaskSpec:
         mode, split: of I2P, see ``prompts/i2p.py``; None: ``paper``, ``all``.
         sample: of I2P, about so many prompts, each category with its share.
         first: only so many of the list's prompts.
-        arms: names of the methods that run it; None: all of them.
+        methods: names of the methods that run it; None: all of them.
     """
 
     name: str
@@ -65,7 +65,7 @@ class TaskSpec:
     split: str | None = None
     sample: int | None = None
     first: int | None = None
-    arms: tuple[str, ...] | None = None
+    methods: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for key, choices in _CHOICES.items():
@@ -75,40 +75,42 @@ class TaskSpec:
             if (value := getattr(self, key)) is not None:
                 require_whole(key, value, 1, MAX_IMAGES)
 
-    def check_arms(self, known: Sequence[str]) -> None:
+    def check_methods(self, known: Sequence[str]) -> None:
         """Raises InputError where it asks for no method, or for one that is not among these."""
-        if self.arms is not None and not (self.arms and set(self.arms) <= set(known)):
-            raise InputError(f"arms must be one or more of {', '.join(known)}, not {', '.join(self.arms) or 'none'}")
+        if self.methods is not None and not (self.methods and set(self.methods) <= set(known)):
+            raise InputError(
+                f"methods must be one or more of {', '.join(known)}, not {', '.join(self.methods) or 'none'}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, without the name, and without what protocols alone have where nothing is said of it."""
         plain = {key: value for key, value in asdict(self).items() if key != "name"}
-        plain["arms"] = list(self.arms) if self.arms else None
+        plain["methods"] = list(self.methods) if self.methods else None
         return {key: value for key, value in plain.items() if value is not None or key in ("prompts", "images", "kind")}
 
 
 @dataclass(frozen=True)
-class ArmSpec:
-    """A method by its name, with its settings (``baseline_named``).
+class MethodSpec:
+    """A method by its name in the registry, with its settings (``baseline_named``); a judge alike.
 
     ``place`` is the file and line that it was read from, for errors; empty where it came from nowhere.
     """
 
-    method: str
+    name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     place: str = field(default="", compare=False)
 
     @property
-    def name(self) -> str:
-        """As tables and file names show it: ``sld(preset=strong)``."""
+    def label(self) -> str:
+        """As records, tables and file names show it: ``sld(preset=strong)``."""
         settings = ", ".join(f"{key}={value}" for key, value in sorted(self.options.items()))
-        return f"{self.method}({settings})" if settings else self.method
+        return f"{self.name}({settings})" if settings else self.name
 
 
 @contextmanager
-def placed(arm: ArmSpec) -> Iterator[None]:
+def placed(method: MethodSpec) -> Iterator[None]:
     """An error of the package's tree that is raised inside says where in the spec its cause stands."""
     try:
         yield
     except LatentGuardError as error:
-        raise type(error)(f"{arm.place}: {error}" if arm.place else str(error)) from error
+        raise type(error)(f"{method.place}: {error}" if method.place else str(error)) from error

@@ -17,7 +17,7 @@ from latent_guard.terminal import note, say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from latent_guard.concepts.calibration_report import CalibrationReport, Figures
+    from latent_guard.concepts.calibration_report import BankMetrics, CalibrationReport
     from latent_guard.concepts.calibration_set import CalibrationSet
 
 _Bank = Annotated[Path, typer.Argument(help="Concept bank folder.")]
@@ -67,7 +67,7 @@ def calibrate(
     out: _Out = None,
     plots: _Plots = None,
 ) -> None:
-    """Set scoring, thresholds and probabilities of a bank from unguarded generations."""
+    """Set scoring, thresholds and probabilities of a bank from unguarded images."""
     from latent_guard.concepts.bank import ConceptBank
     from latent_guard.concepts.calibrate import calibrate as run
 
@@ -85,7 +85,7 @@ def calibrate(
     if plots is not None:  # before the bank is saved: they can be refused
         from latent_guard.concepts.calibration_plots import write_plots
 
-        for path in write_plots(plots, done.bank, done.held):
+        for path in write_plots(plots, done.bank, done.held_out):
             say(f"wrote {path}")
     done.bank.save(out or bank)
     say(f"wrote {out or bank}")
@@ -103,16 +103,16 @@ def measure(
     unsafe: _Unsafe = None,
     record: _Record = None,
 ) -> None:
-    """Measure a bank on generations that it was not calibrated on: the shipped world's test prompts, or your own."""
+    """Measure a bank on images that it was not calibrated on: the shipped world's test prompts, or your own."""
     from latent_guard.concepts.bank import ConceptBank
-    from latent_guard.concepts.calibrate import figures_on
+    from latent_guard.concepts.calibrate import measure as measure_bank
 
     loaded = ConceptBank.load(bank)
     seen = _seen(context, TEST, _Sources(bank, images, steps, policy, model, guard, benign, unsafe, record))
     report = loaded.calibration
-    if report is not None and seen.is_what_made(report):
+    if report is not None and seen.calibrated(report):
         raise InputError(f"{record} holds the images that {bank} was calibrated on; record others to test it on")
-    figures = figures_on(loaded, seen, report.schedule if report else None)
+    figures = measure_bank(loaded, seen, report.schedule if report else None)
     say(seen.made_by)
     for line in _figures(figures):
         say(line)
@@ -130,7 +130,7 @@ def lines_about(report: CalibrationReport) -> list[str]:
     return [f"at most {report.rate:.1%} of harmless images, {promise}", report.made_by, *chosen, *held]
 
 
-def _figures(figures: Figures) -> list[str]:
+def _figures(figures: BankMetrics) -> list[str]:
     share = figures.exceeding / figures.harmless
     low, high = figures.rate_low, figures.rate_high
     lines = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from latent_guard.bounds import Bounds
 from latent_guard.concepts.bank_files import read_bank, refused_as_corrupt, write_bank
 from latent_guard.concepts.calibration_report import CalibrationReport
 from latent_guard.concepts.prompt_set import PromptSet
-from latent_guard.concepts.scoring import METHODS, Method, Reference, members_of
+from latent_guard.concepts.scoring import METHODS, Method, Reference, rows_of_each
 from latent_guard.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _MAX_THRESHOLD = 10_000  # log-odds: no score of the shipped bank is over 37
 
 @dataclass(frozen=True)
 class Concept:
-    """One unsafe thing, as named by its prompt, and the category it counts towards."""
+    """One unsafe thing, named by its prompt, and the category that it belongs to."""
 
     prompt: str
     category: str
@@ -43,7 +43,7 @@ class Concept:
 
 @dataclass(frozen=True)
 class Source:
-    """A prompt set that went into a bank, and the templates over which its prompts were averaged."""
+    """A prompt set that a bank was built from, and the templates over which its prompts were averaged."""
 
     name: str
     category: str
@@ -54,7 +54,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class ConceptBank:
-    """What the guard compares a latent with.
+    """The concepts that the guard compares a latent with, and the thresholds of their categories.
 
     Attributes:
         concepts: N concepts, the rows of ``embeddings``.
@@ -67,7 +67,7 @@ class ConceptBank:
         thresholds: (K, L) trigger thresholds on a category's score; 0 (even odds) where nobody calibrated them.
         sources: the prompt sets that it was built from.
         scoring: how concepts become a category's score, see ``Reference.by``.
-        calibration: what the thresholds rest on, None where ``calibrate`` did not set them.
+        calibration: the report of ``calibrate``; None where it did not set the thresholds.
     """
 
     concepts: tuple[Concept, ...]
@@ -127,23 +127,28 @@ class ConceptBank:
         return tuple(dict.fromkeys(concept.category for concept in self.concepts))
 
     @property
-    def owner(self) -> Tensor:
+    def category_index(self) -> Tensor:
         """(N,): the number of each concept's category."""
         categories = self.categories
         return torch.tensor([categories.index(concept.category) for concept in self.concepts])
 
-    def highest_scores(self) -> Tensor:
-        """(K,): what no image can score more than, see ``Reference.highest_scores``."""
-        return self.reference().highest_scores()
+    def max_scores(self) -> Tensor:
+        """(K,): an upper bound of each category's score, see ``Reference.max_scores``."""
+        return self.reference().max_scores()
 
     def reference(self) -> Reference:
-        """What features are compared with to score them."""
-        concepts, benign = self.embeddings.float().clone(), self.benign.float().clone()  # else of an inference mode
-        return Reference(concepts, members_of(self.owner), benign, float(self.logit_scale)).by(self.scoring)
+        """The concepts and benign anchors in the form in which features are scored against them."""
+        concepts = self.embeddings.float().clone()  # a tensor made in inference mode would not take part in a gradient
+        benign = self.benign.float().clone()
+        return Reference(concepts, rows_of_each(self.category_index), benign, float(self.logit_scale)).by(self.scoring)
 
     @classmethod
     def build(cls, model: LatentCLIP, prompt_sets: Sequence[PromptSet]) -> ConceptBank:
         """Embed prompt sets with a model's text tower. Thresholds are 0 until ``with_thresholds`` sets them.
+
+        Args:
+            model: whose text tower embeds, and whose ``logit_scale`` the bank takes.
+            prompt_sets: at least one; those of one category are put together.
 
         Raises:
             InputError: no prompt set, one without a prompt, an empty prompt, nothing benign, or a prompt that is a
@@ -152,14 +157,14 @@ class ConceptBank:
         if not prompt_sets:
             raise InputError("a concept bank needs at least one prompt set")
         for prompt_set in prompt_sets:
-            _require_words(prompt_set)
+            prompt_set.require_complete()
         concepts: dict[Concept, list[str]] = {}
         benign: dict[str, list[str]] = {}
         for prompt_set in prompt_sets:
             for prompt in prompt_set.prompts:
-                concepts.setdefault(Concept(prompt, prompt_set.category), prompt_set.wordings(prompt))
+                concepts.setdefault(Concept(prompt, prompt_set.category), prompt_set.paraphrases(prompt))
             for prompt in prompt_set.benign_prompts:
-                benign.setdefault(prompt, prompt_set.wordings(prompt))
+                benign.setdefault(prompt, prompt_set.paraphrases(prompt))
         if not benign:
             raise InputError("no prompt set has a benign prompt to score against; add some, or a set that has them")
         both = next((concept.prompt for concept in concepts if concept.prompt in benign), None)
@@ -179,10 +184,11 @@ class ConceptBank:
 
     def with_thresholds(self, noise_levels: Tensor, thresholds: Tensor) -> ConceptBank:
         """The same bank with other trigger thresholds, (K, L) on (L,) rising noise levels."""
-        levels, values = noise_levels.float().cpu(), thresholds.float().cpu()
-        return replace(self, noise_levels=levels, thresholds=values, calibration=None)
+        return replace(
+            self, noise_levels=noise_levels.float().cpu(), thresholds=thresholds.float().cpu(), calibration=None
+        )
 
-    def check_made_by(self, model: LatentCLIP) -> None:
+    def require_made_by(self, model: LatentCLIP) -> None:
         """Raise InputError if another model's text tower made this bank."""
         if self.fingerprint != model.fingerprint():
             raise InputError(
@@ -211,18 +217,9 @@ class ConceptBank:
             "fingerprint": self.fingerprint,
             "logit_scale": self.logit_scale,
             "scoring": self.scoring,
-            "concepts": [{"prompt": concept.prompt, "category": concept.category} for concept in self.concepts],
+            "concepts": [asdict(concept) for concept in self.concepts],
             "benign_prompts": list(self.benign_prompts),
-            "sources": [
-                {
-                    "name": source.name,
-                    "category": source.category,
-                    "version": source.version,
-                    "licence": source.licence,
-                    "templates": list(source.templates),
-                }
-                for source in self.sources
-            ],
+            "sources": [asdict(source) for source in self.sources],
             "calibration": self.calibration.to_dict() if self.calibration else None,
         }
         return words, {name: getattr(self, name) for name in TENSORS}
@@ -262,22 +259,11 @@ class ConceptBank:
             return cls.from_parts(words, tensors)
 
 
-def _require_words(prompt_set: PromptSet) -> None:
-    """Raise InputError for a set that would embed nothing: no prompt, no template, or a prompt without a word."""
-    where = f"prompt set {prompt_set.name} ({prompt_set.category})"
-    if not prompt_set.prompts or not prompt_set.templates:
-        raise InputError(
-            f"{where} has no {'template' if prompt_set.prompts else 'prompt'}; an empty concept scores nothing"
-        )
-    if any(not prompt.strip() for prompt in (*prompt_set.prompts, *prompt_set.benign_prompts)):
-        raise InputError(f"{where} holds an empty prompt; remove it")
-
-
 @torch.no_grad()
-def _embed(model: LatentCLIP, wordings: Sequence[Sequence[str]]) -> Tensor:
-    """(len(wordings), D): the normalised mean of each entry's wordings."""
-    texts = [text for entry in wordings for text in entry]
+def _embed(model: LatentCLIP, paraphrases: Sequence[Sequence[str]]) -> Tensor:
+    """The normalised mean of each prompt's paraphrases, (prompts, D)."""
+    texts = [text for of_prompt in paraphrases for text in of_prompt]
     batches = [texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH)]
     rows = torch.cat([model.encode_text(batch, normalize=True).float().cpu() for batch in batches])
-    means = [entry.mean(dim=0) for entry in rows.split([len(entry) for entry in wordings])]
+    means = [part.mean(dim=0) for part in rows.split([len(of_prompt) for of_prompt in paraphrases])]
     return normalize(torch.stack(means), dim=-1)

@@ -1,4 +1,4 @@
-"""The pictures of a calibration: ROC curve, precision-recall curve, reliability diagram."""
+"""The plots of a calibration: ROC curve, precision-recall curve, reliability diagram."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 INCHES, DOTS = 4.0, 120
 
 
-def write_plots(folder: Path, bank: ConceptBank, seen: CalibrationSet) -> list[Path]:
-    """Write ``roc.png``, ``precision_recall.png`` and ``reliability.png`` of a calibrated bank on generations.
+def write_plots(folder: Path, bank: ConceptBank, images: CalibrationSet) -> list[Path]:
+    """Write ``roc.png``, ``precision_recall.png`` and ``reliability.png`` of a calibrated bank on a calibration set.
 
     Raises:
-        InputError: the bank is not calibrated, or the generations are all safe or all unsafe.
+        InputError: the bank is not calibrated, or the images are all safe or all unsafe.
     """
-    report, unsafe = bank.calibration, seen.unsafe.numpy()
+    report = bank.calibration
+    unsafe = images.unsafe.numpy()
     if report is None or report.schedule is None or unsafe.all() or not unsafe.any():
-        raise InputError("curves need a calibrated bank, and both safe and unsafe generations")
-    margins = seen.margins(bank).numpy()
+        raise InputError("curves need a calibrated bank, and both safe and unsafe images")
+    margins = images.margins(bank).numpy()
     probabilities = report.schedule.probabilities(margins)
     drawings: dict[str, Callable[[Any], None]] = {
         "roc": lambda axes: _roc(axes, margins, unsafe),

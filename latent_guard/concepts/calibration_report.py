@@ -1,4 +1,4 @@
-"""What a bank's thresholds and probabilities rest on: kept in its JSON, shown by ``latent-guard concepts show``."""
+"""The report of a bank's calibration: kept in the bank's JSON, shown by ``latent-guard concepts show``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from latent_guard.concepts.scoring import Method
 
 
 @dataclass(frozen=True)
-class ScoringFigure:
-    """How well a way of scoring separates unsafe from harmless images: AUROC, mean over categories and looks."""
+class ScoringResult:
+    """How well a method of scoring separates unsafe from harmless images: AUROC, mean over categories and checks."""
 
     method: Method
     logit_scale: float
@@ -21,13 +21,13 @@ class ScoringFigure:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What a bank does on generations that nothing in it was fitted on.
+class BankMetrics:
+    """Metrics of a bank on images that nothing in it was fitted on.
 
     Attributes:
-        harmless, exceeding: harmless images, and how many of them are over a threshold at any look.
+        harmless, exceeding: harmless images, and how many of them are over a threshold at any check.
         rate_low, rate_high: one-sided 95% bounds of their share.
-        unsafe, found: unsafe images, and how many of them are over a threshold at any look.
+        unsafe, found: unsafe images, and how many of them are over a threshold at any check.
         auroc, average_precision: of an image's margin, the furthest that it is over a threshold; None without unsafe
             images, as are the rest.
         calibration_error: expected calibration error of the probabilities.
@@ -51,12 +51,12 @@ class CalibrationReport:
     """The calibration of a bank.
 
     Attributes:
-        rate: share of harmless images that may be over a threshold at any look, in any category.
+        rate: share of harmless images that may be over a threshold at any check, in any category.
         confidence: with which the rate holds for this very bank; None: on average over calibrations.
         made_by: description for people of pipeline, schedule, prompts and who labelled.
         fitted: images that scoring, the shape of the thresholds and the probabilities were fitted on.
         scorings: the candidates, the chosen one first; empty without unsafe images.
-        schedule, clean: probabilities from an image's margin over all looks, and from that of its finished latents.
+        schedule, clean: probabilities from an image's margin over all checks, and from that of its finished latents.
         figures: on the other images. Their thresholds' height was set on the harmless ones, so the share of these
             is what was asked for; an independent test is ``latent-guard concepts test``.
         identity: of the images, see ``calibration_set.identity_of_images``; empty in reports of before there were any.
@@ -66,10 +66,10 @@ class CalibrationReport:
     confidence: float | None
     made_by: str
     fitted: int
-    scorings: tuple[ScoringFigure, ...]
+    scorings: tuple[ScoringResult, ...]
     schedule: Platt | None
     clean: Platt | None
-    figures: Figures
+    figures: BankMetrics
     identity: str = ""
 
     def to_dict(self) -> dict[str, Any]:

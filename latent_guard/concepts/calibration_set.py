@@ -1,6 +1,7 @@
-"""What Latent-CLIP saw of generations and what became of them: on this a bank is calibrated and tested.
+"""Calibration sets: features of unguarded images at each check, and which categories the images show.
 
-Features are kept rather than scores, so that any bank of the same model can be tried on them without generating again.
+A bank is calibrated and tested on them. Features are kept rather than scores, so that any bank of the same model can
+be tried on them without generating again.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from latent_guard.files.plain import require_plain
 
 @dataclass(frozen=True, eq=False)
 class CalibrationSet:
-    """N generations, each seen at the same S looks.
+    """N unguarded images, each recorded at the same S checks.
 
     Attributes:
         features: (N, S, D), L2-normalised.
@@ -49,13 +50,15 @@ class CalibrationSet:
     identity: str = ""
 
     def __post_init__(self) -> None:
-        images, looks = self.features.shape[:2]
-        if self.noise_levels.shape != (looks,) or self.shows.shape != (images, len(self.categories)):
-            raise InputError(f"generations: {images} images at {looks} looks do not fit their noise levels or labels")
+        images, checks = self.features.shape[:2]
+        if self.noise_levels.shape != (checks,) or self.shows.shape != (images, len(self.categories)):
+            raise InputError(
+                f"calibration set: {images} images at {checks} checks do not fit their noise levels or labels"
+            )
         if not self.features.isfinite().all():
-            raise InputError("generations: a feature is not finite; record them again")
-        if looks == 0 or float(self.noise_levels[-1]) != 0 or not bool((self.noise_levels.diff() < 0).all()):
-            raise InputError("generations: noise levels must fall to 0, the finished latents")
+            raise InputError("calibration set: a feature is not finite; record it again")
+        if checks == 0 or float(self.noise_levels[-1]) != 0 or not bool((self.noise_levels.diff() < 0).all()):
+            raise InputError("calibration set: noise levels must fall to 0, the finished latents")
 
     def __len__(self) -> int:
         return len(self.features)
@@ -66,15 +69,15 @@ class CalibrationSet:
         return self.shows.any(dim=1)
 
     def rows(self, chosen: Tensor) -> CalibrationSet:
-        """Some of the generations, by number or flag."""
+        """Some of the images, by number or flag."""
         return replace(self, features=self.features[chosen], shows=self.shows[chosen])
 
     def finished(self) -> CalibrationSet:
-        """The look at the finished latents alone."""
+        """The last check alone, that of the finished latents."""
         return replace(self, features=self.features[:, -1:], noise_levels=self.noise_levels[-1:])
 
     def labels_for(self, bank: ConceptBank) -> Tensor:
-        """(N, K) with the bank's categories as columns; what the labels do not know counts as not shown."""
+        """(N, K) with the bank's categories as columns; a category without labels counts as not shown."""
         absent = torch.zeros(len(self), dtype=torch.bool)
         columns = {name: self.shows[:, k] for k, name in enumerate(self.categories)}
         return torch.stack([columns.get(name, absent) for name in bank.categories], dim=1)
@@ -87,19 +90,19 @@ class CalibrationSet:
         """
         if bank.fingerprint != self.fingerprint:
             raise InputError(
-                f"these generations were seen by Latent-CLIP {self.fingerprint}, the bank was made by "
-                f"{bank.fingerprint}; record them again with the bank's model"
+                f"this calibration set was recorded with Latent-CLIP {self.fingerprint}, the bank was made by "
+                f"{bank.fingerprint}; record it again with the bank's model"
             )
         reference = bank.reference()
         return torch.stack([reference.scores(features) for features in self.features.float().unbind(1)], dim=1)
 
     def margins(self, bank: ConceptBank) -> Tensor:
-        """(N,): the furthest that an image is over a threshold, at any look, in any category."""
+        """(N,): the furthest that an image is over a threshold, at any check, in any category."""
         levels = self.noise_levels.tolist()
         thresholds = torch.stack([thresholds_at(bank.noise_levels, bank.thresholds, level) for level in levels])
         return (self.scores(bank) - thresholds).amax(dim=(1, 2))
 
-    def is_what_made(self, report: CalibrationReport) -> bool:
+    def calibrated(self, report: CalibrationReport) -> bool:
         """Whether a bank was calibrated on these images; where one of the two has no identity, descriptions tell."""
         if self.identity and report.identity:
             return self.identity == report.identity
@@ -107,14 +110,14 @@ class CalibrationSet:
 
     def save(self, path: Path) -> None:
         """Write one safetensors file, features in half precision."""
-        words = {
+        metadata = {
             "categories": json.dumps(self.categories),
             "fingerprint": self.fingerprint,
             "made_by": self.made_by,
             "identity": self.identity,
         }
         tensors = {"features": self.features.half(), "noise_levels": self.noise_levels, "shows": self.shows}
-        write_whole(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, words))
+        write_whole(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata))
 
     @classmethod
     def load(cls, path: Path) -> CalibrationSet:
@@ -126,17 +129,22 @@ class CalibrationSet:
         try:
             require_plain(path)
             with safe_open(path, framework="pt") as file:
-                words = file.metadata()
+                metadata = file.metadata()
                 tensors = {name: file.get_tensor(name) for name in ("features", "noise_levels", "shows")}
-            said = json_value(words["categories"], f"{path}: categories", any_text=True)
-            categories = checked(tuple[str, ...], said, str(path), "categories")
-            features = tensors.pop("features").float()
-            told = {name: words[name] for name in ("fingerprint", "made_by")}
-            return cls(features, **tensors, categories=categories, identity=words.get("identity", ""), **told)
+            categories = json_value(metadata["categories"], f"{path}: categories", any_text=True)
+            return cls(
+                features=tensors["features"].float(),
+                noise_levels=tensors["noise_levels"],
+                shows=tensors["shows"],
+                categories=checked(tuple[str, ...], categories, str(path), "categories"),
+                fingerprint=metadata["fingerprint"],
+                made_by=metadata["made_by"],
+                identity=metadata.get("identity", ""),
+            )
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror or error}") from error
         except (SafetensorError, InputError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path} holds no recorded generations ({error}); record them again") from error
+            raise InputError(f"{path} holds no calibration set ({error}); record it again") from error
 
 
 def identity_of_images(pipeline: str, jobs: Sequence[tuple[str, int]], arguments: Mapping[str, object]) -> str:
@@ -150,7 +158,7 @@ def identity_of_images(pipeline: str, jobs: Sequence[tuple[str, int]], arguments
 
 
 def joined(parts: Sequence[CalibrationSet]) -> CalibrationSet:
-    """CalibrationSet of one model under one schedule, one after the other."""
+    """Calibration sets of one model under one check schedule, one after the other."""
     return replace(
         parts[0],
         features=torch.cat([part.features for part in parts]),

@@ -17,13 +17,18 @@ BINS = 10
 
 
 def conformal_threshold(harmless: ArrayLike, rate: float, confidence: float | None = None) -> float:
-    """The threshold that at most a share ``rate`` of harmless images exceeds, from the scores of n of them.
+    """The threshold that at most a share ``rate`` of harmless images exceeds.
 
     Split conformal prediction (Vovk, Gammerman & Shafer 2005; Lei et al. 2018): the k-th smallest of n scores that
     nothing else was fitted on, k = ceil((n + 1)(1 - rate)). A new image that is exchangeable with the n exceeds it with
     probability at most ``rate``, on average over calibration sets. With ``confidence`` the promise is for this very
     set: k is the smallest for which the share of all harmless images above, Beta(n + 1 - k, k), is at most ``rate``
     with that probability (Wilks 1941; Vovk 2012, proposition 2a).
+
+    Args:
+        harmless: the scores of n harmless images.
+        rate: between 0 and 1.
+        confidence: between 0 and 1; None for the promise on average.
 
     Raises:
         InputError: a rate or confidence outside (0, 1), or too few scores for them.
@@ -36,13 +41,13 @@ def conformal_threshold(harmless: ArrayLike, rate: float, confidence: float | No
     if rank > len(scores):
         raise InputError(
             f"{len(scores)} harmless images are too few for a false-positive rate of {rate:g}; "
-            f"use at least {fewest_images(rate, confidence)}, or a higher rate"
+            f"use at least {min_images(rate, confidence)}, or a higher rate"
         )
     return float(scores[rank - 1])
 
 
-def fewest_images(rate: float, confidence: float | None = None) -> int:
-    """How many harmless images ``conformal_threshold`` needs at least."""
+def min_images(rate: float, confidence: float | None = None) -> int:
+    """The least number of harmless images that ``conformal_threshold`` takes."""
     if confidence is None:
         return math.ceil(round(1 / rate - 1, 9))
     return math.ceil(math.log(1 - confidence) / math.log(1 - rate))
@@ -85,7 +90,8 @@ class Platt:
         """
         from sklearn.linear_model import LogisticRegression
 
-        x, y = np.asarray(margins, dtype=np.float64), np.asarray(unsafe, dtype=bool)
+        x = np.asarray(margins, dtype=np.float64)
+        y = np.asarray(unsafe, dtype=bool)
         if y.all() or not y.any():
             raise InputError("probabilities need safe and unsafe images to be fitted on; give both")
         target = np.where(y, (y.sum() + 1) / (y.sum() + 2), 1 / ((~y).sum() + 2))
@@ -115,7 +121,8 @@ class ReliabilityBin:
 
 def reliability(probabilities: ArrayLike, unsafe: ArrayLike, bins: int = BINS) -> tuple[ReliabilityBin, ...]:
     """Bins of equal width over 0..1, those that hold an image: the points of a reliability diagram."""
-    p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(unsafe, dtype=bool)
+    p = np.asarray(probabilities, dtype=np.float64)
+    y = np.asarray(unsafe, dtype=bool)
     place = np.clip(np.ceil(p * bins).astype(int) - 1, 0, bins - 1)
     return tuple(
         ReliabilityBin(k / bins, (k + 1) / bins, int(inside.sum()), float(p[inside].mean()), float(y[inside].mean()))

@@ -13,12 +13,18 @@ from latent_guard.errors import InputError
 
 
 def with_exemplars(bank: ConceptBank, concept: Concept, shown: Tensor, ordinary: Tensor) -> ConceptBank:
-    """The bank with one more concept: the mean of image features (n, D) that show it, moved to where texts lie.
+    """Add a concept to a bank: the mean of image features that show it, moved to where texts lie.
 
     In CLIP the embeddings of images and of texts lie in two cones apart (Liang et al. 2022, "Mind the gap"), so an
     image would resemble any image more than the text that names it. The centroid of ``ordinary`` image features (m, D)
     is taken off and that of the benign texts put in its place, so that a concept shown scores like one that is named.
     Thresholds and their calibration held for the bank as it was: they are 0 and None until they are set again.
+
+    Args:
+        bank: of the same Latent-CLIP as the features.
+        concept: what the images show.
+        shown: features (n, D) of images that show it.
+        ordinary: features (m, D) of images that do not.
 
     Raises:
         InputError: no image of one of the kinds, or a concept that the bank has.
@@ -28,8 +34,9 @@ def with_exemplars(bank: ConceptBank, concept: Concept, shown: Tensor, ordinary:
         raise InputError(f"the concept {concept.prompt!r} ({concept.category}) has no {kind}; add some")
     if concept in bank.concepts:
         raise InputError(f"the bank has the concept {concept.prompt!r} ({concept.category}) already; name it otherwise")
-    images, usual = normalize(shown.float(), dim=-1), normalize(ordinary.float(), dim=-1)
-    embedding = normalize(images.mean(0) - usual.mean(0) + bank.benign.mean(0), dim=0)
+    showing = normalize(shown.float(), dim=-1).mean(0)
+    usual = normalize(ordinary.float(), dim=-1).mean(0)
+    embedding = normalize(showing - usual + bank.benign.mean(0), dim=0)
     concepts = (*bank.concepts, concept)
     return replace(
         bank,

@@ -1,4 +1,4 @@
-"""Prompt sets: what one unsafe category looks like, in words, and what merely looks like it. One YAML file each."""
+"""Prompt sets: the prompts of one unsafe category, and benign prompts that merely look alike. One YAML file each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PromptSet:
         description: one line for people.
         version: raised by one whenever the prompts change.
         licence: SPDX identifier of the prompts' licence.
-        templates: wordings with one ``{}``, over which a prompt's embedding is averaged.
+        templates: sentences with one ``{}`` for a prompt, over which its embedding is averaged.
         prompts: the unsafe concepts, one phrase each.
         benign_prompts: look-alikes and ordinary neighbours, against which the concepts are scored.
     """
@@ -52,8 +52,17 @@ class PromptSet:
             raise InputError(f"{path}: unknown key {unknown[0]!r}; the keys are {_keys()}")
         return cls(**{field.name: _checked(path, field.name, content.get(field.name)) for field in fields(cls)})
 
-    def wordings(self, prompt: str) -> list[str]:
-        """The prompt in each of the set's templates."""
+    def require_complete(self) -> None:
+        """Raise InputError for a set that would embed nothing: no prompt, no template, or a prompt without a word."""
+        where = f"prompt set {self.name} ({self.category})"
+        if not self.prompts or not self.templates:
+            missing = "template" if self.prompts else "prompt"
+            raise InputError(f"{where} has no {missing}; an empty concept scores nothing")
+        if any(not prompt.strip() for prompt in (*self.prompts, *self.benign_prompts)):
+            raise InputError(f"{where} holds an empty prompt; remove it")
+
+    def paraphrases(self, prompt: str) -> list[str]:
+        """A prompt in each of the set's templates."""
         return [template.replace(SLOT, prompt) for template in self.templates]
 
 

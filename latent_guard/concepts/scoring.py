@@ -1,4 +1,4 @@
-"""How a bank turns features into scores, and its thresholds between the noise levels on which they are known.
+"""Category scores of image features, and a bank's thresholds between the noise levels of its grid.
 
 Shapes: B images, D embedding width, K categories, N concepts, M benign anchors, L noise levels.
 """
@@ -20,7 +20,14 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What features are compared with: concepts (N, D), which rows of them are each category's, benign (M, D)."""
+    """The embeddings that features are scored against.
+
+    Attributes:
+        concepts: (N, D), L2-normalised.
+        members: the rows of ``concepts`` that belong to each of the K categories.
+        benign: (M, D) anchors, L2-normalised.
+        logit_scale: the factor on cosines.
+    """
 
     concepts: Tensor
     members: tuple[Tensor, ...]
@@ -31,12 +38,12 @@ class Reference:
         """Category scores (B, K) of L2-normalised features (B, D); differentiable."""
         return category_scores(features, self.concepts, self.members, self.benign, self.logit_scale)
 
-    def highest_scores(self) -> Tensor:
-        """(K,): bounds that no score of an embedding f of length one exceeds.
+    def max_scores(self) -> Tensor:
+        """Upper bounds (K,) of the scores of any embedding of length one.
 
         The log-sum-exp over a category's n concepts is at most log n more than the highest, and that over the anchors
-        at least the highest: so with concepts c, anchors b and the factor s on cosines a score is at most
-        log n + s max_c min_b f (c - b), and f (c - b) is at most ||c - b|| (Cauchy-Schwarz).
+        at least the highest: so with the embedding f, concepts c, anchors b and the factor s on cosines a score is at
+        most log n + s max_c min_b f (c - b), and f (c - b) is at most ||c - b|| (Cauchy-Schwarz).
         """
         nearest = torch.cdist(self.concepts, self.benign).amin(dim=1)
         bounds = [math.log(len(rows)) + self.logit_scale * float(nearest[rows].max()) for rows in self.members]
@@ -55,17 +62,17 @@ class Reference:
         if method == "log-sum-exp":
             return self
         means = torch.stack([self.concepts[rows].mean(0) for rows in self.members])
-        alone = members_of(torch.arange(len(means)))
+        alone = rows_of_each(torch.arange(len(means)))
         benign = normalize(self.benign.mean(0), dim=-1)[None]
         return replace(self, concepts=normalize(means, dim=-1), members=alone, benign=benign)
 
 
-def members_of(owner: Tensor) -> tuple[Tensor, ...]:
-    """The places of each number from 0 to K - 1 in ``owner`` (N,).
+def rows_of_each(numbers: Tensor) -> tuple[Tensor, ...]:
+    """The rows (N,) of each of the numbers from 0 to K - 1.
 
-    Found once: to look for them on a GPU would have the host wait for it at every look.
+    They are found once, since a search on a GPU would make the host wait for it at every check.
     """
-    return tuple((owner == k).nonzero().flatten() for k in range(int(owner.max()) + 1))
+    return tuple((numbers == k).nonzero().flatten() for k in range(int(numbers.max()) + 1))
 
 
 def category_scores(
@@ -73,9 +80,14 @@ def category_scores(
 ) -> Tensor:
     """Log-odds (B, K) of each category against the benign anchors.
 
-    logsumexp over the category's concepts of logit_scale * cosine, minus the same over the anchors.
-    `features` (B, D), `concepts` (N, D) and `benign` (M, D) are L2-normalised; `members` holds the rows of
-    `concepts` that belong to each category.
+    A score is the logsumexp over the category's concepts of logit_scale * cosine, minus the same over the anchors.
+
+    Args:
+        features: (B, D), L2-normalised.
+        concepts: (N, D), L2-normalised.
+        members: the rows of ``concepts`` that belong to each category.
+        benign: (M, D), L2-normalised.
+        logit_scale: the factor on cosines.
     """
     logits = logit_scale * features @ concepts.T
     against = torch.logsumexp(logit_scale * features @ benign.T, dim=1)
@@ -83,18 +95,22 @@ def category_scores(
 
 
 def nearest_concepts(features: Tensor, concepts: Tensor, members: Sequence[Tensor]) -> Tensor:
-    """Which concept of each category is nearest: rows of `concepts` (B, K), for features (B, D)."""
+    """The nearest concept of each category, as rows of ``concepts``: (B, K) for features (B, D)."""
     cosines = features @ concepts.T
     return torch.stack([rows[cosines.index_select(1, rows).argmax(dim=1)] for rows in members], dim=1)
 
 
 def thresholds_at(noise_levels: Tensor, thresholds: Tensor, level: float) -> Tensor:
-    """Thresholds (K,) at a noise level: linear between the grid's points (L,), ascending, constant outside.
+    """Thresholds (K,) at a noise level: linear between the grid's points, constant outside.
 
-    `thresholds` is (K, L).
+    Args:
+        noise_levels: the grid (L,), ascending.
+        thresholds: (K, L).
+        level: the noise level asked for.
     """
     right = int(torch.searchsorted(noise_levels, level))
     if right == 0 or right == len(noise_levels):
         return thresholds[:, min(right, len(noise_levels) - 1)]
-    low, high = float(noise_levels[right - 1]), float(noise_levels[right])
+    low = float(noise_levels[right - 1])
+    high = float(noise_levels[right])
     return torch.lerp(thresholds[:, right - 1], thresholds[:, right], (level - low) / (high - low))

@@ -44,7 +44,7 @@ def idle_categories(policies: Policies, bank: ConceptBank) -> list[str]:
 
     Raises `InputError` if the policies name a category that the bank does not have.
     """
-    rules, highest = Rules.of(policies, bank.categories), bank.highest_scores()
+    rules, highest = Rules.of(policies, bank.categories), bank.max_scores()
     return [
         f"{bank.categories[k]} can never act under the policy {policies.name}: no image scores over {highest[k]:.1f} "
         f"in it, and its threshold with trigger {rules.policies[k].trigger:+g} is higher"
@@ -82,7 +82,7 @@ class LatentGuard:
         verdict is written into the `audit` log before its image is handed out.
         Raises `InputError` if the bank was made by another model, or no policy has that name.
         """
-        bank.check_made_by(model)
+        bank.require_made_by(model)
         self.model = model.eval().requires_grad_(False)
         self.bank, self.policies, self.canary, self.audit = bank, policies_of(policy), canary, audit
 

@@ -1,4 +1,4 @@
-"""What Latent-CLIP sees of unguarded generations under a policy's schedule: the material of a calibration."""
+"""Recording of unguarded images as a guard would check them: calibration sets."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from latent_guard.concepts.scoring import members_of, nearest_concepts, thresholds_at
+from latent_guard.concepts.scoring import nearest_concepts, rows_of_each, thresholds_at
 from latent_guard.errors import GuardError
 from latent_guard.latent_clip.tokenizer import passages
 
@@ -46,7 +46,7 @@ class Scorer:
         with torch.inference_mode(False):  # else no gradient could be taken through them outside of it
             self._reference = bank.reference().to(self.device)
             self._concepts = bank.embeddings.to(self.device).float().clone()
-            self._members = tuple(rows.to(self.device) for rows in members_of(bank.owner))
+            self._members = tuple(rows.to(self.device) for rows in rows_of_each(bank.category_index))
             self._noise_levels, self._thresholds = bank.noise_levels.cpu().float(), bank.thresholds.cpu().float()
 
     def scores(self, raw: Tensor, noise_level: float) -> Tensor:

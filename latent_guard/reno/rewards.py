@@ -168,7 +168,7 @@ class SafetyReward(_LatentReward):
             InputError: the bank was made by another model.
         """
         super().__init__(model, canary, smoothing, name, weight)
-        bank.check_made_by(model)
+        bank.require_made_by(model)
         self._scorer = Scorer(model, bank)
 
     def bind(self, prompts: Sequence[str]) -> Score:

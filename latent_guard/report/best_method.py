@@ -28,7 +28,7 @@ def best_method_sections(run: Run) -> tuple[Section, ...]:
         rows = (_best_row(best), *map(_other_row, others))
         lead = (
             f"Of the methods that keep at least {100 * best['kept']:.0f}% of what benign prompts show unguarded, "
-            f"{best['arm']} shows the fewest unsafe images of risky prompts. Differences are paired by prompt and "
+            f"{best['method']} shows the fewest unsafe images of risky prompts. Differences are paired by prompt and "
             "seed; one is significant if its interval excludes zero and its test holds among all of this table."
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -38,7 +38,7 @@ def best_method_sections(run: Run) -> tuple[Section, ...]:
 
 
 def _best_row(best: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
-    return best["arm"], (*_rates(best), Cell("the best"), Cell(""), plain(read_estimate(1.0, "standing")))
+    return best["method"], (*_rates(best), Cell("the best"), Cell(""), plain(read_estimate(1.0, "standing")))
 
 
 def _other_row(entry: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
@@ -48,7 +48,7 @@ def _other_row(entry: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
     significant = "yes" if entry["stands"] else "no"
     if not entry["retains"]:
         significant += ", retains less"
-    return entry["arm"], (
+    return entry["method"], (
         *_rates(entry),
         Cell(f"{100 * difference.value:+.1f}", interval),
         Cell(significant),

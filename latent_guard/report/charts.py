@@ -67,21 +67,21 @@ def curve_chart(curves: Mapping[str, Sequence[Mapping[str, Any]]], order: Sequen
 
 def category_chart(rates: Mapping[str, Mapping[str, Estimate]], order: Sequence[str]) -> Chart:
     """Draw a group of bars a category, a bar a method, with 95% intervals."""
-    categories = sorted({category for of_arm in rates.values() for category in of_arm})
+    categories = sorted({category for of_method in rates.values() for category in of_method})
 
     def drawing(axes: Any, palette: Palette) -> None:
         thickness = 0.82 / max(1, len(rates))
-        for number, (arm, of_arm) in enumerate(rates.items()):
+        for number, (method, of_method) in enumerate(rates.items()):
             places = [place + (number - (len(rates) - 1) / 2) * thickness for place in range(len(categories))]
-            estimates = [of_arm.get(category, Estimate.of_nothing()) for category in categories]
+            estimates = [of_method.get(category, Estimate.of_nothing()) for category in categories]
             axes.barh(
                 places,
                 [100 * estimate.value for estimate in estimates],
                 0.86 * thickness,
                 xerr=_error_bars(estimates, scale=100),
-                color=_style(palette, arm, order)["color"],
+                color=_style(palette, method, order)["color"],
                 error_kw={"ecolor": palette.ink, "elinewidth": 1, "capsize": 2},
-                label=arm,
+                label=method,
             )
         axes.set(yticks=range(len(categories)), yticklabels=categories, xlabel="unsafe images shown, %", xlim=(0, None))
         axes.invert_yaxis()
@@ -130,7 +130,7 @@ def cost_chart(seconds: Mapping[str, float], order: Sequence[str]) -> Chart:
     """Draw the median seconds of an image, a bar a method."""
 
     def drawing(axes: Any, palette: Palette) -> None:
-        colours = [_style(palette, arm, order)["color"] for arm in seconds]
+        colours = [_style(palette, method, order)["color"] for method in seconds]
         bars = axes.barh(range(len(seconds)), list(seconds.values()), 0.6, color=colours, tick_label=list(seconds))
         axes.bar_label(bars, fmt="%.3g", padding=4, color=palette.ink)
         axes.set(xlabel="seconds an image, median")

@@ -30,11 +30,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Card:
-    """An image under review and the unguarded one ``before``; arm, decision, categories index the gallery's lists."""
+    """An image under review and the unguarded one ``before``; its labels index the gallery's lists."""
 
     picture: Picture
     before: Picture | None
-    arm: int
+    method: int
     decision: int
     categories: tuple[int, ...]
     task: str
@@ -58,7 +58,7 @@ class Gallery:
     """All cards, the values that they can be filtered by, and the number of images of the run (``of``)."""
 
     groups: tuple[Group, ...]
-    arms: tuple[str, ...]
+    methods: tuple[str, ...]
     decisions: tuple[str, ...]
     categories: tuple[str, ...]
     unreadable: int
@@ -72,11 +72,11 @@ class Gallery:
 def gallery_of(records: pd.DataFrame, thumbnails: Mapping[int, str], of: int) -> Gallery:
     """Make cards of records; ``thumbnails`` maps row numbers to addresses, ``of`` is the run's number of images."""
     ordered = in_review_order(records)
-    arms = tuple(dict.fromkeys(records["arm"]))
+    methods = tuple(dict.fromkeys(records["method"]))
     decisions = tuple(dict.fromkeys(records["decision"]))
     categories = tuple(sorted({name for joined in records["categories"] for name in _split(joined)}))
     pictures = {
-        record["row"]: Picture(record["row"], record["arm"], _verdict(record), thumbnails.get(record["row"]))
+        record["row"]: Picture(record["row"], record["method"], _verdict(record), thumbnails.get(record["row"]))
         for record in ordered.to_dict("records")
     }
 
@@ -84,7 +84,7 @@ def gallery_of(records: pd.DataFrame, thumbnails: Mapping[int, str], of: int) ->
         return Card(
             picture=pictures[record["row"]],
             before=None if pd.isna(record["unguarded_row"]) else pictures[record["unguarded_row"]],
-            arm=arms.index(record["arm"]),
+            method=methods.index(record["method"]),
             decision=decisions.index(record["decision"]),
             categories=tuple(categories.index(name) for name in _split(record["categories"])),
             task=record["task"],
@@ -98,7 +98,7 @@ def gallery_of(records: pd.DataFrame, thumbnails: Mapping[int, str], of: int) ->
         Group(kind.value, WHY[kind], tuple(map(card, ordered[ordered["review_group"] == kind].to_dict("records"))))
         for kind in ReviewGroup
     )
-    return Gallery(groups, arms, decisions, categories, len(records) - len(thumbnails), of)
+    return Gallery(groups, methods, decisions, categories, len(records) - len(thumbnails), of)
 
 
 def most_informative(records: pd.DataFrame, max_images: int) -> pd.DataFrame:
@@ -107,7 +107,7 @@ def most_informative(records: pd.DataFrame, max_images: int) -> pd.DataFrame:
     Missed images, false alarms and others of each method are interleaved, so that no method fills the page.
     """
     ordered = in_review_order(records)
-    turn = ordered.groupby(["review_group", "arm"], sort=False).cumcount()
+    turn = ordered.groupby(["review_group", "method"], sort=False).cumcount()
     chosen: dict[int, None] = {}
     for _, record in ordered.assign(turn=turn).sort_values("turn", kind="stable").iterrows():
         pair = [int(row) for row in (record["row"], record["unguarded_row"]) if not pd.isna(row)]

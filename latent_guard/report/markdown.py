@@ -14,7 +14,7 @@ from latent_guard.report.tables import Cell, Table
 from latent_guard.report.untrusted_text import markdown_cell, markdown_code, shortened
 
 MAX_LISTED = 50  # images of a group; the CSV has them all
-_LISTED = ("row", "arm", "task", "decision", "categories", "prompt")
+_LISTED = ("row", "method", "task", "decision", "categories", "prompt")
 _LISTED_HEADER = ("Row", "Method", "Task", "Decision", "Categories", "Prompt")
 
 

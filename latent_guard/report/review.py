@@ -42,8 +42,8 @@ def with_review_groups(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_unguarded(records: pd.DataFrame) -> pd.Series:
-    """Return which images were made without a method, (N,), by their arm: a method may leave an image unchanged."""
-    return records["arm"] == UNGUARDED
+    """Return which images were made without any method, (N,); a method may leave an image unchanged."""
+    return records["method"] == UNGUARDED
 
 
 def shown_unsafe(records: pd.DataFrame) -> pd.Series:

@@ -118,21 +118,24 @@ def _pairs(
     first: pd.DataFrame, second: pd.DataFrame, metric: str, name: str, second_name: str
 ) -> Iterator[tuple[Outcomes, Outcomes]]:
     """Yield the outcomes of two methods that have the metric for a common image."""
-    first_arms = list(first["arm"].unique())
-    second_arms = list(second["arm"].unique())
-    for arm, second_arm in product(first_arms, second_arms):
-        if arm != second_arm and arm in second_arms and second_arm in first_arms:
+    first_methods = list(first["method"].unique())
+    second_methods = list(second["method"].unique())
+    for method, second_method in product(first_methods, second_methods):
+        if method != second_method and method in second_methods and second_method in first_methods:
             continue
-        one = _known(first, arm, metric)
-        two = _known(second, second_arm, metric)
+        one = _known(first, method, metric)
+        two = _known(second, second_method, metric)
         if set(one["pair"]) & set(two["pair"]):
             if metric == PER_CALL:
                 one, two = _by_call(one, two)
-            yield _outcomes(one, metric, f"{arm} ({name})"), _outcomes(two, metric, f"{second_arm} ({second_name})")
+            yield (
+                _outcomes(one, metric, f"{method} ({name})"),
+                _outcomes(two, metric, f"{second_method} ({second_name})"),
+            )
 
 
-def _known(records: pd.DataFrame, arm: str, metric: str) -> pd.DataFrame:
-    return records[(records["arm"] == arm) & records[metric].notna()]
+def _known(records: pd.DataFrame, method: str, metric: str) -> pd.DataFrame:
+    return records[(records["method"] == method) & records[metric].notna()]
 
 
 def _by_call(one: pd.DataFrame, two: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -154,7 +157,7 @@ def _numbered(records: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     ``call`` is the call that an image was made in; in a run without recorded calls, its prompt. A list may hold a
     prompt twice with the same seed: then its first image is paired with the other's first.
     """
-    copies = [table.assign(copy=table.groupby(["arm", *_KEY[:-1]]).cumcount()) for table in records]
+    copies = [table.assign(copy=table.groupby(["method", *_KEY[:-1]]).cumcount()) for table in records]
     whole = pd.concat(copies, keys=range(len(copies)))
     whole["group"] = whole.groupby("prompt").ngroup()
     whole["pair"] = whole.groupby(_KEY).ngroup()

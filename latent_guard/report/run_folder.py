@@ -17,13 +17,13 @@ from latent_guard.files.csv_text import clean
 from latent_guard.files.documents import read_json, read_text
 from latent_guard.files.tables import read_table
 
-_TEXTS = ("arm", "task", "prompt", "categories", "seen", "decision", "image")
+_TEXTS = ("method", "task", "prompt", "categories", "seen", "decision", "image")
 _COUNTS = ("row", "prompt_index", "seed")
 _FLAGS = ("unsafe", "blocked", "touched")
 _FIGURES = ("score", "evaluations", "seconds", "distance", "clip_score")
 # What each section of a summary is made of, from the outside in.
 _SECTIONS: dict[str, tuple[type, ...]] = {
-    "arms": (dict, dict, dict),  # arm, task, metric
+    "methods": (dict, dict, dict),  # method, task, metric
     "curves": (dict, list, dict),  # method, points
     "comparisons": (list, dict),
     "standing": (dict,),

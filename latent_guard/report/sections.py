@@ -81,8 +81,8 @@ def _steps(run: Run) -> Section:
 def _cost(run: Run) -> Section:
     anchor = "cost"
     title = "Cost"
-    medians = run.records.groupby("arm", sort=False)["seconds"].median().dropna()
-    seconds = {str(arm): float(value) for arm, value in medians.items()}
+    medians = run.records.groupby("method", sort=False)["seconds"].median().dropna()
+    seconds = {str(method): float(value) for method, value in medians.items()}
     if not seconds:
         return Section(anchor, title, "This run recorded no times.")
     lead = "Generation and method together, on the machine named below."
@@ -91,6 +91,6 @@ def _cost(run: Run) -> Section:
 
 def _order(run: Run, further: Iterable[str] = ()) -> tuple[str, ...]:
     """The methods, unguarded first, then further names."""
-    unguarded = run.records.loc[is_unguarded(run.records), "arm"]
+    unguarded = run.records.loc[is_unguarded(run.records), "method"]
     first = unguarded.unique() if len(unguarded) else [""]
-    return tuple(dict.fromkeys([*first, *run.records["arm"].unique(), *further]))
+    return tuple(dict.fromkeys([*first, *run.records["method"].unique(), *further]))

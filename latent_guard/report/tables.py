@@ -61,24 +61,24 @@ def plain(rate: Estimate) -> Cell:
 
 
 def summary_tables(run: Run) -> tuple[Table, ...]:
-    """A table a task, an arm a row: the metrics of ``summary.json``, or what the records alone tell."""
-    arms = run.summary.get("arms") or _arms_of(run.records)
-    tasks = list(dict.fromkeys(task for of_arm in arms.values() for task in of_arm))
+    """A table a task, a method a row: the metrics of ``summary.json``, or what the records alone tell."""
+    methods = run.summary.get("methods") or _methods_of(run.records)
+    tasks = list(dict.fromkeys(task for of_method in methods.values() for task in of_method))
     tables = []
     for task in tasks:
-        measured = {arm: of_arm[task] for arm, of_arm in arms.items() if task in of_arm}
+        measured = {method: of_method[task] for method, of_method in methods.items() if task in of_method}
         # Those of a category have a table of their own.
         names = list(dict.fromkeys(name for metrics in measured.values() for name in metrics if ": " not in name))
         rows = [
-            (arm, tuple(_metric(name, metrics.get(name), f"arms, {arm}, {task}, {name}") for name in names))
-            for arm, metrics in measured.items()
+            (method, tuple(_metric(name, metrics.get(name), f"methods, {method}, {task}, {name}") for name in names))
+            for method, metrics in measured.items()
         ]
         tables.append(Table(f"Prompts: {task}", ("Method", *map(_words, names)), tuple(rows)))
     return tuple(tables)
 
 
 def comparison_table(comparisons: Sequence[Mapping[str, Any]], most: int) -> Table:
-    """Paired differences as the run states them, one a row; of more than ``most``, those with the first arm alone."""
+    """Paired differences as the run states them, one a row; of more than ``most``, those with the first method."""
     every = len(comparisons)
     if every > most:
         comparisons = [entry for entry in comparisons if entry.get("first") == comparisons[0].get("first")]
@@ -102,26 +102,26 @@ def curve_table(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
 
 
 def category_rates(records: pd.DataFrame) -> dict[str, dict[str, Estimate]]:
-    """Arm -> category -> share of its images that are unsafe and shown; an image counts in each of its categories."""
+    """Method -> category -> share of its images that are unsafe and shown; an image counts in all its categories."""
     labelled = records.assign(
         category=records["categories"].str.split(", "), shown=shown_unsafe(records), prompt_key=_prompt_keys(records)
     )
     labelled = labelled.explode("category")
     labelled = labelled[labelled["category"] != ""]
     return {
-        str(arm): {
+        str(method): {
             str(category): share_of_images(part["shown"].to_numpy(bool), part["prompt_key"].to_numpy())
-            for category, part in of_arm.groupby("category", sort=True)
+            for category, part in of_method.groupby("category", sort=True)
         }
-        for arm, of_arm in labelled.groupby("arm", sort=False)
+        for method, of_method in labelled.groupby("method", sort=False)
     }
 
 
 def category_table(rates: Mapping[str, Mapping[str, Estimate]]) -> Table:
-    """A category a row, an arm a column."""
-    categories = sorted({category for of_arm in rates.values() for category in of_arm})
+    """A category a row, a method a column."""
+    categories = sorted({category for of_method in rates.values() for category in of_method})
     rows = [
-        (category, tuple(percent(of_arm.get(category, Estimate.of_nothing())) for of_arm in rates.values()))
+        (category, tuple(percent(of_method.get(category, Estimate.of_nothing())) for of_method in rates.values()))
         for category in categories
     ]
     return Table("Unsafe images shown, by category", ("Category", *rates), tuple(rows))
@@ -149,33 +149,33 @@ def step_table(steps: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def cost_table(records: pd.DataFrame) -> Table:
-    """Seconds and model evaluations an image, and how much longer than the unguarded arm (medians, all tasks)."""
-    seconds = records.groupby("arm", sort=False)["seconds"].median()
-    evaluations = records.groupby("arm", sort=False)["evaluations"].mean()
+    """Seconds and model evaluations an image, and how much longer than the unguarded method (medians, all tasks)."""
+    seconds = records.groupby("method", sort=False)["seconds"].median()
+    evaluations = records.groupby("method", sort=False)["evaluations"].mean()
     reference = float(records[is_unguarded(records)]["seconds"].median())
     rows = []
-    for arm, value in seconds.items():
+    for method, value in seconds.items():
         ratio = plain(Estimate(value / reference if reference > 0 else math.nan))
-        rows.append((str(arm), (plain(Estimate(value)), ratio, plain(Estimate(evaluations[arm])))))
+        rows.append((str(method), (plain(Estimate(value)), ratio, plain(Estimate(evaluations[method])))))
     header = ("Method", "Seconds, median", "Times the unguarded", "Model evaluations, mean")
     return Table("Cost of an image", header, tuple(rows))
 
 
 def series_name(point: Mapping[str, Any]) -> str:
-    """What a point of a diagram belongs to: its arm and category, as far as it names them."""
-    return ", ".join(str(point[name]) for name in ("arm", "category") if point.get(name))
+    """What a point of a diagram belongs to: its method and category, as far as it names them."""
+    return ", ".join(str(point[name]) for name in ("method", "category") if point.get(name))
 
 
-def _arms_of(records: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
-    arms: dict[str, dict[str, dict[str, Any]]] = {}
-    for (arm, task), part in records.groupby(["arm", "task"], sort=False):
+def _methods_of(records: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
+    methods: dict[str, dict[str, dict[str, Any]]] = {}
+    for (method, task), part in records.groupby(["method", "task"], sort=False):
         flags = {"unsafe": shown_unsafe(part), "blocked": part["blocked"], "touched": part["touched"]}
         metrics = {
             name: vars(share_of_images(flag.to_numpy(bool), part["prompt_index"].to_numpy()))
             for name, flag in flags.items()
         }
-        arms.setdefault(str(arm), {})[str(task)] = metrics
-    return arms
+        methods.setdefault(str(method), {})[str(task)] = metrics
+    return methods
 
 
 def _prompt_keys(records: pd.DataFrame) -> pd.Series:

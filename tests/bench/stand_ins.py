@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from benchmarks.emoji_world.workbench import Settings, Workbench
 from latent_guard.bench.judges.emoji import EmojiJudge
 from latent_guard.bench.spec_file import read_spec
-from latent_guard.bench.task import ArmSpec
+from latent_guard.bench.task import MethodSpec
 from latent_guard.guidance.verdict import Action, Cost, Decision, Verdict
 from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier
@@ -95,7 +95,7 @@ def brightness_judge() -> EmojiJudge:
 
 def small_workbench(bundle: Path, folder: Path, steps: int = 2) -> Workbench:
     """Four images of each task, in two batches, by the bundle's own judge."""
-    judge = ArmSpec("emoji-judge", {"folder": str(bundle / "judge")})
+    judge = MethodSpec("emoji-judge", {"folder": str(bundle / "judge")})
     spec = replace(read_spec("emoji").limited(4), steps=steps, batch_size=3, judge=judge)
     return Workbench(bundle, folder, spec, Settings(renders=48, drawn=4))
 

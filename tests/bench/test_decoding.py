@@ -1,4 +1,4 @@
-"""Arms: which seeds and arguments a pipeline gets, what is recorded, and that batching changes nothing."""
+"""Methods: which seeds and arguments a pipeline gets, what is recorded, and that batching changes nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from latent_guard.bench.runs.execute import Bench, run_units
 from latent_guard.bench.runs.folder import RunFolder
 from latent_guard.bench.runs.plan import plan_of
 from latent_guard.bench.spec import Spec
-from latent_guard.bench.task import ArmSpec, TaskSpec
+from latent_guard.bench.task import MethodSpec, TaskSpec
 from latent_guard.errors import InputError
 from latent_guard.guidance.policy import SAFE, Policies
 from latent_guard.guidance.verdict import Decision
@@ -47,9 +47,9 @@ def made(
     pipe: NoisePipeline | None = None,
 ) -> Records:
     """A run of one method in a folder, read back."""
-    arm, judge = ArmSpec("any"), FunctionJudge(lambda pictures: np.zeros(len(pictures), dtype=bool), "nothing")
+    named, judge = MethodSpec("any"), FunctionJudge(lambda pictures: np.zeros(len(pictures), dtype=bool), "nothing")
     task = TaskSpec("task", "list.csv", images)
-    spec = Spec("run", (task,), (arm,), ArmSpec("none"), steps=steps, batch_size=batch_size, keep_latents=True)
+    spec = Spec("run", (task,), (named,), MethodSpec("none"), steps=steps, batch_size=batch_size, keep_latents=True)
     units, run = plan_of(spec, {"task": rows}).units, RunFolder.open(folder, spec, {})
     run_units(Bench(spec, pipe or NoisePipeline(), {"any": method or Unguarded()}, judge), run, units)
     return records_of(run, units)
@@ -176,7 +176,7 @@ def test_packed_latents_without_a_size_are_of_the_pipelines_own() -> None:
 
 
 def test_a_pipeline_without_a_denoiser_is_refused_by_name_before_anything_runs() -> None:
-    spec = Spec("run", (TaskSpec("task", "list.csv"),), (ArmSpec("any"),), ArmSpec("none"))
+    spec = Spec("run", (TaskSpec("task", "list.csv"),), (MethodSpec("any"),), MethodSpec("none"))
     judge = FunctionJudge(lambda pictures: np.zeros(len(pictures), dtype=bool), "nothing")
     with pytest.raises(InputError, match="SimpleNamespace has no denoiser called unet or transformer"):
         Bench(spec, SimpleNamespace(), {"any": Unguarded()}, judge).check({"any": [None]})

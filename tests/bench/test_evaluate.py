@@ -15,27 +15,27 @@ SPEC = bench.Spec(
         bench.TaskSpec("risky", "emoji/dev_risky", images=4),
         bench.TaskSpec("benign", "emoji/dev_benign", images=4, kind="benign"),
     ),
-    arms=(bench.ArmSpec("unguarded"), bench.ArmSpec("guard", {"policy": "safe"})),
-    judge=bench.ArmSpec("emoji-judge"),
+    methods=(bench.MethodSpec("unguarded"), bench.MethodSpec("guard", {"policy": "safe"})),
+    judge=bench.MethodSpec("emoji-judge"),
     steps=2,
 )
 
 
 def test_a_spec_is_run_and_its_figures_are_given(tmp_path: Path) -> None:
     summary = bench.evaluate(SPEC, shipped.pipeline(), tmp_path / "run")
-    for tasks in summary["arms"].values():
+    for tasks in summary["methods"].values():
         assert 0 <= tasks["risky"]["unsafe"]["value"] <= 1
         assert 0 <= tasks["benign"]["touched"]["value"] <= 1
-    assert list(summary["arms"]) == ["unguarded", "guard(policy=safe)"]
+    assert list(summary["methods"]) == ["unguarded", "guard(policy=safe)"]
     assert "command" not in summary
     assert len(list((tmp_path / "run" / "images").iterdir())) == 16
-    assert bench.evaluate(SPEC, shipped.pipeline(), str(tmp_path / "run"))["arms"] == summary["arms"]
+    assert bench.evaluate(SPEC, shipped.pipeline(), str(tmp_path / "run"))["methods"] == summary["methods"]
 
 
 def test_a_judge_of_ones_own_judges_in_place_of_the_specs(tmp_path: Path) -> None:
     everything = bench.FunctionJudge(lambda images: np.ones(len(images), dtype=bool), "everything is unsafe")
     summary = bench.evaluate(SPEC.limited(1), shipped.pipeline(), tmp_path, everything)
-    assert summary["arms"]["unguarded"]["benign"]["unsafe"]["value"] == 1
+    assert summary["methods"]["unguarded"]["benign"]["unsafe"]["value"] == 1
     assert "everything is unsafe" in (tmp_path / "environment.json").read_text()
 
 

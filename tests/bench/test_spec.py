@@ -10,7 +10,7 @@ from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.bench.runs.plan import plan_of
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.spec_file import read_spec
-from latent_guard.bench.task import ArmSpec, TaskSpec
+from latent_guard.bench.task import MethodSpec, TaskSpec
 from latent_guard.errors import InputError
 from latent_guard.package_data import benchmark_specs
 
@@ -19,7 +19,7 @@ judge: emoji-judge
 tasks:
   risky: {prompts: emoji/dev_risky, images: 5}
   benign: {prompts: emoji/dev_benign, kind: benign}
-arms:
+methods:
   - unguarded
   - sld: {preset: strong}
 batch_size: 2
@@ -38,7 +38,7 @@ def rows(count: int) -> list[PromptRow]:
 
 def test_a_spec_is_read_and_written_as_the_same(tmp_path: Path) -> None:
     spec = read(tmp_path)
-    assert [arm.name for arm in spec.arms] == ["unguarded", "sld(preset=strong)"]
+    assert [method.label for method in spec.methods] == ["unguarded", "sld(preset=strong)"]
     assert [(task.name, task.images, task.kind) for task in spec.tasks] == [
         ("risky", 5, "risky"),
         ("benign", None, "benign"),
@@ -50,23 +50,23 @@ def test_a_spec_is_read_and_written_as_the_same(tmp_path: Path) -> None:
 def test_keys_that_most_specs_do_not_have_are_written_only_where_they_are_given(tmp_path: Path) -> None:
     plain = read(tmp_path).to_dict()
     assert "keep_latents" not in plain
-    assert all("arms" not in task for task in plain["tasks"].values())
-    spec = read(tmp_path, TEXT.replace("kind: benign", "arms: [sld(preset=strong)]") + "keep_latents: true\n")
+    assert all("methods" not in task for task in plain["tasks"].values())
+    spec = read(tmp_path, TEXT.replace("kind: benign", "methods: [sld(preset=strong)]") + "keep_latents: true\n")
     assert spec.keep_latents
     assert read(tmp_path, yaml.safe_dump(spec.to_dict(), sort_keys=False)) == spec
 
 
 def test_a_method_that_no_task_uses_is_refused(tmp_path: Path) -> None:
-    text = TEXT.replace("images: 5", "arms: [unguarded]").replace("kind: benign", "arms: [unguarded]")
-    with pytest.raises(InputError, match=r"line 6: arms: no task uses sld\(preset=strong\)"):
+    text = TEXT.replace("images: 5", "methods: [unguarded]").replace("kind: benign", "methods: [unguarded]")
+    with pytest.raises(InputError, match=r"line 6: methods: no task uses sld\(preset=strong\)"):
         read(tmp_path, text)
 
 
 def test_a_task_is_made_by_the_methods_that_it_names(tmp_path: Path) -> None:
-    spec = read(tmp_path, TEXT.replace("kind: benign", "arms: [sld(preset=strong)]"))
+    spec = read(tmp_path, TEXT.replace("kind: benign", "methods: [sld(preset=strong)]"))
     plan = plan_of(spec, {"risky": rows(3), "benign": rows(4)})
     assert plan.images == 2 * 5 + 4
-    assert {unit.arm.name for unit in plan.units if unit.task.name == "benign"} == {"sld(preset=strong)"}
+    assert {unit.method.label for unit in plan.units if unit.task.name == "benign"} == {"sld(preset=strong)"}
     assert [unit.name for unit in plan.units][-1] == "benign-00001-01"
 
 
@@ -81,15 +81,15 @@ def test_what_ships_can_be_read(name: str) -> None:
         ("batch_size: 2", "batch: 2", r"spec\.yaml, line 9: unknown key 'batch'; known are name, tasks"),
         ("images: 5", "images: 0", r"line 4: images must be a whole number from 1 to 1,000,000, not 0"),
         ("images: 5", "pictures: 5", r"line 4: unknown key 'pictures'; known are prompts, images, kind, protocol"),
-        ("kind: benign", "arms: unguarded", r"line 5: a task's arms is a list of names"),
-        ("kind: benign", "arms: [sld]", r"line 5: arms must be one or more of unguarded, sld\(.*\), not sld"),
-        ("kind: benign", "arms: []", r"line 5: arms must be one or more of unguarded, .*, not none"),
+        ("kind: benign", "methods: unguarded", r"line 5: a task's methods is a list of names"),
+        ("kind: benign", "methods: [sld]", r"line 5: methods must be one or more of unguarded, sld\(.*\), not sld"),
+        ("kind: benign", "methods: []", r"line 5: methods must be one or more of unguarded, .*, not none"),
         ("batch_size: 2", "keep_latents: 2", r"keep_latents must be true or false, not 2"),
         ("kind: benign", "kind: nice", r"line 5: kind must be risky or benign"),
         ("  - unguarded\n", "  - [unguarded]\n", r"line 7: give a name, or one name with its options"),
-        ("  - unguarded\n", "  - unguarded\n  - unguarded\n", r"arms: 'unguarded' is there twice"),
+        ("  - unguarded\n", "  - unguarded\n  - unguarded\n", r"methods: 'unguarded' is there twice"),
         ("judge: emoji-judge\n", "", r"line 1: missing key 'judge'"),
-        ("arms:", "arms: [", "is not valid YAML: line 7"),
+        ("methods:", "methods: [", "is not valid YAML: line 7"),
         ("images: 5", "images: !foo 5", r"line 4: could not determine a constructor"),
         ("{preset: strong}", "{preset: " + "9" * 6000 + "}", r"line 8: a number of 6,000 digits"),
         ("{preset: strong}", "{1: strong, a: 2}", r"line 8: the option 1 is not a name"),
@@ -115,7 +115,7 @@ def test_methods_take_turns_over_the_same_batches(tmp_path: Path) -> None:
     spec = read(tmp_path)
     plan = plan_of(spec, {"risky": rows(3), "benign": rows(4)})
     assert plan.images == 2 * (5 + 4)
-    assert [unit.arm.method for unit in plan.units[:4]] == ["unguarded", "sld", "unguarded", "sld"]
+    assert [unit.method.name for unit in plan.units[:4]] == ["unguarded", "sld", "unguarded", "sld"]
     assert plan.units[0].jobs == plan.units[1].jobs
     assert [unit.first for unit in plan.units] == [0, 2, 4, 6, 8, 9, 10, 12, 14, 16]
     assert len({unit.name for unit in plan.units}) == len(plan.units)
@@ -126,14 +126,14 @@ def test_shares_are_all_of_it_with_as_much_of_every_method(tmp_path: Path) -> No
     shares = [plan.share(index, 2) for index in range(2)]
     assert sorted(unit.name for share in shares for unit in share) == sorted(unit.name for unit in plan.units)
     for share in shares:
-        methods = [unit.arm for unit in share]
-        assert methods.count(ArmSpec("unguarded")) == methods.count(plan.units[1].arm)
+        methods = [unit.method for unit in share]
+        assert methods.count(MethodSpec("unguarded")) == methods.count(plan.units[1].method)
 
 
 def test_tasks_whose_names_make_one_file_name_have_units_of_their_own() -> None:
     names = ("暴力", "色情", "a b", "a_b", "x" * 40 + "1", "x" * 40 + "2", "plain")
     tasks = tuple(TaskSpec(name, "list.csv") for name in names)
-    spec = Spec("names", tasks, (ArmSpec("unguarded"),), ArmSpec("none"))
+    spec = Spec("names", tasks, (MethodSpec("unguarded"),), MethodSpec("none"))
     units = plan_of(spec, {name: rows(1) for name in names}).units
     assert len({unit.name for unit in units}) == len(names)
     assert [units[place].name for place in (0, 2, 3, 6)] == [
@@ -144,7 +144,7 @@ def test_tasks_whose_names_make_one_file_name_have_units_of_their_own() -> None:
 def test_a_limit_makes_no_second_image_of_a_list_that_is_made_once_each(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("prompt,evaluation_seed\na cat,1\na dog,2\na bee,3\n")
     task = TaskSpec("own", str(tmp_path / "list.csv"))
-    spec = Spec("limited", (task,), (ArmSpec("unguarded"),), ArmSpec("none"), quick=100)
+    spec = Spec("limited", (task,), (MethodSpec("unguarded"),), MethodSpec("none"), quick=100)
     for limited, images in ((spec.limited(50), 3), (spec.in_short(), 3), (spec.limited(2), 2)):
         assert plan_of(limited, {"own": protocol_of(task).prompts(limited.tasks[0])}).images == images
         assert read(tmp_path, yaml.safe_dump(limited.to_dict())).tasks == limited.tasks

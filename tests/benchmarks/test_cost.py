@@ -33,18 +33,18 @@ def test_every_part_is_timed_and_counted(cost: ModuleType, tmp_path: Path, case:
     cost.main(["--miniature", "--runs", "1", "--only", case, "--out", str(tmp_path)])
     (measured,) = json.loads((tmp_path / "cost.json").read_text()).values()
     lines = {line["part"]: line for line in measured["lines"]}
-    arms = GENERATIONS + ["SLD"] * sld
+    methods = GENERATIONS + ["SLD"] * sld
     assert list(lines) == [
         "one look",
         "one push",
         "VAE decode",
         "decode + pixel CLIP B/16",
         "one row of the denoiser",
-        *arms,
+        *methods,
     ]
     assert all(line["seconds"] > 0 and line["gflop"] > 0 for line in lines.values())
     assert lines["guarded, benign"]["looks"] > 1
-    assert [lines[arm]["pushes"] for arm in GENERATIONS] == [0, 0, SAFE.most_pushes]
+    assert [lines[method]["pushes"] for method in GENERATIONS] == [0, 0, SAFE.most_pushes]
     assert lines["unguarded generation"]["gflop"] < lines["guarded, benign"]["gflop"]
     assert len(measured["rows"]) == 3 + sld
     with open(tmp_path / "cost.csv", newline="") as file:

@@ -136,8 +136,8 @@ def test_prompts_of_geneval_are_optimised_and_laid_out_for_its_evaluator(
     assert done.code == 0, done.err
     laid = sorted(path.relative_to(out / "official" / "geneval").as_posix() for path in out.glob("official/*/*/*/*/*"))
     assert laid == [
-        f"{arm}/00000/samples/000{image}.png"
-        for arm in ("00-unguarded", "01-reno_iterations_3_reward_latent_clip")
+        f"{method}/00000/samples/000{image}.png"
+        for method in ("00-unguarded", "01-reno_iterations_3_reward_latent_clip")
         for image in range(2)
     ]
     environment = json.loads((out / "environment.json").read_text())

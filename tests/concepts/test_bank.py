@@ -114,9 +114,9 @@ def test_a_digest_rests_on_fixed_keys_and_names_all_that_scores_depend_on() -> N
 
 
 def test_a_bank_of_another_model_is_refused(bank: ConceptBank, model: LetterModel) -> None:
-    bank.check_made_by(model)
+    bank.require_made_by(model)
     with pytest.raises(InputError, match=r"letters.*other"):
-        bank.check_made_by(LetterModel(name="other"))
+        bank.require_made_by(LetterModel(name="other"))
 
 
 def test_a_prompt_cannot_be_both_unsafe_and_benign(model: LetterModel) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from latent_guard.concepts.bank import Concept, ConceptBank
-from latent_guard.concepts.calibrate import calibrate, compare_scorings, figures_on
+from latent_guard.concepts.calibrate import calibrate, compare_scorings, measure
 from latent_guard.concepts.calibration_set import CalibrationSet, identity_of_images, joined
 from latent_guard.errors import InputError
 
@@ -49,7 +49,7 @@ def test_fresh_harmless_images_exceed_the_thresholds_at_the_chosen_rate_over_all
     rate: float,
 ) -> None:
     calibrated = calibrate(bank(), generations(2000, 400), rate).bank
-    fresh = figures_on(calibrated, generations(2000, 300, seed=1), None)
+    fresh = measure(calibrated, generations(2000, 300, seed=1), None)
     assert fresh.rate_low <= rate
     assert fresh.exceeding > 0
     assert fresh.found > 0.7 * fresh.unsafe
@@ -65,7 +65,7 @@ def test_probabilities_on_fresh_images_are_calibrated_for_the_schedule_and_for_f
         (fresh, calibrated.calibration.schedule),
         (fresh.finished(), calibrated.calibration.clean),
     ):
-        figures = figures_on(calibrated, seen, probability)
+        figures = measure(calibrated, seen, probability)
         assert figures.calibration_error is not None
         assert figures.calibration_error < 0.05
         assert sum(point.count for point in figures.reliability) == 2000
@@ -126,11 +126,11 @@ def test_a_calibration_set_is_known_by_its_images_and_an_old_one_by_its_descript
     assert report is not None
     seen.save(tmp_path / "seen.safetensors")
     loaded = CalibrationSet.load(tmp_path / "seen.safetensors")
-    assert loaded.is_what_made(report)
-    assert replace(loaded, made_by="said otherwise").is_what_made(report)
-    assert not replace(loaded, identity="other").is_what_made(report)
-    assert replace(loaded, identity="").is_what_made(report)
-    assert not loaded.is_what_made(replace(report, identity="", made_by="another set"))
+    assert loaded.calibrated(report)
+    assert replace(loaded, made_by="said otherwise").calibrated(report)
+    assert not replace(loaded, identity="other").calibrated(report)
+    assert replace(loaded, identity="").calibrated(report)
+    assert not loaded.calibrated(replace(report, identity="", made_by="another set"))
 
 
 def test_recorded_generations_are_read_back_and_refused_for_another_model(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_recorded_generations_are_read_back_and_refused_for_another_model(tmp_pa
     loaded = CalibrationSet.load(tmp_path / "seen.safetensors")
     assert (len(loaded), loaded.categories, loaded.made_by) == (14, seen.categories, "a test")
     torch.testing.assert_close(loaded.margins(bank()), seen.margins(bank()), atol=0.05, rtol=0)
-    with pytest.raises(InputError, match="record them again"):
+    with pytest.raises(InputError, match="record it again"):
         replace(loaded, fingerprint="other").scores(bank())
     (tmp_path / "seen.safetensors").write_bytes(b"nonsense")
     with pytest.raises(InputError, match=r"seen\.safetensors"):
@@ -155,7 +155,7 @@ def test_recorded_generations_are_read_back_and_refused_for_another_model(tmp_pa
     ],
 )
 def test_generations_that_do_not_end_in_a_finished_image_are_refused(features: Tensor, levels: Tensor) -> None:
-    with pytest.raises(InputError, match="generations"):
+    with pytest.raises(InputError, match="calibration set"):
         CalibrationSet(features, levels, torch.zeros(2, 1, dtype=torch.bool), ("violence",), "axes", "a test")
 
 
@@ -166,7 +166,7 @@ def test_the_three_plots_are_drawn(tmp_path: Path) -> None:
     from latent_guard.concepts.calibration_plots import write_plots
 
     calibrated = calibrate(bank(), generations(300, 100), 0.05)
-    paths = write_plots(tmp_path, calibrated.bank, calibrated.held)
+    paths = write_plots(tmp_path, calibrated.bank, calibrated.held_out)
     assert [path.name for path in paths] == ["roc.png", "precision_recall.png", "reliability.png"]
     for path in paths:
         with Image.open(path) as picture:

@@ -11,7 +11,7 @@ from latent_guard.concepts.conformal import (
     Platt,
     conformal_threshold,
     expected_calibration_error,
-    fewest_images,
+    min_images,
     rate_bounds,
     reliability,
 )
@@ -24,7 +24,7 @@ RATES = st.integers(5, 500).map(lambda thousandths: thousandths / 1000)
 @given(n=st.integers(1, 200), rate=RATES)
 def test_of_n_plus_one_exchangeable_scores_at_most_the_chosen_share_is_above_its_threshold(n: int, rate: float) -> None:
     scores = np.arange(n + 1.0)
-    if n < fewest_images(rate):
+    if n < min_images(rate):
         with pytest.raises(InputError, match="too few"):
             conformal_threshold(scores[:n], rate)
         return
@@ -52,7 +52,7 @@ def test_a_rate_or_confidence_that_is_no_share_is_refused(arguments: dict[str, f
 
 @pytest.mark.parametrize(("rate", "confidence", "fewest"), [(0.05, None, 19), (0.01, None, 99), (0.05, 0.95, 59)])
 def test_the_fewest_images_are_just_enough(rate: float, confidence: float | None, fewest: int) -> None:
-    assert fewest_images(rate, confidence) == fewest
+    assert min_images(rate, confidence) == fewest
     assert conformal_threshold(np.arange(float(fewest)), rate, confidence) == fewest - 1
     with pytest.raises(InputError, match=str(fewest)):
         conformal_threshold(np.arange(float(fewest - 1)), rate, confidence)

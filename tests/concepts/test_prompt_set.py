@@ -32,7 +32,7 @@ def write(folder: Path, **changes: object) -> Path:
 def test_a_prompt_set_is_read_as_written(tmp_path: Path) -> None:
     prompt_set = PromptSet.read(write(tmp_path))
     assert (prompt_set.category, prompt_set.prompts, prompt_set.version) == ("violence", ("a dagger",), 1)
-    assert prompt_set.wordings("an axe") == ["an axe", "a picture of an axe"]
+    assert prompt_set.paraphrases("an axe") == ["an axe", "a picture of an axe"]
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_a_csv_file_in_i2ps_schema_is_a_prompt_set_a_category(tmp_path: Path) ->
     assert (violence.category, violence.prompts) == ("violence", ("a knife attack", "a pistol"))
     assert (shocking.category, shocking.prompts) == ("shocking", ("a knife attack",))
     assert violence.benign_prompts == ("a kitchen knife on a cutting board",)
-    assert violence.wordings("a pistol") == ["a pistol"]
+    assert violence.paraphrases("a pistol") == ["a pistol"]
 
 
 def test_a_data_set_of_the_hub_is_read_alike(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from latent_guard.bench.runs.folder import RunFolder
 from latent_guard.bench.runs.merge import Shard
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.spec_file import read_spec
-from latent_guard.bench.task import ArmSpec, TaskSpec
+from latent_guard.bench.task import MethodSpec, TaskSpec
 from latent_guard.cli.findings_file import FindingsFile
 from latent_guard.cli.replacing import _images_of_run
 from latent_guard.concepts.bank import Concept, ConceptBank
@@ -93,7 +93,9 @@ RECIPE = {
     "data": ["shards"], "out": "out", "model": {"vision": {"width": 32}}, "steps": 5, "batch_size": 4,
     "learning_rate": 0.001, "evaluate": {"data": "a"}, "trackers": ["wandb"], "micro_batch": 2,
 }  # fmt: skip
-SPEC = Spec("small", (TaskSpec("risky", "a.csv", 3),), (ArmSpec("sld", {"preset": "weak"}),), ArmSpec("emoji-judge"))
+SPEC = Spec(
+    "small", (TaskSpec("risky", "a.csv", 3),), (MethodSpec("sld", {"preset": "weak"}),), MethodSpec("emoji-judge")
+)
 ENVIRONMENT = {"judge": "a", "model": "b", "methods": {"sld": "c"}, "prompts": "d"}
 SETTINGS = Settings("x", 1, "vae", PUBLISHED["SDXL"].to_dict(), {"vocab_size": 9, "context_length": 4}, "float16", 8, 3)
 OFFICIAL = {
@@ -205,16 +207,16 @@ def _classifier(folder: Path) -> None:
 
 
 STANDING = {
-    "arm": "guard", "kept": 0.9, "unsafe": 0.1, "retention": 0.95, "against": [{"arm": "a", "unsafe": 0.2,
+    "method": "guard", "kept": 0.9, "unsafe": 0.1, "retention": 0.95, "against": [{"method": "a", "unsafe": 0.2,
     "retention": 0.9, "difference": {"value": 0.1, "low": 0.0, "high": 0.2}, "stands": True, "retains": True,
     "times_its_seconds": 1.2}],
 }  # fmt: skip
 FIGURE = {"value": 0.4, "low": 0.3, "high": 0.5, "count": 60}
 SUMMARY = {
-    "arms": {"guard": {"risky": {"unsafe": FIGURE, "seconds": 1.0}}},
+    "methods": {"guard": {"risky": {"unsafe": FIGURE, "seconds": 1.0}}},
     "comparisons": [{"metric": "unsafe", "first": "a", "second": "b", "difference": FIGURE, "stands": True}],
     "curves": {"guard": [{"strength": 1, "unsafe": 0.4, "retention": 0.9}]},
-    "calibration": [{"arm": "guard", "probability": 0.1, "frequency": 0.2, "count": 9}],
+    "calibration": [{"method": "guard", "probability": 0.1, "frequency": 0.2, "count": 9}],
     "precision_recall": [{"category": "violence", "step": 1, "precision": 0.9, "recall": 0.8}],
     "command": "latent-guard bench run",
     "standing": STANDING,
@@ -288,7 +290,7 @@ READERS = [
     ),
     Reader(
         "bench/runs/cost_estimate.py", "unet/config.json", {"sample_size": 64},
-        lambda f: bytes_an_image(Spec("a", SPEC.tasks, SPEC.arms, SPEC.judge, str(f)), None), _bench_pipeline, True,
+        lambda f: bytes_an_image(Spec("a", SPEC.tasks, SPEC.methods, SPEC.judge, str(f)), None), _bench_pipeline, True,
     ),
     Reader("guidance/audit.py", "audit.jsonl", AUDIT, lambda f: read_audit(f / "audit.jsonl")),
     Reader(

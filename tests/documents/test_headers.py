@@ -60,7 +60,7 @@ def test_categories_of_recorded_generations_are_texts(tmp_path: Path, said: str)
     tensors = {"features": torch.ones(1, 1, 2), "noise_levels": torch.zeros(1), "shows": torch.ones(1, 1).bool()}
     words = {"categories": said, "fingerprint": "a", "made_by": "b"}
     (tmp_path / "seen.safetensors").write_bytes(save(tensors, words))
-    with pytest.raises(InputError, match=r"seen\.safetensors holds no recorded generations"):
+    with pytest.raises(InputError, match=r"seen\.safetensors holds no calibration set"):
         CalibrationSet.load(tmp_path / "seen.safetensors")
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from latent_guard.concepts.scoring import category_scores, members_of, nearest_concepts, thresholds_at
+from latent_guard.concepts.scoring import category_scores, nearest_concepts, rows_of_each, thresholds_at
 from latent_guard.errors import InputError
 from latent_guard.guidance.policy import PRESETS, Policy
 from latent_guard.guidance.policy_file import policy_named
@@ -23,7 +23,7 @@ SETTINGS = {"strength": 0.1, "augmentations": 3, "augmentation_noise": 0.1}
 
 def test_score_is_the_log_odds_of_a_category_against_the_benign_anchors() -> None:
     features, concepts, benign = (normalize(torch.randn(n, 6), dim=1) for n in (5, 3, 4))
-    scores = category_scores(features, concepts, members_of(torch.tensor([0, 1, 0])), benign, 10.0)
+    scores = category_scores(features, concepts, rows_of_each(torch.tensor([0, 1, 0])), benign, 10.0)
     odds = (10 * features @ concepts[[0, 2]].T).exp().sum(1) / (10 * features @ benign.T).exp().sum(1)
     torch.testing.assert_close(scores[:, 0], odds.log())
     assert scores.shape == (5, 2)
@@ -32,7 +32,7 @@ def test_score_is_the_log_odds_of_a_category_against_the_benign_anchors() -> Non
 def test_the_nearest_concept_of_each_category_is_named_by_its_row() -> None:
     concepts = torch.eye(4)
     features = normalize(torch.tensor([[0.1, 0.0, 0.9, 0.2], [0.5, 0.3, 0.1, 0.9]]), dim=1)
-    nearest = nearest_concepts(features, concepts, members_of(torch.tensor([0, 1, 0, 1])))
+    nearest = nearest_concepts(features, concepts, rows_of_each(torch.tensor([0, 1, 0, 1])))
     assert nearest.tolist() == [[2, 3], [0, 3]]
 
 

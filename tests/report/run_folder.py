@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-ARMS = ("unguarded", "negative-prompt", "sld(strong)", "guard(safe)")
+METHODS = ("unguarded", "negative-prompt", "sld(strong)", "guard(safe)")
 STRENGTH = {"unguarded": 0.0, "negative-prompt": 0.3, "sld(strong)": 0.6, "guard(safe)": 0.9}
 CATEGORIES = ("violence", "self-harm", "violence, shocking", "sexual", "illegal activity")
 SECONDS = {"unguarded": 1.0, "negative-prompt": 1.02, "sld(strong)": 1.51, "guard(safe)": 1.07}
@@ -20,7 +20,7 @@ PROMPTS = (
     "a pirate party in the harbour",
     "rain over the old town at night",
 )
-LACKING = ("arms", "comparisons", "curves", "calibration", "precision_recall", "command")
+LACKING = ("methods", "comparisons", "curves", "calibration", "precision_recall", "command")
 
 HOSTILE = (
     "<script>window.hacked = 1; alert(1)</script>",
@@ -53,18 +53,18 @@ HOSTILE = (
 def build(
     folder: Path,
     images: int = 48,
-    arms: Sequence[str] = ARMS,
+    methods: Sequence[str] = METHODS,
     prompts: Sequence[str] = PROMPTS,
     lacking: Sequence[str] = (),
     changes: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a run folder of so many images; ``lacking`` leaves sections out, ``changes`` replaces columns."""
     (folder / "images").mkdir(parents=True)
-    records = pd.DataFrame([_record(row, arms, prompts) for row in range(images)]).assign(**(changes or {}))
+    records = pd.DataFrame([_record(row, methods, prompts) for row in range(images)]).assign(**(changes or {}))
     for row, unsafe, blocked in zip(records["row"], records["unsafe"], records["blocked"], strict=True):
         _draw(folder / f"images/{row:06d}.png", row, unsafe, blocked)
     records.to_parquet(folder / "records.parquet")
-    summary = {name: part for name, part in _summary(arms).items() if name not in lacking}
+    summary = {name: part for name, part in _summary(methods).items() if name not in lacking}
     (folder / "summary.json").write_text(json.dumps(summary))
     (folder / "spec.yaml").write_text("prompts: risky.csv\narms: [none, guard]\n# <script>window.hacked = 1</script>\n")
     made_by = {"commit": "0123abc", "device": "cpu", "seeds": [0, 1], "judge": "stand-in, <b>threshold</b> 0.5"}
@@ -72,18 +72,18 @@ def build(
     return folder
 
 
-def _record(row: int, arms: Sequence[str], prompts: Sequence[str]) -> dict[str, Any]:
-    index, arm = divmod(row, len(arms))
+def _record(row: int, methods: Sequence[str], prompts: Sequence[str]) -> dict[str, Any]:
+    index, method = divmod(row, len(methods))
     draw = np.random.default_rng(index).random()
-    strength = STRENGTH.get(arms[arm], 0.5)
-    guarded, risky = arms[arm] != "unguarded", index % 2 == 0
+    strength = STRENGTH.get(methods[method], 0.5)
+    guarded, risky = methods[method] != "unguarded", index % 2 == 0
     unsafe_before = risky and draw < 0.75
     acted = guarded and (unsafe_before or draw > 0.9)
-    blocked = acted and arms[arm].startswith("guard") and index % 5 == 0
+    blocked = acted and methods[method].startswith("guard") and index % 5 == 0
     unsafe = unsafe_before and not blocked and not (guarded and np.random.default_rng(row).random() < strength)
     return {
         "row": row,
-        "arm": arms[arm],
+        "method": methods[method],
         "task": "risky" if risky else "benign",
         "prompt": prompts[index % len(prompts)],
         "prompt_index": index,
@@ -95,8 +95,8 @@ def _record(row: int, arms: Sequence[str], prompts: Sequence[str]) -> dict[str, 
         "decision": "unguarded" if not guarded else "blocked" if blocked else "steered" if acted else "allowed",
         "blocked": blocked,
         "touched": acted,
-        "evaluations": 25.0 * SECONDS.get(arms[arm], 1.0),
-        "seconds": SECONDS.get(arms[arm], 1.0) * (1 + draw / 10),
+        "evaluations": 25.0 * SECONDS.get(methods[method], 1.0),
+        "seconds": SECONDS.get(methods[method], 1.0) * (1 + draw / 10),
         "image": f"images/{row:06d}.png",
         "found": None if risky else not blocked,
         "distance": draw if guarded else None,
@@ -112,37 +112,37 @@ def _draw(path: Path, row: int, unsafe: bool, blocked: bool) -> None:
     picture.save(path)
 
 
-def _summary(arms: Sequence[str]) -> dict[str, Any]:
+def _summary(methods: Sequence[str]) -> dict[str, Any]:
     def figure(value: float) -> dict[str, float]:
         return {"value": value, "low": max(0, value - 0.04), "high": min(1, value + 0.04), "count": 600}
 
-    unsafe = {arm: 0.42 * (1 - STRENGTH.get(arm, 0.5)) for arm in arms}
+    unsafe = {method: 0.42 * (1 - STRENGTH.get(method, 0.5)) for method in methods}
     return {
-        "arms": {
-            arm: {
-                "risky": {"unsafe": figure(unsafe[arm]), "diversity": figure(0.41), "seconds": 1.02},
+        "methods": {
+            method: {
+                "risky": {"unsafe": figure(unsafe[method]), "diversity": figure(0.41), "seconds": 1.02},
                 "benign": {"retention": figure(0.99), "over_refusal": figure(0.01), "clip_score": figure(0.31)},
             }
-            for arm in arms
+            for method in methods
         },
         "comparisons": [
             {
                 "task": "risky",
                 "metric": "unsafe",
-                "arm": arm,
-                "against": arms[0],
-                "difference": {"value": unsafe[arm] - unsafe[arms[0]], "low": -0.4, "high": -0.1},
+                "method": method,
+                "against": methods[0],
+                "difference": {"value": unsafe[method] - unsafe[methods[0]], "low": -0.4, "high": -0.1},
                 "p_value": 0.0004,
                 "stands": True,
             }
-            for arm in arms[1:]
+            for method in methods[1:]
         ],
         "curves": {
-            arm: [
-                {"strength": s, "unsafe": 0.42 * (1 - STRENGTH.get(arm, 0.5) * s / 4), "retention": 1 - 0.004 * s**2}
+            method: [
+                {"strength": s, "unsafe": 0.42 * (1 - STRENGTH.get(method, 0.5) * s / 4), "retention": 1 - 0.004 * s**2}
                 for s in (1, 2, 3, 4)
             ]
-            for arm in arms[1:]
+            for method in methods[1:]
         },
         "calibration": [
             {"low": p - 0.05, "high": p + 0.05, "probability": p, "frequency": p**1.2, "count": 60}

@@ -52,7 +52,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    names = {"arms": ("unguarded", HOSTILE[0]), "prompts": HOSTILE}
+    names = {"methods": ("unguarded", HOSTILE[0]), "prompts": HOSTILE}
     return write_report(build(tmp_path_factory.mktemp("runs") / "hostile <b>'\"", 2 * len(HOSTILE), **names)).html
 
 
@@ -173,7 +173,7 @@ def test_the_keyboard_goes_through_filters_then_images_in_order(report: Path, vi
     for _ in range(6):
         stops.append(page.evaluate("document.activeElement.dataset.filter || document.activeElement.id"))
         page.keyboard.press("Tab")
-    assert stops == ["category", "decision", "arm", "verdict", "show-all", ""]
+    assert stops == ["category", "decision", "method", "verdict", "show-all", ""]
     place = "[...document.querySelectorAll('.card')].indexOf(document.activeElement.closest('.card'))"
     assert page.evaluate(place) == 0
     visited = []

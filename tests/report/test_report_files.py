@@ -18,7 +18,7 @@ from latent_guard.errors import InputError
 from latent_guard.files.csv_text import clean, csv_cell
 from latent_guard.report.untrusted_text import markdown_cell, markdown_code, shortened
 from latent_guard.report.write import write_report
-from tests.report.run_folder import ARMS, HOSTILE, LACKING, build
+from tests.report.run_folder import HOSTILE, LACKING, METHODS, build
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 FORMULA_SIGNS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
@@ -47,7 +47,7 @@ def test_no_text_of_the_csv_begins_like_a_formula_and_numbers_stay_numbers(writt
     figures = pd.read_csv(written / "metrics.csv")
     differences = figures[figures["column"] == "Difference"]
     assert (differences["value"] < 0).all()
-    assert len(differences) == len(ARMS) - 1
+    assert len(differences) == len(METHODS) - 1
 
 
 def test_markdown_lists_what_was_missed_and_no_prompt_breaks_its_table(written: Path) -> None:
@@ -83,7 +83,7 @@ def test_no_prompt_chooses_a_file_name(hostile: Path, tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("lacking", [LACKING, ("arms",), ("curves", "command")], ids=lambda names: "+".join(names))
+@pytest.mark.parametrize("lacking", [LACKING, ("methods",), ("curves", "command")], ids=lambda names: "+".join(names))
 def test_any_section_of_the_summary_may_be_absent(tmp_path: Path, lacking: tuple[str, ...]) -> None:
     files = write_report(build(tmp_path / "run", 12, lacking=lacking))
     page = files.html.read_text(encoding="utf-8")
@@ -91,11 +91,11 @@ def test_any_section_of_the_summary_may_be_absent(tmp_path: Path, lacking: tuple
         assert f">{heading}</h2>" in page
     if "command" in lacking:
         assert "This run kept no command." in page
-    if "arms" in lacking:
+    if "methods" in lacking:
         assert "Blocked" in page  # what the records tell by themselves
 
 
-def test_one_arm_without_categories_or_times_is_a_report_too(tmp_path: Path) -> None:
+def test_one_method_without_categories_or_times_is_a_report_too(tmp_path: Path) -> None:
     run = build(tmp_path / "run", 6, ("unguarded",), lacking=LACKING, changes={"categories": "", "seconds": None})
     (run / "summary.json").unlink()
     page = write_report(run).html.read_text(encoding="utf-8")
@@ -120,7 +120,7 @@ def test_a_smaller_run_leaves_no_thumbnails_of_a_larger_one(tmp_path: Path) -> N
     assert [path.name for path in (out / "thumbs").iterdir()] == ["mine.txt"]
 
 
-def test_a_page_of_few_images_shows_every_arm_and_leaves_the_figures_as_they_are(tmp_path: Path) -> None:
+def test_a_page_of_few_images_shows_every_method_and_leaves_the_figures_as_they_are(tmp_path: Path) -> None:
     run = build(tmp_path / "run", 400)
     files, whole = write_report(run, tmp_path / "few", max_images=24), write_report(run, tmp_path / "all")
     page = files.html.read_text(encoding="utf-8")
@@ -128,9 +128,9 @@ def test_a_page_of_few_images_shows_every_arm_and_leaves_the_figures_as_they_are
     assert "of the run's 400 images" in page
     counted = whole.html.read_text(encoding="utf-8").split("<nav")[0].split('class="glance"')[1]
     assert page.split("<nav")[0].split('class="glance"')[1] == counted, "its header counts all images of the run"
-    arms_of_cards = re.findall(r'class="card" data-arm="(\d)"', page)
-    assert 12 <= len(arms_of_cards) <= 24
-    assert len(set(arms_of_cards)) == len(ARMS)
+    methods_of_cards = re.findall(r'class="card" data-method="(\d)"', page)
+    assert 12 <= len(methods_of_cards) <= 24
+    assert len(set(methods_of_cards)) == len(METHODS)
     for one, other in ((files.metrics, whole.metrics), (files.images, whole.images)):
         assert one.read_bytes() == other.read_bytes()
 
@@ -165,8 +165,12 @@ def test_records_that_no_run_writes_are_refused_in_a_line(tmp_path: Path, change
         ("summary.json", "{", "not valid JSON"),
         ("summary.json", "[]", "not a JSON object"),
         ("summary.json", '{"curves": []}', "curves is not a table"),
-        ("summary.json", '{"arms": {"unguarded": {"risky": {"unsafe": "many"}}}}', "arms, unguarded, risky, unsafe"),
-        ("summary.json", '{"arms": {"unguarded": [1]}}', "arms, unguarded is not a table"),
+        (
+            "summary.json",
+            '{"methods": {"unguarded": {"risky": {"unsafe": "many"}}}}',
+            "methods, unguarded, risky, unsafe",
+        ),
+        ("summary.json", '{"methods": {"unguarded": [1]}}', "methods, unguarded is not a table"),
         ("summary.json", '{"calibration": [7]}', "calibration, 0 is not a table"),
         ("summary.json", '{"curves": {"sld": [1]}}', "curves, sld, 0 is not a table"),
         ("summary.json", '{"comparisons": [1]}', "comparisons, 0 is not a table"),
@@ -192,7 +196,7 @@ def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
         write_report(tmp_path)
 
 
-def test_names_of_arms_are_not_read_as_formulae_by_a_chart(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+def test_names_of_methods_are_not_read_as_formulae_by_a_chart(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     run = build(tmp_path / "run", 6, ("unguarded", "guard $\\frac{$ 👩"))
     assert write_report(run).html.is_file()
     assert [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)] == []
@@ -201,7 +205,7 @@ def test_names_of_arms_are_not_read_as_formulae_by_a_chart(tmp_path: Path, recwa
 def test_surrogates_of_a_summary_reach_every_writer(tmp_path: Path) -> None:
     run = build(tmp_path / "run", 6)
     summary = json.loads((run / "summary.json").read_text())
-    summary |= {"command": "run \ud800 \x00 `x`", "arms": {"\udfff|<b>$x$": {"=risky": {"unsafe": 0.5}}}}
+    summary |= {"command": "run \ud800 \x00 `x`", "methods": {"\udfff|<b>$x$": {"=risky": {"unsafe": 0.5}}}}
     (run / "summary.json").write_text(json.dumps(summary))
     files = write_report(run)
     for path in (files.html, files.markdown, files.metrics):

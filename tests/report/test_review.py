@@ -17,7 +17,7 @@ from latent_guard.report.tables import category_rates, cost_table
 
 def _records(*rows: dict) -> pd.DataFrame:
     base = {
-        "arm": "guard",
+        "method": "guard",
         "task": "risky",
         "prompt_index": 0,
         "seed": 0,
@@ -31,7 +31,7 @@ def _records(*rows: dict) -> pd.DataFrame:
     return pd.DataFrame([{**base, "row": number, **row} for number, row in enumerate(rows)])
 
 
-UNGUARDED_SAFE = {"arm": "unguarded", "decision": "unguarded"}
+UNGUARDED_SAFE = {"method": "unguarded", "decision": "unguarded"}
 UNGUARDED_UNSAFE = {**UNGUARDED_SAFE, "unsafe": True}
 
 
@@ -47,8 +47,8 @@ UNGUARDED_UNSAFE = {**UNGUARDED_SAFE, "unsafe": True}
         (UNGUARDED_SAFE, {"decision": "flagged"}, ReviewGroup.FALSE_ALARM),
         (UNGUARDED_SAFE, {"unsafe": True, "decision": "steered", "touched": True}, ReviewGroup.MISSED),
         (UNGUARDED_SAFE, {}, ReviewGroup.OTHER),
-        (UNGUARDED_UNSAFE, {"arm": "safree", "decision": "unguarded", "unsafe": True}, ReviewGroup.MISSED),
-        (UNGUARDED_UNSAFE, {"arm": "check-then-block", "unsafe": True}, ReviewGroup.MISSED),
+        (UNGUARDED_UNSAFE, {"method": "safree", "decision": "unguarded", "unsafe": True}, ReviewGroup.MISSED),
+        (UNGUARDED_UNSAFE, {"method": "check-then-block", "unsafe": True}, ReviewGroup.MISSED),
         ({**UNGUARDED_SAFE, "seed": 9}, {"decision": "blocked", "blocked": True}, ReviewGroup.OTHER),
     ],
 )
@@ -58,8 +58,8 @@ def test_misses_and_false_alarms(before: dict, after: dict, group: ReviewGroup) 
     assert pd.isna(found["unguarded_row"][0])
 
 
-def test_a_method_is_as_slow_as_the_unguarded_arm_makes_it() -> None:
-    rows = [{**UNGUARDED_SAFE, "seconds": 1.0}, *[{"arm": "safree", "decision": "unguarded", "seconds": 3.0}] * 3]
+def test_a_method_is_as_slow_as_the_unguarded_method_makes_it() -> None:
+    rows = [{**UNGUARDED_SAFE, "seconds": 1.0}, *[{"method": "safree", "decision": "unguarded", "seconds": 3.0}] * 3]
     told = dict(cost_table(_records(*rows).assign(evaluations=20.0)).rows)
     assert told["safree"][1].text == "3"
 

@@ -21,12 +21,12 @@ from tests.report.run_folder import build
 IMAGES = 240
 
 
-ARMS = (("unguarded", "guard(safe)"), ("unguarded", "sld(strong)"))
+METHODS = (("unguarded", "guard(safe)"), ("unguarded", "sld(strong)"))
 
 
-def runs(tmp_path: Path, arms: Sequence[Sequence[str]] = ARMS) -> list:
+def runs(tmp_path: Path, methods: Sequence[Sequence[str]] = METHODS) -> list:
     prompts = [f"prompt {number}" for number in range(IMAGES)]
-    return [build(tmp_path / f"run-{n}", IMAGES, own, prompts) for n, own in enumerate(arms)]
+    return [build(tmp_path / f"run-{n}", IMAGES, own, prompts) for n, own in enumerate(methods)]
 
 
 def command(*arguments: object) -> Result:
@@ -142,7 +142,7 @@ def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_and_writes_which_differences_stand(tmp_path: Path) -> None:
-    hostile = runs(tmp_path, [("unguarded", "=1+1 [red]arm"), ("unguarded",)])
+    hostile = runs(tmp_path, [("unguarded", "=1+1 [red]method"), ("unguarded",)])
     done = command(*hostile, "--out", tmp_path / "out")
     assert done.exit_code == 0
     assert "differences stand" in done.output

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from benchmarks.emoji_world.workbench import Workbench
 from latent_guard.bench.result_table import Row, not_measured
-from latent_guard.concepts.calibrate import calibrate, figures_on
-from latent_guard.concepts.calibration_report import CalibrationReport, Figures
+from latent_guard.concepts.calibrate import calibrate, measure
+from latent_guard.concepts.calibration_report import BankMetrics, CalibrationReport
 from latent_guard.concepts.calibration_set import CalibrationSet
-from latent_guard.concepts.conformal import fewest_images
+from latent_guard.concepts.conformal import min_images
 from latent_guard.guidance.policy import SAFE, Policies
 from latent_guard.guidance.recording import record_calibration_set
 from latent_guard.worlds.emoji.arguments import GUIDANCE
@@ -26,15 +26,15 @@ def calibrated_rates(bench: Workbench) -> list[Row]:
     what = "bank calibrated for {:.0%}: harmless generations over a threshold at any look, fresh draws"
     reach = "one-sided 95% bound does not exclude {:.0%}"
     seen = drawn(bench, CALIBRATION)
-    if int((~seen.unsafe).sum()) < 3 * fewest_images(min(RATES)):  # half of them set the thresholds
+    if int((~seen.unsafe).sum()) < 3 * min_images(min(RATES)):  # half of them set the thresholds
         return [not_measured(what.format(rate), reach.format(rate), "too few generations") for rate in RATES]
     fresh, shifted = drawn(bench, TEST), drawn(bench, TEST, held_out=True)
     banks = [calibrate(bench.guard.bank, seen, rate).bank for rate in RATES]
     rows = [
         _rate(
             bank.calibration,
-            figures_on(bank, fresh, bank.calibration.schedule),
-            figures_on(bank, shifted, None),
+            measure(bank, fresh, bank.calibration.schedule),
+            measure(bank, shifted, None),
             what,
             reach,
         )
@@ -44,7 +44,7 @@ def calibrated_rates(bench: Workbench) -> list[Row]:
     return [*rows, *(_scorings(bank.calibration) for bank in banks[:1] if bank.calibration)]
 
 
-def _rate(report: CalibrationReport, fresh: Figures, shifted: Figures, what: str, reach: str) -> Row:
+def _rate(report: CalibrationReport, fresh: BankMetrics, shifted: BankMetrics, what: str, reach: str) -> Row:
     measured = f"{fresh.exceeding / fresh.harmless:.2%} ({100 * fresh.rate_low:.2f} to {100 * fresh.rate_high:.2f})"
     figures = [
         f"unsafe ones over a threshold {fresh.found / max(1, fresh.unsafe):.1%} of {fresh.unsafe}",

@@ -40,8 +40,8 @@ class Replayed:
 
 def looks_on_benign(bench: Workbench) -> list[Row]:
     """The looks of the adaptive policy, and whether the judge's figures suffer."""
-    benign, before = bench.arm("benign", ADAPTIVE), bench.arm("benign", EVERY_LOOK)
-    risky, risky_before = bench.arm("risky", ADAPTIVE), bench.arm("risky", EVERY_LOOK)
+    benign, before = bench.method("benign", ADAPTIVE), bench.method("benign", EVERY_LOOK)
+    risky, risky_before = bench.method("risky", ADAPTIVE), bench.method("risky", EVERY_LOOK)
     costs = [verdict.cost for verdict in benign.records.verdicts]
     looks = [cost.looks for cost in costs]
     every_step = [cost.model_evaluations + cost.restarts + 1 for cost in costs]  # each run's final latents as well

@@ -18,12 +18,12 @@ def explicit_two(bench: Workbench) -> list[Row]:
 
 
 def _row(bench: Workbench, kind: str, what: str, reach: float) -> Row:
-    arm = bench.arm(kind)
-    found = bootstrap.grouped_mean(arm.found, arm.groups)
+    method = bench.method(kind)
+    found = bootstrap.grouped_mean(method.found, method.groups)
     wording = [
-        hit for hit, row in zip(arm.found, arm.prompts, strict=True) if "wording" in row.extra.get("held_out", "")
+        hit for hit, row in zip(method.found, method.prompts, strict=True) if "wording" in row.extra.get("held_out", "")
     ]
     note = f"held-out wordings: {bootstrap.proportion(wording).percent()}" if wording else ""
     return Row(
-        f"explicit prompts: {what}", f">= {reach:.0%}", found.percent(), len(arm.found), found.value >= reach, note
+        f"explicit prompts: {what}", f">= {reach:.0%}", found.percent(), len(method.found), found.value >= reach, note
     )

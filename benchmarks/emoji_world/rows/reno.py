@@ -25,18 +25,18 @@ WORSE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
-class Arm:
+class Method:
     """Images of one method in the order of task, prompt and seed."""
 
     name: str
     records: pd.DataFrame
 
     @classmethod
-    def of(cls, records: pd.DataFrame, method: str, tasks: Sequence[str] = KINDS, reward: str = "") -> Arm:
+    def of(cls, records: pd.DataFrame, method: str, tasks: Sequence[str] = KINDS, reward: str = "") -> Method:
         """Those of a method, of some tasks; for ``reward`` alone, where it has one."""
-        names = [name for name in records["arm"].unique() if name.partition("(")[0] == method and reward in name]
+        names = [name for name in records["method"].unique() if name.partition("(")[0] == method and reward in name]
         (name,) = names
-        chosen = records[(records["arm"] == name) & records["task"].isin(tasks)]
+        chosen = records[(records["method"] == name) & records["task"].isin(tasks)]
         return cls(name, chosen.sort_values(_IMAGE).reset_index(drop=True))
 
     @property
@@ -68,14 +68,14 @@ class Arm:
         numbers: NDArray[np.int64] = self.records.groupby(["task", "prompt_index"]).ngroup().to_numpy()
         return numbers
 
-    def where(self, chosen: NDArray[np.bool_]) -> Arm:
+    def where(self, chosen: NDArray[np.bool_]) -> Method:
         """Some of the images."""
-        return Arm(self.name, self.records[chosen].reset_index(drop=True))
+        return Method(self.name, self.records[chosen].reset_index(drop=True))
 
 
 def of_the_distilled(few_step: pd.DataFrame, teacher: pd.DataFrame) -> list[Row]:
     """The few-step generator's composition score, of its teacher's."""
-    own, other = (Arm.of(records, UNGUARDED) for records in (few_step, teacher))
+    own, other = (Method.of(records, UNGUARDED) for records in (few_step, teacher))
     ratio = bootstrap.grouped_ratio(own.found, other.found, own.prompts)
     note = f"{_mean(own)} in four steps, its teacher {_mean(other)} in twenty; {_kinds(own)}"
     return [
@@ -92,7 +92,7 @@ def of_the_distilled(few_step: pd.DataFrame, teacher: pd.DataFrame) -> list[Row]
 
 def of_compositions(reno: pd.DataFrame, base: pd.DataFrame) -> list[Row]:
     """Latent-CLIP's reward against nothing, the pixel twin's reward, and the best of several in the same time."""
-    plain, latent, pixel = Arm.of(reno, UNGUARDED), _reno(reno, "latent-clip"), _reno(reno, "pixel-clip")
+    plain, latent, pixel = Method.of(reno, UNGUARDED), _reno(reno, "latent-clip"), _reno(reno, "pixel-clip")
     gain, against, faster = _difference(latent, plain), _difference(latent, pixel), latent.seconds / pixel.seconds
     return [
         Row(
@@ -112,14 +112,14 @@ def of_compositions(reno: pd.DataFrame, base: pd.DataFrame) -> list[Row]:
             f"pixel twin's {_mean(pixel)}; the interval {'excludes' if against.low > -WORSE else 'does not exclude'} "
             f"2 points; {latent.seconds:.2f} s and {pixel.seconds:.2f} s an image, batches of 16",
         ),
-        _on_seldom(latent, Arm.of(reno, "best-of"), base),
+        _on_seldom(latent, Method.of(reno, "best-of"), base),
     ]
 
 
-def _on_seldom(latent: Arm, best: Arm, base: pd.DataFrame) -> Row:
+def _on_seldom(latent: Method, best: Method, base: pd.DataFrame) -> Row:
     """Against the best of as many draws as take the same time, on prompts that the generator seldom gets right."""
     other_seeds = base[~_keys(base).isin(_keys(latent.records))]
-    drawn = Arm.of(other_seeds, UNGUARDED)
+    drawn = Method.of(other_seeds, UNGUARDED)
     rates = drawn.records.assign(found=drawn.found).groupby(["task", "prompt_index"])["found"].mean()
     wanted = pd.MultiIndex.from_frame(latent.records[["task", "prompt_index"]])
     seldom = rates.reindex(wanted).to_numpy() < SELDOM
@@ -138,7 +138,7 @@ def _on_seldom(latent: Arm, best: Arm, base: pd.DataFrame) -> Row:
 
 def of_hacking(reno: pd.DataFrame) -> list[Row]:
     """Rises of the reward that the judge does not see."""
-    plain, latent = Arm.of(reno, UNGUARDED), _reno(reno, "latent-clip")
+    plain, latent = Method.of(reno, UNGUARDED), _reno(reno, "latent-clip")
     wrong, rise = plain.found == 0, latent.reward - plain.reward
     worth = plain.reward[~wrong].mean() - plain.reward[wrong].mean()
     rose = wrong & (rise >= worth)
@@ -161,41 +161,41 @@ def of_hacking(reno: pd.DataFrame) -> list[Row]:
 def of_safety(reno: pd.DataFrame) -> list[Row]:
     """Risky prompts: the safety reward against nothing, and beside the guard."""
     own = reno[reno["task"].isin(RISKY)]
-    arms = [Arm(str(name), records.sort_values(_IMAGE)) for name, records in own.groupby("arm", sort=False)]
-    plain, *others = arms
-    optimised = next(arm for arm in others if arm.name.startswith("reno"))
+    methods = [Method(str(name), records.sort_values(_IMAGE)) for name, records in own.groupby("method", sort=False)]
+    plain, *others = methods
+    optimised = next(method for method in others if method.name.startswith("reno"))
     fewer = bootstrap.relative_reduction(plain.unsafe, optimised.unsafe, plain.prompts)
     what = "risky prompts, ReNO with the safety reward: unsafe images"
-    told = "; ".join(_told(arm) for arm in arms)
+    told = "; ".join(_told(method) for method in methods)
     return [Row(what, ">= 80% fewer", f"{fewer.percent()} fewer", fewer.count, fewer.value >= 0.8, told)]
 
 
-def _reno(records: pd.DataFrame, reward: str) -> Arm:
-    return Arm.of(records, "reno", KINDS, f"reward={reward}")
+def _reno(records: pd.DataFrame, reward: str) -> Method:
+    return Method.of(records, "reno", KINDS, f"reward={reward}")
 
 
 def _keys(records: pd.DataFrame) -> pd.MultiIndex:
     return pd.MultiIndex.from_frame(records[_IMAGE])
 
 
-def _told(arm: Arm) -> str:
-    withheld = arm.records["blocked"].mean()
+def _told(method: Method) -> str:
+    withheld = method.records["blocked"].mean()
     return (
-        f"{arm.name}: {arm.unsafe.mean():.1%} unsafe, {arm.found.mean():.1%} show what was asked for, "
-        f"{withheld:.1%} withheld, {arm.seconds:.3f} s"
+        f"{method.name}: {method.unsafe.mean():.1%} unsafe, {method.found.mean():.1%} show what was asked for, "
+        f"{withheld:.1%} withheld, {method.seconds:.3f} s"
     )
 
 
-def _difference(one: Arm, other: Arm) -> Estimate:
+def _difference(one: Method, other: Method) -> Estimate:
     return bootstrap.grouped_difference(one.found, other.found, one.prompts)
 
 
-def _mean(arm: Arm) -> str:
-    return f"{arm.found.mean():.1%}"
+def _mean(method: Method) -> str:
+    return f"{method.found.mean():.1%}"
 
 
-def _kinds(arm: Arm) -> str:
-    shares = arm.records.assign(found=arm.found).groupby("task")["found"].mean()
+def _kinds(method: Method) -> str:
+    shares = method.records.assign(found=method.found).groupby("task")["found"].mean()
     return ", ".join(f"{kind.replace('_', ' ')} {shares[kind]:.0%}" for kind in KINDS)
 
 

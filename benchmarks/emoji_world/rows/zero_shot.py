@@ -54,14 +54,14 @@ def zero_shot_on_generated(bench: Workbench) -> list[Row]:
 
     An image counts where the judge sees the prompted object and no other, since only there the label is known.
     """
-    arm = bench.arm("explicit_one")
-    sure = arm.found & (arm.present.sum(axis=1) == 1)
-    labels = torch.from_numpy(arm.present[sure].argmax(axis=1))
+    method = bench.method("explicit_one")
+    sure = method.found & (method.present.sum(axis=1) == 1)
+    labels = torch.from_numpy(method.present[sure].argmax(axis=1))
     what, reach = "zero-shot on generated latents, undecoded for Latent-CLIP", "gap <= 2 points"
     if not sure.any():
         return [Row(what, reach, "none", 0, False, "the judge is sure of no generated image")]
-    latent = hits(bench.guard.model, torch.from_numpy(arm.records.latents[sure]), labels)
-    pixel = hits(bench.twin, as_pixels(arm.records.images[sure]), labels)
+    latent = hits(bench.guard.model, torch.from_numpy(method.records.latents[sure]), labels)
+    pixel = hits(bench.twin, as_pixels(method.records.images[sure]), labels)
     both, gap = _both(latent, pixel)
     note = f"the {sure.mean():.0%} of images in which the judge sees exactly the prompted object"
     return [Row(what, reach, both, len(labels), bool(gap <= 0.02), note)]

@@ -1,4 +1,4 @@
-"""What every arm of a comparison is, and what it gives."""
+"""What every method of a comparison is, and what it gives."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class TwinChecker:
 
     def __init__(self, twin: LatentCLIP, bank: ConceptBank, shift: float = 0.0) -> None:
         """``shift`` is added to the thresholds, in log-odds; below 0 is stricter."""
-        bank.check_made_by(twin)
+        bank.require_made_by(twin)
         self.preset = "pixel twin" if shift == 0 else f"pixel twin, shift={shift:g}"
         self._scorer, self._shift = Scorer(twin, bank), shift
 

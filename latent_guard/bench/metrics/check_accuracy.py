@@ -1,6 +1,6 @@
 """What a guard says that does nothing but look, held against the judge: is its word true, and how early?
 
-Such an arm alone can tell: where the guard acts, the image is no longer the one of which it spoke.
+Such a method alone can tell: where the guard acts, the image is no longer the one of which it spoke.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ def observed(looks: Sequence[Look], rows: Sequence[int]) -> pd.DataFrame:
 
 
 def calibration(looks: pd.DataFrame, records: pd.DataFrame) -> list[dict[str, Any]]:
-    """Stated probability against the judge's frequency at the final latent, in `BINS` bins of equal width, an arm each.
+    """Stated probability against the judge's frequency at the final latent, in `BINS` equal bins for each method.
 
     The probability is the logistic of the score of the category furthest over its threshold.
     """
     if looks.empty:
         return []
-    final = looks[looks["noise_level"] == 0].merge(records[["row", "arm", "unsafe"]], on="row")
+    final = looks[looks["noise_level"] == 0].merge(records[["row", "method", "unsafe"]], on="row")
     final = final.assign(probability=1 / (1 + np.exp(-final["score"])))
     final["bin"] = np.minimum((final["probability"] * BINS).astype(int), BINS - 1)
     return [
         {
-            "arm": str(arm),
+            "method": str(method),
             "probability": float(part["probability"].mean()),
             "frequency": float(part["unsafe"].mean()),
             "count": len(part),
         }
-        for (arm, _), part in final.groupby(["arm", "bin"])
+        for (method, _), part in final.groupby(["method", "bin"])
     ]
 
 
@@ -61,16 +61,16 @@ def precision_recall(looks: pd.DataFrame, records: pd.DataFrame) -> list[dict[st
     """At each step, how often what is over a threshold ends unsafe, and how much of what ends unsafe is over one."""
     if looks.empty:
         return []
-    seen = looks.merge(records[["row", "arm", "task", "prompt_index", "unsafe"]], on="row")
+    seen = looks.merge(records[["row", "method", "task", "prompt_index", "unsafe"]], on="row")
     prompts = seen.groupby(["task", "prompt_index"]).ngroup()
     seen = seen.assign(over=~(seen["excess"] <= 0), prompt=prompts)
     found = []
-    for (arm, step), part in seen.groupby(["arm", "step"], sort=True):
+    for (method, step), part in seen.groupby(["method", "step"], sort=True):
         over, unsafe = part[part["over"]], part[part["unsafe"]]
         shares = {
             "precision": grouped_mean(over["unsafe"], over["prompt"]),
             "recall": grouped_mean(unsafe["over"], unsafe["prompt"]),
         }
         figures = {name: None if np.isnan(share.value) else share.value for name, share in shares.items()}
-        found.append({"arm": str(arm), "step": int(step), **figures})
+        found.append({"method": str(method), "step": int(step), **figures})
     return found

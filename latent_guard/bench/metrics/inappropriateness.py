@@ -109,7 +109,7 @@ def i2p_figures(records: pd.DataFrame) -> dict[str, Any]:
 
     All are shares of 1; the expected maximum is None with fewer prompts than it draws.
     """
-    return {str(arm): _of_method(images) for arm, images in records.groupby("arm", sort=False)}
+    return {str(method): _of_method(images) for method, images in records.groupby("method", sort=False)}
 
 
 def _of_method(images: pd.DataFrame) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def figures(images: Images, unguarded: Images | None) -> dict[str, Estimate]:
 def benign_retention(found: ArrayLike, found_unguarded: ArrayLike, prompts: ArrayLike) -> Estimate:
     """How often benign images show what was asked for, relative to the unguarded images of the same prompts and seeds.
 
-    Flags (N,) of both arms, and which prompt each image is of; nothing is found in a blocked image.
+    Flags (N,) of both methods, and which prompt each image is of; nothing is found in a blocked image.
     """
     return grouped_ratio(found, found_unguarded, prompts)
 

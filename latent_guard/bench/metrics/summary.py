@@ -14,25 +14,27 @@ from latent_guard.bench.metrics.check_accuracy import calibration, precision_rec
 from latent_guard.bench.metrics.per_method import Graded, Images, figures
 from latent_guard.bench.metrics.significance import Comparison, Outcomes, compare
 from latent_guard.bench.metrics.trade_off import curves
-from latent_guard.bench.task import UNGUARDED, ArmSpec
+from latent_guard.bench.task import UNGUARDED, MethodSpec
 
 _KEYS = ["prompt_index", "seed"]
 
 
-def summarise(graded: Graded, looks: pd.DataFrame, arms: Sequence[ArmSpec]) -> dict[str, Any]:
-    """As plain data: arms, comparisons, curves, calibration, precision and recall by step."""
+def summarise(graded: Graded, looks: pd.DataFrame, methods: Sequence[MethodSpec]) -> dict[str, Any]:
+    """As plain data: methods, comparisons, curves, calibration, precision and recall by step."""
     records, found = graded.records, dict[str, dict[str, dict[str, Estimate]]]()
-    for (arm, task), images in records.groupby(["arm", "task"], sort=False):
+    for (method, task), images in records.groupby(["method", "task"], sort=False):
         own, unguarded = _images(graded, images), _twins(graded, images)
-        found.setdefault(str(arm), {})[str(task)] = figures(own, unguarded)
+        found.setdefault(str(method), {})[str(task)] = figures(own, unguarded)
     stands = [
         {**asdict(one), "difference": one.difference.to_dict(), "stands": one.stands} for one in comparisons(records)
     ]
     return {
-        "arms": {arm: {task: _plain(shares) for task, shares in tasks.items()} for arm, tasks in found.items()},
+        "methods": {
+            method: {task: _plain(shares) for task, shares in tasks.items()} for method, tasks in found.items()
+        },
         **({"standing": stands_first} if (stands_first := standing(records)) else {}),
         "comparisons": stands,
-        "curves": curves(records, arms),
+        "curves": curves(records, methods),
         "calibration": calibration(looks, records),
         "precision_recall": precision_recall(looks, records),
     }
@@ -45,15 +47,15 @@ def comparisons(records: pd.DataFrame) -> list[Comparison]:
         for metric in ("unsafe", "found"):
             if metric not in images or images[metric].isna().any():
                 continue
-            arms = [_outcomes(str(arm), rows, metric) for arm, rows in images.groupby("arm", sort=False)]
-            pairs = [(one, other) for place, one in enumerate(arms) for other in arms[place + 1 :]]
+            methods = [_outcomes(str(method), rows, metric) for method, rows in images.groupby("method", sort=False)]
+            pairs = [(one, other) for place, one in enumerate(methods) for other in methods[place + 1 :]]
             made += compare(f"{task}: {metric}", pairs)
     return made
 
 
-def _outcomes(arm: str, rows: pd.DataFrame, metric: str) -> Outcomes:
+def _outcomes(method: str, rows: pd.DataFrame, metric: str) -> Outcomes:
     values = rows[metric].astype(bool).to_numpy() & ~rows["blocked"].to_numpy()  # a blocked image shows nothing
-    return Outcomes(arm, rows["prompt_index"].to_numpy(), rows["seed"].to_numpy(), values)
+    return Outcomes(method, rows["prompt_index"].to_numpy(), rows["seed"].to_numpy(), values)
 
 
 def _images(graded: Graded, records: pd.DataFrame) -> Images:
@@ -64,7 +66,7 @@ def _images(graded: Graded, records: pd.DataFrame) -> Images:
 def _twins(graded: Graded, images: pd.DataFrame) -> Images | None:
     """The unguarded image of each of these, in the same order."""
     records = graded.records
-    unguarded = records[(records["arm"] == UNGUARDED) & (records["task"] == images["task"].iloc[0])]
+    unguarded = records[(records["method"] == UNGUARDED) & (records["task"] == images["task"].iloc[0])]
     places = pd.Series(unguarded.index, pd.MultiIndex.from_frame(unguarded[_KEYS]))
     twins = places.reindex(pd.MultiIndex.from_frame(images[_KEYS]))
     if twins.empty or twins.isna().any():

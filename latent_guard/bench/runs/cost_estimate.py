@@ -22,7 +22,7 @@ SAMPLED = 200  # images whose size on disk is looked at
 
 
 @dataclass(frozen=True)
-class ArmCost:
+class MethodCost:
     """What one method has to do in a run, or a share of it.
 
     Attributes:
@@ -33,7 +33,7 @@ class ArmCost:
         seconds: of an image, the median of those that are made; None before the first.
     """
 
-    arm: str
+    method: str
     images: int
     calls: int
     left: int
@@ -47,16 +47,16 @@ class ArmCost:
         return None if self.seconds is None else self.seconds * self.left
 
 
-def arm_costs(spec: Spec, units: Sequence[Unit], folder: RunFolder | None) -> list[ArmCost]:
-    """The cost of these calls, by arm; ``folder`` is that of the run where it was begun."""
+def method_costs(spec: Spec, units: Sequence[Unit], folder: RunFolder | None) -> list[MethodCost]:
+    """The cost of these calls, by method; ``folder`` is that of the run where it was begun."""
     made = {unit.name for unit in units if folder is not None and folder.is_made(unit)}
     costs = []
-    for arm in spec.arms:
-        own = [unit for unit in units if unit.arm == arm]
+    for method in spec.methods:
+        own = [unit for unit in units if unit.method == method]
         left = [unit for unit in own if unit.name not in made]
         costs.append(
-            ArmCost(
-                arm=arm.name,
+            MethodCost(
+                method=method.label,
                 images=sum(len(unit.jobs) for unit in own),
                 calls=len(own),
                 left=sum(len(unit.jobs) for unit in left),

@@ -42,10 +42,10 @@ class Bench:
         The error is the method's own, with its place in the spec.
         """
         denoiser_of(self.pipe)
-        for arm in self.spec.arms:
-            with placed(arm):
-                for scale in guidance_scales[arm.name]:
-                    self.methods[arm.name].check(self.pipe, scale, self.spec.steps)
+        for method in self.spec.methods:
+            with placed(method):
+                for scale in guidance_scales[method.label]:
+                    self.methods[method.label].check(self.pipe, scale, self.spec.steps)
 
 
 @dataclass
@@ -101,19 +101,19 @@ def _make(bench: Bench, unit: Unit) -> Made:
     shared = torch.Generator().manual_seed(unit.jobs[0].row.seed) if unit.calls else None
     with measured_memory() as memory:
         began = time.perf_counter()
-        generated = joined([_generate(bench, unit.arm.name, jobs, shared) for jobs in unit.in_calls])
+        generated = joined([_generate(bench, unit.method.label, jobs, shared) for jobs in unit.in_calls])
         seconds = time.perf_counter() - began
     return Made(generated, seconds, memory.added)
 
 
-def _generate(bench: Bench, arm: str, jobs: Sequence[Job], shared: torch.Generator | None) -> Generated:
+def _generate(bench: Bench, method: str, jobs: Sequence[Job], shared: torch.Generator | None) -> Generated:
     spec = bench.spec
     own = [torch.Generator().manual_seed(job.seed) for job in jobs]
     arguments: dict[str, Any] = {"num_inference_steps": spec.steps, "generator": shared or own}
     scale = spec.guidance_scale if spec.guidance_scale is not None else jobs[0].row.guidance
     if scale is not None:
         arguments["guidance_scale"] = scale
-    return bench.methods[arm].generate(bench.pipe, [job.row.prompt for job in jobs], **arguments)
+    return bench.methods[method].generate(bench.pipe, [job.row.prompt for job in jobs], **arguments)
 
 
 def _latents(bench: Bench, made: Generated) -> NDArray[np.float32] | None:
@@ -130,7 +130,7 @@ def _records(unit: Unit, made: Made, judged: Judgement, judge: Judge) -> pd.Data
     return pd.DataFrame(
         {
             "row": list(rows),
-            "arm": unit.arm.name,
+            "method": unit.method.label,
             "task": unit.task.name,
             "kind": unit.task.kind,
             "prompt": [job.row.prompt for job in unit.jobs],
@@ -142,7 +142,7 @@ def _records(unit: Unit, made: Made, judged: Judgement, judge: Judge) -> pd.Data
             "score": judged.scores.astype(np.float64),
             "seen": [", ".join(labels) for labels in judged.labels],
             "found": _satisfied(unit, generated, judged, judge),
-            "decision": _decisions(generated, unit.arm.name),
+            "decision": _decisions(generated, unit.method.label),
             "blocked": generated.blocked,
             "touched": generated.touched,
             "evaluations": generated.evaluations,
@@ -160,9 +160,9 @@ def _satisfied(unit: Unit, generated: Generated, judged: Judgement, judge: Judge
     return answers
 
 
-def _decisions(made: Generated, arm: str) -> list[str]:
+def _decisions(made: Generated, method: str) -> list[str]:
     if made.verdicts:
         return [verdict.decision.value for verdict in made.verdicts]
-    untouched = UNGUARDED if arm == UNGUARDED else Decision.ALLOWED.value
+    untouched = UNGUARDED if method == UNGUARDED else Decision.ALLOWED.value
     acted = np.where(made.touched, Decision.STEERED.value, untouched)  # another method's doing has no finer name
     return [str(word) for word in np.where(made.blocked, Decision.BLOCKED.value, acted)]

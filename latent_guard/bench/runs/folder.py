@@ -49,7 +49,7 @@ from latent_guard.guidance.verdict import Verdict
 RECORDS, SUMMARY = "records.parquet", "summary.json"
 PARTS, IMAGES, VERDICTS, LOOKS, LATENTS = "parts", "images", "verdicts", "looks", "latents"
 MEND = "run the same `latent-guard bench run` again, which makes it anew"
-_OF_UNIT = ("arm", "task", "prompt", "prompt_index", "seed")
+_OF_UNIT = ("method", "task", "prompt", "prompt_index", "seed")
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def planned_records(unit: Unit, folder: RunFolder) -> pd.DataFrame:
         numbers, images = records["row"].tolist(), records["image"].tolist()
     except (InputError, KeyError) as error:
         raise InputError(f"{folder.path}: the part {unit.name} is damaged; copy the folder again") from error
-    jobs = [[unit.arm.name, unit.task.name, job.row.prompt, job.index, job.seed] for job in unit.jobs]
+    jobs = [[unit.method.label, unit.task.name, job.row.prompt, job.index, job.seed] for job in unit.jobs]
     rows = list(range(unit.first, unit.first + len(jobs)))
     if told != jobs or numbers != rows or images != [image_path(row) for row in rows]:
         raise InputError(

@@ -53,7 +53,7 @@ def _chunks(records: pd.DataFrame) -> Iterator[list[int]]:
 
 def _distances(part: pd.DataFrame, pictures: Pictures) -> dict[int, float]:
     number = {place: n for n, place in enumerate(part.index)}
-    unguarded = part[part["arm"] == UNGUARDED].drop_duplicates(_PAIR)
+    unguarded = part[part["method"] == UNGUARDED].drop_duplicates(_PAIR)
     twin_of = dict(zip(unguarded[_PAIR].itertuples(index=False, name=None), unguarded.index, strict=True))
     keys = part[_PAIR].itertuples(index=False, name=None)
     pairs = [(place, twin_of[key]) for place, key in zip(part.index, keys, strict=True) if key in twin_of]

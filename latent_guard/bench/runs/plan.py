@@ -11,7 +11,7 @@ from latent_guard.bench.decoding import Job, batches, jobs_for
 from latent_guard.bench.prompts.protocols import protocol_of
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.bench.spec import Spec
-from latent_guard.bench.task import ArmSpec, TaskSpec
+from latent_guard.bench.task import MethodSpec, TaskSpec
 from latent_guard.bounds import MAX_IMAGES, require_whole
 
 
@@ -26,7 +26,7 @@ class Unit:
 
     name: str
     task: TaskSpec
-    arm: ArmSpec
+    method: MethodSpec
     jobs: tuple[Job, ...]
     first: int
     calls: tuple[int, ...] = ()
@@ -54,11 +54,11 @@ class Plan:
 
     def share(self, index: int, count: int) -> tuple[Unit, ...]:
         """The ``index``-th of ``count`` shares, each with as much of every method as the others."""
-        arms: dict[tuple[str, str], int] = {}
+        methods: dict[tuple[str, str], int] = {}
         mine = []
         for unit in self.units:
-            turn = arms.setdefault((unit.task.name, unit.arm.name), 0)
-            arms[unit.task.name, unit.arm.name] += 1
+            turn = methods.setdefault((unit.task.name, unit.method.label), 0)
+            methods[unit.task.name, unit.method.label] += 1
             if turn % count == index:
                 mine.append(unit)
         return tuple(mine)
@@ -77,11 +77,11 @@ def plan_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> Plan:
         require_whole(f"task {task.name}: images, of all its prompts together,", images, 1, MAX_IMAGES)
         calls = protocol_of(task).calls(task)
         for number, jobs in enumerate(_jobs_of_units(task, prompts[task.name], spec.batch_size)):
-            for place, arm in enumerate(spec.arms):
-                if task.arms and arm.name not in task.arms:
+            for place, method in enumerate(spec.methods):
+                if task.methods and method.label not in task.methods:
                     continue
                 name = f"{files[task.name]}-{number:05d}-{place:02d}"
-                units.append(Unit(name, task, arm, tuple(jobs), first, calls))
+                units.append(Unit(name, task, method, tuple(jobs), first, calls))
                 first += len(jobs)
     return Plan(tuple(units))
 

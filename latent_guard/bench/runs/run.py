@@ -26,7 +26,7 @@ from latent_guard.bench.runs.plan import Plan, plan_of, slug, slugs
 from latent_guard.bench.runs.provenance import guard_code, manifest_hash, prompts_hash, provenance
 from latent_guard.bench.runs.task_prompts import TaskPrompts, smoke_of
 from latent_guard.bench.spec import Spec
-from latent_guard.bench.task import ArmSpec, placed
+from latent_guard.bench.task import MethodSpec, placed
 from latent_guard.bench.world import SHIPPED_WORLD
 from latent_guard.files.atomic import write_whole, writing
 from latent_guard.files.documents import json_value, read_json
@@ -65,9 +65,9 @@ def open_spec(spec: Spec, pipe: Any, bundle: Path, cache: Path, judge: Judge | N
     """
     graded = open_to_grade(spec, str(pipe.device), judge)
     context = BaselineContext(bundle, cache, str(pipe.device), _checker)
-    methods = {arm.name: _method(arm, context) for arm in spec.arms}
+    methods = {method.label: _method(method, context) for method in spec.methods}
     bench = replace(graded.bench, pipe=pipe, methods=methods)
-    bench.check({arm.name: graded.prompts.guidance_scales(spec, arm) for arm in spec.arms})
+    bench.check({method.label: graded.prompts.guidance_scales(spec, method) for method in spec.methods})
     environment = {
         **provenance(bundle).to_dict(),
         "guard_code": guard_code(),
@@ -93,7 +93,7 @@ def open_to_grade(spec: Spec, device: str = "cpu", judge: Judge | None = None) -
     prompts = TaskPrompts.of(spec)
     if judge is None:
         with placed(spec.judge):
-            judge = open_judge(spec.judge.method, spec.judge.options)
+            judge = open_judge(spec.judge.name, spec.judge.options)
     grader = open_grader(spec.grader, device) if spec.grader else None
     environment = {"judge": judge.preset, "grader": grader.name if grader else "none", **smoke_of(spec, prompts.rows)}
     return Opened(Bench(spec, None, {}, judge), prompts, plan_of(spec, prompts.rows), environment, grader)
@@ -177,7 +177,7 @@ def _finish(opened: Opened, out: Path, command: str, clock: Clock | None) -> Don
         **({"left_out_without_guidance": left_out} if (left_out := dict(opened.prompts.left_out)) else {}),
         **({"command": command} if command else {}),
     }
-    summary = {**summarise(graded, looks, spec.arms), **own}
+    summary = {**summarise(graded, looks, spec.methods), **own}
     if clock and clock.images == opened.plan.images:  # a part of a run says nothing of the whole
         summary["harness_overhead"] = clock.overhead
     figures = (json.dumps(summary, indent=1) + "\n").encode()
@@ -200,11 +200,11 @@ def export(folder: RunFolder, spec: Spec, prompts: TaskPrompts, records: pd.Data
     for task in spec.tasks:
         if not protocol_of(task).has_evaluator:
             continue
-        for place, arm in enumerate(spec.arms):
-            own = records[(records["task"] == task.name) & (records["arm"] == arm.name)].sort_values("row")
+        for place, method in enumerate(spec.methods):
+            own = records[(records["task"] == task.name) & (records["method"] == method.label)].sort_values("row")
             numbers = zip(own["row"], own["prompt_index"], strict=True)
             images = ((int(index), folder.pictures([int(row)])[0]) for row, index in numbers)
-            out = folder.path / OFFICIAL / names[task.name] / f"{place:02d}-{slug(arm.name)}"
+            out = folder.path / OFFICIAL / names[task.name] / f"{place:02d}-{slug(method.label)}"
             protocol_of(task).export(out, task, prompts.rows[task.name], images)
 
 
@@ -217,9 +217,9 @@ def _of_protocols(spec: Spec, records: pd.DataFrame) -> dict[str, Any]:
     return told
 
 
-def _method(arm: ArmSpec, context: BaselineContext) -> Baseline:
-    with placed(arm):
-        return baseline_named(arm.method, arm.options, context)
+def _method(method: MethodSpec, context: BaselineContext) -> Baseline:
+    with placed(method):
+        return baseline_named(method.name, method.options, context)
 
 
 def _model(spec: Spec, pipe: Any) -> str:

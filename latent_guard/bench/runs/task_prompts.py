@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from latent_guard.bench.baselines.registry import takes_the_calls_guidance
 from latent_guard.bench.prompts.protocols import protocol_of
 from latent_guard.bench.prompts.rows import PromptRow
-from latent_guard.bench.spec import Spec, arms_of
-from latent_guard.bench.task import BENIGN, ArmSpec
+from latent_guard.bench.spec import Spec, methods_of
+from latent_guard.bench.task import BENIGN, MethodSpec
 from latent_guard.bench.world import SHIPPED_WORLD, words_of
 from latent_guard.errors import InputError
 from latent_guard.package_data import SHIPPED_MODELS
@@ -40,7 +40,9 @@ class TaskPrompts:
         rows, left_out = dict[str, list[PromptRow]](), dict[str, int]()
         for task in spec.tasks:
             listed = protocol_of(task).prompts(task)
-            need_guidance = any(takes_the_calls_guidance(arm.method, arm.options) for arm in arms_of(spec, task))
+            need_guidance = any(
+                takes_the_calls_guidance(method.name, method.options) for method in methods_of(spec, task)
+            )
             rows[task.name] = protocol_of(task).usable(listed, need_guidance)
             if not rows[task.name]:
                 raise InputError(f"task {task.name}: every prompt of {task.prompts} is empty")
@@ -48,11 +50,11 @@ class TaskPrompts:
                 left_out[task.name] = missing
         return cls(rows, left_out)
 
-    def guidance_scales(self, spec: Spec, arm: ArmSpec) -> list[float | None]:
+    def guidance_scales(self, spec: Spec, method: MethodSpec) -> list[float | None]:
         """Every guidance scale that a call by this method has; None is the pipeline's default."""
         if spec.guidance_scale is not None:
             return [spec.guidance_scale]
-        rows = [row for task in spec.tasks if arm in arms_of(spec, task) for row in self.rows[task.name]]
+        rows = [row for task in spec.tasks if method in methods_of(spec, task) for row in self.rows[task.name]]
         return list(dict.fromkeys(row.guidance for row in rows))
 
 

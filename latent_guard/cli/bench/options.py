@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from latent_guard.bench.spec import Spec
-    from latent_guard.bench.task import ArmSpec, TaskSpec
+    from latent_guard.bench.task import MethodSpec, TaskSpec
 
 METHODS = ["unguarded", "guard"]
 STEPS = 50  # of diffusers' Stable Diffusion pipelines; the shipped model has its own number
@@ -58,7 +58,7 @@ def spec_of(
     """
     from latent_guard.bench.prompts.protocols import protocol_of
     from latent_guard.bench.spec import Spec
-    from latent_guard.bench.task import ArmSpec
+    from latent_guard.bench.task import MethodSpec
     from latent_guard.loading import usual_arguments
     from latent_guard.package_data import SHIPPED_FEW_STEP, SHIPPED_MODELS
 
@@ -70,8 +70,8 @@ def spec_of(
     return Spec(
         name=name,
         tasks=tuple(tasks),
-        arms=tuple(_arm(text) for text in method),
-        judge=ArmSpec(judge or EMOJI_JUDGE, dict(_pair(text, "--judge-option") for text in judge_option)),
+        methods=tuple(_method(text) for text in method),
+        judge=MethodSpec(judge or EMOJI_JUDGE, dict(_pair(text, "--judge-option") for text in judge_option)),
         model=model if shipped or not Path(model).is_dir() else str(Path(model).absolute()),
         steps=steps or usual.get("num_inference_steps", STEPS),
         # it is sampled without guidance, which a protocol of its own scales asks for
@@ -85,11 +85,11 @@ def shortened(spec: Spec, quick: bool, limit: int | None) -> Spec:
     return short.limited(limit) if limit else short
 
 
-def _arm(text: str) -> ArmSpec:
-    from latent_guard.bench.task import ArmSpec
+def _method(text: str) -> MethodSpec:
+    from latent_guard.bench.task import MethodSpec
 
     name, _, settings = text.partition(":")
-    return ArmSpec(name, dict(_pair(part, "--method") for part in settings.split(",")) if settings else {})
+    return MethodSpec(name, dict(_pair(part, "--method") for part in settings.split(",")) if settings else {})
 
 
 def _pair(text: str, option: str) -> tuple[str, Any]:

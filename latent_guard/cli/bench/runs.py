@@ -18,7 +18,7 @@ from latent_guard.terminal import Table, say
 if TYPE_CHECKING:
     from accelerate import PartialState
 
-    from latent_guard.bench.runs.cost_estimate import ArmCost
+    from latent_guard.bench.runs.cost_estimate import MethodCost
     from latent_guard.bench.runs.execute import Clock
     from latent_guard.bench.runs.run import Opened
     from latent_guard.bench.spec import Spec
@@ -107,8 +107,8 @@ def list_specs() -> None:
     for name in benchmark_specs():
         spec = read_spec(name)
         tasks = ", ".join(f"{task.name} ({task.images or 'each once'})" for task in spec.tasks)
-        methods = ", ".join(dict.fromkeys(arm.method for arm in spec.arms))
-        say(f"{name}: {tasks}; {len(spec.arms)} arms: {methods}")
+        methods = ", ".join(dict.fromkeys(method.name for method in spec.methods))
+        say(f"{name}: {tasks}; {len(spec.methods)} methods: {methods}")
 
 
 def report(
@@ -127,7 +127,7 @@ def report(
 
 
 def _say_plan(spec: Spec, folder: Path, share: tuple[int, int]) -> None:
-    from latent_guard.bench.runs.cost_estimate import arm_costs, bytes_an_image
+    from latent_guard.bench.runs.cost_estimate import bytes_an_image, method_costs
     from latent_guard.bench.runs.folder import RunFolder
     from latent_guard.bench.runs.plan import plan_of
     from latent_guard.bench.runs.task_prompts import TaskPrompts
@@ -135,22 +135,22 @@ def _say_plan(spec: Spec, folder: Path, share: tuple[int, int]) -> None:
     prompts = TaskPrompts.of(spec).rows
     plan = plan_of(spec, prompts)
     for task in spec.tasks:
-        arms = len(task.arms or spec.arms)
-        images = sum(len(unit.jobs) for unit in plan.units if unit.task is task) // arms
-        say(f"{task.name}: {images} images of {len(prompts[task.name])} prompts, by each of {arms}")
+        methods = len(task.methods or spec.methods)
+        images = sum(len(unit.jobs) for unit in plan.units if unit.task is task) // methods
+        say(f"{task.name}: {images} images of {len(prompts[task.name])} prompts, by each of {methods}")
     say(f"{plan.images} images in {plan.calls} calls of {spec.steps} steps")
     if share[1] > 1:
         say(f"of which this share ({share[0] + 1}/{share[1]}) is:")
     found = RunFolder.found(folder, spec)
-    _say_costs(arm_costs(spec, plan.share(*share), found), bytes_an_image(spec, found))
+    _say_costs(method_costs(spec, plan.share(*share), found), bytes_an_image(spec, found))
 
 
-def _say_costs(costs: Sequence[ArmCost], size: int | None) -> None:
+def _say_costs(costs: Sequence[MethodCost], size: int | None) -> None:
     table = Table("method", "images", "calls", "left", "evaluations left, at least", "s an image", "time left")
     for cost in costs:
         counts = cost.images, cost.calls, cost.left, cost.evaluations
         seconds = "?" if cost.seconds is None else f"{cost.seconds:.3g}"
-        table.add(cost.arm, *(f"{count:,}" for count in counts), seconds, _time(cost.seconds_left))
+        table.add(cost.method, *(f"{count:,}" for count in counts), seconds, _time(cost.seconds_left))
     table.show()
     known = [cost.seconds_left for cost in costs if cost.seconds_left is not None]
     whole = _time(sum(known)) if len(known) == len(costs) else "not known before each method has made an image"
@@ -172,7 +172,7 @@ def _opened(spec: Spec, folder: Path) -> Opened:
     require_folder(folder, "--out")
     state = _state()
     with state.main_process_first():  # what methods keep in the cache is made once
-        differentiates = any(arm.method == RENO for arm in spec.arms)
+        differentiates = any(method.name == RENO for method in spec.methods)
         half = "bfloat16" if differentiates else "float16"
         model = None if spec.model == SHIPPED else spec.model
         pipe = load_pipeline(model, spec.steps, _images_of_a_call(spec), half).to(state.device)

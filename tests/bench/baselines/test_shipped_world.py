@@ -20,7 +20,7 @@ from latent_guard.worlds.emoji.bundle import bundle_folder
 from latent_guard.worlds.emoji.prompts import PROMPTS
 
 ROWS = read_prompts(PROMPTS / "dev_explicit_unsafe.csv")[:8]
-ARMS: list[tuple[str, dict[str, Any]]] = [
+METHODS: list[tuple[str, dict[str, Any]]] = [
     ("negative-prompt", {"guidance_scale": 3}),
     *[("sld", {"preset": preset}) for preset in ("weak", "medium", "strong", "max")],
     ("safree", {}),
@@ -45,7 +45,7 @@ def test_every_method_keeps_its_promises_on_the_shipped_world(tmp_path: Path) ->
     pipe.set_progress_bar_config(disable=True)
     plain = _made("unguarded", {}, context, pipe)
     shown = {}
-    for name, options in ARMS:
+    for name, options in METHODS:
         made = _made(name, options, context, pipe)
         kept = ~made.touched
         assert np.array_equal(made.pictures[kept], plain.pictures[kept]), name

@@ -14,21 +14,21 @@ from latent_guard.bench.metrics.best_method import standing
 from latent_guard.bench.metrics.check_accuracy import calibration, observed, precision_recall
 from latent_guard.bench.metrics.per_method import Images, figures
 from latent_guard.bench.metrics.summary import summarise
-from latent_guard.bench.metrics.trade_off import curves, shown_by_arm
+from latent_guard.bench.metrics.trade_off import curves, shown_by_method
 from latent_guard.bench.runs.grading import Graded
 from latent_guard.bench.runs.peak_memory import measured_memory
-from latent_guard.bench.task import ArmSpec
+from latent_guard.bench.task import MethodSpec
 from latent_guard.guidance.run import Look
 
-UNGUARDED, BLOCKER = ArmSpec("unguarded"), ArmSpec("check-then-block", {"checker": "twin"})
+UNGUARDED, BLOCKER = MethodSpec("unguarded"), MethodSpec("check-then-block", {"checker": "twin"})
 SEEDS = 2
 
 
-def rows(arm: ArmSpec, kind: str, **columns: Any) -> pd.DataFrame:
+def rows(method: MethodSpec, kind: str, **columns: Any) -> pd.DataFrame:
     """Two prompts with two seeds each."""
     count = 2 * SEEDS
     own = {
-        "arm": arm.name, "task": kind, "kind": kind, "prompt": "a cake", "prompt_index": [0, 0, 1, 1],
+        "method": method.label, "task": kind, "kind": kind, "prompt": "a cake", "prompt_index": [0, 0, 1, 1],
         "seed": [5, 6, 7, 8], "categories": "violence", "unsafe": False, "blocked": False, "touched": False,
         "evaluations": 40.0, "seconds": 0.1, "batch": [f"{kind}-{n}" for n in (0, 0, 1, 1)],
         "found": pd.array([True] * count, dtype="boolean"),
@@ -44,7 +44,7 @@ def graded(*parts: pd.DataFrame) -> Graded:
     return Graded(records, features / np.linalg.norm(features, axis=1, keepdims=True))
 
 
-def two_arms() -> Graded:
+def two_methods() -> Graded:
     blocked = [True, False, False, False]
     return graded(
         rows(UNGUARDED, "risky", unsafe=[True, True, True, False]),
@@ -55,7 +55,7 @@ def two_arms() -> Graded:
 
 
 def test_safety_and_what_it_costs_stand_side_by_side() -> None:
-    found = summarise(two_arms(), pd.DataFrame(), [UNGUARDED, BLOCKER])["arms"]["check-then-block(checker=twin)"]
+    found = summarise(two_methods(), pd.DataFrame(), [UNGUARDED, BLOCKER])["methods"]["check-then-block(checker=twin)"]
     assert found["risky"]["unsafe"]["value"] == 0.25
     assert found["risky"]["unsafe: violence"]["value"] == 0.25
     assert found["benign"]["over_refusal"]["value"] == 0.25
@@ -87,35 +87,37 @@ def test_no_unsafe_image_of_a_hundred_leaves_doubt() -> None:
 
 def test_the_summary_of_a_single_prompt_is_json() -> None:
     of_one = {"prompt_index": 0, "batch": "risky-00000"}
-    arms = [
-        rows(arm, kind, **of_one, unsafe=[arm is UNGUARDED] * 4)
-        for arm in (UNGUARDED, BLOCKER)
+    methods = [
+        rows(method, kind, **of_one, unsafe=[method is UNGUARDED] * 4)
+        for method in (UNGUARDED, BLOCKER)
         for kind in ("risky", "benign")
     ]
-    found = summarise(graded(*arms), pd.DataFrame(), [UNGUARDED, BLOCKER])
+    found = summarise(graded(*methods), pd.DataFrame(), [UNGUARDED, BLOCKER])
     json.dumps(found, allow_nan=False)
     assert found["comparisons"][0]["difference"]["low"] is None
     assert found["standing"]["against"][0]["difference"]["low"] is None
 
 
 def test_what_only_some_methods_ran_is_held_against_none() -> None:
-    whole = two_arms().records
-    guard = ArmSpec("guard")
+    whole = two_methods().records
+    guard = MethodSpec("guard")
     extra = [
         rows(BLOCKER, "benign", task="more", found=pd.array([False] * 4, dtype="boolean")),
         rows(BLOCKER, "risky", task="worse", unsafe=True),
         rows(guard, "benign"),
     ]
     records = pd.concat([whole, *extra], ignore_index=True)
-    assert shown_by_arm(records) == shown_by_arm(whole), "another benign task has no twins, another risky one no rivals"
+    assert shown_by_method(records) == shown_by_method(whole), (
+        "another benign task has no twins, another risky one no rivals"
+    )
     assert standing(records) == standing(whole)
     assert curves(records, [UNGUARDED, BLOCKER, guard]) == {}
 
 
 def test_a_curve_has_a_point_for_each_setting_of_a_method() -> None:
-    stricter = ArmSpec("check-then-block", {"checker": "twin", "shift": -1.0})
-    first = two_arms().records
-    again = first[first["arm"] == BLOCKER.name].assign(arm=stricter.name, unsafe=False)
+    stricter = MethodSpec("check-then-block", {"checker": "twin", "shift": -1.0})
+    first = two_methods().records
+    again = first[first["method"] == BLOCKER.label].assign(method=stricter.label, unsafe=False)
     records = pd.concat([first, again], ignore_index=True)
     assert curves(records, [UNGUARDED, BLOCKER, stricter]) == {
         "check-then-block(twin)": [
@@ -129,7 +131,7 @@ def test_a_curve_has_a_point_for_each_setting_of_a_method() -> None:
 def test_the_safest_method_that_keeps_enough_is_named_beside_all_others() -> None:
     many, half = range(200), [n % 2 == 0 for n in range(200)]
 
-    def arm(spec: ArmSpec, unsafe: list[bool], found: list[bool], seconds: float) -> list[pd.DataFrame]:
+    def method(spec: MethodSpec, unsafe: list[bool], found: list[bool], seconds: float) -> list[pd.DataFrame]:
         own = {"prompt_index": many, "seed": many, "seconds": seconds}
         base = rows(spec, "risky").iloc[[0] * 200].reset_index(drop=True)
         risky = base.assign(**own, unsafe=unsafe)
@@ -137,16 +139,16 @@ def test_the_safest_method_that_keeps_enough_is_named_beside_all_others() -> Non
         return [risky, benign]
 
     none, every = [False] * 200, [True] * 200
-    guard, eager = ArmSpec("guard"), ArmSpec("negative-prompt")
+    guard, eager = MethodSpec("guard"), MethodSpec("negative-prompt")
     parts = [
-        *arm(UNGUARDED, half, every, 0.1),
-        *arm(guard, [n < 4 for n in many], every, 0.2),
-        *arm(eager, none, half, 0.3),
+        *method(UNGUARDED, half, every, 0.1),
+        *method(guard, [n < 4 for n in many], every, 0.2),
+        *method(eager, none, half, 0.3),
     ]
     found = standing(pd.concat(parts, ignore_index=True))
     assert found is not None
-    assert (found["arm"], found["unsafe"], found["retention"]) == ("guard", 0.02, 1.0)
-    others = {entry["arm"]: entry for entry in found["against"]}
+    assert (found["method"], found["unsafe"], found["retention"]) == ("guard", 0.02, 1.0)
+    others = {entry["method"]: entry for entry in found["against"]}
     assert others["unguarded"]["stands"]
     assert others["unguarded"]["difference"]["value"] == pytest.approx(0.48)
     assert others["unguarded"]["times_its_seconds"] == pytest.approx(0.5)
@@ -194,7 +196,7 @@ def look(step: int, level: float, scores: list[list[float]]) -> Look:
 
 
 def test_a_guard_that_only_looks_is_held_against_the_judge() -> None:
-    records = rows(ArmSpec("guard", {"policy": "flag"}), "risky", unsafe=[True, True, False, False], row=range(4))
+    records = rows(MethodSpec("guard", {"policy": "flag"}), "risky", unsafe=[True, True, False, False], row=range(4))
     nan = float("nan")
     looks = [
         look(3, 0.8, [[1.0, -9.0], [-1.0, -2.0], [2.0, 0.0], [nan, nan]]),  # the fourth was left out
@@ -202,8 +204,8 @@ def test_a_guard_that_only_looks_is_held_against_the_judge() -> None:
     ]
     table = observed(looks, records["row"])
     early, final = precision_recall(table, records)
-    assert early == {"arm": "guard(policy=flag)", "step": 3, "precision": 0.5, "recall": 0.5}
-    assert final == {"arm": "guard(policy=flag)", "step": 5, "precision": 1.0, "recall": 1.0}
+    assert early == {"method": "guard(policy=flag)", "step": 3, "precision": 0.5, "recall": 0.5}
+    assert final == {"method": "guard(policy=flag)", "step": 5, "precision": 1.0, "recall": 1.0}
     low, high = calibration(table, records)
     assert (low["frequency"], low["count"], high["frequency"], high["count"]) == (0.0, 2, 1.0, 2)
     assert low["probability"] == pytest.approx(1 / (1 + np.exp(9)))

@@ -13,7 +13,7 @@ from latent_guard.bench.runs.plan import plan_of
 from latent_guard.bench.runs.task_prompts import smoke_of
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.spec_file import read_spec
-from latent_guard.bench.task import ArmSpec, TaskSpec
+from latent_guard.bench.task import MethodSpec, TaskSpec
 from latent_guard.errors import InputError
 from latent_guard.package_data import benchmark_list
 from tests.bench.runs.test_evaluator_export import LINE
@@ -26,7 +26,7 @@ tasks:
     protocol: i2p
     mode: repo
     images: 7
-arms: [unguarded, guard]
+methods: [unguarded, guard]
 """
 
 
@@ -36,7 +36,7 @@ def read(tmp_path: Path, text: str = TEXT) -> Spec:
 
 
 def spec_of(*tasks: TaskSpec, **changes: object) -> Spec:
-    return Spec("x", tasks, (ArmSpec("unguarded"), ArmSpec("guard")), ArmSpec("emoji-judge"), **changes)  # type: ignore[arg-type]
+    return Spec("x", tasks, (MethodSpec("unguarded"), MethodSpec("guard")), MethodSpec("emoji-judge"), **changes)  # type: ignore[arg-type]
 
 
 def task_rows(task: TaskSpec) -> list[PromptRow]:

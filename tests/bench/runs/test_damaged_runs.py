@@ -26,7 +26,7 @@ steps: 1
 batch_size: 2
 keep_latents: true
 tasks: {{risky: {{prompts: {prompts}, images: 4}}}}
-arms: [unguarded, {{guard: {{policy: flag}}}}]
+methods: [unguarded, {{guard: {{policy: flag}}}}]
 """
 PROMPTS = "prompt,evaluation_seed\n" + "".join(f"a cat and {number} stars,{number}\n" for number in range(4))
 KINDS = ("spec.yaml", "environment.json", "records.parquet", "summary.json", "checksums/run.json")

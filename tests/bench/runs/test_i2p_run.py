@@ -18,15 +18,15 @@ from latent_guard.bench.prompts.protocols import protocol_of
 from latent_guard.bench.runs.run import open_spec, run
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.spec_file import read_spec
-from latent_guard.bench.task import ArmSpec, TaskSpec
+from latent_guard.bench.task import MethodSpec, TaskSpec
 from latent_guard.errors import InputError
 from tests.bench.runs.test_evaluator_export import LINE
 
-ARMS = (
-    ArmSpec("unguarded"),
-    ArmSpec("guard", {"policy": "flag"}),
-    ArmSpec("negative-prompt"),
-    ArmSpec("sld", {"preset": "max"}),
+METHODS = (
+    MethodSpec("unguarded"),
+    MethodSpec("guard", {"policy": "flag"}),
+    MethodSpec("negative-prompt"),
+    MethodSpec("sld", {"preset": "max"}),
 )
 
 
@@ -44,7 +44,7 @@ def finished(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         'prompt,categories,sd_seed,sd_guidance_scale\na cat,hate,7,3\na dog,"hate, sexual",8,2\n'
     )
     task = TaskSpec("i2p", str(out / "i2p.csv"), 7, protocol="i2p")
-    made(tiny_bundle, out, Spec("i2p", (task,), ARMS, ArmSpec("emoji-judge"), steps=2))
+    made(tiny_bundle, out, Spec("i2p", (task,), METHODS, MethodSpec("emoji-judge"), steps=2))
     return out
 
 
@@ -66,7 +66,7 @@ def test_the_unguarded_images_are_those_of_plain_calls_with_one_generator(tiny_b
                 output_type="np",
             ).images
         ]
-        rows = records[(records["arm"] == "unguarded") & (records["prompt"] == prompt)]
+        rows = records[(records["method"] == "unguarded") & (records["prompt"] == prompt)]
         assert list(rows["generator_seed"]) == [seed] * 7
         own = [np.asarray(Image.open(finished / path)) for path in rows["image"]]
         np.testing.assert_array_equal(own, np.round(np.stack(plain) * 255).astype(np.uint8))
@@ -75,18 +75,22 @@ def test_the_unguarded_images_are_those_of_plain_calls_with_one_generator(tiny_b
 
 def test_every_method_takes_the_generator_over_from_call_to_call(finished: Path) -> None:
     records = pd.read_parquet(finished / "records.parquet")
-    assert records.groupby("arm", sort=False).size().to_dict() == {arm.name: 14 for arm in ARMS}
-    flagged = records[records["arm"] == "guard(policy=flag)"]
-    unguarded = records[records["arm"] == "unguarded"]
+    assert records.groupby("method", sort=False).size().to_dict() == {method.label: 14 for method in METHODS}
+    flagged = records[records["method"] == "guard(policy=flag)"]
+    unguarded = records[records["method"] == "unguarded"]
     for one, other in zip(flagged["image"], unguarded["image"], strict=True):
         assert (finished / one).read_bytes() == (finished / other).read_bytes()
-    assert not records.duplicated(["arm", "prompt_index", "seed"]).any()
+    assert not records.duplicated(["method", "prompt_index", "seed"]).any()
 
 
-def test_every_image_says_of_which_call_it_is_and_only_the_unguarded_arm_that_it_is_unguarded(finished: Path) -> None:
+def test_every_image_says_of_which_call_it_is_and_only_the_unguarded_method_that_it_is_unguarded(
+    finished: Path,
+) -> None:
     records = pd.read_parquet(finished / "records.parquet")
-    assert records.groupby("batch")["prompt_index"].agg(["size", "nunique"]).values.tolist() == [[7 * len(ARMS), 1]] * 2
-    assert set(records.loc[records["decision"] == "unguarded", "arm"]) == {"unguarded"}
+    assert (
+        records.groupby("batch")["prompt_index"].agg(["size", "nunique"]).values.tolist() == [[7 * len(METHODS), 1]] * 2
+    )
+    assert set(records.loc[records["decision"] == "unguarded", "method"]) == {"unguarded"}
 
 
 def test_the_summary_says_what_was_done_and_sets_published_figures_apart(finished: Path) -> None:
@@ -99,14 +103,14 @@ def test_the_summary_says_what_was_done_and_sets_published_figures_apart(finishe
     assert figures["inappropriate"]["all"]["count"] == 14
     assert figures["expected_maximum"] is None  # of two prompts
     assert all(row["source"] and row["url"] for row in found["published"])
-    assert set(task["methods"]) == {arm.name for arm in ARMS}
+    assert set(task["methods"]) == {method.label for method in METHODS}
 
 
 def test_the_expected_maximum_is_drawn_and_in_closed_form() -> None:
     count = 40
     records = pd.DataFrame(
         {
-            "task": "i2p", "arm": "unguarded", "categories": "hate", "blocked": False, "touched": False,
+            "task": "i2p", "method": "unguarded", "categories": "hate", "blocked": False, "touched": False,
             "prompt": [f"prompt {n // 2}" for n in range(2 * count)],
             "prompt_index": [n // 2 for n in range(2 * count)],
             "unsafe": [n // 2 < 10 and n % 2 == 0 for n in range(2 * count)],
@@ -132,20 +136,20 @@ def test_geneval_and_compbench_lie_as_their_evaluators_read_them_a_folder_a_meth
         TaskSpec("color", str(tmp_path / "color_val.txt"), 3, "benign", "t2i-compbench"),
     )
     out = tmp_path / "run"
-    arms = (ArmSpec("unguarded"), ArmSpec("negative-prompt", {"guidance_scale": 3}))
-    records = made(tiny_bundle, out, Spec("x", tasks, arms, ArmSpec("emoji-judge"), steps=1))
-    for place, arm in enumerate(("unguarded", "negative_prompt_guidance_scale_3")):
-        geneval = out / "official" / "geneval" / f"{place:02d}-{arm}"
+    methods = (MethodSpec("unguarded"), MethodSpec("negative-prompt", {"guidance_scale": 3}))
+    records = made(tiny_bundle, out, Spec("x", tasks, methods, MethodSpec("emoji-judge"), steps=1))
+    for place, method in enumerate(("unguarded", "negative_prompt_guidance_scale_3")):
+        geneval = out / "official" / "geneval" / f"{place:02d}-{method}"
         assert sorted(path.relative_to(geneval).as_posix() for path in geneval.rglob("*.png")) == [
             f"0000{prompt}/samples/000{image}.png" for prompt in range(2) for image in range(4)
         ]
         assert json.loads((geneval / "00001" / "metadata.jsonl").read_text())["prompt"] == "two cats"
-        samples = out / "official" / "color" / f"{place:02d}-{arm}" / "color" / "samples"
+        samples = out / "official" / "color" / f"{place:02d}-{method}" / "color" / "samples"
         names = [
             f"{text}_{3 * k + i:06d}.png" for k, text in enumerate(("a green bench", "a red bowl")) for i in range(3)
         ]
         assert sorted(path.name for path in samples.iterdir()) == sorted(names)
-    third = records[(records["arm"] == "unguarded") & (records["prompt"] == "two cats")]["image"].iloc[2]
+    third = records[(records["method"] == "unguarded") & (records["prompt"] == "two cats")]["image"].iloc[2]
     laid = out / "official" / "geneval" / "00-unguarded" / "00001" / "samples" / "0002.png"
     assert (out / third).read_bytes() == laid.read_bytes()
 
@@ -171,12 +175,12 @@ def test_prompts_without_guidance_are_left_out_for_all_methods_where_one_needs_i
         "prompt,categories,sd_seed,sd_guidance_scale\na cat,hate,7,3\na bee,hate,8,1\na dog,sexual,9,2\n"
     )
     task = TaskSpec("i2p", str(tmp_path / "i2p.csv"), 1, protocol="i2p")
-    spec = Spec("i2p", (task,), (ARMS[0], ARMS[3]), ArmSpec("emoji-judge"), steps=1)
+    spec = Spec("i2p", (task,), (METHODS[0], METHODS[3]), MethodSpec("emoji-judge"), steps=1)
     records = made(tiny_bundle, tmp_path / "run", spec)
     assert records["prompt"].tolist() == ["a cat"] * 2 + ["a dog"] * 2
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["left_out_without_guidance"] == {"i2p": 1}
-    alone = replace(spec, arms=ARMS[:1])
+    alone = replace(spec, methods=METHODS[:1])
     assert len(made(tiny_bundle, tmp_path / "alone", alone)) == 3
     assert "left_out_without_guidance" not in json.loads((tmp_path / "alone" / "summary.json").read_text())
     (tmp_path / "i2p.csv").write_text("prompt,categories,sd_seed,sd_guidance_scale\na bee,hate,8,1\n")
@@ -189,7 +193,9 @@ def test_a_method_is_asked_about_the_scales_of_its_own_tasks_alone(tiny_bundle: 
         (tmp_path / f"{name}.csv").write_text(f"prompt,evaluation_seed,evaluation_guidance\na cat,1,{scale}\n")
     tasks = (
         TaskSpec("with", str(tmp_path / "with.csv")),
-        TaskSpec("without", str(tmp_path / "without.csv"), arms=("unguarded",)),
+        TaskSpec("without", str(tmp_path / "without.csv"), methods=("unguarded",)),
     )
-    spec = Spec("own", tasks, (ArmSpec("unguarded"), ArmSpec("negative-prompt")), ArmSpec("emoji-judge"), steps=1)
+    spec = Spec(
+        "own", tasks, (MethodSpec("unguarded"), MethodSpec("negative-prompt")), MethodSpec("emoji-judge"), steps=1
+    )
     assert len(made(tiny_bundle, tmp_path / "run", spec)) == 3

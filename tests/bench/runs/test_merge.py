@@ -31,7 +31,7 @@ judge: emoji-judge
 steps: 1
 batch_size: 2
 tasks: {risky: {prompts: PROMPTS, images: 6}}
-arms: [unguarded, {negative-prompt: {guidance_scale: 2}}]
+methods: [unguarded, {negative-prompt: {guidance_scale: 2}}]
 """
 PROMPTS = "prompt,evaluation_seed\n" + "".join(f"a cat and {number} stars,{number}\n" for number in range(6))
 

@@ -14,7 +14,7 @@ judge: emoji-judge
 steps: 2
 batch_size: 2
 tasks: {risky: {prompts: emoji/dev_risky, images: 8}}
-arms: [unguarded, {negative-prompt: {guidance_scale: 2}}]
+methods: [unguarded, {negative-prompt: {guidance_scale: 2}}]
 """
 
 KILLED = """

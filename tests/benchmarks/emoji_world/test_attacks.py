@@ -37,8 +37,8 @@ def bench(tiny_bundle: Path, tmp_path: Path) -> Workbench:
 
 def test_every_attack_meets_the_guard_off_and_on(bench: Workbench) -> None:
     results = run_attacks(bench, PRESETS["safe"], seeds=2, queries=3, iterations=1)
-    arms = [(result.attack, result.guard) for result in results[::2]]
-    assert arms == [(attack, guard) for guard in ("off", "safe") for attack in (NONE, PROMPT, NOISE)]
+    methods = [(result.attack, result.guard) for result in results[::2]]
+    assert methods == [(attack, guard) for guard in ("off", "safe") for attack in (NONE, PROMPT, NOISE)]
     assert all(result.queries <= 3 for result in results)
     assert not any(result.unsafe for result in results if result.decision == "blocked")
 

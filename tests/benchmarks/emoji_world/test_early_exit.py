@@ -65,22 +65,22 @@ def test_evaluations_count_refused_requests_only_and_false_refusals_are_told(
 
 
 def test_looks_are_those_of_the_verdicts_and_losses_those_of_the_judge() -> None:
-    def arm(looks: int, unsafe: list[bool], found: list[bool]) -> Any:
+    def method(looks: int, unsafe: list[bool], found: list[bool]) -> Any:
         cost = SimpleNamespace(looks=looks, model_evaluations=20, restarts=0)
         records = SimpleNamespace(verdicts=[SimpleNamespace(cost=cost)] * 4)
         return SimpleNamespace(
             records=records, unsafe=np.array(unsafe), found=np.array(found), groups=np.arange(4), blocked=np.zeros(4)
         )
 
-    adaptive, every = arm(5, [False] * 4, [True] * 4), arm(12, [False] * 4, [True] * 4)
-    bench: Any = SimpleNamespace(arm=lambda kind, policy: adaptive if policy == looking_rows.ADAPTIVE else every)
+    adaptive, every = method(5, [False] * 4, [True] * 4), method(12, [False] * 4, [True] * 4)
+    bench: Any = SimpleNamespace(method=lambda kind, policy: adaptive if policy == looking_rows.ADAPTIVE else every)
     looks, unsafe, missed = looking_rows.looks_on_benign(bench)
     assert looks.measured.startswith("0.24")
     assert (looks.reached, unsafe.reached, missed.reached) == (True, True, True)
     assert unsafe.measured.startswith("+0.0 points")
 
 
-def arm(looks: int, unsafe: list[bool], found: list[bool]) -> Any:
+def method(looks: int, unsafe: list[bool], found: list[bool]) -> Any:
     verdicts = [SimpleNamespace(cost=Cost(model_evaluations=20, looks=looks)) for _ in unsafe]
     records = SimpleNamespace(verdicts=verdicts)
     return SimpleNamespace(
@@ -93,13 +93,13 @@ def test_fewer_looks_count_only_if_nothing_is_lost_by_them(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch, loses: bool
 ) -> None:
     safe, half = [False] * 40, [False, True] * 20
-    arms = {
-        ("benign", "standard"): arm(3, safe, half if loses else [True] * 40),
-        ("benign", "safe"): arm(13, safe, [True] * 40),
-        ("risky", "standard"): arm(6, half if loses else safe, safe),
-        ("risky", "safe"): arm(13, safe, safe),
+    methods = {
+        ("benign", "standard"): method(3, safe, half if loses else [True] * 40),
+        ("benign", "safe"): method(13, safe, [True] * 40),
+        ("risky", "standard"): method(6, half if loses else safe, safe),
+        ("risky", "safe"): method(13, safe, safe),
     }
-    monkeypatch.setattr(bench, "arm", lambda kind, policy: arms[kind, policy])
+    monkeypatch.setattr(bench, "method", lambda kind, policy: methods[kind, policy])
     looks, shown, missed = looking_rows.looks_on_benign(bench)
     assert looks.measured.startswith("0.14")
     assert [looks.reached, shown.reached, missed.reached] == [True, not loses, not loses]

@@ -18,8 +18,8 @@ from latent_guard.errors import InputError
 COUNT = 80
 
 
-def arm(kind: str, policy: str | None = None) -> Any:
-    """80 images of one brightness an arm; the judge calls every other one unsafe; the guard blocked the first five."""
+def method(kind: str, policy: str | None = None) -> Any:
+    """80 images of one brightness; the judge calls every other one unsafe; the guard blocked the first five."""
     blocked = np.arange(COUNT) < (5 if policy else 0)
     images = np.full((COUNT, 3, 8, 8), 200 if policy else 50, dtype=np.uint8)
     records = SimpleNamespace(images=images, seeds=np.arange(COUNT))
@@ -34,30 +34,30 @@ def fill(folder: Path, label: str) -> None:
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Path:
-    export_sheets(SimpleNamespace(arm=arm), tmp_path)  # type: ignore[arg-type]
+    export_sheets(SimpleNamespace(method=method), tmp_path)  # type: ignore[arg-type]
     return tmp_path
 
 
-def test_sheets_hold_both_arms_shuffled_and_the_labels_are_empty(exported: Path) -> None:
+def test_sheets_hold_both_methods_shuffled_and_the_labels_are_empty(exported: Path) -> None:
     assert len(list(exported.glob("sheet-*.png"))) == 4
     with open(exported / "key.csv", newline="") as file:
         key = list(csv.DictReader(file))
-    arms = [line["arm"] for line in key]
-    assert (arms.count("unguarded"), arms.count("steer")) == (60, 60)
-    assert arms != sorted(arms)
-    assert all(int(line["seed"]) >= 5 for line in key if line["arm"] == "steer")  # blocked ones show nothing
+    methods = [line["method"] for line in key]
+    assert (methods.count("unguarded"), methods.count("steer")) == (60, 60)
+    assert methods != sorted(methods)
+    assert all(int(line["seed"]) >= 5 for line in key if line["method"] == "steer")  # blocked ones show nothing
     assert all(line.endswith(",") for line in (exported / "labels.csv").read_text().splitlines()[1:])
 
 
 def test_a_sheet_shows_each_picture_at_its_number(exported: Path) -> None:
     with open(exported / "key.csv", newline="") as file:
-        arms = [line["arm"] for line in csv.DictReader(file)]
+        methods = [line["method"] for line in csv.DictReader(file)]
     sheet = Image.open(exported / "sheet-1.png")
     middles = [sheet.getpixel((8 + n % 6 * 168 + 80, 8 + n // 6 * 184 + 96)) for n in range(30)]
-    assert middles == [(50,) * 3 if name == "unguarded" else (200,) * 3 for name in arms[:30]]
+    assert middles == [(50,) * 3 if name == "unguarded" else (200,) * 3 for name in methods[:30]]
 
 
-def test_finished_labels_are_joined_with_arm_and_judge(exported: Path) -> None:
+def test_finished_labels_are_joined_with_method_and_judge(exported: Path) -> None:
     fill(exported, "1")
     joined = join_eye_labels(exported, exported / "eye_labels.csv")
     assert read_eye_labels(exported / "eye_labels.csv") == joined
@@ -81,8 +81,8 @@ def test_an_unfinished_label_is_named(exported: Path) -> None:
         ("labels.csv", lambda text: text.replace("number,", "image,"), "must have the columns number, unsafe"),
         (
             "key.csv",
-            lambda text: text.replace("number,arm", "number,method"),
-            "must have the columns number, arm, prompt",
+            lambda text: text.replace("number,method", "number,arm"),
+            "must have the columns number, method, prompt",
         ),
         ("key.csv", lambda text: text.replace(",seed", ""), "must have the columns"),
         ("key.csv", lambda text: text.replace(",1\n", ",7\n"), "has a number, seed or flag that is none"),

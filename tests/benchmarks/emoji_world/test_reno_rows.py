@@ -14,12 +14,14 @@ PROMPTS = 20
 LATENT, PIXEL, BEST = "reno(reward=latent-clip)", "reno(reward=pixel-clip)", "best-of(draws=9, reward=latent-clip)"
 
 
-def records(arm: str, found: Callable[[int], bool], tasks: tuple[str, ...] = KINDS, **columns: object) -> pd.DataFrame:
+def records(
+    method: str, found: Callable[[int], bool], tasks: tuple[str, ...] = KINDS, **columns: object
+) -> pd.DataFrame:
     """Two images a prompt, seeds prompt * 10 + 0 and 1; ``found`` by the prompt's number."""
     rows = [
         {
             "task": task,
-            "arm": arm,
+            "method": method,
             "prompt_index": prompt,
             "seed": 10 * prompt + image,
             "found": found(prompt),
@@ -80,7 +82,7 @@ def test_what_is_missed_is_said(
 
 def test_rewards_that_rise_without_the_judge_seeing_it_are_told() -> None:
     made = run(15, 15, 15)
-    made.loc[made["arm"] == LATENT, "reward"] = 25.0  # of all images, right or wrong
+    made.loc[made["method"] == LATENT, "reward"] = 25.0  # of all images, right or wrong
     (row,) = of_hacking(made)
     assert row.measured.startswith("50.0%")  # of ten prompts that were wrong, five are right now
     assert row.samples == 80
@@ -95,13 +97,13 @@ def test_the_distilled_generator_is_held_against_its_teacher() -> None:
 
 def test_safety_is_counted_against_the_unguarded_images_of_the_same_prompts() -> None:
     risky = ("risky",)
-    arms = [
+    methods = [
         records("unguarded", lambda prompt: True, risky, unsafe=True),
         records("reno(learning_rate=20, reward=safety)", lambda prompt: True, risky),
         records("guard(policy=safe)", lambda prompt: True, risky, blocked=True),
     ]
-    made = pd.concat(arms, ignore_index=True)
-    made.loc[(made["arm"].str.startswith("reno")) & (made["prompt_index"] < 5), "unsafe"] = True
+    made = pd.concat(methods, ignore_index=True)
+    made.loc[(made["method"].str.startswith("reno")) & (made["prompt_index"] < 5), "unsafe"] = True
     (row,) = of_safety(made)
     assert (row.measured[:5], row.reached) == ("75.0%", False)
     assert "guard(policy=safe): 0.0% unsafe, 0.0% show what was asked for, 100.0% withheld" in row.note

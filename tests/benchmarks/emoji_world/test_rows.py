@@ -1,4 +1,4 @@
-"""The rows of the guard's table, on arms whose every picture is known."""
+"""The rows of the guard's table, on methods whose every picture is known."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RISKY = [
 ]
 
 
-def arm(
+def method(
     rows: list[PromptRow],
     seen: Callable[[int], tuple[str, ...]],
     decided: Callable[[int], Decision] | None = None,
@@ -50,13 +50,13 @@ def arm(
     return Graded(rows, records, present & ~records.decided(Decision.BLOCKED)[:, None], brightness_judge())
 
 
-def bench(**arms: Graded) -> Any:
-    return SimpleNamespace(arm=lambda kind, policy=None: arms[f"{kind}_{policy}" if policy else kind])
+def bench(**methods: Graded) -> Any:
+    return SimpleNamespace(method=lambda kind, policy=None: methods[f"{kind}_{policy}" if policy else kind])
 
 
 def test_the_unguarded_rate_counts_images_with_anything_unsafe() -> None:
     (row,) = guard_rows.risky_unguarded(
-        bench(risky=arm(RISKY, lambda n: ("skull", "parrot") if n < 20 else ("parrot",)))
+        bench(risky=method(RISKY, lambda n: ("skull", "parrot") if n < 20 else ("parrot",)))
     )
     assert row.measured.startswith("50.0%")
     assert row.reached is True
@@ -64,8 +64,8 @@ def test_the_unguarded_rate_counts_images_with_anything_unsafe() -> None:
 
 
 def test_a_blocked_image_shows_nothing_unsafe_and_counts_as_a_miss() -> None:
-    before = arm(RISKY, lambda n: ("skull",) if n < 20 else ("parrot", "ghost"))
-    after = arm(
+    before = method(RISKY, lambda n: ("skull",) if n < 20 else ("parrot", "ghost"))
+    after = method(
         RISKY,
         lambda n: ("skull",) if n < 2 else ("parrot", "ghost"),
         lambda n: Decision.BLOCKED if n < 2 else Decision.STEERED if n < 20 else Decision.ALLOWED,
@@ -82,8 +82,8 @@ def test_a_blocked_image_shows_nothing_unsafe_and_counts_as_a_miss() -> None:
 
 
 def test_what_is_not_reached_says_so() -> None:
-    before = arm(RISKY, lambda n: ("skull",) if n < 20 else ("parrot",))
-    after = arm(RISKY, lambda n: ("skull",) if n < 10 else ("parrot",), lambda n: Decision.STEERED, evaluations=60)
+    before = method(RISKY, lambda n: ("skull",) if n < 20 else ("parrot",))
+    after = method(RISKY, lambda n: ("skull",) if n < 10 else ("parrot",), lambda n: Decision.STEERED, evaluations=60)
     fewer, evaluations = guard_rows.steer_alone(bench(risky=before, risky_steer=after))
     assert fewer.measured.startswith("50.0%")
     assert evaluations.measured.startswith("1.20")
@@ -95,8 +95,8 @@ def test_benign_images_are_kept_and_untouched_ones_compared_bit_for_bit() -> Non
         PromptRow("a cat and a dog", 0, extra={"objects": "cat, dog"}),
         PromptRow("at the vet", 1, hard=True, extra={"context": "pet shop"}),
     ]
-    before = arm(rows, lambda n: ("cat", "dog"))
-    after = arm(
+    before = method(rows, lambda n: ("cat", "dog"))
+    after = method(
         rows,
         lambda n: ("cat",) if n == 1 else ("cat", "dog"),
         lambda n: Decision.STEERED if n == 1 else Decision.ALLOWED,
@@ -111,5 +111,5 @@ def test_benign_images_are_kept_and_untouched_ones_compared_bit_for_bit() -> Non
 @pytest.mark.parametrize(("seen", "share"), [(("cat", "dog"), "100.0%"), (("cat",), "0.0%")])
 def test_an_explicit_prompt_is_met_only_with_every_named_object(seen: tuple[str, ...], share: str) -> None:
     rows = [PromptRow("a cat and a dog", 0, extra={"objects": "cat, dog"})]
-    (row,) = generation_rows.explicit_two(bench(explicit_two=arm(rows, lambda n: seen)))
+    (row,) = generation_rows.explicit_two(bench(explicit_two=method(rows, lambda n: seen)))
     assert row.measured.startswith(share)

@@ -32,11 +32,11 @@ def test_every_row_of_the_table_is_measured_and_written(
     assert f"- bundle: {manifest_hash(tiny_bundle)}" in page
     assert "DPMSolverMultistepScheduler, 2 steps" in page
     assert "no eye labels are committed" in page
-    arms = json.loads((bench.folder / "summary.json").read_text())["arms"]
-    assert list(arms["guard(policy=steer)"]) == ["risky"]
+    methods = json.loads((bench.folder / "summary.json").read_text())["methods"]
+    assert list(methods["guard(policy=steer)"]) == ["risky"]
 
 
-def test_a_second_run_takes_arms_and_rows_from_the_first(
+def test_a_second_run_takes_methods_and_rows_from_the_first(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = [row for row in ROWS if row.__name__ == "steer_alone"]
@@ -50,6 +50,6 @@ def test_a_second_run_takes_arms_and_rows_from_the_first(
     assert page.index("risky prompts, unguarded") < page.index("`--policy steer` alone")
 
 
-def test_sheets_for_eye_labels_come_from_the_benchmarks_own_arms(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_sheets_for_eye_labels_come_from_the_benchmarks_own_methods(tiny_bundle: Path, tmp_path: Path) -> None:
     files = export_sheets(small_workbench(tiny_bundle, tmp_path), tmp_path / "eye")
     assert [file.name for file in files] == ["sheet-1.png", "labels.csv"]

@@ -1,4 +1,4 @@
-"""An arm, read from the run folder: the same images, counts and verdicts as the pipeline's or the guard's own calls."""
+"""A method's images, read from the run folder, are those of the pipeline's or the guard's own calls."""
 
 from __future__ import annotations
 
@@ -45,24 +45,26 @@ def arguments(jobs: list[Job]) -> dict[str, Any]:
     return {"num_inference_steps": 2, "generator": generators, "guidance_scale": scale, "output_type": "latent"}
 
 
-def test_an_unguarded_arm_is_the_pipelines_own_call_bit_for_bit(bench: Workbench) -> None:
-    arm = bench.arm("explicit_one")
+def test_an_unguarded_method_is_the_pipelines_own_call_bit_for_bit(bench: Workbench) -> None:
+    method = bench.method("explicit_one")
     latents: list[Tensor] = []
     with counted_rows(bench.pipe) as count:
         for jobs in calls(bench, "explicit_one"):
             latents.append(bench.pipe([job.row.prompt for job in jobs], **arguments(jobs)).images)
-    raw, pictures = zip(*(decode(bench.pipe, part) for part in latents), strict=True)  # call by call, as the arm does
-    assert np.array_equal(arm.records.latents, np.concatenate(raw))
-    assert np.array_equal(arm.records.images, np.concatenate(pictures))
-    assert arm.records.evaluations.sum() == count.rows
-    assert arm.records.batches.tolist() == [0, 0, 0, 1]
-    assert arm.records.seeds.tolist() == [row.seed for row in bench.prompts("explicit_one")[:4]]
-    assert not arm.records.touched.any()
+    raw, pictures = zip(
+        *(decode(bench.pipe, part) for part in latents), strict=True
+    )  # call by call, as the method does
+    assert np.array_equal(method.records.latents, np.concatenate(raw))
+    assert np.array_equal(method.records.images, np.concatenate(pictures))
+    assert method.records.evaluations.sum() == count.rows
+    assert method.records.batches.tolist() == [0, 0, 0, 1]
+    assert method.records.seeds.tolist() == [row.seed for row in bench.prompts("explicit_one")[:4]]
+    assert not method.records.touched.any()
 
 
-def test_a_guarded_arm_is_the_guards_own_call_with_its_verdicts(bench: Workbench) -> None:
+def test_a_guarded_method_is_the_guards_own_call_with_its_verdicts(bench: Workbench) -> None:
     strict(bench)
-    arm = bench.arm("risky", "safe")
+    method = bench.method("risky", "safe")
     latents: list[Tensor] = []
     verdicts: list[Verdict] = []
     for jobs in calls(bench, "risky"):
@@ -71,11 +73,11 @@ def test_a_guarded_arm_is_the_guards_own_call_with_its_verdicts(bench: Workbench
         latents.append(torch.stack(list(output.images)))
         verdicts.extend(output.verdicts)
     raw, pictures = decode(bench.pipe, torch.cat(latents))
-    shown = ~arm.records.decided(Decision.BLOCKED)
-    assert np.array_equal(arm.records.latents, raw)
-    assert np.array_equal(arm.records.images[shown], pictures[shown])
-    assert [timeless(verdict) for verdict in arm.records.verdicts] == [timeless(verdict) for verdict in verdicts]
-    assert arm.records.touched.all()
+    shown = ~method.records.decided(Decision.BLOCKED)
+    assert np.array_equal(method.records.latents, raw)
+    assert np.array_equal(method.records.images[shown], pictures[shown])
+    assert [timeless(verdict) for verdict in method.records.verdicts] == [timeless(verdict) for verdict in verdicts]
+    assert method.records.touched.all()
 
 
 def timeless(verdict: Verdict) -> Verdict:
@@ -83,13 +85,13 @@ def timeless(verdict: Verdict) -> Verdict:
 
 
 def test_only_what_is_asked_for_is_made_and_by_the_methods_of_its_task_alone(bench: Workbench) -> None:
-    bench.arm("benign", "standard")
+    bench.method("benign", "standard")
     assert {path.name for path in (bench.folder / "parts").iterdir()} == {
         "benign-00000-03.parquet",
         "benign-00001-03.parquet",
     }
-    with pytest.raises(InputError, match="no task 'benign' with the arm 'guard\\(policy=steer\\)'"):
-        bench.arm("benign", "steer")
+    with pytest.raises(InputError, match="no task 'benign' with the method 'guard\\(policy=steer\\)'"):
+        bench.method("benign", "steer")
 
 
 @pytest.mark.parametrize(("key", "what"), [("bundle", "another bundle"), ("guard_code", "another guard_code")])

@@ -18,7 +18,7 @@ judge: emoji-judge
 steps: 1
 batch_size: 2
 tasks: {risky: {prompts: PROMPTS, images: 6}}
-arms:
+methods:
   - unguarded
   - negative-prompt: {guidance_scale: 2}
 """

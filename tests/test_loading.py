@@ -70,7 +70,7 @@ def test_a_policy_is_meant_by_its_name_its_file_or_itself(tmp_path: Path) -> Non
     file.write_text("defaults: {measures: [flag, block]}\n")
     guard = LatentGuard.from_pretrained(bundle_folder() / "guard", policy="strict")
     assert guard.policies.name == "strict"
-    for policy, name in ((file, "mine"), (str(file), "mine"), ("flag", "flag"), (Policy(restarts=1), "custom")):
+    for policy, name in ((file, "mine"), (str(file), "mine"), ("flag", "flag"), (Policy(retries=1), "custom")):
         assert LatentGuard(guard.model, guard.bank, policy).policies.name == name
     assert LatentGuard(guard.model, guard.bank, Policies("two", Policy())).policies.name == "two"
 

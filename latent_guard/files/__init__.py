@@ -10,21 +10,10 @@ if TYPE_CHECKING:
     from latent_guard.files.atomic import write_whole, writing, written_whole
     from latent_guard.files.documents import read_json, read_yaml
 
-__all__ = [
-    "read_json",
-    "read_yaml",
-    "write_whole",
-    "writing",
-    "written_whole",
-]
+__all__ = ["read_json", "read_yaml", "write_whole", "writing", "written_whole"]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "read_json": "documents",
-        "read_yaml": "documents",
-        "write_whole": "atomic",
-        "writing": "atomic",
-        "written_whole": "atomic",
-    },
-)
+_MODULES = {
+    "atomic": ("write_whole", "writing", "written_whole"),
+    "documents": ("read_json", "read_yaml"),
+}
+__getattr__, __dir__ = lazily(__name__, _MODULES)

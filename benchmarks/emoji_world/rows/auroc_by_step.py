@@ -111,7 +111,7 @@ def auroc_in_mid_denoising(bench: Workbench) -> list[Row]:
     """The shipped model, and what it was before it was trained on clean estimates, at every step."""
     models = {"trained on estimates": bench.guard.model, "on clean latents only": bench.clean_model}
     pairs, steps = compare_models(bench, models, bench.folder / AUROC_TABLE)
-    looked = [step for step in steps["trained on estimates"] if SAFE.looks_at(step.noise_level)]
+    looked = [step for step in steps["trained on estimates"] if SAFE.checks_at(step.noise_level)]
     if not pairs or not looked:
         return [not_measured(WHAT, "reported", "the judge confirms no pair")]
     shown = dict.fromkeys((looked[0], looked[len(looked) // 2], looked[-1]))

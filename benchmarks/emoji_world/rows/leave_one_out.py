@@ -118,7 +118,7 @@ def _found(bank: ConceptBank, safe: Tensor, shown: Tensor) -> Bools:
 
 
 def _seen(features: Tensor, bank: ConceptBank) -> CalibrationSet:
-    """Scenes as generations with a single look, at the finished latents."""
+    """Scenes as a calibration set with a single check, of the finished latents."""
     shows = torch.zeros(len(features), len(bank.categories), dtype=torch.bool)
     return CalibrationSet(
         features[:, None], torch.zeros(1), shows, bank.categories, bank.fingerprint, "rendered scenes"

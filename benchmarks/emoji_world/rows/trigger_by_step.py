@@ -69,7 +69,7 @@ def by_step(fired: Bools, found: Bools, groups: NDArray[np.int64], noise_levels:
 
     So far: an image counts as triggered once any look that the policy ``safe`` takes up to this one has triggered.
     """
-    looked = np.array([level == 0.0 or SAFE.looks_at(level) for level in noise_levels])
+    looked = np.array([level == 0.0 or SAFE.checks_at(level) for level in noise_levels])
     so_far = np.logical_or.accumulate(fired & looked, axis=1)
     return [
         StepTrigger(

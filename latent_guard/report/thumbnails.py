@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.images import opened_picture
-from latent_guard.files.upright import shown
+from latent_guard.files.upright import upright_rgb
 
 MAX_INLINE = 300
 SIDE = 128  # pixels
@@ -41,7 +41,7 @@ def thumbnails(run_folder: Path, records: pd.DataFrame, out: Path) -> Mapping[in
             addresses[row] = f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
             continue
         name = f"{row:06d}.jpg"
-        write_whole(folder / name, content)
+        write_atomic(folder / name, content)
         addresses[row] = f"{FOLDER}/{name}"
     _clear(folder, keep=set(addresses.values()))
     return addresses
@@ -62,7 +62,7 @@ def _small(path: Path) -> bytes | None:
     """Scale an image to a JPEG of at most SIDE pixels a side; None if it cannot be read."""
     try:
         with opened_picture(path, SIDE) as picture:
-            small = shown(picture, SIDE)
+            small = upright_rgb(picture, SIDE)
     except InputError:
         return None
     small.thumbnail((SIDE, SIDE))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.report.best_method import best_method_sections
 from latent_guard.report.csv_files import images_csv, metrics_csv
 from latent_guard.report.gallery import gallery_of, most_informative
@@ -52,5 +52,5 @@ def write_report(run: Path, out: Path | None = None, max_images: int | None = No
     )
     page = html_page(read, sections, gallery_of(chosen, addresses, of=len(read.records))).encode()
     for path, content in zip((files.html, files.markdown, files.images, files.metrics), (page, *texts), strict=True):
-        write_whole(path, content)
+        write_atomic(path, content)
     return files

@@ -4,9 +4,9 @@
     python benchmarks/cost.py --only "SDXL 512 px"   # one case; results of other cases and devices stay
     python benchmarks/cost.py --miniature --out /tmp # everything in miniature, in a minute: does it run?
 
-On a GPU (bfloat16) everything is timed; FLUX.1 needs some 40 GiB of its memory. On a CPU (float32): one look, one push,
-and at 512 px decoding, the pixel CLIP and one row of the denoiser, in some ten minutes and 14 GiB; generations are
-added up from these. The arithmetic of every part, run or not, is counted on the meta device, in GFLOP. Safe Latent
+On a GPU (bfloat16) everything is timed; FLUX.1 needs some 40 GiB of its memory. On a CPU (float32): one check, one
+push, and at 512 px decoding, the pixel CLIP and one row of the denoiser, in some ten minutes and 14 GiB; generations
+are added up from these. The arithmetic of every part, run or not, is counted on the meta device, in GFLOP. Safe Latent
 Diffusion counts as one more UNet row a step, and nothing else.
 """
 
@@ -33,7 +33,7 @@ from timing import Timing, Work, in_turns
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.result_table import Row
 from latent_guard.bench.runs.provenance import provenance
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.documents import read_json
 from latent_guard.guidance.policy import SAFE
 from latent_guard.guidance.policy_file import policy_named
@@ -46,7 +46,7 @@ MAX_ON_CPU = 512  # pixels
 
 @dataclass(frozen=True)
 class Line:
-    """One part of one case. Seconds are None where it was not run; looks and pushes are of a generation."""
+    """One part of one case. Seconds are None where it was not run; checks and pushes are of a generation."""
 
     case: str
     device: str
@@ -57,7 +57,7 @@ class Line:
     runs: int
     peak_gib: float | None
     gflop: float
-    looks: int
+    checks: int
     pushes: int
 
 
@@ -97,12 +97,12 @@ def measure(case: Case, options: argparse.Namespace) -> tuple[list[Line], list[R
 
 
 def arithmetic(case: Case, miniature: bool, costs: dict[str, Cost]) -> dict[str, float]:
-    """GFLOP of every part; of generations from their parts, with the guard's own count of looks and pushes."""
+    """GFLOP of every part; of generations from their parts, with the guard's own count of checks and pushes."""
     one = Parts(case, "meta", torch.float32, SAFE, miniature).flops()
     step, decode = one[DENOISE], one[DECODE]
     one[UNGUARDED] = case.steps * case.rows * step + decode
     for method, cost in costs.items():
-        one[method] = one[UNGUARDED] + cost.looks * one[LOOK] + cost.pushes * one[PUSH]
+        one[method] = one[UNGUARDED] + cost.checks * one[LOOK] + cost.pushes * one[PUSH]
     if case.rows > 1:
         one[SLD] = case.steps * (case.rows + 1) * step + decode
     return one
@@ -113,7 +113,7 @@ def ratios(case: Case, setting: str, timed: dict[str, Timing]) -> list[Row]:
     rows = []
     if READ in timed:
         ratio = _ratio(timed[LOOK], timed[READ])
-        what = f"{case.name}: one look against decode + pixel CLIP B/16, seconds"
+        what = f"{case.name}: one check against decode + pixel CLIP B/16, seconds"
         medians = f"medians {1000 * timed[LOOK].median:.1f} ms and {1000 * timed[READ].median:.1f} ms; {setting}"
         inverse = f"1/{1 / ratio.value:.0f} (1/{1 / ratio.high:.0f} to 1/{1 / ratio.low:.0f})"
         rows.append(Row(what, "<= 1/100", inverse, ratio.count, ratio.value <= 1 / 100, medians))
@@ -133,10 +133,10 @@ def added_up(case: Case, setting: str, timed: dict[str, Timing], costs: dict[str
     rows = []
     for method, most in ((BENIGN, 0.02), (STEERED, 0.10)):
         cost = costs[method]
-        share = (cost.looks * seconds[LOOK] + cost.pushes * seconds[PUSH]) / unguarded
+        share = (cost.checks * seconds[LOOK] + cost.pushes * seconds[PUSH]) / unguarded
         what = f"{case.name}, {case.steps} steps: {method}, against unguarded, seconds added up from timed parts"
         note = (
-            f"{cost.looks} looks, {cost.pushes} pushes; {unguarded:.0f} s unguarded; no generation was run; {setting}"
+            f"{cost.checks} checks, {cost.pushes} pushes; {unguarded:.0f} s unguarded; no generation was run; {setting}"
         )
         rows.append(Row(what, f"<= +{most:.0%}", f"+{share:.2%}", len(timed[DENOISE].seconds), share <= most, note))
     return rows
@@ -157,9 +157,9 @@ def _ratio(first: Timing, second: Timing) -> bootstrap.Estimate:
 
 def _line(case: Case, device: str, part: str, timing: Timing | None, gflop: float, cost: Cost) -> Line:
     if timing is None:
-        return Line(case.name, device, part, None, None, None, 0, None, gflop, cost.looks, cost.pushes)
+        return Line(case.name, device, part, None, None, None, 0, None, gflop, cost.checks, cost.pushes)
     spread = timing.median, min(timing.seconds), max(timing.seconds)
-    return Line(case.name, device, part, *spread, len(timing.seconds), timing.peak_gib, gflop, cost.looks, cost.pushes)
+    return Line(case.name, device, part, *spread, len(timing.seconds), timing.peak_gib, gflop, cost.checks, cost.pushes)
 
 
 def store(folder: Path, lines: Sequence[Line], rows: Sequence[Row], options: argparse.Namespace) -> None:
@@ -173,13 +173,13 @@ def store(folder: Path, lines: Sequence[Line], rows: Sequence[Row], options: arg
         "lines": [asdict(line) for line in lines],
         "rows": [asdict(row) for row in rows],
     }
-    write_whole(path, (json.dumps(known, indent=1) + "\n").encode())
+    write_atomic(path, (json.dumps(known, indent=1) + "\n").encode())
     text = io.StringIO()
     writer = csv.DictWriter(text, [*asdict(lines[0]), "commit"], lineterminator="\n")
     writer.writeheader()
     for case in known.values():
         writer.writerows({**_rounded(line), "commit": case["made_by"]["commit"]} for line in case["lines"])
-    write_whole(folder / "cost.csv", text.getvalue().encode())
+    write_atomic(folder / "cost.csv", text.getvalue().encode())
 
 
 def _rounded(line: dict[str, Any]) -> dict[str, Any]:
@@ -188,12 +188,12 @@ def _rounded(line: dict[str, Any]) -> dict[str, Any]:
 
 def _table(lines: Sequence[Line]) -> Table:
     table = Table(title=f"{lines[0].case}, one image, {lines[0].device}")
-    for name in ("part", "seconds, median (range)", "runs", "peak GiB", "GFLOP", "looks", "pushes"):
+    for name in ("part", "seconds, median (range)", "runs", "peak GiB", "GFLOP", "checks", "pushes"):
         table.add_column(name, justify="left" if name == "part" else "right")
     for line in lines:
         seconds = "not run" if line.seconds is None else f"{line.seconds:.4g} ({line.least:.4g} to {line.most:.4g})"
         peak = "" if line.peak_gib is None else f"{line.peak_gib:.2f}"
-        counts = [str(count) if count else "" for count in (line.runs, line.looks, line.pushes)]
+        counts = [str(count) if count else "" for count in (line.runs, line.checks, line.pushes)]
         table.add_row(line.part, seconds, counts[0], peak, f"{line.gflop:,.0f}", *counts[1:])
     return table
 

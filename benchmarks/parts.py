@@ -80,7 +80,7 @@ class Parts:
         if self.latent.is_meta:
             self._scores(self.latent)
         else:
-            self.scorer.look(self.latent, LEVEL)
+            self.scorer.check(self.latent, LEVEL)
 
     def push(self) -> None:
         """One push of one latent, away from one category."""

@@ -51,29 +51,23 @@ __all__ = [
     "shipped",
 ]
 
-_HOMES = {
-    "AuditLog": "guidance.audit",
-    "ConceptBank": "concepts.bank",
-    "Decision": "guidance.verdict",
-    "FunctionReward": "reno.rewards",
-    "GuardedOutput": "guidance.guard",
-    "LatentCLIP": "latent_clip.model",
-    "LatentClipReward": "reno.rewards",
-    "LatentGuard": "guidance.guard",
-    "LatentGuardCallback": "guidance.callback",
-    "LatentSpace": "latent_clip.latent_space",
-    "Moderator": "guidance.moderation",
-    "OptimisedNoise": "reno.result",
-    "PixelClipReward": "reno.rewards",
-    "Policies": "guidance.policy",
-    "Policy": "guidance.policy",
-    "PromptSet": "concepts.prompt_set",
-    "SafetyReward": "reno.rewards",
-    "Verdict": "guidance.verdict",
-    "optimise_noise": "reno.optimise",
-    "shipped": "shipped",
+_MODULES = {
+    "concepts.bank": ("ConceptBank",),
+    "concepts.prompt_set": ("PromptSet",),
+    "guidance.audit": ("AuditLog",),
+    "guidance.callback": ("LatentGuardCallback",),
+    "guidance.guard": ("GuardedOutput", "LatentGuard"),
+    "guidance.moderation": ("Moderator",),
+    "guidance.policy": ("Policies", "Policy"),
+    "guidance.verdict": ("Decision", "Verdict"),
+    "latent_clip.latent_space": ("LatentSpace",),
+    "latent_clip.model": ("LatentCLIP",),
+    "reno.optimise": ("optimise_noise",),
+    "reno.result": ("OptimisedNoise",),
+    "reno.rewards": ("FunctionReward", "LatentClipReward", "PixelClipReward", "SafetyReward"),
+    "shipped": ("shipped",),
 }
-__getattr__, _lazy_names = lazily(__name__, _HOMES)
+__getattr__, _lazy_names = lazily(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

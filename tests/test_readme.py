@@ -16,7 +16,7 @@ from latent_guard.testing.pipelines import BETAS
 from tests.hub import local_hub
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [path.relative_to(ROOT).as_posix() for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")))]
 LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
 
 
@@ -55,6 +55,13 @@ def test_its_links_lead_somewhere(document: str) -> None:
     for target in LINK.findall((ROOT / document).read_text(encoding="utf-8")):
         if "://" not in target:
             assert (ROOT / document).parent.joinpath(target).exists(), target
+
+
+def test_where_something_is_added_is_where_contributing_says() -> None:
+    told = re.findall(r"`(\w+)` of `([\w/]+\.py)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert len(told) >= 6
+    for name, file in told:
+        assert re.search(rf"^(def )?{name}\b", (ROOT / "latent_guard" / file).read_text(), re.MULTILINE), (name, file)
 
 
 def test_the_readme_is_a_screen_or_two() -> None:

@@ -32,18 +32,15 @@ __all__ = [
     "read_spec",
 ]
 
-_HOMES = {
-    "MethodSpec": "task",
-    "Baseline": "baselines.base",
-    "BenchmarkProtocol": "prompts.protocols",
-    "FunctionJudge": "judges.base",
-    "Judge": "judges.base",
-    "Judgement": "judges.base",
-    "Spec": "spec",
-    "TaskSpec": "task",
-    "World": "world",
-    "evaluate": "runs.run",
-    "open_judge": "judges.registry",
-    "read_spec": "spec_file",
+_MODULES = {
+    "baselines.base": ("Baseline",),
+    "judges.base": ("FunctionJudge", "Judge", "Judgement"),
+    "judges.registry": ("open_judge",),
+    "prompts.protocols": ("BenchmarkProtocol",),
+    "runs.run": ("evaluate",),
+    "spec": ("Spec",),
+    "spec_file": ("read_spec",),
+    "task": ("MethodSpec", "TaskSpec"),
+    "world": ("World",),
 }
-__getattr__, __dir__ = lazily(__name__, _HOMES)
+__getattr__, __dir__ = lazily(__name__, _MODULES)

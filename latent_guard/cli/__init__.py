@@ -34,7 +34,7 @@ def _finished(name: str, app: Any) -> int:
     import typer
 
     from latent_guard.cli.app import WrongUsage, command
-    from latent_guard.cli.shortages import line_about
+    from latent_guard.cli.system_errors import line_about
     from latent_guard.terminal import fail
 
     try:

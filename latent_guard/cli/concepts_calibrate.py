@@ -67,7 +67,7 @@ def calibrate(
     out: _Out = None,
     plots: _Plots = None,
 ) -> None:
-    """Set scoring, thresholds and probabilities of a bank from unguarded generations."""
+    """Set scoring, thresholds and probabilities of a bank from unguarded images."""
     from latent_guard.concepts.bank import ConceptBank
     from latent_guard.concepts.calibrate import calibrate as run
 
@@ -103,7 +103,7 @@ def measure(
     unsafe: _Unsafe = None,
     record: _Record = None,
 ) -> None:
-    """Measure a bank on generations that it was not calibrated on: the shipped world's test prompts, or your own."""
+    """Measure a bank on images that it was not calibrated on: the shipped world's test prompts, or your own."""
     from latent_guard.concepts.bank import ConceptBank
     from latent_guard.concepts.calibrate import measure as measure_bank
 

@@ -10,7 +10,7 @@ import typer
 
 from latent_guard.bounds import MAX_STEPS
 from latent_guard.cli.places import OutFile, OutFolder
-from latent_guard.cli.validation import NumImages, Prompt, Seed, check_asked
+from latent_guard.cli.validation import NumImages, Prompt, Seed, check_request
 from latent_guard.errors import BlockedError, InputError
 from latent_guard.terminal import note, put_json, say, status
 
@@ -32,7 +32,7 @@ _Model = Annotated[
     typer.Option(help="Diffusers folder or hub id, or shipped-few-step; by default the shipped one."),
 ]
 _Guard = Annotated[str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")]
-_Bank = Annotated[Path | None, typer.Option(help="Concept bank folder; by default beside the model.")]
+_Bank = Annotated[Path | None, typer.Option(help="Concept bank folder; by default the guard's or beside the model.")]
 _Policy = Annotated[
     str | None,
     typer.Option(
@@ -69,7 +69,7 @@ def generate(
 ) -> None:
     """Generate images. Exit code 3 if every image was blocked, 2 on bad input."""
     guarded = safe or policy is not None
-    check_asked(prompt, num_images, seed)
+    check_request(prompt, num_images, seed)
     if not guarded and (compare or as_json or audit):
         raise InputError("--compare, --json and --audit need a guarded run; add --safe or --policy")
     if audit_prompts and audit is None:

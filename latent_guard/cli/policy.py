@@ -36,7 +36,7 @@ def check(
 
 
 _LEGEND = (
-    "trigger: log-odds over the bank's calibrated thresholds; abort: over the trigger, at two looks in a row",
+    "trigger: log-odds over the bank's calibrated thresholds; abort: over the trigger, at two checks in a row",
     "push: strength in raw latent units, and how often at most",
     "extra: evaluations of the denoiser at most, in multiples of an unguarded image's",
 )
@@ -64,12 +64,12 @@ def _table(policies: Policies) -> Table:
 
 
 def _cells(policy: Policy) -> tuple[str, ...]:
-    withholds = policy.block or policy.restarts > 0
+    masks = policy.block or policy.retries > 0
     return (
         _measures(policy),
         f"{policy.trigger:+g}",
-        "never" if policy.abort_margin is None or not withholds else f"{policy.abort_margin:+g}",
-        f"{policy.strength:g} ({policy.most_pushes}x)" if policy.steer else "none",
+        "never" if policy.abort_margin is None or not masks else f"{policy.abort_margin:+g}",
+        f"{policy.strength:g} ({policy.max_pushes}x)" if policy.steer else "none",
         f"{policy.window[0]:g} to {policy.window[1]:g}",
         _extra(policy),
     )
@@ -79,21 +79,23 @@ def _measures(policy: Policy) -> str:
     taken = {
         "flag": True,
         "steer": policy.steer,
-        f"resample ({policy.restarts}x)": policy.restarts,
+        f"resample ({policy.retries}x)": policy.retries,
         "block": policy.block,
     }
     return ", ".join(measure for measure, active in taken.items() if active)
 
 
 def _extra(policy: Policy) -> str:
-    most = policy.restarts if policy.budget is None else min(policy.restarts, policy.budget)
+    most = policy.retries if policy.budget is None else min(policy.retries, policy.budget)
     return f"{most:g}x" if most else "none"
 
 
 def _about_all(policies: Policies) -> list[str]:
-    looking, trigger = policies.looking, policies.prompt_trigger
-    every = "at every step" if looking.every == 1 else f"at every {looking.every}. step, at each while over a threshold"
-    margin = looking.clear_margin
+    schedule, trigger = policies.check_schedule, policies.prompt_trigger
+    every = (
+        "at every step" if schedule.every == 1 else f"at every {schedule.every}. step, at each while over a threshold"
+    )
+    margin = schedule.clear_margin
     clear = "" if margin is None else f"; none after two in a row {margin:g} below every threshold"
     prompt = "not scored" if trigger is None else f"scored before the first step, flagged over {trigger:g}"
-    return [f"looks: {every}{clear}; always at the final latent", f"prompt's text: {prompt}"]
+    return [f"checks: {every}{clear}; always at the final latent", f"prompt's text: {prompt}"]

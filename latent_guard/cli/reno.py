@@ -11,7 +11,7 @@ import typer
 
 from latent_guard.bounds import MAX_GUIDANCE, MAX_SEARCH, MAX_STEPS
 from latent_guard.cli.places import OutFolder
-from latent_guard.cli.validation import NumImages, Prompt, Seed, check_asked
+from latent_guard.cli.validation import NumImages, Prompt, Seed, check_request
 from latent_guard.errors import InputError
 from latent_guard.package_data import SHIPPED_FEW_STEP
 from latent_guard.reno.reward_names import LATENT_CLIP, REWARDS, SAFETY
@@ -36,7 +36,7 @@ _Reward = Annotated[
 ]
 _Model = Annotated[str, typer.Option(help="A one-step or few-step pipeline's folder or hub id.")]
 _Guard = Annotated[str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")]
-_Bank = Annotated[Path | None, typer.Option(help="Concept bank folder; by default beside the model.")]
+_Bank = Annotated[Path | None, typer.Option(help="Concept bank folder; by default the guard's or beside the model.")]
 _PixelClip = Annotated[
     str | None,
     typer.Option(help="For pixel-clip: a folder or open_clip's MODEL:PRETRAINED; by default beside the model."),
@@ -98,7 +98,7 @@ def reno(
     from latent_guard.reno.optimise import RenoSettings, optimise_noise
     from latent_guard.reno.result import StopReason
 
-    check_asked(prompt, num_images, seed)
+    check_request(prompt, num_images, seed)
     weights = dict(_weighted(text) for text in reward)
     if len(weights) < len(reward):
         raise InputError("--reward names one reward twice; give it a weight instead, as safety=2")

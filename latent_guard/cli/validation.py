@@ -15,7 +15,7 @@ NumImages = Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="How many ima
 Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the first image; each further one adds 1.")]
 
 
-def check_asked(prompt: str, num_images: int, seed: int) -> None:
+def check_request(prompt: str, num_images: int, seed: int) -> None:
     """Raises InputError for a prompt that is empty or no text, or seeds that end beyond the last."""
     if not prompt.strip():
         raise InputError("the prompt is empty; say what to draw")

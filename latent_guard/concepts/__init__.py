@@ -23,15 +23,11 @@ __all__ = [
     "read_prompt_sets",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "CalibrationReport": "calibration_report",
-        "Concept": "bank",
-        "ConceptBank": "bank",
-        "PromptSet": "prompt_set",
-        "conformal_threshold": "conformal",
-        "prompt_sets_of": "sources",
-        "read_prompt_sets": "prompt_set",
-    },
-)
+_MODULES = {
+    "bank": ("Concept", "ConceptBank"),
+    "calibration_report": ("CalibrationReport",),
+    "conformal": ("conformal_threshold",),
+    "prompt_set": ("PromptSet", "read_prompt_sets"),
+    "sources": ("prompt_sets_of",),
+}
+__getattr__, __dir__ = lazily(__name__, _MODULES)

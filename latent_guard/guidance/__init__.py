@@ -1,4 +1,4 @@
-"""Guidance: look at the latents of a running diffusion pipeline, push them, judge them."""
+"""Guidance: check the latents of a running diffusion pipeline, push them, judge them."""
 
 from __future__ import annotations
 
@@ -26,17 +26,12 @@ __all__ = [
     "Verdict",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "AuditLog": "audit",
-        "Decision": "verdict",
-        "GuardedOutput": "guard",
-        "LatentGuard": "guard",
-        "LatentGuardCallback": "callback",
-        "Moderator": "moderation",
-        "Policies": "policy",
-        "Policy": "policy",
-        "Verdict": "verdict",
-    },
-)
+_MODULES = {
+    "audit": ("AuditLog",),
+    "callback": ("LatentGuardCallback",),
+    "guard": ("GuardedOutput", "LatentGuard"),
+    "moderation": ("Moderator",),
+    "policy": ("Policies", "Policy"),
+    "verdict": ("Decision", "Verdict"),
+}
+__getattr__, __dir__ = lazily(__name__, _MODULES)

@@ -1,4 +1,4 @@
-"""The `with` block in which a pipeline is guarded; outside of it, an attached pipeline makes no image at all."""
+"""The ``with`` block in which a pipeline is guarded; outside of it, an attached pipeline makes no image at all."""
 
 from __future__ import annotations
 
@@ -23,9 +23,15 @@ class Attachment(AbstractContextManager[Watch]):
     """
 
     def __init__(self, watch: Watch) -> None:
-        """Raises InputError if the pipeline is guarded already."""
-        self._watch, self._stack = watch, ExitStack()
-        self._scheduler, self._vae = watch.pipe.scheduler, watch.pipe.vae
+        """Attach; nothing is guarded yet.
+
+        Raises:
+            InputError: the pipeline is guarded already.
+        """
+        self._watch = watch
+        self._stack = ExitStack()
+        self._scheduler = watch.pipe.scheduler
+        self._vae = watch.pipe.vae
         self._decodes_here: Callable[[], bool] = lambda: True  # or has other code replaced `vae.decode`?
         self._around_call = AroundCall(watch.pipe, _not_entered)
 

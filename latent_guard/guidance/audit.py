@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AuditLog:
-    """A file of JSON lines. A prompt can be private or unsafe, so it is written as its SHA-256 unless `prompts`."""
+    """A file of JSON lines. A prompt can be private or unsafe, so it is written as its SHA-256 unless ``prompts``."""
 
     path: Path
     prompts: bool = False
@@ -34,7 +34,7 @@ class AuditLog:
     def write(
         self, verdicts: Sequence[Verdict], prompts: Sequence[str] | None, policies: Policies, bank: ConceptBank
     ) -> None:
-        """Append one line a verdict; `prompts` has one entry each, None where the caller's prompts are not known.
+        """Append one line a verdict; ``prompts`` has one entry each, None where the caller's prompts are not known.
 
         Raises:
             InputError: the file cannot be written, or a prompt is no text.
@@ -54,9 +54,9 @@ class AuditLog:
         self.append("".join(lines).encode())
 
     def append(self, lines: bytes) -> None:
-        """Add lines to the end of the file: all of them and at once, or `InputError`.
+        """Add lines to the end of the file: all of them and at once, or ``InputError``.
 
-        `O_APPEND` alone puts one write behind another on a local disk; the lock also serves where it does not.
+        ``O_APPEND`` alone puts one write behind another on a local disk; the lock also serves where it does not.
         Behind a line that an earlier write left without its end, they begin on one of their own.
         """
         # A pipe's last byte cannot be read, nor that of a log that its writer may only add to.

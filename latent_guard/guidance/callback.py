@@ -17,17 +17,17 @@ from latent_guard.pipelines.layouts import PackedLayout
 
 
 class LatentGuardCallback(PipelineCallback):  # type: ignore[misc]  # diffusers is not typed
-    """`pipe(..., callback_on_step_end=LatentGuardCallback(guard))`, then `callback.verdicts`.
+    """``pipe(..., callback_on_step_end=LatentGuardCallback(guard))``, then ``callback.verdicts``.
 
-    Weaker than `guard.attach(pipe)`: it scores the final latents and says whether they are allowed or flagged. It
-    cannot steer or withhold, sees nothing before the end (a callback gets noisy latents and no clean estimate), is
+    Weaker than ``guard.attach(pipe)``: it scores the final latents and says whether they are allowed or flagged. It
+    cannot steer or mask, sees nothing before the end (a callback gets noisy latents and no clean estimate), is
     silent about a call that is interrupted, and does not exist in PixArt's pipelines. FLUX.1 is refused, as its
     packed latents do not tell their height from their width.
 
-    The verdicts are also written to `guard.audit` where that is set, without the prompts, which it does not get.
+    The verdicts are also written to ``guard.audit`` where that is set, without the prompts, which it does not get.
 
-    Raises, from inside the call, what `attach` raises for an unknown pipeline, `GuardError` if the guard fails, and
-    `InputError` if the verdicts cannot be written down.
+    From inside the call it raises what ``attach`` raises for an unknown pipeline, ``GuardError`` if the guard fails,
+    and ``InputError`` if the verdicts cannot be written down.
     """
 
     tensor_inputs = ["latents"]  # noqa: RUF012  # diffusers hands it to code that wants a list

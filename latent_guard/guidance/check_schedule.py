@@ -1,6 +1,6 @@
-"""When to look at an image again, when it needs no more looks, and when its run is lost: pure decisions.
+"""When an image is checked again, when it needs no more checks, and when its run may be aborted: pure decisions.
 
-An image's excess is how far its score is over its threshold, in log-odds; NaN, a score that cannot be read, is over.
+An image's margin is how far its score is over its threshold, in log-odds; NaN, a score that cannot be read, is over.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from latent_guard.bounds import Bounds
 
 EVERY = Bounds(1, 1000, whole=True)  # steps
 CLEAR = Bounds(0, 100)  # log-odds
-LOOKS_IN_A_ROW = 2  # one look can err; what two in a row agree on is believed
+CHECKS_IN_A_ROW = 2  # one check can err; what two in a row agree on is believed
 NEVER = math.inf
 
 
 @dataclass(frozen=True)
-class Looking:
-    """Which steps of the policies' windows are looked at; the final latent always is.
+class CheckSchedule:
+    """Which steps of the policies' windows are checked; the final latent always is.
 
-    every          look at every n-th step while an image is below its thresholds, at every step while it is over one
-    clear_margin   two looks in a row this far below all thresholds end the looking at an image; None: never
+    Attributes:
+        every: check every n-th step while an image is below its thresholds, every step while it is over one.
+        clear_margin: two checks in a row this far below all thresholds end the checks of an image; None: never.
     """
 
     every: int = 1
@@ -34,58 +35,71 @@ class Looking:
             CLEAR.check("policy: clear_margin", self.clear_margin)
 
 
-EVERY_STEP = Looking()
+EVERY_STEP = CheckSchedule()
 
 
 @dataclass(frozen=True)
-class Attention:
-    """What the looks so far say about one image of a run.
+class CheckState:
+    """What the checks so far say about one image of a run.
 
-    `next_step` is the first step at which it is looked at again; the counts are of looks in a row.
+    Attributes:
+        next_step: the first step at which it is checked again.
+        clear_checks: checks in a row that found it clearly safe.
+        abort_checks: checks in a row that found it over an abort margin.
     """
 
     next_step: float = 0
-    clear_looks: int = 0
-    lost_looks: int = 0
+    clear_checks: int = 0
+    abort_checks: int = 0
 
     @property
-    def is_lost(self) -> bool:
-        """True if the run may be given up, as far as this image goes."""
-        return self.lost_looks >= LOOKS_IN_A_ROW
+    def may_abort(self) -> bool:
+        """True if the run may be aborted, as far as this image goes."""
+        return self.abort_checks >= CHECKS_IN_A_ROW
 
-    def after_look(self, step: int, excess: Sequence[float], margins: Sequence[float], looking: Looking) -> Attention:
-        """The attention after a look at `step` that found an `excess` in each category.
+    def after_check(
+        self, step: int, margins: Sequence[float], abort_margins: Sequence[float], schedule: CheckSchedule
+    ) -> CheckState:
+        """The state after a check at ``step`` that found these margins, one a category.
 
-        `margins` are the abort margins of the categories, infinite where none is set.
+        ``abort_margins`` are those of the categories, infinite where none is set.
         """
-        over = any(not value <= 0 for value in excess)
-        clear = looking.clear_margin is not None and all(value <= -looking.clear_margin for value in excess)
-        clear_looks = self.clear_looks + 1 if clear else 0
-        lost_looks = self.lost_looks + 1 if _is_beyond(excess, margins) else 0
-        if clear_looks >= LOOKS_IN_A_ROW:
-            return Attention(NEVER, clear_looks, lost_looks)
-        return Attention(step + (1 if over else looking.every), clear_looks, lost_looks)
+        over = any(not margin <= 0 for margin in margins)
+        clear = schedule.clear_margin is not None and all(margin <= -schedule.clear_margin for margin in margins)
+        clear_checks = self.clear_checks + 1 if clear else 0
+        abort_checks = self.abort_checks + 1 if _is_beyond(margins, abort_margins) else 0
+        if clear_checks >= CHECKS_IN_A_ROW:
+            return CheckState(NEVER, clear_checks, abort_checks)
+        return CheckState(step + (1 if over else schedule.every), clear_checks, abort_checks)
 
 
 def replay(
-    excess: Sequence[Sequence[float]], margins: Sequence[float], looking: Looking
+    margins: Sequence[Sequence[float]], abort_margins: Sequence[float], schedule: CheckSchedule
 ) -> tuple[tuple[int, ...], int | None]:
-    """Which steps of a recorded, unsteered run of one image would have been looked at, and where it would have ended.
+    """Replay a recorded, unsteered run of one image: which steps are checked, and where it is aborted.
 
-    `excess` has one entry a step of the window, each with one value a category. The second answer is the step
-    at which the run would have been given up, None if it would have gone on to its end.
+    Args:
+        margins: one entry a step of the window, each with one value a category.
+        abort_margins: those of the categories, infinite where none is set.
+        schedule: which steps are checked.
+
+    Returns:
+        The checked steps, and the step at which the run is aborted; None if it goes on to its end.
     """
-    attention, looked = Attention(), []
-    for step, found in enumerate(excess):
-        if step < attention.next_step:
+    state = CheckState()
+    checked = []
+    for step, of_step in enumerate(margins):
+        if step < state.next_step:
             continue
-        looked.append(step)
-        attention = attention.after_look(step, found, margins, looking)
-        if attention.is_lost:
-            return tuple(looked), step
-    return tuple(looked), None
+        checked.append(step)
+        state = state.after_check(step, of_step, abort_margins, schedule)
+        if state.may_abort:
+            return tuple(checked), step
+    return tuple(checked), None
 
 
-def _is_beyond(excess: Sequence[float], margins: Sequence[float]) -> bool:
-    aborting = any(margin < math.inf for margin in margins)
-    return aborting and any(not value <= margin for value, margin in zip(excess, margins, strict=True))
+def _is_beyond(margins: Sequence[float], abort_margins: Sequence[float]) -> bool:
+    aborting = any(abort_margin < math.inf for abort_margin in abort_margins)
+    return aborting and any(
+        not margin <= abort_margin for margin, abort_margin in zip(margins, abort_margins, strict=True)
+    )

@@ -9,7 +9,7 @@ from latent_guard.guidance.fail_open import guarded
 from latent_guard.guidance.outcome import Outcome
 from latent_guard.guidance.policy import FLAG, Policies
 from latent_guard.guidance.rules import Rules
-from latent_guard.guidance.run import Look, Names, Run
+from latent_guard.guidance.run import Check, Names, Run
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Verdict
 
@@ -28,13 +28,14 @@ def final_verdicts(scorer: Scorer, raw: Tensor, *, step: int = 0, first_image: i
         GuardError: they cannot be scored.
     """
     policies = Policies.of(FLAG)
-    rules, names = Rules.of(policies, scorer.categories), Names(scorer.categories, scorer.concepts)
+    rules = Rules.of(policies, scorer.categories)
+    names = Names(scorer.categories, scorer.concepts)
     with guarded():
         everything = range(len(raw))
-        seen = scorer.look(raw.float().to(scorer.device), 0.0)
+        seen = scorer.check(raw.float().to(scorer.device), 0.0)
         unpushed = torch.zeros(len(raw), dtype=torch.long)
         thresholds = rules.thresholds(scorer.thresholds(0.0), unpushed, final=True)
         run = Run(0, first_image, len(raw), step, 1, names)
-        look = Look.at(0, step, 0.0, everything, seen, thresholds)
-        run.record(look, everything, rules.abort_margins(None), policies.looking)
+        check = Check.at(0, step, 0.0, everything, seen, thresholds)
+        run.record(check, everything, rules.abort_margins(None), policies.check_schedule)
         return Outcome.of(run, rules, None).verdicts

@@ -30,9 +30,9 @@ UNSEEN = (
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What a call hands out by its last look: a pipeline's latents (B, C, H, W), neutral where masked (B,).
+    """What a call hands out by its last check: a pipeline's latents (B, C, H, W), neutral where masked (B,).
 
-    `noise_level` is above 0 where the rest of the steps is left to a refiner.
+    ``noise_level`` is above 0 where the rest of the steps is left to a refiner.
     """
 
     latents: Tensor
@@ -44,8 +44,8 @@ class Judged:
 class Call:
     """One call of a guarded pipeline, until it hands out.
 
-    `run` is what its steps amount to, `judged` is there after the last of them. `bypassed`: the guard failed in it,
-    and the caller had asked to let it go on.
+    ``run`` is what its steps amount to, ``judged`` is there after the last of them. ``bypassed``: the guard failed in
+    it, and the caller had asked to let it go on.
     """
 
     thread: int
@@ -63,16 +63,18 @@ JudgeAlone = Callable[[Tensor], Tensor]
 
 
 class Gate:
-    """Stands at a pipeline's `vae.decode`, and where its call returns."""
+    """Stands at a pipeline's ``vae.decode``, and where its call returns."""
 
     def __init__(self, pipe: Any, latents: PipelineLatents, judge_again: JudgeAgain, judge_alone: JudgeAlone) -> None:
         self.vae = pipe.vae
         self.call: Call | None = None  # the one under way
         self._loop: Call | None = None  # a loop of somebody's own over the scheduler's steps, the latest that ended
-        self._latents, self._judge_again, self._judge_alone = latents, judge_again, judge_alone
+        self._latents = latents
+        self._judge_again = judge_again
+        self._judge_alone = judge_alone
 
     def begin(self, arguments: inspect.BoundArguments) -> Call:
-        """A call with these arguments begins; `GuardError` if one is under way."""
+        """A call with these arguments begins; ``GuardError`` if one is under way."""
         if self.call is not None:
             raise RefusalError("a guarded pipeline makes one call at a time; wait for the one that is under way")
         asked = inspect.BoundArguments(arguments.signature, arguments.arguments.copy())
@@ -82,20 +84,21 @@ class Gate:
         return self.call
 
     def of_this_thread(self) -> Call | None:
-        """The call under way, if it is this thread's; `GuardError` for a step of another thread meanwhile."""
+        """The call under way, if it is this thread's; ``GuardError`` for a step of another thread meanwhile."""
         if self.call is not None and self.call.thread != threading.get_ident():
             raise RefusalError("another thread steps a guarded call's scheduler; give each thread its own pipeline")
         return self.call
 
     def finish(self, call: Call | None, run: Run, masked: Tensor, output: Any, noise_level: float) -> None:
-        """The last look of a run was taken; its last step returns `output`, neutral where images (B,) are masked."""
+        """The last check of a run was made; its last step returns ``output``, neutral where images (B,) are masked."""
         if call is None:
             call = self._loop = Call(threading.get_ident())
         latents = self._latents.layout.final(output).detach().clone()  # a callback may write into the tensor itself
-        call.run, call.judged = run, Judged(latents, masked, noise_level)
+        call.run = run
+        call.judged = Judged(latents, masked, noise_level)
 
     def decoding(self, vae: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
-        """Stands around `vae.decode`: in a call, and after a loop, nothing passes that was not judged."""
+        """Stands around ``vae.decode``: in a call, and after a loop, nothing passes that was not judged."""
         call = self._loop if self.call is None else self.call
         if call is None or call.thread != threading.get_ident() or call.bypassed:
             return original(*arguments.args, **arguments.kwargs)
@@ -103,7 +106,8 @@ class Gate:
             raise RefusalError(UNSEEN)
         if call.judged is None:  # a preview, or an unfinished image, which will not be handed out
             return original(*arguments.args, **arguments.kwargs)
-        args, kwargs = list(arguments.args), dict(arguments.kwargs)
+        args = list(arguments.args)
+        kwargs = dict(arguments.kwargs)
         if len(args) > 1:
             args[1] = self._to_decode(call, call.judged, args[1])
         else:
@@ -134,7 +138,8 @@ class Gate:
         return output
 
     def _with_latents(self, call: Call, judged: Judged, output: Any, images: Tensor) -> Any:
-        layout, space = self._latents.layout, self._latents.space
+        layout = self._latents.layout
+        space = self._latents.space
         latents = layout.unpack(_floating(images))
         _require_shape(latents, judged)
         changed = _others(latents, [judged.latents.to(latents)])
@@ -148,7 +153,8 @@ class Gate:
 
     def _to_decode(self, call: Call, judged: Judged, given: Tensor) -> Tensor:
         """Raw latents on their way into the decoder, those that are to be masked made neutral."""
-        neutral, raw = self._latents.space.to_raw(self._latents.neutral.float()), _floating(given).detach().float()
+        neutral = self._latents.space.to_raw(self._latents.neutral.float())
+        raw = _floating(given).detach().float()
         if given.shape != judged.latents.shape:  # a preview of a part: no image of the call, and judged by itself
             masked = self._judge_alone(raw)
             return _with_neutral(given, masked.nonzero().flatten().tolist(), neutral)
@@ -164,7 +170,7 @@ class Gate:
         """The latents, the very same if they are those that were judged, with those masked in neutral."""
         assert call.run is not None
         if changed and judged.noise_level > 0 and not judged.masked[changed].all():
-            raise RefusalError("noisy latents were changed after the last look at them; discard them")
+            raise RefusalError("noisy latents were changed after the last check of them; discard them")
         fresh = [image for image in changed if not judged.masked[image]]
         masked = judged.masked | self._judge_again(call.run, raw, fresh)
         return _with_neutral(latents, [image for image in changed if masked[image]], neutral)
@@ -179,7 +185,8 @@ def _floating(latents: Tensor) -> Tensor:
 
 def _require_shape(latents: Tensor, judged: Judged) -> None:
     if latents.shape != judged.latents.shape:
-        given, known = tuple(latents.shape), tuple(judged.latents.shape)
+        given = tuple(latents.shape)
+        known = tuple(judged.latents.shape)
         raise RefusalError(f"latents of shape {given} are to be handed out, and {known} were judged; discard them")
 
 

@@ -51,9 +51,16 @@ class Moderator:
     """A guard's Latent-CLIP and bank, and the VAE that turns pictures into its latents (None: latents only)."""
 
     def __init__(self, guard: LatentGuard, vae: Any | None = None) -> None:
-        """Raises ``LatentSpaceMismatchError`` if it is not the VAE that the guard was trained on."""
-        self._scorer, self._bank, self._vae = Scorer(guard.model, guard.bank), guard.bank, vae
-        self._space, self._side = guard.model.config.latent_space, guard.model.config.pixels
+        """Check that the VAE is the guard's.
+
+        Raises:
+            LatentSpaceMismatchError: it is not the one that the guard was trained on.
+        """
+        self._scorer = Scorer(guard.model, guard.bank)
+        self._bank = guard.bank
+        self._vae = vae
+        self._space = guard.model.config.latent_space
+        self._side = guard.model.config.pixels
         if vae is not None:
             guard.model.require_space(LatentSpace.of_vae(vae), "the VAE makes latents")
             if guard.canary is not None:

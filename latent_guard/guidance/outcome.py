@@ -31,7 +31,8 @@ class Outcome:
     def of(cls, run: Run, rules: Rules, attempt: int | None) -> Outcome:
         """The outcome of a run that is over; ``attempt`` counts from 0, None where there are no retries."""
         aborted = run.aborted_at is not None
-        over, masking = run.last_look.over(), torch.tensor(rules.masking(attempt))
+        over = run.last_check.over()
+        masking = torch.tensor(rules.masking(attempt))
         unreadable = torch.tensor([image in run.unreadable for image in range(run.images)])
         for image, categories in run.exhausted.items():
             over[image, categories] = True
@@ -46,7 +47,8 @@ def deciding_categories(run: Run, rules: Rules, attempt: int | None, masked: Ten
 
     Of a masked image (B,), only categories that mask can be the one.
     """
-    masking, margins = rules.masking(attempt), run.last_look.margins
+    masking = rules.masking(attempt)
+    margins = run.last_check.margins
     everywhere = furthest_over(margins, [True] * len(masking))
     among = furthest_over(margins, masking) if any(masking) else everywhere
     history = _categories_of_history(run, rules)
@@ -64,9 +66,10 @@ def _categories_of_history(run: Run, rules: Rules) -> dict[int, list[int]]:
     Those that could not be read, or where its pushes are exhausted; and the one that it was last pushed away from, if
     that is over its threshold still, and only the safety margin for pushes makes any category be over.
     """
-    look = run.last_look
+    check = run.last_check
     safety = rules.safety_margins(run.pushes if run.aborted_at is None else torch.zeros_like(run.pushes))
-    only_safety, over = (look.margins <= safety).all(dim=1), look.over()
+    only_safety = (check.margins <= safety).all(dim=1)
+    over = check.over()
     history = {image: [k] for image, k in run.unreadable.items()}
     for image, categories in run.exhausted.items():
         history.setdefault(image, []).extend(categories)
@@ -79,7 +82,8 @@ def _categories_of_history(run: Run, rules: Rules) -> dict[int, list[int]]:
 def _verdicts(run: Run, deciding: Sequence[int], unsafe: Tensor, masked: Tensor) -> list[Verdict]:
     """One verdict an image, from the last check, the category that decides about it, and the flags (B,)."""
     seconds = (time.perf_counter() - run.started) / run.images
-    names, look = run.names.categories, run.last_look
+    names = run.names.categories
+    check = run.last_check
     verdicts = []
     for image, actions in enumerate(run.actions):
         pushes = sum(action.kind is ActionKind.PUSH for action in actions)
@@ -89,10 +93,10 @@ def _verdicts(run: Run, deciding: Sequence[int], unsafe: Tensor, masked: Tensor)
                 image=run.first_image + image,
                 decision=_decision(bool(unsafe[image]), bool(masked[image]), pushes > 0),
                 category=reason.category if unsafe[image] or actions else None,
-                scores=dict(zip(names, look.scores[image].tolist(), strict=True)),
-                thresholds=dict(zip(names, look.thresholds[image].tolist(), strict=True)),
+                scores=dict(zip(names, check.scores[image].tolist(), strict=True)),
+                thresholds=dict(zip(names, check.thresholds[image].tolist(), strict=True)),
                 actions=tuple(actions),
-                cost=Cost(run.steps, run.looks[image], pushes, 0, seconds),
+                cost=Cost(run.steps, run.checks[image], pushes, 0, seconds),
                 reason=reason,
             )
         )
@@ -101,13 +105,14 @@ def _verdicts(run: Run, deciding: Sequence[int], unsafe: Tensor, masked: Tensor)
 
 def _reason(run: Run, image: int, deciding: int, unsafe: bool) -> Reason:
     """The check before the last action of an image that ended safe; else what ``_DECIDING`` says, or the last check."""
-    actions, category = run.actions[image], run.names.categories[deciding]
+    actions = run.actions[image]
+    category = run.names.categories[deciding]
     if actions and not unsafe:
         return _reason_of(actions[-1])
     for action in actions:
         if action.kind in _DECIDING and action.category == category:
             return _reason_of(action)
-    return run.names.reason(run.last_look, image, deciding)
+    return run.names.reason(run.last_check, image, deciding)
 
 
 def _reason_of(action: Action) -> Reason:
@@ -125,7 +130,7 @@ def _decision(unsafe: bool, masked: bool, pushed: bool) -> Decision:
 
 def retried(latest: Verdict, earlier: Verdict) -> Verdict:
     """The verdict of a retry's image, with the history and cost of its ``earlier`` attempts."""
-    attempt = earlier.cost.restarts + 1
+    attempt = earlier.cost.retries + 1
     actions = (*earlier.actions, _retry(earlier, attempt), *(replace(a, attempt=attempt) for a in latest.actions))
     safe = latest.decision in (Decision.ALLOWED, Decision.STEERED)
     return replace(
@@ -135,14 +140,14 @@ def retried(latest: Verdict, earlier: Verdict) -> Verdict:
         decision=Decision.RESAMPLED if safe else latest.decision,
         category=latest.category or actions[-1].category,
         actions=actions,
-        cost=earlier.cost + latest.cost + Cost(restarts=1),
+        cost=earlier.cost + latest.cost + Cost(retries=1),
     )
 
 
 def _retry(earlier: Verdict, attempt: int) -> Action:
     why = earlier.reason
     if why is None:
-        raise InputError("a verdict without a reason cannot have led to a restart")
+        raise InputError("a verdict without a reason cannot have led to a retry")
     return Action(ActionKind.RETRY, attempt, 0, 0.0, why.category, why.score, why.threshold, why.concept)
 
 
@@ -158,4 +163,4 @@ def blocked(verdicts: list[Verdict]) -> BlockedError:
         for v in verdicts
         if v.decision is Decision.BLOCKED and v.reason is not None
     ]
-    return BlockedError(f"withheld {', '.join(parts)}; change the prompt or the seed")
+    return BlockedError(f"blocked {', '.join(parts)}; change the prompt or the seed")

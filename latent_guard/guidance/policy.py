@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 
 from latent_guard.bounds import Bounds
 from latent_guard.errors import InputError
-from latent_guard.guidance.check_schedule import EVERY_STEP, Looking
+from latent_guard.guidance.check_schedule import EVERY_STEP, CheckSchedule
 from latent_guard.guidance.verdict import Decision, Verdict
 
 # What a number of a policy can be: log-odds of up to 100, lengths of latents, whose own is 1 to 10 in any space.
 BOUNDS = {
-    "restarts": Bounds(0, 100, whole=True),
+    "retries": Bounds(0, 100, whole=True),
     "strength": Bounds(0, 100),
-    "most_pushes": Bounds(0, 1000, whole=True),
+    "max_pushes": Bounds(0, 1000, whole=True),
     "augmentations": Bounds(1, 100, whole=True),
     "augmentation_noise": Bounds(0, 100),
-    "doubt": Bounds(0, 100),
+    "safety_margin": Bounds(0, 100),
     "abort_margin": Bounds(0, 100),
     "trigger": Bounds(-100, 100),
     "budget": Bounds(0, 1000),
@@ -28,35 +28,39 @@ BOUNDS = {
 
 @dataclass(frozen=True)
 class Policy:
-    """What to do, in this order: steer on the way, run again what is unsafe at the end, block what still is.
+    """What to do, in this order: steer on the way, retry what is unsafe at the end, block what still is.
 
     With none of them, unsafe images are flagged. Noise levels are sigma / (sigma + signal), 1 for pure noise.
 
-    steer, restarts, block   the three measures; `attach` cannot restart, so there `restarts` counts as 0
-    window                   (highest, lowest) noise level at which the guard looks and pushes
-    strength                 root mean square of one push of the clean estimate, in raw latent units
-    most_pushes              pushes of one image in one run; an image that is over a threshold after these insists,
-                             and counts as unsafe however it ends: pushed on, it would end as a smudge
-    augmentations            noisy copies whose gradients are averaged, and the noise's standard deviation
-    doubt                    how far below its thresholds, in log-odds and for each push that it had, an image must end
-                             to count as safe: a push can fool the critic, and those who ask for nothing unsafe are
-                             hardly ever pushed
-    abort_margin             give a run up when all its images are this far over a threshold at two looks in
-                             a row (only where images can be withheld); None: never
-    trigger                  log-odds added to the bank's thresholds; below 0 is stricter than the bank
-    budget                   model evaluations that restarts may cost, in multiples of an unguarded image's: a restart
-                             that could cost more is not begun, and its image stays withheld; None: no limit
+    Attributes:
+        steer: push the clean estimate away from what is unsafe.
+        retries: how often an unsafe image is made again, at most; ``attach`` cannot retry, so there it counts as 0.
+        block: mask what is unsafe at the end.
+        window: (highest, lowest) noise level at which the guard checks and pushes.
+        strength: root mean square of one push of the clean estimate, in raw latent units.
+        max_pushes: pushes of one image in one run. An image that is over a threshold after these counts as unsafe
+            however it ends: pushed on, it would end as an artefact.
+        augmentations: noisy copies whose gradients are averaged.
+        augmentation_noise: the noise's standard deviation.
+        safety_margin: how far below its thresholds, in log-odds and for each push that it had, an image must end to
+            count as safe. A push can lower the score and leave the object, and prompts that ask for nothing unsafe are
+            hardly ever pushed.
+        abort_margin: abort a run when all its images are this far over a threshold at two checks in a row (only where
+            images can be masked); None: never.
+        trigger: log-odds added to the bank's thresholds; below 0 is stricter than the bank.
+        budget: model evaluations that retries may cost, in multiples of an unguarded image's. A retry that could cost
+            more is not begun, and its image stays masked; None: no limit.
     """
 
     steer: bool = True
-    restarts: int = 3
+    retries: int = 3
     block: bool = True
     window: tuple[float, float] = (0.95, 0.4)
     strength: float = 6.0
-    most_pushes: int = 4
+    max_pushes: int = 4
     augmentations: int = 6
     augmentation_noise: float = 0.6
-    doubt: float = 2.5
+    safety_margin: float = 2.5
     abort_margin: float | None = None
     trigger: float = 0.0
     budget: float | None = None
@@ -80,16 +84,16 @@ class Policy:
     @property
     def only_flags(self) -> bool:
         """True if this policy never changes an image."""
-        return not (self.steer or self.restarts or self.block)
+        return not (self.steer or self.retries or self.block)
 
-    def looks_at(self, noise_level: float) -> bool:
+    def checks_at(self, noise_level: float) -> bool:
         """True if a noise level lies in the window."""
         return self.window[1] <= noise_level <= self.window[0]
 
-    def pays_for_restart(self, spent: int, one_run: int, times: int = 1) -> bool:
-        """True if a restart stays within the budget of an image that cost `spent` model evaluations.
+    def affords_retry(self, spent: int, one_run: int, times: int = 1) -> bool:
+        """True if a retry stays within the budget of an image that cost ``spent`` model evaluations.
 
-        It may take `times` the `one_run` evaluations that an unguarded image takes.
+        It may take ``times`` the ``one_run`` evaluations that an unguarded image takes.
         """
         return self.budget is None or spent + times * one_run <= one_run * (1 + self.budget)
 
@@ -98,15 +102,19 @@ class Policy:
 class Policies:
     """The policy of every category, under one name: what a policy file holds.
 
-    default          for every category that `exceptions` does not name
-    looking          which steps are looked at; one look reads all categories, so all share it
-    prompt_trigger   also score the prompt's text before the first step, and flag it above this, in log-odds; None: no
+    Attributes:
+        name: a preset's, a file's, or "custom".
+        default: for every category that ``exceptions`` does not name.
+        exceptions: policies of single categories.
+        check_schedule: which steps are checked; one check reads all categories, so all share it.
+        prompt_trigger: also score the prompt's text before the first step, and flag it above this, in log-odds; None:
+            do not.
     """
 
     name: str
     default: Policy
     exceptions: Mapping[str, Policy] = field(default_factory=dict)
-    looking: Looking = EVERY_STEP
+    check_schedule: CheckSchedule = EVERY_STEP
     prompt_trigger: float | None = None
 
     def __post_init__(self) -> None:
@@ -130,20 +138,21 @@ class Policies:
         content = {
             "default": _content_of(self.default),
             "exceptions": {category: _content_of(policy) for category, policy in self.exceptions.items()},
-            "looking": {"every": self.looking.every, "clear_margin": self.looking.clear_margin},
+            "looking": {"every": self.check_schedule.every, "clear_margin": self.check_schedule.clear_margin},
             "prompt_trigger": self.prompt_trigger,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
-    def run_again(self, verdict: Verdict, one_run: int, times: int = 1) -> bool:
-        """True if a blocked image gets another attempt; the numbers are those of `Policy.pays_for_restart`."""
+    def allows_retry(self, verdict: Verdict, one_run: int, times: int = 1) -> bool:
+        """True if a blocked image gets another attempt; the numbers are those of ``Policy.affords_retry``."""
         if verdict.decision is not Decision.BLOCKED or verdict.category is None:
             return False
-        policy, spent = self[verdict.category], verdict.cost
-        return spent.restarts < policy.restarts and policy.pays_for_restart(spent.model_evaluations, one_run, times)
+        policy = self[verdict.category]
+        spent = verdict.cost
+        return spent.retries < policy.retries and policy.affords_retry(spent.model_evaluations, one_run, times)
 
     def require_known(self, categories: tuple[str, ...]) -> None:
-        """Raise `InputError` for a category that a bank does not have: what was meant would go unwatched."""
+        """Raise ``InputError`` for a category that a bank does not have: what was meant would go unwatched."""
         unknown = next((name for name in self.exceptions if name not in categories), None)
         if unknown is not None:
             known = ", ".join(categories)
@@ -154,14 +163,14 @@ def _content_of(policy: Policy) -> dict[str, object]:
     """A policy under keys that stay, whatever its fields are called: what digests are made of."""
     return {
         "steer": policy.steer,
-        "restarts": policy.restarts,
+        "restarts": policy.retries,
         "block": policy.block,
         "window": policy.window,
         "strength": policy.strength,
-        "most_pushes": policy.most_pushes,
+        "most_pushes": policy.max_pushes,
         "augmentations": policy.augmentations,
         "augmentation_noise": policy.augmentation_noise,
-        "doubt": policy.doubt,
+        "doubt": policy.safety_margin,
         "abort_margin": policy.abort_margin,
         "trigger": policy.trigger,
         "budget": policy.budget,
@@ -169,10 +178,10 @@ def _content_of(policy: Policy) -> dict[str, object]:
 
 
 SAFE = Policy()
-STEER = Policy(restarts=0, block=False)
+STEER = Policy(retries=0, block=False)
 RESAMPLE = Policy(steer=False)
-BLOCK = Policy(steer=False, restarts=0, abort_margin=1.5)
-FLAG = Policy(steer=False, restarts=0, block=False)
+BLOCK = Policy(steer=False, retries=0, abort_margin=1.5)
+FLAG = Policy(steer=False, retries=0, block=False)
 PRESETS = {
     name: Policies(name, policy)
     for name, policy in {"safe": SAFE, "steer": STEER, "resample": RESAMPLE, "block": BLOCK, "flag": FLAG}.items()

@@ -1,20 +1,20 @@
 """Policy files: what the guard does about each category, in YAML; and every policy that goes by a name.
 
-    description: Knives are steered away from; anything sexual is withheld at once.
-    looking: {every: 2, clear: 8}          # optional; `every` step, or stop after two looks this `clear` of a threshold
+    description: Knives are steered away from; anything sexual is blocked at once.
+    checks: {every: 2, clear_margin: 8}    # optional; every n-th step; none after two this far below all thresholds
     prompt: {trigger: 4}                   # optional; score the prompt's text too, and flag it
     defaults:
       measures: [flag, steer, resample, block]
       trigger: 0                           # log-odds on top of the bank's thresholds
-      abort: 6                             # log-odds over the threshold, at two looks in a row
+      abort_margin: 6                      # log-odds over the threshold, at two checks in a row
       strength: 3                          # of a push: root mean square, in raw latent units
       window: [0.95, 0.4]                  # noise levels, from high to low
-      restarts: 2                          # at most
+      retries: 2                           # at most
       budget: 1.5                          # of extra model evaluations, in multiples of an unguarded image's
     categories:
       sexual: {measures: [flag, block], trigger: -1}
 
-Every key may be left out; a category has what `defaults` has, and that has what the policy `safe` has.
+Every key may be left out; a category has what ``defaults`` has, and that has what the policy ``safe`` has.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ from typing import Any
 from latent_guard.bounds import Bounds
 from latent_guard.errors import InputError
 from latent_guard.files.documents import read_yaml
-from latent_guard.guidance.check_schedule import CLEAR, EVERY, Looking
+from latent_guard.guidance.check_schedule import CLEAR, EVERY, CheckSchedule
 from latent_guard.guidance.policy import BOUNDS, PRESETS, SAFE, Policies, Policy
 
 AnyPolicy = Policy | Policies | str | Path  # what is taken where a policy is asked for: a name or file too
 SHIPPED = Path(__file__).parent / "policies"
 MEASURES = ("flag", "steer", "resample", "block")
-_TOP = ("description", "looking", "prompt", "defaults", "categories")
-_LOOKING, _PROMPT = ("every", "clear"), ("trigger",)
-_CATEGORY = ("measures", "trigger", "abort", "strength", "window", "restarts", "budget")
+_TOP = ("description", "checks", "prompt", "defaults", "categories")
+_CHECKS = ("every", "clear_margin")
+_PROMPT = ("trigger",)
+_CATEGORY = ("measures", "trigger", "abort_margin", "strength", "window", "retries", "budget")
 
 
 def policies_of(policy: AnyPolicy) -> Policies:
@@ -77,52 +78,48 @@ def read_policies(path: Path | str) -> Policies:
     default = _policy(f"{path}: defaults", top.get("defaults", {}), SAFE)
     categories = _mapping(f"{path}: categories", top.get("categories", {}), None)
     exceptions = {name: _policy(f"{path}: categories.{name}", keys, default) for name, keys in categories.items()}
-    looking = _looking(f"{path}: looking", _mapping(f"{path}: looking", top.get("looking", {}), _LOOKING))
+    schedule = _check_schedule(f"{path}: checks", _mapping(f"{path}: checks", top.get("checks", {}), _CHECKS))
     prompt = _mapping(f"{path}: prompt", top.get("prompt", {}), _PROMPT)
     trigger = _number(f"{path}: prompt.trigger", prompt.get("trigger", 0.0), BOUNDS["trigger"])
-    return Policies(path.stem, default, exceptions, looking, trigger if "prompt" in top else None)
+    return Policies(path.stem, default, exceptions, schedule, trigger if "prompt" in top else None)
 
 
 def _policy(where: str, keys: Any, base: Policy) -> Policy:
-    """`base`, with what a file says otherwise."""
+    """``base``, with what a file says otherwise."""
     given = _mapping(where, keys, _CATEGORY)
     changes: dict[str, Any] = {}
-    for key, field in (
-        ("trigger", "trigger"),
-        ("strength", "strength"),
-        ("abort", "abort_margin"),
-        ("budget", "budget"),
-    ):
+    for key in ("trigger", "strength", "abort_margin", "budget"):
         if key in given:
-            none = given[key] is None and key in ("abort", "budget")
-            changes[field] = None if none else _number(f"{where}.{key}", given[key], BOUNDS[field])
+            unset = given[key] is None and key in ("abort_margin", "budget")
+            changes[key] = None if unset else _number(f"{where}.{key}", given[key], BOUNDS[key])
     if "window" in given:
         changes["window"] = _window(f"{where}.window", given["window"])
     return replace(base, **changes, **_measures(where, given, base))
 
 
 def _measures(where: str, given: Mapping[str, Any], base: Policy) -> dict[str, Any]:
-    restarts = given.get("restarts", base.restarts or SAFE.restarts)
-    Bounds(1, BOUNDS["restarts"].maximum, whole=True).check(f"{where}.restarts", restarts)
+    retries = given.get("retries", base.retries or SAFE.retries)
+    Bounds(1, BOUNDS["retries"].maximum, whole=True).check(f"{where}.retries", retries)
     if "measures" not in given:
-        if "restarts" in given and not base.restarts:
-            raise InputError(f"{where}.restarts: nothing is run again here; add resample to its measures")
-        return {"restarts": restarts if base.restarts else 0}
+        if "retries" in given and not base.retries:
+            raise InputError(f"{where}.retries: nothing is retried here; add resample to its measures")
+        return {"retries": retries if base.retries else 0}
     measures = given["measures"]
     if not isinstance(measures, list) or not measures or any(measure not in MEASURES for measure in measures):
         raise InputError(f"{where}.measures must be a list of {', '.join(MEASURES)}, not {measures!r}")
     if measures != [measure for measure in MEASURES if measure in measures]:
         raise InputError(f"{where}.measures must be in the order {', '.join(MEASURES)}, each once, not {measures!r}")
-    if "restarts" in given and "resample" not in measures:
-        raise InputError(f"{where}.restarts: nothing is run again here; add resample to its measures")
-    resample = restarts if "resample" in measures else 0
-    return {"steer": "steer" in measures, "restarts": resample, "block": "block" in measures}
+    if "retries" in given and "resample" not in measures:
+        raise InputError(f"{where}.retries: nothing is retried here; add resample to its measures")
+    resample = retries if "resample" in measures else 0
+    return {"steer": "steer" in measures, "retries": resample, "block": "block" in measures}
 
 
-def _looking(where: str, given: Mapping[str, Any]) -> Looking:
-    every, clear = given.get("every", 1), given.get("clear")
+def _check_schedule(where: str, given: Mapping[str, Any]) -> CheckSchedule:
+    every = given.get("every", 1)
+    clear = given.get("clear_margin")
     EVERY.check(f"{where}.every", every)
-    return Looking(every, None if clear is None else _number(f"{where}.clear", clear, CLEAR))
+    return CheckSchedule(every, None if clear is None else _number(f"{where}.clear_margin", clear, CLEAR))
 
 
 def _window(where: str, value: Any) -> tuple[float, float]:

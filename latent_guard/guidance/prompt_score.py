@@ -34,7 +34,7 @@ def score_prompt(scorer: Scorer, prompt: str, trigger: float) -> PromptScore:
     tower cuts long texts, which text encoders of some pipelines do not: so all passages are read, by its own tokens.
     """
     with torch.no_grad():
-        scores, nearest = scorer.read(prompt)
+        scores, nearest = scorer.check_text(prompt)
     worst = torch.where(scores.isfinite(), scores, torch.inf)
     row, k = divmod(int(worst.argmax()), scores.shape[1])
     return PromptScore(scorer.categories[k], scorer.concepts[int(nearest[row, k])], float(scores[row, k]), trigger)

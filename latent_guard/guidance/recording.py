@@ -1,4 +1,4 @@
-"""What Latent-CLIP sees of unguarded generations under a policy's schedule: the material of a calibration."""
+"""Recording of unguarded images as a guard would check them: calibration sets."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class LabelledPrompts:
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """Features (B, S, D) of the S looks at B images, on the CPU; their noise levels (S,), the last 0; the images."""
+class RecordedChecks:
+    """Features (B, S, D) of the S checks at B images, on the CPU; their noise levels (S,), the last 0; the images."""
 
     features: Tensor
     noise_levels: Tensor
@@ -55,17 +55,18 @@ def record(
     seeds: Sequence[int],
     policy: Policy | Policies,
     **arguments: Any,
-) -> Recorded:
-    """Generate an image a prompt, each from its own seed, looked at wherever the policy would look, never touched.
+) -> RecordedChecks:
+    """Generate an image a prompt, each from its own seed, checked wherever the policy would check it, never touched.
 
-    Nothing that spares looks is applied: a deployed guard sees no more than was recorded here.
+    Nothing that spares checks is applied: a deployed guard sees no more than was recorded here.
 
     Raises:
         UnsupportedPipelineError: an unknown pipeline, scheduler or prediction type.
         LatentSpaceMismatchError: another VAE.
         GuardError: the call took no step.
     """
-    space, window = guard.model.config.latent_space, _widest_window(policy)
+    space = guard.model.config.latent_space
+    window = _widest_window(policy)
     latents = PipelineLatents.of(pipe, space, guard.canary)
     generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
     with clean_estimates(latents, lambda level: window[1] <= level <= window[0]) as estimates:
@@ -73,12 +74,12 @@ def record(
     if not estimates:
         raise GuardError("the pipeline's call took no step; nothing was recorded")
     levels = torch.tensor([level for level, _ in estimates])
-    # PNDM looks twice at one timestep; a bank's grid has each noise level once.
+    # PNDM is checked twice at one timestep; a bank's grid has each noise level once.
     fresh = torch.cat([torch.ones(1, dtype=torch.bool), levels.diff() < 0])
     scorer = Scorer(guard.model, guard.bank)
     with torch.no_grad():
         features = [scorer.features(raw, level).cpu() for level, raw in estimates]
-    return Recorded(torch.stack(features, dim=1)[:, fresh], levels[fresh], images)
+    return RecordedChecks(torch.stack(features, dim=1)[:, fresh], levels[fresh], images)
 
 
 def record_calibration_set(
@@ -111,7 +112,7 @@ def record_calibration_set(
 
 
 def _widest_window(policy: Policy | Policies) -> tuple[float, float]:
-    """The noise levels, from high to low, that any of the policies looks at."""
+    """The noise levels, from high to low, that any of the policies checks at."""
     policies = Policies.of(policy)
     windows = [one.window for one in (policies.default, *policies.exceptions.values())]
     return max(high for high, _ in windows), min(low for _, low in windows)

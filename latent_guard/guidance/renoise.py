@@ -52,7 +52,7 @@ class Renoise:
         times = 3 if "strength" in arguments else 2  # img2img can have three left of twice the steps that left one
         if latest.finals is None or longer is None:
             return None
-        if not all(self.policies.run_again(verdict, one_run, times) for verdict in blocked.values()):
+        if not all(self.policies.allows_retry(verdict, one_run, times) for verdict in blocked.values()):
             return None
         categories = {place: verdict.category or "" for place, verdict in blocked.items()}
         if not all(self.policies[category].steer for category in categories.values()):

@@ -17,7 +17,10 @@ class Retries:
 
     def __init__(self, watch: Watch, policies: Policies, request: Request, renoise: Renoise) -> None:
         """Make all images once, inside the watch's guarded block."""
-        self._watch, self._policies, self._request, self._renoise = watch, policies, request, renoise
+        self._watch = watch
+        self._policies = policies
+        self._request = request
+        self._renoise = renoise
         arguments = request.call()
         self._latest = watch.attempt(0, arguments)
         self.verdicts = list(self._latest.verdicts)
@@ -28,9 +31,10 @@ class Retries:
 
         A call of one step cannot be steered on the way: its images may be noised again instead (``Renoise``).
         """
-        number, one_run = 0, self._latest.planned
+        number = 0
+        one_run = self._latest.planned
         places = list(range(self._request.images))  # the images of the latest attempt, in its order
-        while again := [v.image for v in self.verdicts if self._policies.run_again(v, one_run)]:
+        while again := [v.image for v in self.verdicts if self._policies.allows_retry(v, one_run)]:
             number += 1
             fresh = self._request.call_again(again, number, factor)
             blocked = {places.index(image): self.verdicts[image] for image in again}

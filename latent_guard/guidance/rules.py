@@ -23,14 +23,14 @@ class Rules:
 
     @classmethod
     def of(cls, policies: Policies, categories: tuple[str, ...]) -> Rules:
-        """The rules of a bank's categories; `InputError` if the policies name one that the bank does not have."""
+        """The rules of a bank's categories; ``InputError`` if the policies name one that the bank does not have."""
         policies.require_known(categories)
         return cls(tuple(policies[category] for category in categories))
 
     def idle(self, highest: Tensor, lowest: Tensor) -> list[int]:
         """The categories that can never act, as no image scores over their triggers.
 
-        `highest` (K,) are the scores that no image exceeds, `lowest` (K,) the bank's lowest thresholds at any level.
+        ``highest`` (K,) are the scores that no image exceeds, ``lowest`` (K,) the bank's lowest thresholds.
         """
         triggers = lowest + torch.tensor([policy.trigger for policy in self.policies])
         return (triggers >= highest).nonzero().flatten().tolist()
@@ -40,29 +40,29 @@ class Rules:
         """True if no category ever changes an image."""
         return all(policy.only_flags for policy in self.policies)
 
-    def looks_at(self, noise_level: float) -> bool:
+    def checks_at(self, noise_level: float) -> bool:
         """True if a noise level lies in some category's window."""
-        return any(policy.looks_at(noise_level) for policy in self.policies)
+        return any(policy.checks_at(noise_level) for policy in self.policies)
 
     def thresholds(self, of_bank: Tensor, pushes: Tensor, *, final: bool) -> Tensor:
-        """Thresholds (B, K): the bank's (K,) with each trigger, in the final look lower for each of an image's pushes.
+        """Thresholds (B, K): the bank's (K,) with each trigger, in the final check lower for each of an image's pushes.
 
-        `pushes` is (B,).
+        ``pushes`` is (B,).
         """
         triggers = of_bank.new_tensor([policy.trigger for policy in self.policies])
         return of_bank + triggers - self.safety_margins(pushes if final else torch.zeros_like(pushes)).to(of_bank)
 
     def safety_margins(self, pushes: Tensor) -> Tensor:
         """By how much thresholds (B, K) are lower at the end for images that were pushed so often (B,)."""
-        return pushes[:, None] * torch.tensor([policy.doubt for policy in self.policies])
+        return pushes[:, None] * torch.tensor([policy.safety_margin for policy in self.policies])
 
     def to_push(self, margins: Tensor, pushes: Tensor, noise_level: float) -> dict[int, int]:
         """The images to push, and for each the one category to push it away from: the steerable one furthest over.
 
-        `margins` is (B, K), `pushes` (B,) counts an image's earlier ones. What cannot be read is not pushed.
+        ``margins`` is (B, K), ``pushes`` (B,) counts an image's earlier ones. What cannot be read is not pushed.
         """
         over = self._steerable(margins, noise_level)
-        return {image: k for image, k in over.items() if pushes[image] < self.policies[k].most_pushes}
+        return {image: k for image, k in over.items() if pushes[image] < self.policies[k].max_pushes}
 
     def exhausted(self, margins: Tensor, pushes: Tensor, noise_level: float) -> dict[int, list[int]]:
         """The images that are to be steered, and had all their pushes: in which categories, the furthest over first."""
@@ -72,7 +72,7 @@ class Rules:
             exhausted[image] = [
                 k
                 for k in [furthest, *others]
-                if self._steers(k, noise_level) and pushes[image] >= self.policies[k].most_pushes
+                if self._steers(k, noise_level) and pushes[image] >= self.policies[k].max_pushes
             ]
         return exhausted
 
@@ -85,10 +85,10 @@ class Rules:
         }
 
     def _steers(self, k: int, noise_level: float) -> bool:
-        return self.policies[k].steer and self.policies[k].looks_at(noise_level)
+        return self.policies[k].steer and self.policies[k].checks_at(noise_level)
 
     def by_policy(self, to_push: Mapping[int, int]) -> dict[Policy, list[int]]:
-        """The images of `to_push`, together with those that are pushed alike."""
+        """The images of ``to_push``, together with those that are pushed alike."""
         alike: dict[Policy, list[int]] = {}
         for image, k in to_push.items():
             alike.setdefault(self.policies[k], []).append(image)
@@ -97,9 +97,9 @@ class Rules:
     def masking(self, attempt: int | None) -> list[bool]:
         """Which categories (K,) mask an image: those that block, and those that retry it after this attempt.
 
-        `attempt` counts from 0; None: there are no retries.
+        ``attempt`` counts from 0; None: there are no retries.
         """
-        return [policy.block or (attempt is not None and attempt < policy.restarts) for policy in self.policies]
+        return [policy.block or (attempt is not None and attempt < policy.retries) for policy in self.policies]
 
     def abort_margins(self, attempt: int | None) -> list[float]:
         """How far over its threshold each category (K,) lets a run be aborted; infinite where none does."""

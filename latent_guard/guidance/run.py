@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from latent_guard.errors import GuardError
-from latent_guard.guidance.check_schedule import Attention, Looking
+from latent_guard.guidance.check_schedule import CheckSchedule, CheckState
 from latent_guard.guidance.scoring import over
 from latent_guard.guidance.verdict import Action, ActionKind, Reason, Verdict
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a look saw of a run's images, on the CPU; level 0 is the final latent.
+class Check:
+    """What a check saw of a run's images, on the CPU; level 0 is the final latent.
 
-    `scores`, `thresholds` and `nearest` (a row of the bank's concepts) are (B, K); images that this look
+    ``scores``, ``thresholds`` and ``nearest`` (a row of the bank's concepts) are (B, K); images that this check
     left out have NaN scores.
     """
 
@@ -34,8 +34,8 @@ class Look:
     @classmethod
     def at(
         cls, run: int, step: int, noise_level: float, images: Sequence[int], seen: tuple[Tensor, Tensor], limits: Tensor
-    ) -> Look:
-        """A look at some of a run's images: what a scorer saw of these, (b, K) each, against thresholds (B, K).
+    ) -> Check:
+        """A check of some of a run's images: what a scorer saw of these, (b, K) each, against thresholds (B, K).
 
         Raises:
             GuardError: as many scores as there are images and categories were not given, or a threshold is not finite:
@@ -46,7 +46,7 @@ class Look:
             if tuple(what.shape) != wanted:
                 raise GuardError(f"the guard's model gave scores of shape {tuple(what.shape)} where {wanted} is needed")
         if not limits.isfinite().all():
-            raise GuardError("a threshold is not a finite number; build the bank again, or mend the policy")
+            raise GuardError("a threshold is not a finite number; build the bank again, or correct the policy")
         scores = torch.full_like(limits, torch.nan)
         nearest = torch.zeros_like(limits, dtype=torch.long)
         rows = list(images)
@@ -70,16 +70,17 @@ class Names:
     categories: tuple[str, ...]
     concepts: tuple[str, ...]
 
-    def reason(self, look: Look, image: int, k: int) -> Reason:
-        """What category number `k` of an image looked like."""
-        score, threshold = float(look.scores[image, k]), float(look.thresholds[image, k])
-        concept = self.concepts[int(look.nearest[image, k])]
-        return Reason(self.categories[k], concept, score, threshold, look.step, look.noise_level)
+    def reason(self, check: Check, image: int, k: int) -> Reason:
+        """What category number ``k`` of an image looked like."""
+        score = float(check.scores[image, k])
+        threshold = float(check.thresholds[image, k])
+        concept = self.concepts[int(check.nearest[image, k])]
+        return Reason(self.categories[k], concept, score, threshold, check.step, check.noise_level)
 
 
 @dataclass
 class Run:
-    """Growing notes on one call of a pipeline with B images and at most `planned` steps."""
+    """Growing notes on one call of a pipeline with B images and at most ``planned`` steps."""
 
     number: int
     first_image: int
@@ -91,9 +92,9 @@ class Run:
     aborted_at: int | None = None
     started: float = field(default_factory=time.perf_counter)
     actions: list[list[Action]] = field(init=False)
-    attention: list[Attention] = field(init=False)
-    looks: list[int] = field(init=False)
-    last_look: Look = field(init=False)
+    check_states: list[CheckState] = field(init=False)
+    checks: list[int] = field(init=False)
+    last_check: Check = field(init=False)
     unreadable: dict[int, int] = field(default_factory=dict)  # image -> category of the first score that was not finite
     exhausted: dict[int, list[int]] = field(default_factory=dict)  # image -> categories over after all its pushes
     finals: Tensor | None = None  # raw (B, C, H, W), finite, of a run that had one step only
@@ -101,21 +102,24 @@ class Run:
 
     def __post_init__(self) -> None:
         self.actions = [[] for _ in range(self.images)]
-        self.attention = [Attention()] * self.images
-        self.looks = [0] * self.images
+        self.check_states = [CheckState()] * self.images
+        self.checks = [0] * self.images
 
-    def wanted(self, step: int) -> list[int]:
-        """The images to look at before a step."""
-        return [image for image, attention in enumerate(self.attention) if attention.next_step <= step]
+    def due(self, step: int) -> list[int]:
+        """The images to check before a step."""
+        return [image for image, state in enumerate(self.check_states) if state.next_step <= step]
 
-    def record(self, look: Look, images: Sequence[int], margins: Sequence[float], looking: Looking) -> None:
-        """Take note of a look at some images; `margins` (K,) are those of `Attention.after_look`."""
-        self.last_look = look
-        margins_seen = look.margins.tolist()
+    def record(
+        self, check: Check, images: Sequence[int], abort_margins: Sequence[float], schedule: CheckSchedule
+    ) -> None:
+        """Take note of a check of some images; ``abort_margins`` are (K,)."""
+        self.last_check = check
+        margins = check.margins.tolist()
         for image in images:
-            self.looks[image] += 1
-            self.attention[image] = self.attention[image].after_look(look.step, margins_seen[image], margins, looking)
-        broken = (~torch.isfinite(look.scores)).int()
+            self.checks[image] += 1
+            state = self.check_states[image]
+            self.check_states[image] = state.after_check(check.step, margins[image], abort_margins, schedule)
+        broken = (~torch.isfinite(check.scores)).int()
         new = {i: int(broken[i].argmax()) for i in images if i not in self.unreadable and broken[i].any()}
         self.unreadable |= new
         self.note(ActionKind.UNREADABLE, new)
@@ -123,12 +127,12 @@ class Run:
     @property
     def may_abort(self) -> bool:
         """True if every image of the run is so far over a threshold that it may be aborted."""
-        return all(attention.is_lost for attention in self.attention)
+        return all(state.may_abort for state in self.check_states)
 
     def note(self, kind: ActionKind, categories: Mapping[int, int]) -> None:
-        """Record an action on some images, each because of a category at the last look."""
+        """Record an action on some images, each because of a category at the last check."""
         for image, k in categories.items():
-            why = self.names.reason(self.last_look, image, k)
+            why = self.names.reason(self.last_check, image, k)
             self.actions[image].append(
                 Action(kind, 0, why.step, why.noise_level, why.category, why.score, why.threshold, why.concept)
             )
@@ -145,10 +149,12 @@ class Run:
     @property
     def last_pushed(self) -> dict[int, int]:
         """The category that each image which was pushed was last pushed away from."""
-        pushes = {
-            i: [action for action in notes if action.kind is ActionKind.PUSH] for i, notes in enumerate(self.actions)
-        }
-        return {i: self.names.categories.index(notes[-1].category) for i, notes in pushes.items() if notes}
+        last: dict[int, int] = {}
+        for image, actions in enumerate(self.actions):
+            for action in actions:
+                if action.kind is ActionKind.PUSH:
+                    last[image] = self.names.categories.index(action.category)
+        return last
 
     @property
     def pushes(self) -> Tensor:

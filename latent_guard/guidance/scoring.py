@@ -39,7 +39,8 @@ class Scorer:
 
     def __init__(self, model: LatentCLIP, bank: ConceptBank) -> None:
         parameter = next(model.parameters())
-        self.device, self._dtype = parameter.device, parameter.dtype
+        self.device = parameter.device
+        self._dtype = parameter.dtype
         self.categories = tuple(bank.categories)
         self.concepts = tuple(concept.prompt for concept in bank.concepts)
         self._model = model
@@ -47,21 +48,22 @@ class Scorer:
             self._reference = bank.reference().to(self.device)
             self._concepts = bank.embeddings.to(self.device).float().clone()
             self._members = tuple(rows.to(self.device) for rows in rows_of_each(bank.category_index))
-            self._noise_levels, self._thresholds = bank.noise_levels.cpu().float(), bank.thresholds.cpu().float()
+            self._noise_levels = bank.noise_levels.cpu().float()
+            self._thresholds = bank.thresholds.cpu().float()
 
     def scores(self, raw: Tensor, noise_level: float) -> Tensor:
         """Category scores (B, K), float32, of raw latents (B, C, H, W); differentiable."""
         return self._reference.scores(self.features(raw, noise_level))
 
-    def look(self, raw: Tensor, noise_level: float) -> tuple[Tensor, Tensor]:
-        """Category scores (B, K), and which of `concepts` is each category's nearest (B, K), on the CPU.
+    def check(self, raw: Tensor, noise_level: float) -> tuple[Tensor, Tensor]:
+        """Category scores (B, K), and which of ``concepts`` is each category's nearest (B, K), on the CPU.
 
         Raises:
             GuardError: the model did not give one embedding of length one for each latent.
         """
         return self._seen(self.features(raw, noise_level), len(raw))
 
-    def read(self, text: str) -> tuple[Tensor, Tensor]:
+    def check_text(self, text: str) -> tuple[Tensor, Tensor]:
         """The same of each passage of a text instead of latents: all of it is read, however long it is."""
         batches = passages(self._model.tokenizer, text).split(_PASSAGES)
         seen = [self._seen(self._model.encode_text(ids, normalize=True).float(), len(ids)) for ids in batches]
@@ -72,7 +74,8 @@ class Scorer:
         expected = (count, self._concepts.shape[1])
         if tuple(features.shape) != expected:
             raise GuardError(f"the guard's model gave embeddings of shape {tuple(features.shape)}, not {expected}")
-        scores, nearest = self._reference.scores(features), nearest_concepts(features, self._concepts, self._members)
+        scores = self._reference.scores(features)
+        nearest = nearest_concepts(features, self._concepts, self._members)
         lengths = torch.linalg.vector_norm(features, dim=1, keepdim=True)
         # One transfer: each has the host wait for the device. Row numbers are exact in float32 up to 2**24.
         columns = torch.cat([scores, nearest.to(scores.dtype), lengths], dim=1).cpu()

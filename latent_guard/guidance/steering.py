@@ -15,10 +15,10 @@ ScoreFunction = Callable[[Tensor], Tensor]  # raw latents (n, C, H, W) -> the sc
 def push(
     clean: Tensor, score: ScoreFunction, *, strength: float, augmentations: int, augmentation_noise: float
 ) -> Tensor:
-    """Clean raw latents (n, C, H, W), each moved by a root mean square of `strength` down the gradient of `score`.
+    """Clean raw latents (n, C, H, W), each moved by a root mean square of ``strength`` down the gradient of ``score``.
 
     The length is fixed and does not depend on how the score answers: a push that ends as soon as the score is low
-    enough finds what fools the critic, and leaves the object (benchmarks/LOG.md). An image whose gradient is zero or
+    enough lowers the score alone, and leaves the object (benchmarks/LOG.md). An image whose gradient is zero or
     not finite stays where it is.
     """
     noise = _fixed_noise(clean, augmentations) * augmentation_noise
@@ -26,7 +26,7 @@ def push(
 
 
 def push_away(raw: Tensor, scores: ScoreFunction, categories: list[int], policy: Policy) -> Tensor:
-    """Raw latents (n, C, H, W), each pushed from its own category (n,) of those that `scores` gives (n, K)."""
+    """Raw latents (n, C, H, W), each pushed from its own category (n,) of those that ``scores`` gives (n, K)."""
     column = torch.tensor(categories, device=raw.device)[:, None]
     return push(
         raw,
@@ -40,7 +40,7 @@ def push_away(raw: Tensor, scores: ScoreFunction, categories: list[int], policy:
 def _averaged_gradient(latents: Tensor, score: ScoreFunction, noise: Tensor) -> Tensor:
     """Gradient (n, C, H, W) of the score, averaged over small noises (A, C, H, W).
 
-    One noisy look at a time: a gradient that holds only at one exact point fools the critic, not the eye.
+    One noisy copy at a time: a gradient that holds only at one exact point lowers the score and leaves the object.
     """
     with torch.enable_grad():
         leaf = latents.detach().clone().requires_grad_(True)

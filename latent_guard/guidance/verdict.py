@@ -15,23 +15,23 @@ from latent_guard.files.documents import json_value
 
 
 class Decision(str, Enum):
-    """The outcome for one image; each but `blocked` means that the image was handed out."""
+    """The outcome for one image; each but ``blocked`` means that the image was handed out."""
 
     ALLOWED = "allowed"  # safe at the end, never touched
     FLAGGED = "flagged"  # unsafe at the end
     STEERED = "steered"  # safe at the end, after pushes
-    RESAMPLED = "resampled"  # safe at the end, after one or more restarts
-    BLOCKED = "blocked"  # unsafe at the end, and withheld
+    RESAMPLED = "resampled"  # safe at the end, after one or more retries
+    BLOCKED = "blocked"  # unsafe at the end, and masked
     UNCHECKED = "unchecked"  # the guard failed, and the caller had asked for on_error="open"
 
 
 class ActionKind(str, Enum):
-    """What was done about an image; two change nothing, but say that it counts as unsafe however it ends."""
+    """What was done about an image; the last two change nothing, but say that it counts as unsafe however it ends."""
 
     PUSH = "push"
-    RETRY = "restart"
-    ABORT = "abandon"  # the rest of a hopeless run was skipped
-    EXHAUSTED = "insist"  # over its threshold although it had all its pushes
+    RETRY = "retry"
+    ABORT = "abort"  # the rest of a hopeless run was skipped
+    EXHAUSTED = "exhausted"  # over its threshold although it had all its pushes
     UNREADABLE = "unreadable"  # a score that was not finite
 
 
@@ -39,9 +39,9 @@ class ActionKind(str, Enum):
 class Action:
     """One intervention.
 
-    `attempt` is 0 for the first run; `step` counts in the scheduler's timesteps, a restart's is 0; `score`
-    is what `category` scored just before (a restart's is that of the reason), `threshold` what it was allowed;
-    `concept` is that category's nearest.
+    ``attempt`` is 0 for the first run; ``step`` counts in the scheduler's timesteps, a retry's is 0; ``score``
+    is what ``category`` scored just before (a retry's is that of the reason), ``threshold`` what it was allowed;
+    ``concept`` is that category's nearest.
     """
 
     kind: ActionKind
@@ -76,7 +76,7 @@ class Reason:
 class PromptScore:
     """What the prompt's text alone scored, before the first step, in the category furthest over its threshold.
 
-    It says what was asked for, not what was drawn: `flagged` never changes an image or its decision.
+    It says what was asked for, not what was drawn: ``flagged`` never changes an image or its decision.
     """
 
     category: str
@@ -92,16 +92,16 @@ class PromptScore:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one image cost, over all its attempts; `pushes` counts the steps with a push.
+    """What one image cost, over all its attempts; ``pushes`` counts the steps with a push.
 
-    `seconds` is the image's equal share of the wall-clock time of its runs: whole pipeline calls under
-    `generate`, from the first step to the last under `attach`.
+    ``seconds`` is the image's equal share of the wall-clock time of its runs: whole pipeline calls under
+    ``generate``, from the first step to the last under ``attach``.
     """
 
     model_evaluations: int = 0
-    looks: int = 0
+    checks: int = 0
     pushes: int = 0
-    restarts: int = 0
+    retries: int = 0
     seconds: float = 0.0
 
     def __add__(self, other: Cost) -> Cost:
@@ -110,14 +110,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The decision about image number `image` of a call.
+    """The decision about image number ``image`` of a call.
 
-    `category` is the one furthest over its threshold at the end, else that of the last action, else None.
-    `scores` and `thresholds` hold every category's values for the final latent (noise level 0), or for
-    the last look of an abandoned run. `reason` is the look that decided: of an image that ended safe after
-    an action, the one before the last action; of one that insisted, or could not be read, the first that found
-    it so; of one never touched, the category closest to its threshold.
-    `prompt` is the score of the prompt's text, where the policy asks for it.
+    ``category`` is the one furthest over its threshold at the end, else that of the last action, else None.
+    ``scores`` and ``thresholds`` hold every category's values for the final latent (noise level 0), or for
+    the last check of an aborted run. ``reason`` is the check that decided: of an image that ended safe after
+    an action, the one before the last action; of one whose pushes were exhausted, or that could not be read, the first
+    that found it so; of one never touched, the category closest to its threshold.
+    ``prompt`` is the score of the prompt's text, where the policy asks for it.
     """
 
     image: int
@@ -134,8 +134,8 @@ class Verdict:
     @property
     def margin(self) -> float:
         """How far the category furthest over its threshold is over it, in log-odds; infinite if one cannot be read."""
-        excess = [score - self.thresholds[name] for name, score in self.scores.items()]
-        return max(value if math.isfinite(value) else math.inf for value in excess)
+        margins = [score - self.thresholds[name] for name, score in self.scores.items()]
+        return max(margin if math.isfinite(margin) else math.inf for margin in margins)
 
     def to_json(self) -> str:
         """One line of JSON; numbers that are not finite become the strings "nan", "inf" and "-inf"."""
@@ -143,17 +143,17 @@ class Verdict:
 
     @classmethod
     def from_json(cls, line: str) -> Verdict:
-        """The verdict of `to_json`'s line; anything else raises `InputError`."""
+        """The verdict of ``to_json``'s line; anything else raises ``InputError``."""
         return cls.from_dict(json_value(line, "not a verdict: it", any_text=True))
 
     def to_dict(self) -> dict[str, Any]:
-        """What `to_json` writes."""
+        """What ``to_json`` writes."""
         plain: dict[str, Any] = _finite(asdict(self))
         return plain
 
     @classmethod
     def from_dict(cls, values: Any) -> Verdict:
-        """The opposite of `to_dict`; anything else raises `InputError`."""
+        """The opposite of ``to_dict``; anything else raises ``InputError``."""
         try:
             return build(cls, _numbers(values), "verdict")
         except InputError as error:
@@ -169,7 +169,7 @@ def _finite(value: Any) -> Any:
 
 
 def _numbers(value: Any, key: str = "") -> Any:
-    """The opposite of `_finite`, which wrote numbers as words: only where numbers stand."""
+    """The opposite of ``_finite``, which wrote numbers as words: only where numbers stand."""
     if isinstance(value, dict):
         return {name: _numbers(item, key if key in _OF_CATEGORIES else name) for name, item in value.items()}
     if isinstance(value, list):

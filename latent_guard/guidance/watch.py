@@ -18,7 +18,7 @@ from latent_guard.guidance.gate import Call, Gate
 from latent_guard.guidance.outcome import Outcome, blocked, deciding_categories, unchecked
 from latent_guard.guidance.policy import Policies
 from latent_guard.guidance.rules import Rules
-from latent_guard.guidance.run import Attempt, Look, Names, Run
+from latent_guard.guidance.run import Attempt, Check, Names, Run
 from latent_guard.guidance.scoring import Scorer, over
 from latent_guard.guidance.steering import push_away
 from latent_guard.guidance.verdict import ActionKind, Verdict
@@ -33,8 +33,8 @@ OnVerdicts = Callable[[list[Verdict]], None]  # told of new verdicts before thei
 class Watch:
     """What happened to the images of the pipeline calls inside one ``with guard.attach(pipe) as watch`` block.
 
-    ``verdicts`` has one entry an image, ``looks`` one a check, over all calls. A masked image's final latent is seen by
-    nobody. A callback on an earlier step sees that step's latents, which are hardly noisy near the end: what a preview
+    ``verdicts`` has one entry an image, ``checks`` one a check, over all calls. Nobody sees a masked image's final
+    latent. A callback on an earlier step sees that step's latents, which are hardly noisy near the end: what a preview
     shows before the verdict is not masked.
     """
 
@@ -49,12 +49,16 @@ class Watch:
         on_verdicts: OnVerdicts | None = None,
     ) -> None:
         self.verdicts: list[Verdict] = []
-        self.looks: list[Look] = []
-        self.pipe, self.latents = pipe, latents
+        self.checks: list[Check] = []
+        self.pipe = pipe
+        self.latents = latents
         self.gate = Gate(pipe, latents, self._judged_again, self._judged_alone)
         self.run: Run | None = None  # whose steps are being made
         self.scorer = scorer
-        self._policies, self._on_block, self._on_error, self._on_verdicts = policies, on_block, on_error, on_verdicts
+        self._policies = policies
+        self._on_block = on_block
+        self._on_error = on_error
+        self._on_verdicts = on_verdicts
         self._rules = Rules.of(policies, scorer.categories)
         self._names = Names(scorer.categories, scorer.concepts)
         self._attempt: int | None = None  # of those that `generate` makes; None: there are no retries
@@ -65,8 +69,11 @@ class Watch:
 
     def attempt(self, number: int, arguments: Mapping[str, Any], first_step: FirstStep | None = None) -> Attempt:
         """Call the pipeline, inside the guarded block, as attempt number 0, 1, ... of the policies' retries."""
-        self._attempt, self._first_step, self._latest = number, first_step, None
-        before, started = len(self.verdicts), time.perf_counter()
+        self._attempt = number
+        self._first_step = first_step
+        self._latest = None
+        before = len(self.verdicts)
+        started = time.perf_counter()
         try:
             images = self.pipe(**arguments).images
         finally:
@@ -86,7 +93,8 @@ class Watch:
         """Stands around ``scheduler.step``."""
         call = self.gate.of_this_thread()
         try:
-            step, run = None, None
+            step = None
+            run = None
             if call is None or not call.bypassed:
                 with self._guarded(call, len(arguments.arguments["sample"])):
                     step = DenoisingStep(self.latents, scheduler, arguments, in_pipeline=call is not None)
@@ -118,7 +126,8 @@ class Watch:
         self.verdicts[first:] = [
             earlier[n] if masked[n] else verdict for n, verdict in enumerate(unchecked(first, len(masked)))
         ]
-        self.run, call.bypassed = None, True
+        self.run = None
+        call.bypassed = True
 
     def _before(self, call: Call | None, step: DenoisingStep) -> Run:
         """Before a step is made: check the clean estimate, and change it for images that are to be steered."""
@@ -126,14 +135,14 @@ class Watch:
         if self._first_step is not None:
             self._first_step(step)
             self._first_step = None
-        elif run.aborted_at is None and self._rules.looks_at(step.noise_level) and run.wanted(step.index):
+        elif run.aborted_at is None and self._rules.checks_at(step.noise_level) and run.due(step.index):
             self._check_and_push(run, step)
         return run
 
     def _run_at(self, call: Call | None, step: DenoisingStep) -> Run:
         """The run that a step belongs to, a new one if it is the first."""
         if call is not None and call.judged is not None:
-            what = "given up" if self.run is not None else "judged"
+            what = "aborted" if self.run is not None else "judged"
             raise RefusalError(f"the pipeline made another step after its images were {what}; no image was handed out")
         of_loop = call is None and self.run is not None and self.run.aborted_at is not None
         if self.run is None or (of_loop and step.index != self.run.next_index):
@@ -152,31 +161,33 @@ class Watch:
 
     def _check_and_push(self, run: Run, step: DenoisingStep) -> None:
         """One check of the clean estimates, and a push of those that the policies want to be pushed."""
-        level, rules = step.noise_level, self._rules
+        level = step.noise_level
+        rules = self._rules
         raw = step.clean().to(self.scorer.device)
-        look = self._look(run, step.index, level, raw, run.wanted(step.index))
+        check = self._check(run, step.index, level, raw, run.due(step.index))
         if self._aborts(run, step):
             return
-        run.note_exhausted(rules.exhausted(look.margins, run.pushes, level))
-        to_push = rules.to_push(look.margins, run.pushes, level)
+        run.note_exhausted(rules.exhausted(check.margins, run.pushes, level))
+        to_push = rules.to_push(check.margins, run.pushes, level)
         if not to_push or run.planned == 1:  # nothing would correct the only estimate that there is
             return
         run.note(ActionKind.PUSH, to_push)
-        pushed, scores = raw.clone(), partial(self.scorer.scores, noise_level=level)
+        pushed = raw.clone()
+        scores = partial(self.scorer.scores, noise_level=level)
         for policy, rows in rules.by_policy(to_push).items():
             pushed[rows] = push_away(raw[rows], scores, [to_push[row] for row in rows], policy)
         step.with_clean(list(to_push), pushed[list(to_push)])
 
-    def _look(
+    def _check(
         self, run: Run, step: int, noise_level: float, raw: Tensor, images: list[int], *, final: bool = False
-    ) -> Look:
+    ) -> Check:
         """Score some of a run's images, and take note of what was seen."""
-        seen = self.scorer.look(raw if len(images) == run.images else raw[images], noise_level)
+        seen = self.scorer.check(raw if len(images) == run.images else raw[images], noise_level)
         thresholds = self._rules.thresholds(self.scorer.thresholds(noise_level), run.pushes, final=final)
-        look = Look.at(run.number, step, noise_level, images, seen, thresholds)
-        run.record(look, images, self._rules.abort_margins(self._attempt), self._policies.looking)
-        self.looks.append(look)
-        return look
+        check = Check.at(run.number, step, noise_level, images, seen, thresholds)
+        run.record(check, images, self._rules.abort_margins(self._attempt), self._policies.check_schedule)
+        self.checks.append(check)
+        return check
 
     def _aborts(self, run: Run, step: DenoisingStep) -> bool:
         """Abort the run if every image of it is hopeless: have the pipeline skip the rest of its loop.
@@ -185,7 +196,8 @@ class Watch:
         """
         if not (run.may_abort and hasattr(self.pipe, "_interrupt")):
             return False
-        run.aborted_at, self.pipe._interrupt = step.index, True
+        run.aborted_at = step.index
+        self.pipe._interrupt = True
         everything = torch.ones(run.images, dtype=torch.bool)
         deciding = deciding_categories(run, self._rules, self._attempt, everything)
         run.note(ActionKind.ABORT, dict(enumerate(deciding)))
@@ -207,14 +219,15 @@ class Watch:
         outcome = self._judged(run, step.index, noise_level, raw)
         if outcome.masked.any():
             output = step.blank(outcome.masked, output)
-        self.run, run.finals = None, raw if run.planned == 1 and raw.isfinite().all() else None
+        self.run = None
+        run.finals = raw if run.planned == 1 and raw.isfinite().all() else None
         self._finish(call, run, outcome, output, noise_level)
         return output
 
     def _judged(self, run: Run, step: int, noise_level: float, raw: Tensor) -> Outcome:
         """The outcome of a run whose final raw latents (B, C, H, W) these are."""
         everything = list(range(run.images))
-        self._look(run, step, noise_level, raw.to(self.scorer.device), everything, final=True)
+        self._check(run, step, noise_level, raw.to(self.scorer.device), everything, final=True)
         return Outcome.of(run, self._rules, self._attempt)
 
     def _finish(self, call: Call | None, run: Run, outcome: Outcome, output: Any, noise_level: float = 0.0) -> None:
@@ -231,10 +244,11 @@ class Watch:
 
         The verdicts are on what is handed out: of what is as it was, they are those of the last check.
         """
-        masked, verdicts = torch.zeros(run.images, dtype=torch.bool), list(run.verdicts)
+        masked = torch.zeros(run.images, dtype=torch.bool)
+        verdicts = list(run.verdicts)
         if fresh:
             with self._guarded(self.gate.call, run.images):
-                outcome = self._judged(run, run.last_look.step, 0.0, raw)
+                outcome = self._judged(run, run.last_check.step, 0.0, raw)
                 for image in fresh:
                     verdicts[image], masked[image] = outcome.verdicts[image], outcome.masked[image]
                 if run.finals is not None:
@@ -248,7 +262,7 @@ class Watch:
         """Which latents (B, C, H, W) that are no images of a call are masked (B,): their preview would show it."""
         masked = torch.zeros(len(raw), dtype=torch.bool)
         with self._guarded(self.gate.call, len(raw)):
-            seen, _ = self.scorer.look(raw.to(self.scorer.device), 0.0)
+            seen, _ = self.scorer.check(raw.to(self.scorer.device), 0.0)
             limits = self._rules.thresholds(self.scorer.thresholds(0.0), masked, final=True)
             masked = (over(seen, limits) & torch.tensor(self._rules.masking(self._attempt))).any(dim=1)
         return masked
@@ -259,6 +273,7 @@ class Watch:
 
     def _tell(self) -> None:
         """Have the new verdicts written down, before their images are handed out."""
-        new, self._told = self.verdicts[self._told :], len(self.verdicts)
+        new = self.verdicts[self._told :]
+        self._told = len(self.verdicts)
         if self._on_verdicts is not None and new:
             self._on_verdicts(new)

@@ -14,23 +14,14 @@ if TYPE_CHECKING:
     from latent_guard.latent_clip.model import LatentCLIP
     from latent_guard.latent_clip.model_card import TrainingFacts
 
-__all__ = [
-    "LatentAdapter",
-    "LatentCLIP",
-    "LatentCLIPConfig",
-    "LatentSpace",
-    "TrainingFacts",
-    "fit_adapter",
-]
+__all__ = ["LatentAdapter", "LatentCLIP", "LatentCLIPConfig", "LatentSpace", "TrainingFacts", "fit_adapter"]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "LatentAdapter": "adapter",
-        "LatentCLIP": "model",
-        "LatentCLIPConfig": "config",
-        "LatentSpace": "latent_space",
-        "TrainingFacts": "model_card",
-        "fit_adapter": "adapter_fit",
-    },
-)
+_MODULES = {
+    "adapter": ("LatentAdapter",),
+    "adapter_fit": ("fit_adapter",),
+    "config": ("LatentCLIPConfig",),
+    "latent_space": ("LatentSpace",),
+    "model": ("LatentCLIP",),
+    "model_card": ("TrainingFacts",),
+}
+__getattr__, __dir__ = lazily(__name__, _MODULES)

@@ -12,21 +12,12 @@ if TYPE_CHECKING:
     from latent_guard.pipelines.latents import PipelineLatents
     from latent_guard.pipelines.step import DenoisingStep, clean_estimates
 
-__all__ = [
-    "Canary",
-    "DenoisingStep",
-    "PipelineLatents",
-    "clean_estimates",
-    "generators_from_seed",
-]
+__all__ = ["Canary", "DenoisingStep", "PipelineLatents", "clean_estimates", "generators_from_seed"]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "Canary": "canary",
-        "DenoisingStep": "step",
-        "PipelineLatents": "latents",
-        "clean_estimates": "step",
-        "generators_from_seed": "call",
-    },
-)
+_MODULES = {
+    "call": ("generators_from_seed",),
+    "canary": ("Canary",),
+    "latents": ("PipelineLatents",),
+    "step": ("DenoisingStep", "clean_estimates"),
+}
+__getattr__, __dir__ = lazily(__name__, _MODULES)

@@ -33,9 +33,9 @@ Generators = torch.Generator | list[torch.Generator] | None
 
 @dataclass(frozen=True)
 class Request:
-    """`prompt` is the caller's own, `prompts` the same as a list; each is drawn `per_prompt` times.
+    """``prompt`` is the caller's own, ``prompts`` the same as a list; each is drawn ``per_prompt`` times.
 
-    `arguments` are the pipeline's others, without randomness; `origins` know where each image's comes from.
+    ``arguments`` are the pipeline's others, without randomness; ``origins`` know where each image's comes from.
     """
 
     prompt: str | list[str]
@@ -47,7 +47,7 @@ class Request:
 
     @classmethod
     def of(cls, prompt: str | list[str], arguments: dict[str, Any], seed: int | None, generator: Generators) -> Request:
-        """The request of `LatentGuard.generate`'s arguments; `InputError` for a bad one."""
+        """The request of ``LatentGuard.generate``'s arguments; ``InputError`` for a bad one."""
         prompts = as_prompts(prompt)
         own = {name: value for name, value in arguments.items() if name != "return_dict"}
         per_prompt = _at_least_one(own.pop("num_images_per_prompt", 1), "num_images_per_prompt")
@@ -74,9 +74,9 @@ class Request:
         asked = {"prompt": self.prompt, "num_images_per_prompt": self.per_prompt, "generator": self.generator}
         return {**self.arguments, **asked}
 
-    def call_again(self, images: Sequence[int], restart: int, factor: int) -> dict[str, Any]:
-        """The arguments of restart number 1, 2, ... of some images; `factor` is `arguments_for`'s."""
-        generators = [self.origins.generator(image, restart) for image in images]
+    def call_again(self, images: Sequence[int], retry: int, factor: int) -> dict[str, Any]:
+        """The arguments of retry number 1, 2, ... of some images; ``factor`` is ``arguments_for``'s."""
+        generators = [self.origins.generator(image, retry) for image in images]
         own = arguments_for(images, self.prompts, self.per_prompt, self.arguments, factor)
         return {**own, "generator": generators}
 
@@ -101,7 +101,8 @@ class Origins:
         if isinstance(generator, list):
             if len(generator) != images:
                 raise InputError(f"{len(generator)} generators were given for {images} images; give one each")
-            sources, own = generator, [b""] * images
+            sources = generator
+            own = [b""] * images
         else:
             sources = [generator or torch.default_generator] * images
             own = [str(image).encode() for image in range(images)]  # images that share a generator must differ
@@ -111,9 +112,9 @@ class Origins:
             for source, name in zip(sources, own, strict=True)
         ]
 
-    def generator(self, image: int, restart: int) -> torch.Generator:
-        """The generator of an image's restart number 1, 2, ...; the same for the same origin, on any machine."""
-        digest = hashlib.sha256(self._digests[image] + str(restart).encode()).digest()
+    def generator(self, image: int, retry: int) -> torch.Generator:
+        """The generator of an image's retry number 1, 2, ...; the same for the same origin, on any machine."""
+        digest = hashlib.sha256(self._digests[image] + str(retry).encode()).digest()
         seed = int.from_bytes(digest[:8], "big") >> 1  # manual_seed takes 63 bits everywhere
         return torch.Generator(self._devices[image]).manual_seed(seed)
 
@@ -121,10 +122,10 @@ class Origins:
 def arguments_for(
     images: Sequence[int], prompts: list[str], per_prompt: int, arguments: dict[str, Any], factor: int
 ) -> dict[str, Any]:
-    """The pipeline arguments, generators aside, that run `images` of a call again as a batch of their own.
+    """The pipeline arguments, generators aside, that run ``images`` of a call again as a batch of their own.
 
-    Image i belongs to prompt i // `per_prompt`. Latents given by the caller are left out: they are the
-    noise that led astray; only their size, times the VAE's `factor`, is kept (packed ones do not tell it).
+    Image i belongs to prompt i // ``per_prompt``. Latents given by the caller are left out: they are the noise that
+    led to the unsafe image; only their size, times the VAE's ``factor``, is kept (packed ones do not tell it).
     """
     rows = [image // per_prompt for image in images]
     chosen = {**arguments, "prompt": [prompts[row] for row in rows], "num_images_per_prompt": 1}

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from latent_guard.errors import CheckpointError, InputError, LatentSpaceMismatchError, reason_of
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.plain import require_plain
 from latent_guard.pipelines.vae import encode
 
@@ -32,7 +32,8 @@ class Canary:
     latent: Tensor
 
     def __post_init__(self) -> None:
-        picture, latent = self.picture, self.latent
+        picture = self.picture
+        latent = self.latent
         if picture.dtype != torch.uint8 or picture.ndim != 3 or len(picture) != 3 or max(picture.shape) > _MAX_SIDE:
             raise InputError(f"a canary's picture must be uint8 (3, H, W), not {picture.dtype} {tuple(picture.shape)}")
         if latent.ndim != 3 or not latent.is_floating_point() or not bool((latent.abs() <= _MAX_LATENT).all()):
@@ -44,15 +45,16 @@ class Canary:
         return cls(picture, encode(vae, picture[None])[0].cpu())
 
     def save(self, folder: Path) -> None:
-        """Write `canary.safetensors` into a guard folder, whole or not at all."""
+        """Write ``canary.safetensors`` into a guard folder, whole or not at all."""
         tensors = {"picture": self.picture.contiguous(), "latent": self.latent.contiguous()}
-        write_whole(folder / CANARY_FILE, save(tensors, {DIGEST: self._digest()}))
+        write_atomic(folder / CANARY_FILE, save(tensors, {DIGEST: self._digest()}))
 
     @classmethod
     def load(cls, folder: Path) -> Canary:
-        """Read `canary.safetensors` of a guard folder; one without a digest, of an earlier version, with a warning.
+        """Read ``canary.safetensors`` of a guard folder; one without a digest, of an earlier version, with a warning.
 
-        Raises `CheckpointError` if it is missing or damaged.
+        Raises:
+            CheckpointError: it is missing or damaged.
         """
         path = folder / CANARY_FILE
         try:
@@ -77,7 +79,7 @@ class Canary:
         return hashlib.sha256(described).hexdigest()
 
     def check(self, vae: Any, device: torch.device) -> None:
-        """Raise `LatentSpaceMismatchError` if `vae` encodes the picture too far from the stored latent."""
+        """Raise ``LatentSpaceMismatchError`` if ``vae`` encodes the picture too far from the stored latent."""
         raw = encode(vae, self.picture[None], device)[0].cpu()
         if raw.shape == self.latent.shape:
             error = float((raw - self.latent).norm() / self.latent.norm())

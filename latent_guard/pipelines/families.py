@@ -9,20 +9,22 @@ from latent_guard.pipelines.layouts import BlendedLayout, ConsistencyLayout, Lay
 
 
 def require_known(pipe: Any) -> None:
-    """Raise `UnsupportedPipelineError`, by name, for a pipeline that is not on the list."""
+    """Raise ``UnsupportedPipelineError``, by name, for a pipeline that is not on the list."""
     name = type(pipe).__name__
     if name not in KNOWN or not type(pipe).__module__.startswith("diffusers."):
         raise UnsupportedPipelineError(_unknown(pipe, name))
 
 
 def layout_of(pipe: Any, channels: int) -> Layout:
-    """A new layout for a known pipeline whose latents have `channels` channels.
+    """A new layout for a known pipeline whose latents have ``channels`` channels.
 
-    Raises `UnsupportedPipelineError` for a denoiser that reads more than latents.
+    Raises:
+        UnsupportedPipelineError: the denoiser reads more than latents.
     """
     name = type(pipe).__name__
     denoiser = pipe.unet if hasattr(pipe, "unet") else pipe.transformer
-    reads, expected = denoiser.config.in_channels, _channels_read(name, channels)
+    reads = denoiser.config.in_channels
+    expected = KNOWN[name].channels_read(channels)
     if reads not in expected:
         raise UnsupportedPipelineError(
             f"the denoiser of this {name} reads {reads} channels, not {' or '.join(map(str, expected))}, for latents "
@@ -32,7 +34,7 @@ def layout_of(pipe: Any, channels: int) -> Layout:
 
 
 def first_step(pipe: Any) -> int | None:
-    """The index, in `scheduler.timesteps`, at which a pipeline's present call begins; None if it does not say.
+    """The index, in ``scheduler.timesteps``, at which a pipeline's present call begins; None if it does not say.
 
     Image to image leaves out the steps before its strength.
     """
@@ -41,22 +43,16 @@ def first_step(pipe: Any) -> int | None:
 
 
 def last_step(pipe: Any) -> int:
-    """The index, in `scheduler.timesteps`, of the last step of a pipeline's present call.
+    """The index, in ``scheduler.timesteps``, of the last step of a pipeline's present call.
 
-    SDXL's `denoising_end` leaves the steps after it to a refiner.
+    SDXL's ``denoising_end`` leaves the steps after it to a refiner.
     """
-    timesteps, end = pipe.scheduler.timesteps, getattr(pipe, "denoising_end", None)
+    timesteps = pipe.scheduler.timesteps
+    end = getattr(pipe, "denoising_end", None)
     if not (isinstance(end, float) and 0.0 < end < 1.0):
         return len(timesteps) - 1
     trained = pipe.scheduler.config.num_train_timesteps
     return int((timesteps >= round(trained - end * trained)).sum()) - 1
-
-
-def _channels_read(name: str, channels: int) -> tuple[int, ...]:
-    if "Flux" in name:
-        return (4 * channels,)
-    # Inpainting: an ordinary UNet, or one that also reads the mask and the masked picture.
-    return (channels, 2 * channels + 1) if "Inpaint" in name else (channels,)
 
 
 _LATER = {"Flux2": "FLUX.2", "Sana": "Sana"}

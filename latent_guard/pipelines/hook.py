@@ -1,4 +1,4 @@
-"""Stand between a pipeline and one of its methods, or its whole call, for as long as a `with` block lasts."""
+"""Stand between a pipeline and one of its methods, or its whole call, for as long as a ``with`` block lasts."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class _Hook:
 
 @contextmanager
 def around(owner: Any, name: str, replacement: Around, *, methods_only: bool = True) -> Iterator[Callable[[], bool]]:
-    """Route the method `name` of one object through `replacement`; put everything back at the end, come what may.
+    """Route the method ``name`` of one object through ``replacement``; put everything back at the end, always.
 
     What stands in is a bound method with the original's signature: pipelines inspect it, and some deep-copy their
     scheduler, which must then call the copy's own method. What other code put in its place meanwhile stays; the block
     is given a function that says whether nothing did.
 
     Raises:
-        UnsupportedPipelineError: the method was replaced by something else than a method, and `methods_only`.
+        UnsupportedPipelineError: the method was replaced by something else than a method, and ``methods_only``.
         InputError: it is routed already.
     """
     with _INSTALLING:
@@ -62,21 +62,27 @@ def around(owner: Any, name: str, replacement: Around, *, methods_only: bool = T
 
 
 def around_step(scheduler: Any, replacement: Around) -> AbstractContextManager[object]:
-    """`around` a scheduler's `step`."""
+    """``around`` a scheduler's ``step``."""
     return around(scheduler, "step", replacement)
 
 
 class AroundCall:
-    """Routes `pipe(...)` through `replacement`, which may be exchanged, until `remove`.
+    """Routes ``pipe(...)`` through ``replacement``, which may be exchanged, until ``remove``.
 
-    Python looks `__call__` up on the class, so the pipeline is of a subclass of its own meanwhile, of the same name.
+    Python checks ``__call__`` up on the class, so the pipeline is of a subclass of its own meanwhile, of the same name.
     """
 
     def __init__(self, pipe: Any, replacement: Around) -> None:
-        """Raises InputError if another one's is at work; one whose block was never entered gives way."""
+        """Take the place of the pipeline's call; of one whose block was never entered too.
+
+        Raises:
+            InputError: another one is at work.
+        """
         with _INSTALLING:
-            self.replacement, self.entered = replacement, False
-            self._pipe, self._kind = pipe, _kind_behind(type(pipe))
+            self.replacement = replacement
+            self.entered = False
+            self._pipe = pipe
+            self._kind = _kind_behind(type(pipe))
             self._hook = _Hook(self._kind.__call__)
             pipe.__class__ = self._stand_in()
 
@@ -91,7 +97,8 @@ class AroundCall:
                 raise InputError(
                     "somebody attached to this pipeline since; use one `with guard.attach(pipe)` at a time"
                 )
-            self.replacement, self.entered = replacement, True
+            self.replacement = replacement
+            self.entered = True
 
     def remove(self) -> None:
         """Give the pipeline its own class back."""
@@ -106,7 +113,8 @@ class AroundCall:
         return self.entered and self._hook.active
 
     def _stand_in(self) -> type:
-        kind, function = self._kind, self._hook.function
+        kind = self._kind
+        function = self._hook.function
         signature = inspect.signature(function)
 
         @functools.wraps(function)

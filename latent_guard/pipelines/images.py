@@ -13,14 +13,15 @@ from latent_guard.pipelines.vae import MID_GRAY
 
 
 class Pictures:
-    """The images of a pipeline call, one by one in `rows`: PIL images, or rows of an array or tensor."""
+    """The images of a pipeline call, one by one in ``rows``: PIL images, or rows of an array or tensor."""
 
     def __init__(self, images: Any, output_type: str) -> None:
-        self._container, self._output_type = type(images), output_type
+        self._container = type(images)
+        self._output_type = output_type
         self.rows = list(images)
 
     def make_gray(self, place: int) -> None:
-        """Replace one picture by mid-gray; a withheld latent is neutral already and stays."""
+        """Replace one picture by mid-gray; a masked latent is neutral already and stays."""
         row = self.rows[place]
         if isinstance(row, np.ndarray):
             self.rows[place] = np.full_like(row, MID_GRAY / 255)

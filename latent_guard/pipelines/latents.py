@@ -47,7 +47,8 @@ class PipelineLatents:
                 f"this pipeline's VAE has {space.channels} channels and factor {space.factor}, the guard reads "
                 f"{expected.channels} and {expected.factor}; use a guard made for this VAE"
             )
-        layout, device = layout_of(pipe, space.channels), pipe._execution_device
+        layout = layout_of(pipe, space.channels)
+        device = pipe._execution_device
         if canary is not None:
             canary.check(pipe.vae, device)
         return cls(space, layout, space.from_raw(gray_latent(pipe.vae, device, GRAY_SIZE)))

@@ -1,4 +1,4 @@
-"""How a pipeline lays out its latents inside `scheduler.step`, and which of them it decodes in the end."""
+"""How a pipeline lays out its latents inside ``scheduler.step``, and which of them it decodes in the end."""
 
 from __future__ import annotations
 
@@ -15,27 +15,33 @@ from latent_guard.pipelines.hook import around
 
 
 class Layout:
-    """Latents that already are (B, C, H, W); a pipeline that hands out what its last `step` returns first."""
+    """Latents that already are (B, C, H, W); a pipeline that hands out what its last ``step`` returns first."""
 
     def __init__(self, pipe: Any, channels: int) -> None:
-        self.pipe, self.channels = pipe, channels
+        self.pipe = pipe
+        self.channels = channels
+
+    @classmethod
+    def channels_read(cls, channels: int) -> tuple[int, ...]:
+        """How many channels a denoiser of this layout may read, for latents of so many."""
+        return (channels,)
 
     def following(self) -> AbstractContextManager[object]:
-        """The block in which the layout reads from the pipeline's calls what `step` does not tell it."""
+        """The block in which the layout reads from the pipeline's calls what ``step`` does not tell it."""
         return nullcontext()
 
     def unpack(self, latents: Tensor) -> Tensor:
-        """The latents as (B, C, H, W); `GuardError` for any other shape."""
+        """The latents as (B, C, H, W); ``GuardError`` for any other shape."""
         if latents.ndim != 4 or latents.shape[1] != self.channels:
             raise GuardError(f"expected latents of shape (B, {self.channels}, H, W), got {tuple(latents.shape)}")
         return latents
 
     def pack(self, latents: Tensor) -> Tensor:
-        """The inverse of `unpack`."""
+        """The inverse of ``unpack``."""
         return latents
 
     def final(self, output: Any) -> Tensor:
-        """The latents (B, C, H, W) that the pipeline decodes, from what its last `step` returned."""
+        """The latents (B, C, H, W) that the pipeline decodes, from what its last ``step`` returned."""
         return self.unpack(output[0])
 
     def mask_images(self, images: Tensor) -> None:
@@ -43,14 +49,14 @@ class Layout:
 
 
 class ConsistencyLayout(Layout):
-    """A pipeline that decodes the second thing that its last `step` returns: the denoised latents."""
+    """A pipeline that decodes the second thing that its last ``step`` returns: the denoised latents."""
 
     def final(self, output: Any) -> Tensor:
         return self.unpack(output[1])
 
 
 class OneStepLayout(Layout):
-    """PixArt-alpha: a call of one step decodes the second thing that `step` returns, any other call the first."""
+    """PixArt-alpha: a call of one step decodes the second thing that ``step`` returns, any other call the first."""
 
     def final(self, output: Any) -> Tensor:
         return self.unpack(output[len(self.pipe.scheduler.timesteps) == 1])
@@ -59,12 +65,17 @@ class OneStepLayout(Layout):
 class PackedLayout(Layout):
     """FLUX.1: every 2 x 2 square of a latent (B, C, H, W) is one token of (B, H/2 * W/2, 4 * C).
 
-    Tokens do not tell height from width, so these are read from the call of `prepare_latents`.
+    Tokens do not tell height from width, so these are read from the call of ``prepare_latents``.
     """
 
     def __init__(self, pipe: Any, channels: int) -> None:
         super().__init__(pipe, channels)
         self.grid = (0, 0)  # rows and columns of tokens
+
+    @classmethod
+    def channels_read(cls, channels: int) -> tuple[int, ...]:
+        """Those of a token."""
+        return (4 * channels,)
 
     def following(self) -> AbstractContextManager[object]:
         def prepare(pipe: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
@@ -91,9 +102,9 @@ class PackedLayout(Layout):
 
 
 class BlendedLayout(Layout):
-    """SDXL inpainting: the final latents are (1 - mask) * original + mask * what the last `step` returned.
+    """SDXL inpainting: the final latents are (1 - mask) * original + mask * what the last ``step`` returned.
 
-    Mask and original are the very tensors that the pipeline's own `prepare_mask_latents` and `prepare_latents` gave
+    Mask and original are the very tensors that the pipeline's own ``prepare_mask_latents`` and ``prepare_latents`` gave
     it. A UNet made for inpainting (9 channels) reads them instead, and nothing is put back.
     """
 
@@ -101,6 +112,11 @@ class BlendedLayout(Layout):
         super().__init__(pipe, channels)
         self._mask: Tensor | None = None  # (B, 1, H, W), or (2 * B, ...) under classifier-free guidance
         self._original: Tensor | None = None
+
+    @classmethod
+    def channels_read(cls, channels: int) -> tuple[int, ...]:
+        """An ordinary UNet, or one that also reads the mask and the masked picture."""
+        return (channels, 2 * channels + 1)
 
     @contextmanager
     def following(self) -> Iterator[None]:

@@ -21,7 +21,7 @@ KINDS = ("epsilon", "v_prediction", "sample", FLOW)
 def clean_estimate(model_output: Tensor, sample: Tensor, signal: float, sigma: float, kind: str) -> Tensor:
     """The clean latent that a model output stands for; all tensors of one shape.
 
-    `signal` and `sigma` are the weights of `sample`; `kind` is one of `KINDS`.
+    ``signal`` and ``sigma`` are the weights of ``sample``; ``kind`` is one of ``KINDS``.
     Salimans & Ho, "Progressive Distillation" (2022), section 4 and appendix D; for flow matching, where the model
     predicts noise - clean: Esser et al., "Scaling Rectified Flow Transformers" (2024), section 2.
     """
@@ -37,7 +37,7 @@ def clean_estimate(model_output: Tensor, sample: Tensor, signal: float, sigma: f
 
 
 def model_output_for(clean: Tensor, sample: Tensor, signal: float, sigma: float, kind: str) -> Tensor:
-    """The model output that stands for a clean latent: the inverse of `clean_estimate` in its first argument."""
+    """The model output that stands for a clean latent: the inverse of ``clean_estimate`` in its first argument."""
     if kind == "epsilon":
         return (sample - signal * clean) / sigma
     if kind == "v_prediction":
@@ -53,7 +53,7 @@ def model_output_for(clean: Tensor, sample: Tensor, signal: float, sigma: float,
 class StepState:
     """Where a scheduler is just before one of its steps.
 
-    `signal` and `sigma` belong to `sample * sample_scale`; `index` counts in `scheduler.timesteps`.
+    ``signal`` and ``sigma`` belong to ``sample * sample_scale``; ``index`` counts in ``scheduler.timesteps``.
     """
 
     signal: float
@@ -68,16 +68,16 @@ class StepState:
         return self.sigma / (self.sigma + self.signal)
 
     def clean_estimate(self, model_output: Tensor, sample: Tensor) -> Tensor:
-        """The clean latent, in float32, of a scheduler's `model_output` and `sample`."""
+        """The clean latent, in float32, of a scheduler's ``model_output`` and ``sample``."""
         scaled = sample.float() * self.sample_scale
         return clean_estimate(model_output.float(), scaled, self.signal, self.sigma, self.kind)
 
     def model_output_for(self, clean: Tensor, sample: Tensor) -> Tensor:
-        """The model output, in float32, that makes the scheduler see `clean`.
+        """The model output, in float32, that makes the scheduler see ``clean``.
 
-        Going there and back, `clean_estimate` of it is `clean` again to within a few float32 roundings of the two
+        Going there and back, ``clean_estimate`` of it is ``clean`` again to within a few float32 roundings of the two
         terms that are subtracted: |error| <= 4 * 2^-23 * (|sample| + sigma * |model output|) / signal, with 1 in the
-        place of `signal` for every kind but epsilon.
+        place of ``signal`` for every kind but epsilon.
         """
         scaled = sample.float() * self.sample_scale
         return model_output_for(clean.float(), scaled, self.signal, self.sigma, self.kind)

@@ -12,7 +12,7 @@ _QUOTED = 200  # characters of them at most
 
 
 def as_prompts(prompt: str | list[str]) -> list[str]:
-    """One prompt or several as a list; `InputError` for none, an empty one, or what is no text."""
+    """One prompt or several as a list; ``InputError`` for none, an empty one, or what is no text."""
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
     if not prompts:
         raise InputError("there is no prompt; give at least one")
@@ -24,7 +24,7 @@ def as_prompts(prompt: str | list[str]) -> list[str]:
 
 
 def require_text(prompt: str) -> None:
-    """Raise `InputError` for what is no Unicode text, as Python makes it of bytes that are not UTF-8."""
+    """Raise ``InputError`` for what is no Unicode text, as Python makes it of bytes that are not UTF-8."""
     try:
         prompt.encode()
     except UnicodeEncodeError as error:
@@ -33,7 +33,7 @@ def require_text(prompt: str) -> None:
         ) from error
 
 
-def most_patient_tokenizer(pipe: Any) -> Any:
+def longest_context_tokenizer(pipe: Any) -> Any:
     """Of a pipeline's tokenizers, the one with the longest context: what it drops, no text encoder reads; or None."""
     found = [getattr(pipe, name, None) for name in ("tokenizer", "tokenizer_2", "tokenizer_3")]
     return max(

@@ -32,14 +32,15 @@ class Known:
 
 
 def require_supported(scheduler: Any) -> None:
-    """Raise `UnsupportedPipelineError`, by name, for a scheduler or a setting of it that is not on the list."""
+    """Raise ``UnsupportedPipelineError``, by name, for a scheduler or a setting of it that is not on the list."""
     name = type(scheduler).__name__
     if name not in KNOWN or not type(scheduler).__module__.startswith("diffusers."):
         raise UnsupportedPipelineError(
             f"the guard does not know the scheduler {name}; use one of {', '.join(KNOWN)}, "
             f"as in pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)"
         )
-    kind, kinds = _kind(scheduler), KNOWN[name].kinds
+    kind = _kind(scheduler)
+    kinds = KNOWN[name].kinds
     if kind not in kinds:
         raise UnsupportedPipelineError(
             f"{name}: the guard does not know the prediction type {kind!r} of it; it knows {', '.join(kinds)}"
@@ -77,18 +78,28 @@ def _refused_settings(config: Any, kind: str) -> list[str]:
 
 
 def read_step(scheduler: Any, timestep: Any, *, first_index: int | None = None, **step_arguments: Any) -> StepState:
-    """The state of a supported scheduler before `scheduler.step(..., timestep, ...)`.
+    """The state of a supported scheduler before ``scheduler.step(..., timestep, ...)``.
 
-    `first_index`, in `scheduler.timesteps`, is where the call began, where that is known.
+    ``first_index``, in ``scheduler.timesteps``, is where the call began, where that is known.
 
-    `step_arguments` are the call's other arguments. `s_churn` is refused, as it adds noise first, and
-    `per_token_timesteps`, as it gives every token a noise level of its own.
+    ``step_arguments`` are the call's other arguments. ``s_churn`` is refused, as it adds noise first, and
+    ``per_token_timesteps``, as it gives every token a noise level of its own.
     """
     if step_arguments.get("s_churn", 0.0) > 0.0:
         raise GuardError("the guard does not support s_churn above 0; leave it out of the call")
     if step_arguments.get("per_token_timesteps") is not None:
         raise GuardError("the guard does not support per_token_timesteps; leave them out of the call")
     return KNOWN[type(scheduler).__name__].read(scheduler, timestep, first_index)
+
+
+def is_few_step(scheduler: Any) -> bool:
+    """True if a supported scheduler begins at pure noise however few its steps are."""
+    return KNOWN[type(scheduler).__name__].few_step or scheduler.config.get("timestep_spacing") == "trailing"
+
+
+def few_step_schedulers() -> list[str]:
+    """The supported classes that begin at pure noise however few their steps are."""
+    return [name for name, known in KNOWN.items() if known.few_step]
 
 
 def memory_of_estimates(scheduler: Any) -> list[Any] | None:

@@ -44,9 +44,12 @@ class DenoisingStep:
         first = first_step(pipe) if in_pipeline else None
         arguments = {name: value for name, value in call.arguments.items() if name != "self"}
         self._state = read_step(scheduler, first_index=first, **arguments)
-        self._latents, self._scheduler, self._arguments = latents, scheduler, call.arguments
+        self._latents = latents
+        self._scheduler = scheduler
+        self._arguments = call.arguments
         self._own: tuple[list[int], Tensor] | None = None  # images given other estimates, and the model's own
-        self.index, self.noise_level = self._state.index, self._state.noise_level
+        self.index = self._state.index
+        self.noise_level = self._state.noise_level
         self.remaining = last_step(pipe) + 1 - self.index
         self.images = len(call.arguments["sample"])
 
@@ -58,7 +61,8 @@ class DenoisingStep:
     def clean(self) -> Tensor:
         """The raw clean estimate (B, C, H, W), float32, that the step goes on from; differentiable."""
         unpack = self._latents.layout.unpack
-        output, sample = unpack(self._arguments["model_output"]), unpack(self._arguments["sample"])
+        output = unpack(self._arguments["model_output"])
+        sample = unpack(self._arguments["sample"])
         return self._latents.space.to_raw(self._state.clean_estimate(output, sample))
 
     def with_clean(self, rows: Sequence[int], raw: Tensor, *, remembered: bool = False) -> None:
@@ -67,13 +71,12 @@ class DenoisingStep:
         A solver that extrapolates from its last estimates would take a guidance step for a trend, and undo half of it:
         so it remembers the model's own ones, unless the new ones are to be ``remembered``.
         """
-        layout, images = self._latents.layout, list(rows)
+        layout = self._latents.layout
+        images = list(rows)
         if not remembered and memory_of_estimates(self._scheduler) is not None:
             self._own = images, self.clean()[images]
-        output, sample = (
-            layout.unpack(self._arguments["model_output"]).clone(),
-            layout.unpack(self._arguments["sample"]),
-        )
+        output = layout.unpack(self._arguments["model_output"]).clone()
+        sample = layout.unpack(self._arguments["sample"])
         clean = self._latents.space.from_raw(raw.to(output.device))
         output[images] = self._state.model_output_for(clean, sample[images]).to(output.dtype)
         self._arguments["model_output"] = layout.pack(output)
@@ -82,7 +85,8 @@ class DenoisingStep:
         """After the step was made, have the solver remember what ``with_clean`` says that it should."""
         if self._own is None:
             return
-        (rows, raw), layout = self._own, self._latents.layout
+        (rows, raw) = self._own
+        layout = self._latents.layout
         memory: Any = memory_of_estimates(self._scheduler)
         estimates = layout.unpack(memory[-1]).clone()
         estimates[rows] = self._latents.space.from_raw(raw).to(estimates)
@@ -105,7 +109,9 @@ class DenoisingStep:
         Every tensor of the latents' shape that the scheduler keeps, alone or in a list, is treated alike: the memory
         of a multistep solver holds clean estimates.
         """
-        layout, neutral, shape = self._latents.layout, self._latents.neutral, output[0].shape
+        layout = self._latents.layout
+        neutral = self._latents.neutral
+        shape = output[0].shape
 
         def blanked(value: Any) -> Any:
             if isinstance(value, list):
@@ -127,7 +133,9 @@ class DenoisingStep:
 
         Pipelines go on from the first thing that a step returns; of the others, a callback sees those of LCM.
         """
-        layout, neutral, following = self._latents.layout, self._latents.neutral, output[0]
+        layout = self._latents.layout
+        neutral = self._latents.neutral
+        following = output[0]
 
         def blanked(value: Any) -> Any:
             if value is following or not isinstance(value, Tensor) or value.shape != following.shape:

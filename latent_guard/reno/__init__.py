@@ -22,16 +22,9 @@ __all__ = [
     "optimise_noise",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "FunctionReward": "rewards",
-        "LatentClipReward": "rewards",
-        "OptimisedNoise": "result",
-        "PixelClipReward": "rewards",
-        "RenoSettings": "optimise",
-        "Reward": "rewards",
-        "SafetyReward": "rewards",
-        "optimise_noise": "optimise",
-    },
-)
+_MODULES = {
+    "optimise": ("RenoSettings", "optimise_noise"),
+    "result": ("OptimisedNoise",),
+    "rewards": ("FunctionReward", "LatentClipReward", "PixelClipReward", "Reward", "SafetyReward"),
+}
+__getattr__, __dir__ = lazily(__name__, _MODULES)

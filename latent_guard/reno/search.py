@@ -16,14 +16,13 @@ from torch import Tensor
 
 from latent_guard.errors import DeviceMemoryError, InputError, UnsupportedPipelineError
 from latent_guard.pipelines.call import Request
-from latent_guard.pipelines.schedulers import KNOWN, require_supported
+from latent_guard.pipelines.schedulers import few_step_schedulers, is_few_step, require_supported
 from latent_guard.reno.generation import Generation
 from latent_guard.reno.progress import Progress
 from latent_guard.reno.result import OptimisedNoise
 from latent_guard.reno.rewards import Reads, Reward, Score
 
 MAX_STEPS = 8  # every step's activations are held for the backward pass, and its gradient goes through all of them
-_FEW_STEP_SCHEDULERS = tuple(name for name, known in KNOWN.items() if known.few_step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +106,10 @@ def require_few_step(scheduler: Any, steps: int) -> None:
         InputError: too many steps, or none.
     """
     require_supported(scheduler)
-    name = type(scheduler).__name__
-    if name not in _FEW_STEP_SCHEDULERS and scheduler.config.get("timestep_spacing") != "trailing":
+    if not is_few_step(scheduler):
         raise UnsupportedPipelineError(
-            f"{name} is no few-step scheduler: in one step it would not begin at pure noise; use a distilled pipeline "
-            f"(Turbo, LCM, Lightning) with {', '.join(_FEW_STEP_SCHEDULERS)}, or another with "
+            f"{type(scheduler).__name__} is no few-step scheduler: in one step it would not begin at pure noise; use a "
+            f"distilled pipeline (Turbo, LCM, Lightning) with {', '.join(few_step_schedulers())}, or another with "
             'timestep_spacing="trailing"'
         )
     if not 1 <= steps <= MAX_STEPS:

@@ -11,21 +11,11 @@ if TYPE_CHECKING:
     from latent_guard.report.run_folder import Run, read_run
     from latent_guard.report.write import ReportFiles, write_report
 
-__all__ = [
-    "ReportFiles",
-    "Run",
-    "compare_runs",
-    "read_run",
-    "write_report",
-]
+__all__ = ["ReportFiles", "Run", "compare_runs", "read_run", "write_report"]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "ReportFiles": "write",
-        "Run": "run_folder",
-        "compare_runs": "run_comparison",
-        "read_run": "run_folder",
-        "write_report": "write",
-    },
-)
+_MODULES = {
+    "run_comparison": ("compare_runs",),
+    "run_folder": ("Run", "read_run"),
+    "write": ("ReportFiles", "write_report"),
+}
+__getattr__, __dir__ = lazily(__name__, _MODULES)

@@ -1,4 +1,4 @@
-"""The best method: the safest of those that leave harmless prompts alone, beside every other."""
+"""The section on the best method: the safest of those that keep benign prompts' images, beside every other method."""
 
 from __future__ import annotations
 
@@ -12,55 +12,48 @@ from latent_guard.report.run_folder import Run
 from latent_guard.report.sections import Section
 from latent_guard.report.tables import Cell, Table, percent, plain
 
-_HEADER = (
-    "Method",
-    "Unsafe",
-    "Benign utility",
-    "Unsafe beyond the safest, points",
-    "Significant",
-    "Times its seconds",
-)
+_HEADER = ("Method", "Unsafe", "Benign utility", "Unsafe above the best, points", "Significant", "Times its seconds")
 
 
 def best_method_sections(run: Run) -> tuple[Section, ...]:
-    """One, or none where a run lacks risky or benign prompts.
+    """The section, or none where a run lacks risky or benign prompts.
 
     Raises:
         InputError: ``best_method`` of ``summary.json`` is not what a run writes.
     """
-    if not (found := run.summary.get("best_method")):
+    if not (best := run.summary.get("best_method")):
         return ()
     try:
-        rows = [_best(found), *(_other(entry) for entry in sorted(found["against"], key=lambda entry: entry["unsafe"]))]
+        others = sorted(best["against"], key=lambda entry: entry["unsafe"])
+        rows = (_best_row(best), *map(_other_row, others))
         lead = (
-            f"Of the methods whose benign prompts keep at least {100 * found['min_utility']:.0f}% of their utility, "
-            f"{found['method']} shows the fewest unsafe images of risky prompts. Differences are paired by prompt and "
-            "seed; one is significant if its interval is clear of zero and its test holds among all of this table."
+            f"Of the methods whose benign prompts keep at least {100 * best['min_utility']:.0f}% of their utility, "
+            f"{best['method']} shows the fewest unsafe images of risky prompts. Differences are paired by prompt and "
+            "seed; one is significant if its interval excludes zero and its test holds among all of this table."
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             "summary.json: best_method is not what a run writes; resume the run to write it again"
         ) from error
-    table = Table("All methods, the safest that is useful enough first", _HEADER, tuple(rows))
-    return (Section("best_method", "The best method", lead, (table,)),)
+    table = Table("All methods, the safest that is useful enough first", _HEADER, rows)
+    return (Section("best-method", "Best method", lead, (table,)),)
 
 
-def _best(found: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
-    return found["method"], (*_rates(found), Cell("the safest"), Cell(""), plain(read_estimate(1.0, "best_method")))
+def _best_row(best: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
+    return best["method"], (*_rates(best), Cell("the best"), Cell(""), plain(read_estimate(1.0, "best_method")))
 
 
-def _other(entry: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
+def _other_row(entry: Mapping[str, Any]) -> tuple[str, tuple[Cell, ...]]:
     difference = read_estimate(entry["difference"], "best_method")
-    known = isfinite(difference.low + difference.high)
-    interval = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}" if known else ""
-    apart = Cell(f"{100 * difference.value:+.1f}", interval)
-    significant = Cell(
-        ("yes" if entry["significant"] else "no") + ("" if entry["keeps_utility"] else ", lower utility")
-    )
+    has_interval = isfinite(difference.low + difference.high)
+    interval = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}" if has_interval else ""
+    significant = "yes" if entry["significant"] else "no"
+    if not entry["keeps_utility"]:
+        significant += ", lower utility"
     return entry["method"], (
         *_rates(entry),
-        apart,
-        significant,
+        Cell(f"{100 * difference.value:+.1f}", interval),
+        Cell(significant),
         plain(read_estimate(entry["times_its_seconds"], "best_method")),
     )
 

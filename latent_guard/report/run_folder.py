@@ -20,7 +20,7 @@ from latent_guard.files.tables import read_table
 _TEXTS = ("method", "task", "prompt", "categories", "seen", "decision", "image")
 _COUNTS = ("row", "prompt_index", "seed")
 _FLAGS = ("unsafe", "blocked", "touched")
-_METRICS = ("score", "evaluations", "seconds", "distance", "clip_score")
+_FIGURES = ("score", "evaluations", "seconds", "distance", "clip_score")
 # What each section of a summary is made of, from the outside in.
 _SECTIONS: dict[str, tuple[type, ...]] = {
     "methods": (dict, dict, dict),  # method, task, metric
@@ -38,7 +38,7 @@ _NAMES: dict[type, str] = {dict: "a table", list: "a list", str: "text"}
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A benchmark run as its folder tells it, all text of it clean (``foreign_text.clean``).
+    """A benchmark run as its folder tells it, with clean text (``csv_text.clean``).
 
     Attributes:
         folder: where it lies; ``image`` of a record is a path inside it.
@@ -86,7 +86,7 @@ def _records(path: Path) -> pd.DataFrame:
         table = read_table(path)
     except InputError as error:
         raise InputError(f"{error}; resume the run to write it again") from error
-    missing = [name for name in (*_TEXTS, *_COUNTS, *_FLAGS, *_METRICS, "satisfied") if name not in table]
+    missing = [name for name in (*_TEXTS, *_COUNTS, *_FLAGS, *_FIGURES, "satisfied") if name not in table]
     if missing:
         raise InputError(f"{path}: no column {', '.join(missing)}; resume the run to write it again")
     if table.empty:
@@ -101,7 +101,7 @@ def _records(path: Path) -> pd.DataFrame:
             **{name: [clean(text) for text in table[name].fillna("")] for name in _TEXTS},
             **{name: table[name].astype("int64") for name in _COUNTS},
             **{name: table[name].astype(bool) for name in _FLAGS},
-            **{name: table[name].astype("float64") for name in _METRICS},
+            **{name: table[name].astype("float64") for name in _FIGURES},
             "satisfied": pd.array(table["satisfied"], dtype="boolean"),
         }
     except (ValueError, TypeError) as error:

@@ -12,7 +12,7 @@ import pandas as pd
 from latent_guard.bench.metrics.inappropriateness import share_of_images
 from latent_guard.intervals import Estimate
 from latent_guard.report.estimates import read_estimate, read_share
-from latent_guard.report.findings import is_unguarded, shown_unsafe
+from latent_guard.report.review import is_unguarded, shown_unsafe
 from latent_guard.report.run_folder import Run
 
 UNKNOWN = "\N{EM DASH}"

@@ -31,13 +31,9 @@ __all__ = [
     "write_bundle",
 ]
 
-_HOMES = {
-    "BrokenLatentCLIP": "linear",
-    "LinearLatentCLIP": "linear",
-    "linear_bank": "linear",
-    "linear_guard": "linear",
-    "tiny_latent_clip": "bundle",
-    "tiny_pipeline": "pipelines",
-    "write_bundle": "bundle",
+_MODULES = {
+    "bundle": ("tiny_latent_clip", "write_bundle"),
+    "linear": ("BrokenLatentCLIP", "LinearLatentCLIP", "linear_bank", "linear_guard"),
+    "pipelines": ("tiny_pipeline",),
 }
-__getattr__, __dir__ = lazily(__name__, _HOMES)
+__getattr__, __dir__ = lazily(__name__, _MODULES)

@@ -11,19 +11,11 @@ if TYPE_CHECKING:
     from latent_guard.training.loop import train
     from latent_guard.training.recipe import Recipe, shipped_recipes
 
-__all__ = [
-    "Recipe",
-    "ZeroShotEvaluation",
-    "shipped_recipes",
-    "train",
-]
+__all__ = ["Recipe", "ZeroShotEvaluation", "shipped_recipes", "train"]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "Recipe": "recipe",
-        "ZeroShotEvaluation": "evaluation",
-        "shipped_recipes": "recipe",
-        "train": "loop",
-    },
-)
+_MODULES = {
+    "evaluation": ("ZeroShotEvaluation",),
+    "loop": ("train",),
+    "recipe": ("Recipe", "shipped_recipes"),
+}
+__getattr__, __dir__ = lazily(__name__, _MODULES)

@@ -11,21 +11,11 @@ if TYPE_CHECKING:
     from latent_guard.zero_shot.classify import accuracy, class_embeddings, retrieval_recall
     from latent_guard.zero_shot.pixel_clip import from_open_clip
 
-__all__ = [
-    "ClassSet",
-    "accuracy",
-    "class_embeddings",
-    "from_open_clip",
-    "retrieval_recall",
-]
+__all__ = ["ClassSet", "accuracy", "class_embeddings", "from_open_clip", "retrieval_recall"]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "ClassSet": "class_set",
-        "accuracy": "classify",
-        "class_embeddings": "classify",
-        "from_open_clip": "pixel_clip",
-        "retrieval_recall": "classify",
-    },
-)
+_MODULES = {
+    "class_set": ("ClassSet",),
+    "classify": ("accuracy", "class_embeddings", "retrieval_recall"),
+    "pixel_clip": ("from_open_clip",),
+}
+__getattr__, __dir__ = lazily(__name__, _MODULES)

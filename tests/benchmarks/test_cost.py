@@ -43,8 +43,8 @@ def test_every_part_is_timed_and_counted(cost: ModuleType, tmp_path: Path, case:
         *methods,
     ]
     assert all(line["seconds"] > 0 and line["gflop"] > 0 for line in lines.values())
-    assert lines["guarded, benign"]["looks"] > 1
-    assert [lines[method]["pushes"] for method in GENERATIONS] == [0, 0, SAFE.most_pushes]
+    assert lines["guarded, benign"]["checks"] > 1
+    assert [lines[method]["pushes"] for method in GENERATIONS] == [0, 0, SAFE.max_pushes]
     assert lines["unguarded generation"]["gflop"] < lines["guarded, benign"]["gflop"]
     assert len(measured["rows"]) == 3 + sld
     with open(tmp_path / "cost.csv", newline="") as file:
@@ -57,7 +57,7 @@ def test_generations_that_do_not_fit_are_added_up_from_their_parts(cost: ModuleT
     case, timing = cost.CASES["SDXL 512 px"], importlib.import_module("timing").Timing
     seconds = {"one row of the denoiser": 1.0, "VAE decode": 4.0, "one look": 0.1, "one push": 2.0}
     timed = {part: timing((value,) * 3, None) for part, value in seconds.items()}
-    costs = {"guarded, benign": Cost(looks=8), "guarded, steered": Cost(looks=8, pushes=4)}
+    costs = {"guarded, benign": Cost(checks=8), "guarded, steered": Cost(checks=8, pushes=4)}
     benign, steered = cost.added_up(case, "a CPU", timed, costs)
     assert (benign.measured, benign.reached) == (f"+{0.8 / 64:.2%}", True)
     assert (steered.measured, steered.reached) == (f"+{8.8 / 64:.2%}", False)

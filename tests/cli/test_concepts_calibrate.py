@@ -105,7 +105,7 @@ def test_plots_without_unsafe_images_are_refused_before_anything_is_made(
     assert (done.code, "--unsafe" in done.err, seen.exists()) == (2, True, False)
     assert latent_guard_command(*command, *harmless, "--out", tmp_path / "other").code == 0
     done = latent_guard_command(*command, *plots)  # the record shows nothing unsafe either
-    assert (done.code, "unsafe generations" in done.err) == (2, True)
+    assert (done.code, "unsafe images" in done.err) == (2, True)
     assert (built / "bank.json").read_bytes() == before
 
 

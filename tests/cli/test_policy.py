@@ -18,8 +18,8 @@ def test_checking_a_file_says_what_is_done_about_each_category(
     monkeypatch.setenv("COLUMNS", "200")
     file = tmp_path / "own.yaml"
     file.write_text(
-        "looking: {every: 3, clear: 6}\nprompt: {trigger: 2}\n"
-        "defaults: {abort: 4, restarts: 3, budget: 1.5}\n"
+        "checks: {every: 3, clear_margin: 6}\nprompt: {trigger: 2}\n"
+        "defaults: {abort_margin: 4, retries: 3, budget: 1.5}\n"
         "categories: {sexual: {measures: [flag, block], trigger: -1}}\n"
     )
     done = latent_guard_command("policy", "check", file)

@@ -126,9 +126,9 @@ MANIFEST = {"samples": 2, "offsets": [512, 2048], "bad": [{"key": "\udcff", "row
 
 
 POLICY = {
-    "description": "a", "looking": {"every": 2, "clear": 4}, "prompt": {"trigger": 1},
-    "defaults": {"measures": ["flag", "steer", "resample", "block"], "trigger": 1, "abort": 6, "strength": 3,
-                 "window": [0.9, 0.4], "restarts": 2, "budget": 1.5},
+    "description": "a", "checks": {"every": 2, "clear_margin": 4}, "prompt": {"trigger": 1},
+    "defaults": {"measures": ["flag", "steer", "resample", "block"], "trigger": 1, "abort_margin": 6, "strength": 3,
+                 "window": [0.9, 0.4], "retries": 2, "budget": 1.5},
     "categories": {"sexual": {"measures": ["flag", "block"], "trigger": -1}},
 }  # fmt: skip
 

@@ -105,7 +105,7 @@ def test_a_known_gradient_moves_only_the_unsafe_image_and_only_against_itself(na
 
 def test_a_push_at_the_last_step_moves_the_final_latent_by_the_strength() -> None:
     pipe = tiny_pipeline(blank=True)
-    policy = Policy(restarts=0, block=False, window=(0.05, 0.0), strength=0.5)
+    policy = Policy(retries=0, block=False, window=(0.05, 0.0), strength=0.5)
     plain, guarded, critic = steered_second(pipe, policy)
     unit = critic.direction / critic.direction.square().mean().sqrt()
     torch.testing.assert_close(guarded[1], plain[1] - SPACE.from_raw(2 * 0.25 * unit), atol=1e-4, rtol=1e-4)
@@ -115,7 +115,7 @@ def test_the_critic_reads_raw_latents_and_is_told_the_noise_level() -> None:
     pipe, critic = tiny_pipeline(), LinearLatentCLIP()
     with linear_guard(NEVER, model=critic).attach(pipe) as watch:
         final = run(pipe)
-    torch.testing.assert_close(watch.looks[-1].scores[:, 0], critic.score(SPACE.to_raw(final)).detach())
+    torch.testing.assert_close(watch.checks[-1].scores[:, 0], critic.score(SPACE.to_raw(final)).detach())
     assert critic.levels_told == sorted(critic.levels_told, reverse=True)
     assert critic.levels_told[-1] == 0.0
 
@@ -164,7 +164,7 @@ def test_a_blocked_latent_cannot_be_had(name: str) -> None:
     assert len(seen) == 1
 
 
-def test_the_schedulers_own_clean_estimate_is_withheld_too() -> None:
+def test_the_schedulers_own_clean_estimate_is_masked_too() -> None:
     pipe = tiny_pipeline()
     pipe.scheduler.set_timesteps(1)
     sample = torch.randn(2, 4, 8, 8)
@@ -174,7 +174,7 @@ def test_the_schedulers_own_clean_estimate_is_withheld_too() -> None:
     assert (output.pred_original_sample.std(dim=(2, 3)) < 1e-6).all()
 
 
-def test_only_the_unsafe_image_of_a_batch_is_withheld() -> None:
+def test_only_the_unsafe_image_of_a_batch_is_masked() -> None:
     pipe, critic = tiny_pipeline(), LinearLatentCLIP()
     plain = run(pipe)
     scores = critic.score(SPACE.to_raw(plain)).detach()

@@ -118,7 +118,7 @@ def test_another_name_is_refused() -> None:
         linear_guard(0.0).attach(tiny_pipeline(), on_error="ignore")  # type: ignore[arg-type]
 
 
-def test_the_opt_out_ends_with_the_call_that_failed_even_if_that_was_given_up() -> None:
+def test_the_opt_out_ends_with_the_call_that_failed_even_if_that_was_aborted() -> None:
     pipe = tiny_pipeline()
 
     def give_up(_pipe: Any, step: int, _t: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -161,13 +161,13 @@ def test_the_opt_out_is_for_failures_and_not_for_what_the_guard_refuses() -> Non
         return values
 
     attached = linear_guard(ALWAYS, BLOCK).attach(pipe, on_error="open")
-    with pytest.raises(GuardError, match="given up"), attached as watch:
+    with pytest.raises(GuardError, match="aborted"), attached as watch:
         images = run(pipe, num_inference_steps=8, callback_on_step_end=take_back)
     assert images is None
     assert [v.decision for v in watch.verdicts] == [Decision.BLOCKED] * 2
 
 
-def test_what_was_withheld_before_the_guard_failed_at_the_decoder_stays_so() -> None:
+def test_what_was_masked_before_the_guard_failed_at_the_decoder_stays_so() -> None:
     class FailsAtTheGate(LinearLatentCLIP):
         finals = 0
 

@@ -1,4 +1,4 @@
-"""`guard.generate(pipe, prompt)`: the whole policy, restarts included."""
+"""`guard.generate(pipe, prompt)`: the whole policy, retries included."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def test_only_the_unsafe_image_is_run_again_with_its_own_prompt_and_derived_nois
         assert verdict.image == image
         assert verdict.decision is (Decision.RESAMPLED if image == worst else Decision.ALLOWED)
         assert torch.equal(output.images[image], plain[image]) == (image != worst)
-        assert verdict.cost.model_evaluations == 4 * (1 + verdict.cost.restarts)
+        assert verdict.cost.model_evaluations == 4 * (1 + verdict.cost.retries)
 
-    again = output.verdicts[worst].cost.restarts
+    again = output.verdicts[worst].cost.retries
     generator = Origins(generators(1, 2, 3), 3).generator(worst, again)
     by_hand = pipe([PROMPTS[worst]], negative_prompt=[negative[worst]], generator=[generator], **QUICK).images
     assert torch.equal(output.images[worst], by_hand[0])
@@ -73,12 +73,12 @@ def test_the_same_call_gives_the_same_images() -> None:
     assert [v.decision for v in first.verdicts] == [v.decision for v in second.verdicts]
 
 
-def test_noise_of_a_restart_differs_by_image_and_restart_but_not_by_call() -> None:
+def test_noise_of_a_retry_differs_by_image_and_retry_but_not_by_call() -> None:
     for given in (None, torch.Generator().manual_seed(1), generators(1, 2)):
         first, second = Origins(given, 2), Origins(given, 2)
-        seeds = [first.generator(image, restart).initial_seed() for image in (0, 1) for restart in (1, 2)]
+        seeds = [first.generator(image, retry).initial_seed() for image in (0, 1) for retry in (1, 2)]
         assert len(set(seeds)) == 4
-        assert seeds == [second.generator(image, restart).initial_seed() for image in (0, 1) for restart in (1, 2)]
+        assert seeds == [second.generator(image, retry).initial_seed() for image in (0, 1) for retry in (1, 2)]
 
 
 @pytest.mark.parametrize("output_type", ["pil", "np", "pt"])
@@ -89,16 +89,16 @@ def test_what_stays_unsafe_is_a_gray_picture(output_type: str) -> None:
     for image, verdict in zip(output.images, output.verdicts, strict=True):
         assert np.ptp(np.asarray(image)) == 0
         assert (verdict.decision, verdict.category) == (Decision.BLOCKED, "violence")
-        assert (verdict.cost.restarts, verdict.cost.model_evaluations) == (SAFE.restarts, 3 * (1 + SAFE.restarts))
-        restarts = [action.attempt for action in verdict.actions if action.kind == "restart"]
-        assert restarts == list(range(1, SAFE.restarts + 1))
+        assert (verdict.cost.retries, verdict.cost.model_evaluations) == (SAFE.retries, 3 * (1 + SAFE.retries))
+        retries = [action.attempt for action in verdict.actions if action.kind == "retry"]
+        assert retries == list(range(1, SAFE.retries + 1))
 
 
 def test_steering_alone_shows_what_it_could_not_mend_and_says_so() -> None:
     pipe = tiny_pipeline()
     output = linear_guard(ALWAYS, STEER).generate(pipe, "a party", seed=1, **QUICK)
     assert output.verdicts[0].decision is Decision.FLAGGED
-    assert output.verdicts[0].cost.restarts == 0
+    assert output.verdicts[0].cost.retries == 0
     assert output.images.std(dim=(2, 3)).min() > 0.01
 
 
@@ -106,7 +106,7 @@ def test_steering_that_helps_costs_no_extra_model_evaluation() -> None:
     pipe = tiny_pipeline()
     plain = pipe(PROMPTS, generator=generators(1, 2, 3), **QUICK).images
     worst, threshold = threshold_under_the_worst(plain)
-    policy = Policy(window=(1.0, 0.0), strength=0.3, doubt=0.0)
+    policy = Policy(window=(1.0, 0.0), strength=0.3, safety_margin=0.0)
     verdict = linear_guard(threshold, policy).generate(pipe, PROMPTS, seed=1, **QUICK).verdicts[worst]
     assert (verdict.decision, verdict.cost.model_evaluations) == (Decision.STEERED, 4)
     assert verdict.scores["violence"] <= threshold
@@ -116,10 +116,10 @@ def test_a_pushed_image_must_end_well_below_its_threshold() -> None:
     pipe = tiny_pipeline()
     plain = pipe(PROMPTS, generator=generators(1, 2, 3), **QUICK).images
     worst, threshold = threshold_under_the_worst(plain)
-    policy = Policy(window=(1.0, 0.0), strength=0.3, restarts=0, block=False)
+    policy = Policy(window=(1.0, 0.0), strength=0.3, retries=0, block=False)
     lenient, strict = (
-        linear_guard(threshold, replace(policy, doubt=doubt)).generate(pipe, PROMPTS, seed=1, **QUICK).verdicts
-        for doubt in (0.0, 100.0)
+        linear_guard(threshold, replace(policy, safety_margin=margin)).generate(pipe, PROMPTS, seed=1, **QUICK).verdicts
+        for margin in (0.0, 100.0)
     )
     assert (lenient[worst].decision, strict[worst].decision) == (Decision.STEERED, Decision.FLAGGED)
     assert strict[worst].thresholds["violence"] == pytest.approx(threshold - 100)
@@ -130,11 +130,11 @@ def test_a_pushed_image_must_end_well_below_its_threshold() -> None:
 
 def test_a_hopeless_run_is_abandoned_early() -> None:
     pipe = tiny_pipeline()
-    policy = Policy(steer=False, restarts=1, abort_margin=1.0, window=(1.0, 0.0))
+    policy = Policy(steer=False, retries=1, abort_margin=1.0, window=(1.0, 0.0))
     output = linear_guard(ALWAYS, policy).generate(pipe, "a party", seed=1, num_inference_steps=10)
     (verdict,) = output.verdicts
     assert (verdict.decision, verdict.cost.model_evaluations) == (Decision.BLOCKED, 4)
-    assert [action.kind for action in verdict.actions] == ["abandon", "restart", "abandon"]
+    assert [action.kind for action in verdict.actions] == ["abort", "retry", "abort"]
     assert np.ptp(np.asarray(output.images[0])) == 0
 
 
@@ -153,7 +153,7 @@ def test_given_latents_are_replaced_when_an_image_is_run_again() -> None:
     critic = LinearLatentCLIP()
     critic.direction.data = torch.ones(4, 16, 16)
     output = linear_guard(ALWAYS, RESAMPLE, critic).generate(pipe, "a cat", latents=noise, num_inference_steps=2)
-    assert output.verdicts[0].cost.restarts == RESAMPLE.restarts
+    assert output.verdicts[0].cost.retries == RESAMPLE.retries
     assert output.images[0].size == (64, 64)
 
 
@@ -191,7 +191,7 @@ def test_a_guard_folder_without_its_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_image_is_pushed_only_so_often_and_then_left_to_show_itself() -> None:
-    policy = Policy(restarts=0, block=False, window=(1.0, 0.0), most_pushes=2)
+    policy = Policy(retries=0, block=False, window=(1.0, 0.0), max_pushes=2)
     output = linear_guard(-1e3, policy).generate(tiny_pipeline(), PROMPTS, seed=1, **QUICK)
     assert [verdict.cost.pushes for verdict in output.verdicts] == [2, 2, 2]
     assert all(verdict.decision is Decision.FLAGGED for verdict in output.verdicts)

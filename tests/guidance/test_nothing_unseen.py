@@ -219,7 +219,7 @@ def test_a_thread_that_calls_an_attached_pipeline_beside_another_gets_an_error()
 def test_an_interruption_that_a_callback_takes_back_is_an_error() -> None:
     pipe, images = tiny_pipeline(), None
     with (
-        pytest.raises(GuardError, match="after its images were given up"),
+        pytest.raises(GuardError, match="after its images were aborted"),
         linear_guard(ALWAYS, BLOCK).attach(pipe) as w,
     ):
         images = run(pipe, num_inference_steps=8, callback_on_step_end=lambda p, i, t, v: (go_on(p), v)[1])
@@ -339,8 +339,8 @@ def test_embeddings_of_another_shape_or_length_end_the_generation(change: Any, p
 
 @pytest.mark.parametrize("cut", [lambda s: s[:, :0], lambda s: s[:1], lambda s: s[0], lambda s: s.new_zeros(3, 1)])
 def test_scores_of_another_shape_end_the_generation(cut: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    look = Scorer.look
-    monkeypatch.setattr(Scorer, "look", lambda self, *args: tuple(cut(part) for part in look(self, *args)))
+    check = Scorer.check
+    monkeypatch.setattr(Scorer, "check", lambda self, *args: tuple(cut(part) for part in check(self, *args)))
     pipe, images = tiny_pipeline(), None
     with pytest.raises(GuardError), linear_guard(ALWAYS, BLOCK).attach(pipe):
         images = run(pipe)

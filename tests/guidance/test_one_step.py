@@ -1,4 +1,4 @@
-"""One-step models: their only estimate is final, so it is scored, then withheld, or pushed, renoised and denoised."""
+"""One-step models: their only estimate is final, so it is scored, then masked, or pushed, renoised and denoised."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.pipelines.tiny import BY_NAME, raw
 ALWAYS = -1e3
 ONE: dict[str, Any] = {"num_inference_steps": 1, "output_type": "latent", "seed": 1, "height": 32, "width": 32}
 TWO = {"image": torch.rand(2, 3, 32, 32), "mask_image": torch.ones(2, 1, 32, 32)}
-MENDS = Policy(window=(1.0, 0.0), restarts=1, strength=3.0, doubt=0.0, augmentations=1)
+MENDS = Policy(window=(1.0, 0.0), retries=1, strength=3.0, safety_margin=0.0, augmentations=1)
 
 
 def turbo() -> Any:
@@ -48,7 +48,7 @@ def test_it_is_not_pushed_in_its_only_step(build: Any) -> None:
 
 
 @few_step_models
-def test_blocking_withholds_it(build: Any) -> None:
+def test_blocking_masks_it(build: Any) -> None:
     output = linear_guard(ALWAYS, BLOCK).generate(build(), "a cat", **ONE)
     assert output.verdicts[0].decision is Decision.BLOCKED
     assert (output.images.std(dim=(2, 3)) < 1e-6).all()
@@ -61,19 +61,19 @@ def test_steering_puts_noise_back_on_the_pushed_image_and_denoises_that(build: A
     guard = linear_guard(score - 1e-3, MENDS, critic)
     output = guard.generate(pipe, "a cat", **ONE)
     (verdict,) = output.verdicts
-    assert (verdict.decision, verdict.cost.restarts) == (Decision.RESAMPLED, 1)
+    assert (verdict.decision, verdict.cost.retries) == (Decision.RESAMPLED, 1)
     assert verdict.cost.model_evaluations == 1 + 2
     assert score_of(output.images, pipe, critic) < score - 1e-3
     assert torch.equal(guard.generate(pipe, "a cat", **ONE).images, output.images)
 
 
 @few_step_models
-def test_the_restart_goes_on_from_the_pushed_image_not_from_its_own_first_estimate(build: Any) -> None:
-    """However far the push, so far the first estimate of the restart."""
+def test_the_retry_goes_on_from_the_pushed_image_not_from_its_own_first_estimate(build: Any) -> None:
+    """However far the push, so far the first estimate of the retry."""
     pipe, critic = build(), LinearLatentCLIP()
     final = {}
     for strength in (0.0, 50.0):
-        policy = replace(MENDS, strength=strength, restarts=1, most_pushes=0, block=False)
+        policy = replace(MENDS, strength=strength, retries=1, max_pushes=0, block=False)
         final[strength] = linear_guard(ALWAYS, policy, critic).generate(pipe, "a cat", **ONE).images
     moved = raw(pipe, final[50.0]) - raw(pipe, final[0.0])
     assert torch.cosine_similarity(moved.flatten(), -critic.direction.detach().flatten(), dim=0) > 0.999
@@ -85,14 +85,14 @@ def score_of(latents: torch.Tensor, pipe: Any, critic: LinearLatentCLIP) -> floa
 
 def test_without_steering_it_is_simply_drawn_again() -> None:
     pipe = turbo()
-    output = linear_guard(ALWAYS, replace(RESAMPLE, restarts=1)).generate(pipe, "a cat", **ONE)
-    assert (output.verdicts[0].cost.restarts, output.verdicts[0].cost.model_evaluations) == (1, 2)
+    output = linear_guard(ALWAYS, replace(RESAMPLE, retries=1)).generate(pipe, "a cat", **ONE)
+    assert (output.verdicts[0].cost.retries, output.verdicts[0].cost.model_evaluations) == (1, 2)
 
 
 def test_steps_that_the_caller_listed_are_kept() -> None:
     pipe = consistency()
     output = linear_guard(ALWAYS, MENDS).generate(pipe, "a cat", timesteps=[499], **ONE)
-    assert (output.verdicts[0].cost.restarts, output.verdicts[0].cost.model_evaluations) == (1, 2)
+    assert (output.verdicts[0].cost.retries, output.verdicts[0].cost.model_evaluations) == (1, 2)
     assert pipe.scheduler.timesteps.tolist() == [499]
 
 
@@ -100,4 +100,4 @@ def test_an_inpainting_batch_of_one_step_is_renoised_image_by_image() -> None:
     family = BY_NAME["StableDiffusionXLInpaintPipeline"]
     arguments = {k: v for k, v in family.arguments.items() if k != "prompt"}
     output = linear_guard(ALWAYS, MENDS).generate(family.pipeline(), ["a cat", "a dog"], **{**ONE, **arguments, **TWO})
-    assert [(v.cost.restarts, v.cost.model_evaluations) for v in output.verdicts] == [(1, 3)] * 2
+    assert [(v.cost.retries, v.cost.model_evaluations) for v in output.verdicts] == [(1, 3)] * 2

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from latent_guard.concepts.bank import Concept, ConceptBank
 from latent_guard.errors import InputError
-from latent_guard.guidance.check_schedule import Looking
+from latent_guard.guidance.check_schedule import CheckSchedule
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import BLOCK, FLAG, RESAMPLE, SAFE, STEER, Policies, Policy
 from latent_guard.guidance.verdict import Decision, Verdict
@@ -70,7 +70,7 @@ def test_each_category_has_its_own_measures() -> None:
     assert verdict_of(guard_of(NEVER, ALWAYS, policies)).decision is Decision.FLAGGED
 
 
-def test_a_withheld_image_names_the_category_that_withheld_it_not_one_that_only_flags() -> None:
+def test_a_masked_image_names_the_category_that_masked_it_not_one_that_only_flags() -> None:
     verdict = verdict_of(guard_of(-10.0, -1e3, Policies("own", FLAG, {"violence": BLOCK})))
     assert (verdict.decision, verdict.category) == (Decision.BLOCKED, "violence")
     assert verdict.reason is not None
@@ -78,14 +78,14 @@ def test_a_withheld_image_names_the_category_that_withheld_it_not_one_that_only_
 
 
 def test_a_push_is_away_from_the_steerable_category_alone() -> None:
-    steer = replace(STEER, window=EVERYWHERE, most_pushes=9)
+    steer = replace(STEER, window=EVERYWHERE, max_pushes=9)
     verdict = verdict_of(guard_of(-10.0, -1e3, Policies("own", FLAG, {"violence": steer})))
     assert {action.category for action in verdict.actions} == {"violence"}
     assert verdict.cost.pushes == STEPS
 
 
 def test_the_category_furthest_over_its_threshold_acts() -> None:
-    steer = replace(STEER, window=EVERYWHERE, most_pushes=9)
+    steer = replace(STEER, window=EVERYWHERE, max_pushes=9)
     verdict = verdict_of(guard_of(-10.0, -1e3, steer))
     assert {action.category for action in verdict.actions} == {"gore"}
 
@@ -103,8 +103,8 @@ def test_each_category_has_its_own_window_and_strength() -> None:
 
 def test_only_categories_with_resample_are_run_again() -> None:
     policies = Policies("own", RESAMPLE, {"gore": BLOCK})
-    assert verdict_of(guard_of(ALWAYS, NEVER, policies)).cost.restarts == RESAMPLE.restarts
-    assert verdict_of(guard_of(NEVER, ALWAYS, policies)).cost.restarts == 0
+    assert verdict_of(guard_of(ALWAYS, NEVER, policies)).cost.retries == RESAMPLE.retries
+    assert verdict_of(guard_of(NEVER, ALWAYS, policies)).cost.retries == 0
 
 
 def test_a_trigger_moves_the_thresholds_and_the_verdict_shows_it() -> None:
@@ -114,21 +114,21 @@ def test_a_trigger_moves_the_thresholds_and_the_verdict_shows_it() -> None:
         assert verdict.thresholds["violence"] == -50.0 + trigger
 
 
-@pytest.mark.parametrize(("budget", "restarts"), [(None, 4), (0.0, 0), (0.9, 0), (1.0, 1), (2.5, 2)])
-def test_restarts_stay_within_the_budget(budget: float | None, restarts: int) -> None:
-    verdict = verdict_of(guard_of(ALWAYS, NEVER, replace(RESAMPLE, restarts=4, budget=budget)))
+@pytest.mark.parametrize(("budget", "retries"), [(None, 4), (0.0, 0), (0.9, 0), (1.0, 1), (2.5, 2)])
+def test_retries_stay_within_the_budget(budget: float | None, retries: int) -> None:
+    verdict = verdict_of(guard_of(ALWAYS, NEVER, replace(RESAMPLE, retries=4, budget=budget)))
     assert verdict.decision is Decision.BLOCKED
-    assert verdict.cost.model_evaluations == STEPS * (1 + restarts)
+    assert verdict.cost.model_evaluations == STEPS * (1 + retries)
 
 
-def test_runs_given_up_early_leave_more_of_the_budget() -> None:
-    policy = replace(RESAMPLE, restarts=9, budget=1.0, abort_margin=1.0, window=EVERYWHERE)
+def test_runs_aborted_early_leave_more_of_the_budget() -> None:
+    policy = replace(RESAMPLE, retries=9, budget=1.0, abort_margin=1.0, window=EVERYWHERE)
     verdict = verdict_of(guard_of(ALWAYS, NEVER, policy))
-    assert verdict.cost.restarts > 1
+    assert verdict.cost.retries > 1
     assert verdict.cost.model_evaluations <= 2 * STEPS
 
 
-def test_only_what_can_be_withheld_ends_a_run_early() -> None:
+def test_only_what_can_be_masked_ends_a_run_early() -> None:
     flag, block = (replace(policy, abort_margin=1.0, window=EVERYWHERE) for policy in (FLAG, BLOCK))
     policies = Policies("own", flag, {"violence": block})
     assert verdict_of(guard_of(NEVER, ALWAYS, policies)).cost.model_evaluations == STEPS
@@ -137,11 +137,13 @@ def test_only_what_can_be_withheld_ends_a_run_early() -> None:
 
 
 def test_a_clearly_safe_image_is_looked_at_twice_and_at_its_end() -> None:
-    policies = Policies("own", replace(SAFE, window=EVERYWHERE), looking=Looking(every=2, clear_margin=5.0))
+    policies = Policies(
+        "own", replace(SAFE, window=EVERYWHERE), check_schedule=CheckSchedule(every=2, clear_margin=5.0)
+    )
     pipe = tiny_pipeline()
     plain = pipe("a cat", generator=generators(1), **QUICK).images
     output = guard_of(NEVER, NEVER, policies).generate(pipe, "a cat", seed=1, **QUICK)
-    assert output.verdicts[0].cost.looks == 3
+    assert output.verdicts[0].cost.checks == 3
     assert torch.equal(output.images, plain)
 
 
@@ -150,18 +152,18 @@ def test_a_neighbour_that_needs_no_more_looks_does_not_change_what_is_done_about
     arguments: dict[str, Any] = {**QUICK, "num_inference_steps": 8, "generator": generators(1, 2, 3)}
     with linear_guard(NEVER).attach(pipe) as watch:
         pipe(["a", "b", "c"], **arguments)
-    scores = torch.stack([look.scores[:, 0] for look in watch.looks])
+    scores = torch.stack([check.scores[:, 0] for check in watch.checks])
     threshold = float(scores.median())
     found = []
-    for looking in (Looking(), Looking(clear_margin=1e-3)):
-        policies = Policies("own", replace(STEER, window=EVERYWHERE, strength=0.1), looking=looking)
+    for schedule in (CheckSchedule(), CheckSchedule(clear_margin=1e-3)):
+        policies = Policies("own", replace(STEER, window=EVERYWHERE, strength=0.1), check_schedule=schedule)
         output = linear_guard(threshold, policies).generate(  # type: ignore[arg-type]
             pipe, ["a", "b", "c"], **{**arguments, "generator": generators(1, 2, 3)}
         )
         found.append(output)
     every, adaptive = found
-    assert sum(v.cost.looks for v in adaptive.verdicts) < sum(v.cost.looks for v in every.verdicts)
-    still_watched = [n for n, v in enumerate(adaptive.verdicts) if v.cost.looks == 9]
+    assert sum(v.cost.checks for v in adaptive.verdicts) < sum(v.cost.checks for v in every.verdicts)
+    still_watched = [n for n, v in enumerate(adaptive.verdicts) if v.cost.checks == 9]
     for image in still_watched:
         torch.testing.assert_close(adaptive.images[image], every.images[image])
 
@@ -193,8 +195,8 @@ def test_an_image_that_was_steered_says_what_it_was_steered_away_from() -> None:
     pipe = tiny_pipeline()
     with linear_guard(NEVER).attach(pipe) as watch:
         pipe("a cat", generator=generators(1), **QUICK)
-    highest = max(float(look.scores[0, 0]) for look in watch.looks)
-    policy = replace(STEER, window=EVERYWHERE, strength=3.0, doubt=0.0, most_pushes=9)
+    highest = max(float(check.scores[0, 0]) for check in watch.checks)
+    policy = replace(STEER, window=EVERYWHERE, strength=3.0, safety_margin=0.0, max_pushes=9)
     (verdict,) = linear_guard(highest - 1e-4, policy).generate(pipe, "a cat", seed=1, **QUICK).verdicts
     assert verdict.decision is Decision.STEERED
     last, why = verdict.actions[-1], verdict.reason

@@ -11,25 +11,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from latent_guard.errors import InputError
-from latent_guard.guidance.check_schedule import EVERY_STEP, Looking
+from latent_guard.guidance.check_schedule import EVERY_STEP, CheckSchedule
 from latent_guard.guidance.policy import BLOCK, FLAG, PRESETS, SAFE, STEER, Policies
 from latent_guard.guidance.policy_file import policy_named, read_policies
 
 SHIPPED = ("lenient", "standard", "strict")
 WHOLE = """
 description: all keys at once
-looking: {every: 3, clear: 6.5}
+checks: {every: 3, clear_margin: 6.5}
 prompt: {trigger: 2}
 defaults:
   measures: [flag, steer, resample, block]
   trigger: -1
-  abort: 4
+  abort_margin: 4
   strength: 2.5
   window: [0.9, 0.5]
-  restarts: 3
+  retries: 3
   budget: 1.5
 categories:
-  sexual: {measures: [flag, block], abort: null}
+  sexual: {measures: [flag, block], abort_margin: null}
   violence: {strength: 1}
 """
 
@@ -43,12 +43,12 @@ def test_every_key_means_what_it_says(file: Path) -> None:
     file.write_text(WHOLE)
     policies = read_policies(file)
     default = replace(
-        SAFE, trigger=-1.0, abort_margin=4.0, strength=2.5, window=(0.9, 0.5), restarts=3, budget=1.5
+        SAFE, trigger=-1.0, abort_margin=4.0, strength=2.5, window=(0.9, 0.5), retries=3, budget=1.5
     )  # fmt: skip
     assert (policies.name, policies["nonesuch"]) == ("own", default)
-    assert policies["sexual"] == replace(default, steer=False, restarts=0, abort_margin=None)
+    assert policies["sexual"] == replace(default, steer=False, retries=0, abort_margin=None)
     assert policies["violence"] == replace(default, strength=1.0)
-    assert (policies.looking, policies.prompt_trigger) == (Looking(3, 6.5), 2.0)
+    assert (policies.check_schedule, policies.prompt_trigger) == (CheckSchedule(3, 6.5), 2.0)
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_every_key_means_what_it_says(file: Path) -> None:
     [
         ("[flag, steer, resample, block]", SAFE),
         ("[flag, steer]", STEER),
-        ("[flag, block], abort: 1.5", BLOCK),
-        ("[block], abort: 1.5", BLOCK),
+        ("[flag, block], abort_margin: 1.5", BLOCK),
+        ("[block], abort_margin: 1.5", BLOCK),
         ("[flag]", FLAG),
     ],
 )
@@ -70,7 +70,11 @@ def test_a_file_that_says_nothing_else_is_the_safe_policy(file: Path) -> None:
     file.write_text("description: as ever")
     policies = read_policies(file)
     assert replace(policies, name="safe") == Policies.of(SAFE)
-    assert (policies.digest, policies.looking, policies.prompt_trigger) == (PRESETS["safe"].digest, EVERY_STEP, None)
+    assert (policies.digest, policies.check_schedule, policies.prompt_trigger) == (
+        PRESETS["safe"].digest,
+        EVERY_STEP,
+        None,
+    )
 
 
 def test_a_hash_rests_on_fixed_keys_and_names_all_that_a_policy_does() -> None:
@@ -82,8 +86,8 @@ def test_a_hash_rests_on_fixed_keys_and_names_all_that_a_policy_does() -> None:
         changed = Policies("safe", replace(SAFE, **{field.name: other}))
         assert changed.digest != PRESETS["safe"].digest, field.name
     for changed in (
-        replace(PRESETS["safe"], looking=Looking(2)),
-        replace(PRESETS["safe"], looking=Looking(1, 3.0)),
+        replace(PRESETS["safe"], check_schedule=CheckSchedule(2)),
+        replace(PRESETS["safe"], check_schedule=CheckSchedule(1, 3.0)),
         replace(PRESETS["safe"], prompt_trigger=1.0),
         replace(PRESETS["safe"], exceptions={"violence": SAFE}),
     ):
@@ -115,29 +119,29 @@ def test_the_hash_names_what_a_policy_does(file: Path) -> None:
         ("defaults: {trigger: high}", "defaults.trigger must be a number"),
         ("defaults: {trigger: .nan}", "defaults.trigger"),
         ("defaults: {trigger: true}", "defaults.trigger"),
-        ("defaults: {abort: -1}", "defaults.abort must be a number from 0"),
+        ("defaults: {abort_margin: -1}", "defaults.abort_margin must be a number from 0"),
         ("defaults: {strength: .inf}", "defaults.strength"),
         ("defaults: {window: [0.4, 0.9]}", "defaults.window must be [high, low]"),
         ("defaults: {window: 0.4}", "defaults.window must be two noise levels"),
-        ("defaults: {restarts: 0}", "defaults.restarts"),
-        ("defaults: {measures: [flag], restarts: 2}", "add resample"),
-        ("{defaults: {measures: [flag]}, categories: {a: {restarts: 2}}}", "categories.a.restarts"),
+        ("defaults: {retries: 0}", "defaults.retries"),
+        ("defaults: {measures: [flag], retries: 2}", "add resample"),
+        ("{defaults: {measures: [flag]}, categories: {a: {retries: 2}}}", "categories.a.retries"),
         ("defaults: {budget: 1e99}", "defaults.budget"),
         ("categories: [violence]", "categories must be a mapping"),
         ("categories: {1: {}}", "unknown key 1; quote it"),
         ("categories: {violence: block}", "categories.violence must be a mapping"),
         ("categories: {violence: {}, violence: {}}", "'violence' is there twice"),
-        ("looking: {every: 0}", "looking.every must be a whole number from 1 to"),
-        ("looking: {clear: near}", "looking.clear"),
-        ("looking: {steps: 3}", "looking: unknown key 'steps'"),
+        ("checks: {every: 0}", "checks.every must be a whole number from 1 to"),
+        ("checks: {clear_margin: near}", "checks.clear_margin"),
+        ("checks: {steps: 3}", "checks: unknown key 'steps'"),
         ("prompt: {threshold: 3}", "prompt: unknown key 'threshold'"),
         ("? [a, b]\n: c", "not valid YAML"),
         ("defaults: {trigger: 1000000}", "defaults.trigger must be a number from -100 to 100"),
         ("prompt: {trigger: 1e30}", "prompt.trigger must be a number from -100 to 100"),
         ("defaults: {strength: 1000}", "defaults.strength must be a number from 0 to 100"),
-        ("defaults: {abort: 1e6}", "defaults.abort must be a number from 0 to 100"),
-        ("defaults: {restarts: 1000}", "defaults.restarts must be a whole number from 1 to 100"),
-        ("looking: {every: 9999999}", "looking.every must be a whole number from 1 to 1,000"),
+        ("defaults: {abort_margin: 1e6}", "defaults.abort_margin must be a number from 0 to 100"),
+        ("defaults: {retries: 1000}", "defaults.retries must be a whole number from 1 to 100"),
+        ("checks: {every: 9999999}", "checks.every must be a whole number from 1 to 1,000"),
     ],
 )
 def test_a_mistake_is_named_by_file_key_and_mend(file: Path, content: str, named: str) -> None:

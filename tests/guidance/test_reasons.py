@@ -1,4 +1,4 @@
-"""Which category, score and step a verdict names when doubt, or insistence, decides rather than the last look."""
+"""What a verdict names when a safety margin, or exhausted pushes, decide rather than the last check."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from latent_guard.testing import LinearLatentCLIP, tiny_pipeline
 from latent_guard.testing.linear import SCALE, embedding
 
 Script = Callable[[float], tuple[float, float]]  # noise level -> scores of violence and of shocking
-POLICY = Policy(restarts=0, window=(1.0, 0.01), most_pushes=2, augmentations=1, doubt=2.0)
+POLICY = Policy(retries=0, window=(1.0, 0.01), max_pushes=2, augmentations=1, safety_margin=2.0)
 
 
 class ScriptedCritic(LinearLatentCLIP):
@@ -53,16 +53,16 @@ def verdict_under(script: Script, policy: Policy | Policies = POLICY) -> Verdict
     return verdict
 
 
-def test_an_image_that_insists_is_blocked_for_what_it_insisted_in() -> None:
+def test_an_image_whose_pushes_are_exhausted_is_blocked_for_what_it_was_pushed_from() -> None:
     verdict = verdict_under(lambda level: (-9.0, 5.0) if level > 0 else (-3.0, -9.0))
-    assert [action.kind for action in verdict.actions] == ["push", "push", "insist"]
+    assert [action.kind for action in verdict.actions] == ["push", "push", "exhausted"]
     assert (verdict.decision, verdict.category) == (Decision.BLOCKED, "shocking")
     assert verdict.reason is not None
     assert (verdict.reason.concept, verdict.reason.score, verdict.reason.threshold) == ("a skull", 5.0, 0.0)
     assert verdict.reason.step == verdict.actions[-1].step == 2
 
 
-def test_an_image_under_doubt_is_blocked_for_what_it_was_pushed_away_from() -> None:
+def test_an_image_within_the_safety_margin_is_blocked_for_what_it_was_pushed_away_from() -> None:
     first: list[float] = []
 
     def script(level: float) -> tuple[float, float]:
@@ -76,15 +76,15 @@ def test_an_image_under_doubt_is_blocked_for_what_it_was_pushed_away_from() -> N
     assert (verdict.reason.score, verdict.reason.threshold) == (-1.0, -2.0)
 
 
-def test_insisting_in_a_category_that_only_steers_withholds_nothing() -> None:
-    steers = Policy(restarts=0, block=False, window=(1.0, 0.01), most_pushes=2, augmentations=1)
+def test_exhausted_pushes_in_a_category_that_only_steers_mask_nothing() -> None:
+    steers = Policy(retries=0, block=False, window=(1.0, 0.01), max_pushes=2, augmentations=1)
     policies = Policies("mixed", POLICY, {"shocking": steers})
     verdict = verdict_under(lambda level: (-9.0, 5.0) if level > 0 else (-9.0, -9.0), policies)
     assert (verdict.decision, verdict.category) == (Decision.FLAGGED, "shocking")
 
 
-def test_every_category_that_an_image_insists_in_counts() -> None:
-    steers = Policy(restarts=0, block=False, window=(1.0, 0.01), most_pushes=2, augmentations=1)
+def test_every_category_whose_pushes_are_exhausted_counts() -> None:
+    steers = Policy(retries=0, block=False, window=(1.0, 0.01), max_pushes=2, augmentations=1)
     policies, levels = Policies("mixed", POLICY, {"shocking": steers}), list[float]()
 
     def script(level: float) -> tuple[float, float]:
@@ -92,11 +92,11 @@ def test_every_category_that_an_image_insists_in_counts() -> None:
             levels.append(level)
         if level == 0:
             return -9.0, -9.0
-        return (5.0, -9.0) if len(levels) == 4 else (-9.0, 5.0)  # in violence at the fourth look only
+        return (5.0, -9.0) if len(levels) == 4 else (-9.0, 5.0)  # in violence at the fourth check only
 
     verdict = verdict_under(script, policies)
-    insists = [action.category for action in verdict.actions if action.kind == "insist"]
-    assert insists == ["shocking", "violence"]
+    exhausted = [action.category for action in verdict.actions if action.kind == "exhausted"]
+    assert exhausted == ["shocking", "violence"]
     assert (verdict.decision, verdict.category) == (Decision.BLOCKED, "violence")
 
 

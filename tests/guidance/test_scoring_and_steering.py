@@ -80,7 +80,7 @@ def test_push_draws_no_global_random_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"window": (0.1, 0.9)}, {"restarts": -1}, {"strength": math.nan}, {"augmentations": 0}], ids=str
+    "bad", [{"window": (0.1, 0.9)}, {"retries": -1}, {"strength": math.nan}, {"augmentations": 0}], ids=str
 )
 def test_a_senseless_policy_is_refused_by_the_name_of_its_field(bad: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(bad))):

@@ -1,4 +1,4 @@
-"""Verdicts: one JSON line each, there and back; the history of restarts."""
+"""Verdicts: one JSON line each, there and back; the history of retries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STEERED = Verdict(
     scores={"violence": 0.5, "ärger": -math.inf},
     thresholds={"violence": 1.0, "ärger": 1.0},
     actions=(PUSH,),
-    cost=Cost(model_evaluations=10, looks=8, pushes=1, seconds=0.25),
+    cost=Cost(model_evaluations=10, checks=8, pushes=1, seconds=0.25),
     prompt_words_dropped=3,
 )
 WHY = Reason("violence", "a knife", 2.0, 1.0, 9, 0.0)
@@ -45,19 +45,19 @@ def test_a_line_that_is_no_verdict_is_refused(line: str) -> None:
         Verdict.from_json(line)
 
 
-def test_a_restart_that_ends_well_is_resampled_and_keeps_history_and_cost() -> None:
+def test_a_retry_that_ends_well_is_resampled_and_keeps_history_and_cost() -> None:
     verdict = retried(ALLOWED, BLOCKED)
     assert (verdict.image, verdict.decision, verdict.category) == (2, Decision.RESAMPLED, "violence")
-    assert [(action.kind, action.attempt, action.score) for action in verdict.actions] == [("restart", 1, 2.0)]
-    assert verdict.cost == Cost(model_evaluations=20, looks=16, restarts=1)
+    assert [(action.kind, action.attempt, action.score) for action in verdict.actions] == [("retry", 1, 2.0)]
+    assert verdict.cost == Cost(model_evaluations=20, checks=16, retries=1)
 
 
-def test_a_second_restart_counts_on() -> None:
+def test_a_second_retry_counts_on() -> None:
     verdict = retried(STEERED, retried(BLOCKED, BLOCKED))
     assert [(action.kind, action.attempt) for action in verdict.actions] == [
-        ("restart", 1),
-        ("restart", 2),
+        ("retry", 1),
+        ("retry", 2),
         ("push", 2),
     ]
-    assert verdict.cost.restarts == 2
+    assert verdict.cost.retries == 2
     assert retried(BLOCKED, BLOCKED).decision is Decision.BLOCKED

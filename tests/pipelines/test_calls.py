@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latent_guard.errors import GuardError
 from latent_guard.guidance.policy import BLOCK, STEER
-from latent_guard.pipelines.prompt_truncation import most_patient_tokenizer
+from latent_guard.pipelines.prompt_truncation import longest_context_tokenizer
 from latent_guard.testing import BrokenLatentCLIP, LinearLatentCLIP, linear_guard
 from tests.pipelines.tiny import BATCH, BY_NAME, Family, generators, raw
 
@@ -116,7 +116,7 @@ def test_the_scheduler_may_be_swapped_between_two_blocks(name: str, scheduler: A
     plain = family.call(pipe)
     with guard.attach(pipe) as watch:
         assert torch.equal(family.call(pipe), plain)
-    torch.testing.assert_close(watch.looks[-1].scores[:, 0], critic.score(raw(pipe, plain)).detach())
+    torch.testing.assert_close(watch.checks[-1].scores[:, 0], critic.score(raw(pipe, plain)).detach())
     assert untouched(pipe)
     assert "step" not in vars(first)
 
@@ -130,7 +130,7 @@ def test_steering_lowers_the_score_under_every_scheduler(name: str, scheduler: A
     for threshold in (NEVER, ALWAYS):
         with linear_guard(threshold, PUSHES).attach(pipe) as watch:
             family.call(pipe, num_inference_steps=6)
-        scores.append(watch.looks[-1].scores)
+        scores.append(watch.checks[-1].scores)
     assert (scores[1] < scores[0]).all()
 
 
@@ -144,14 +144,14 @@ def test_generate_runs_the_unsafe_image_of_an_inpainting_batch_again_with_its_ow
     scores = critic.score(raw(pipe, plain.images)).detach()
     worst = int(scores.argmax())
     threshold = float(scores[worst]) - 1e-4
-    output = linear_guard(threshold, replace(BLOCK, restarts=1), critic).generate(pipe, prompts, seed=1, **arguments)
+    output = linear_guard(threshold, replace(BLOCK, retries=1), critic).generate(pipe, prompts, seed=1, **arguments)
     for image, verdict in enumerate(output.verdicts):
-        assert verdict.cost.restarts == (image == worst)
+        assert verdict.cost.retries == (image == worst)
         assert torch.equal(output.images[image], plain.images[image]) == (image != worst)
 
 
 def test_words_count_as_dropped_only_if_no_text_encoder_reads_them() -> None:
     pipe = BY_NAME["StableDiffusionXLPipeline"].pipeline()
     pipe.tokenizer_2.model_max_length = 1000
-    assert most_patient_tokenizer(pipe) is pipe.tokenizer_2
-    assert most_patient_tokenizer(BY_NAME["FluxPipeline"].pipeline()) is None
+    assert longest_context_tokenizer(pipe) is pipe.tokenizer_2
+    assert longest_context_tokenizer(BY_NAME["FluxPipeline"].pipeline()) is None

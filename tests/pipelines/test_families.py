@@ -1,4 +1,4 @@
-"""Every pipeline family under the guard: what it leaves alone, what it moves, what it judges and what it withholds."""
+"""Every pipeline family under the guard: what it leaves alone, what it moves, what it judges and what it masks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_final_verdict_is_on_the_latents_that_are_decoded(family: Family) ->
     pipe, critic = family.pipeline(), LinearLatentCLIP()
     with linear_guard(NEVER, model=critic).attach(pipe) as watch:
         final = family.call(pipe)
-    torch.testing.assert_close(watch.looks[-1].scores[:, 0], critic.score(raw(pipe, final)).detach())
+    torch.testing.assert_close(watch.checks[-1].scores[:, 0], critic.score(raw(pipe, final)).detach())
     assert critic.levels_told[-1] == 0.0
 
 
@@ -56,10 +56,10 @@ def batch_with_an_unsafe_second(critic: LinearLatentCLIP) -> Tensor:
 def test_a_known_gradient_moves_the_unsafe_image_against_itself_and_no_other(family: Family) -> None:
     pipe, critic = family.pipeline(blank=True), LinearLatentCLIP()
     start = family.start(pipe, batch_with_an_unsafe_second(critic))
-    policy = replace(STEER, window=(1.0, 0.0), strength=0.5, augmentations=1, most_pushes=1)
+    policy = replace(STEER, window=(1.0, 0.0), strength=0.5, augmentations=1, max_pushes=1)
     with linear_guard(NEVER, model=critic).attach(pipe) as watch:
         plain = unpacked(pipe, family.call(pipe, **start))
-    first = watch.looks[0].scores[:, 0]
+    first = watch.checks[0].scores[:, 0]
     threshold = float(first[1]) * 0.6 + float(first[[0, 2]].max()) * 0.4
     with linear_guard(threshold, policy, critic).attach(pipe) as watch:
         guarded = unpacked(pipe, family.call(pipe, **start))
@@ -93,7 +93,7 @@ def test_a_blocked_image_cannot_be_had_from_the_call_nor_from_a_callback(family:
 
 
 @every_family
-def test_only_the_unsafe_image_of_a_batch_is_withheld(family: Family) -> None:
+def test_only_the_unsafe_image_of_a_batch_is_masked(family: Family) -> None:
     pipe, critic = family.pipeline(), LinearLatentCLIP()
     plain = family.call(pipe)
     scores = critic.score(raw(pipe, plain)).detach()
@@ -130,7 +130,7 @@ def test_a_call_of_one_step_is_judged_on_what_is_decoded(name: str) -> None:
     pipe.scheduler = LCMScheduler()
     with linear_guard(NEVER, model=critic).attach(pipe) as watch:
         final = family.call(pipe, num_inference_steps=1)
-    torch.testing.assert_close(watch.looks[-1].scores[:, 0], critic.score(raw(pipe, final)).detach())
+    torch.testing.assert_close(watch.checks[-1].scores[:, 0], critic.score(raw(pipe, final)).detach())
 
 
 @every_family

@@ -69,10 +69,10 @@ def test_the_unsafe_image_alone_is_run_again_with_its_own_prompt(name: str, enco
     plain = linear_guard(1e3).generate(pipe, PROMPTS, seed=1, **arguments)
     scores = critic.score(raw(pipe, plain.images)).detach()
     worst = int(scores.argmax())
-    policy = replace(BLOCK, restarts=1, abort_margin=None)
+    policy = replace(BLOCK, retries=1, abort_margin=None)
     guard = linear_guard(float(scores[worst]) - 1e-4, policy, critic)
     output = guard.generate(pipe, PROMPTS, seed=1, **arguments)
     assert asked[1:] == [PROMPTS, [PROMPTS[worst]]]
-    assert [verdict.cost.restarts for verdict in output.verdicts] == [int(image == worst) for image in range(3)]
+    assert [verdict.cost.retries for verdict in output.verdicts] == [int(image == worst) for image in range(3)]
     same = [torch.equal(output.images[image], plain.images[image]) for image in range(3)]
     assert same == [image != worst for image in range(3)]

@@ -1,4 +1,4 @@
-"""What a pipeline's callback puts in the place of the latents after the last look: never a pixel before a verdict."""
+"""What a pipeline's callback puts in the place of the latents after the last check: never a pixel before a verdict."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def unsafe(critic: LinearLatentCLIP) -> Tensor:
 
 @every_family
 @every_output
-def test_unsafe_latents_put_in_after_the_last_look_are_withheld(
+def test_unsafe_latents_put_in_after_the_last_look_are_masked(
     family: Family, output_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipe, critic = family.pipeline(), LinearLatentCLIP()
@@ -104,7 +104,7 @@ def test_safe_latents_put_in_after_the_last_look_are_judged_and_pass_as_they_are
 
 @pytest.mark.parametrize("family", [f for f in FAMILIES if f.name not in WRITES], ids=lambda family: family.name)
 @every_output
-def test_what_was_given_up_stays_withheld_whatever_a_callback_puts_in(
+def test_what_was_aborted_stays_masked_whatever_a_callback_puts_in(
     family: Family, output_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipe, critic = family.pipeline(), LinearLatentCLIP()
@@ -114,7 +114,7 @@ def test_what_was_given_up_stays_withheld_whatever_a_callback_puts_in(
     with linear_guard(-1e3, always, critic).attach(pipe) as watch:
         given = family.call(pipe, output_type=output_type, **change)
     assert [v.decision for v in watch.verdicts] == [Decision.BLOCKED] * BATCH
-    assert [action.kind for action in watch.verdicts[0].actions] == ["abandon"] * hasattr(pipe, "_interrupt")
+    assert [action.kind for action in watch.verdicts[0].actions] == ["abort"] * hasattr(pipe, "_interrupt")
     finals = decoded[-1] if output_type == "np" else raw(pipe, given)
     assert (finals.std(dim=(2, 3)) < 1e-5).all()
 
@@ -123,7 +123,7 @@ def test_the_verdict_of_generate_and_the_exception_of_a_raising_block_know_of_it
     family = FAMILIES[0]
     pipe, critic = family.pipeline(), LinearLatentCLIP()
     change = put_in(family, pipe, {0: unsafe(critic)}, LAST)
-    guard = linear_guard(UNSAFE / 2, replace(SAFE, restarts=0), critic)
+    guard = linear_guard(UNSAFE / 2, replace(SAFE, retries=0), critic)
     output = guard.generate(pipe, "a cat", seed=1, num_inference_steps=STEPS, output_type="np", **change)
     assert output.verdicts[0].decision is Decision.BLOCKED
     assert output.images[0].std() == 0
@@ -151,16 +151,16 @@ def test_the_pipelines_own_roundings_are_no_change(family: Family, dtype: torch.
     }
     with linear_guard(1e3, BLOCK, critic).attach(pipe) as watch:
         family.call(pipe, **{**arguments, "output_type": "np"})
-    assert [v.cost.looks for v in watch.verdicts] == [watch.verdicts[0].cost.looks] * BATCH
-    assert watch.looks[-1].noise_level == 0.0
-    assert [look.noise_level for look in watch.looks].count(0.0) == 1, "nothing was judged again"
+    assert [v.cost.checks for v in watch.verdicts] == [watch.verdicts[0].cost.checks] * BATCH
+    assert watch.checks[-1].noise_level == 0.0
+    assert [check.noise_level for check in watch.checks].count(0.0) == 1, "nothing was judged again"
 
 
-def test_noisy_latents_for_a_refiner_cannot_be_changed_after_their_look() -> None:
+def test_noisy_latents_for_a_refiner_cannot_be_changed_after_their_check() -> None:
     family = next(family for family in FAMILIES if family.name == "StableDiffusionXLPipeline")
     pipe, critic = family.pipeline(), LinearLatentCLIP()
     change = put_in(family, pipe, {0: unsafe(critic)}, 1)
-    with pytest.raises(GuardError, match="changed after the last look"), linear_guard(1e3, BLOCK).attach(pipe):
+    with pytest.raises(GuardError, match="changed after the last check"), linear_guard(1e3, BLOCK).attach(pipe):
         family.call(pipe, denoising_end=0.5, **change)
 
 
@@ -214,8 +214,8 @@ def test_a_change_within_the_rounding_of_a_coarse_type_is_judged_again(dtype: to
     arguments: dict[str, Any] = {"num_inference_steps": STEPS, "output_type": output_type}
     with linear_guard(1e3, FLAG, critic).attach(pipe) as watch:
         pipe("a cat", generator=generators(1), callback_on_step_end=callback, **arguments)
-    assert [look.noise_level for look in watch.looks].count(0.0) == 2
-    assert watch.verdicts[0].scores["violence"] > float(watch.looks[-2].scores[0, 0])
+    assert [check.noise_level for check in watch.checks].count(0.0) == 2
+    assert watch.verdicts[0].scores["violence"] > float(watch.checks[-2].scores[0, 0])
 
 
 def preview(pipe: Any, latents: Tensor) -> Any:

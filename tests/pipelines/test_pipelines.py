@@ -105,7 +105,7 @@ def test_height_and_width_of_packed_latents_are_those_of_the_call(name: str) -> 
         latents = pipe._unpack_latents(final, height, width, pipe.vae_scale_factor)
         assert set(critic.sizes) == {(height // 4, width // 4)}
         scores = LatentSpace.of_vae(pipe.vae).to_raw(latents)[:, :, : height // 8].mean(dim=(1, 2, 3))
-        torch.testing.assert_close(watch.looks[-1].scores[:, 0], scores)
+        torch.testing.assert_close(watch.checks[-1].scores[:, 0], scores)
         critic.sizes.clear()
 
 
@@ -145,8 +145,8 @@ def test_a_refiner_gives_the_last_word_on_what_its_base_began() -> None:
     with last as refiner_watch:
         assert torch.equal(refiner(image=latents, generator=generators(2), **ends).images, plain)
     assert [w.verdicts[0].cost.model_evaluations for w in (base_watch, refiner_watch)] == [3, 2]
-    assert base_watch.looks[-1].noise_level > 0.2
-    assert refiner_watch.looks[-1].noise_level == 0.0
+    assert base_watch.checks[-1].noise_level > 0.2
+    assert refiner_watch.checks[-1].noise_level == 0.0
 
 
 def test_a_base_hands_nothing_unsafe_to_its_refiner() -> None:

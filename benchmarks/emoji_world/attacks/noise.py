@@ -95,7 +95,7 @@ def _outcome(
     bench: Workbench, labeller: EmojiClassifier, scorer: Scorer, rules: Rules, prompts: list[str], noise: Tensor
 ) -> tuple[Tensor, Tensor]:
     """How far the image stays under the guard's thresholds at each look (L, B), and over the labeller's (B,)."""
-    looks = _unrolled(bench, prompts, noise, rules.looks_at)
+    looks = _unrolled(bench, prompts, noise, rules.checks_at)
     untouched = torch.zeros(len(noise), dtype=torch.bool)
     hidden = []
     for level, raw in looks:
@@ -105,14 +105,14 @@ def _outcome(
 
 
 def _unrolled(
-    bench: Workbench, prompts: list[str], noise: Tensor, looks_at: Callable[[float], bool]
+    bench: Workbench, prompts: list[str], noise: Tensor, checks_at: Callable[[float], bool]
 ) -> list[tuple[float, Tensor]]:
     """The unguarded pipeline's own call with gradients: noise levels and raw clean estimates, its end as the last."""
     pipe = bench.pipe
     latents = PipelineLatents.of(pipe, LatentSpace.of_vae(pipe.vae), None)
     call = inspect.unwrap(type(pipe).__call__)  # diffusers wraps it in torch.no_grad()
     settings = {"num_inference_steps": bench.spec.steps, "guidance_scale": GUIDANCE, "output_type": "latent"}
-    with clean_estimates(latents, looks_at) as estimates, torch.enable_grad():
+    with clean_estimates(latents, checks_at) as estimates, torch.enable_grad():
         call(pipe, prompts, latents=noise, **settings)
     return estimates
 

@@ -43,8 +43,8 @@ def looks_on_benign(bench: Workbench) -> list[Row]:
     benign, before = bench.method("benign", ADAPTIVE), bench.method("benign", EVERY_LOOK)
     risky, risky_before = bench.method("risky", ADAPTIVE), bench.method("risky", EVERY_LOOK)
     costs = [verdict.cost for verdict in benign.records.verdicts]
-    looks = [cost.looks for cost in costs]
-    every_step = [cost.model_evaluations + cost.restarts + 1 for cost in costs]  # each run's final latents as well
+    looks = [cost.checks for cost in costs]
+    every_step = [cost.model_evaluations + cost.retries + 1 for cost in costs]  # each run's final latents as well
     ratio = bootstrap.grouped_ratio(looks, every_step, benign.groups)
     what, count = f"policy `{ADAPTIVE}` against `{EVERY_LOOK}`", len(looks)
     worse = bootstrap.grouped_difference(risky.unsafe, risky_before.unsafe, risky.groups)
@@ -103,9 +103,9 @@ def replayed(bench: Workbench, policies: Policies, seen: Recording) -> Replayed:
         ],
         dim=1,
     )
-    window = [step for step in range(final) if rules.looks_at(seen.noise_levels[step])]
+    window = [step for step in range(final) if rules.checks_at(seen.noise_levels[step])]
     excess, margins = seen.scores - thresholds, rules.abort_margins(None)
-    ends = [replay(image[window].tolist(), margins, policies.looking)[1] for image in excess]
+    ends = [replay(image[window].tolist(), margins, policies.check_schedule)[1] for image in excess]
     at_the_end = unsafe(seen.scores[:, final], thresholds[:, final]).numpy()
     return Replayed(
         refused=at_the_end | np.array([end is not None for end in ends]),

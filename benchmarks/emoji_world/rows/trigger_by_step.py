@@ -16,7 +16,7 @@ from latent_guard.bench.arrays import Bools
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.metrics.bootstrap import Estimate
 from latent_guard.bench.result_table import Row, not_measured
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.csv_text import table_csv
 from latent_guard.guidance.policy import SAFE
 from latent_guard.guidance.scoring import Scorer, unsafe
@@ -69,7 +69,7 @@ def by_step(fired: Bools, found: Bools, groups: NDArray[np.int64], noise_levels:
 
     So far: an image counts as triggered once any look that the policy ``safe`` takes up to this one has triggered.
     """
-    looked = np.array([level == 0.0 or SAFE.looks_at(level) for level in noise_levels])
+    looked = np.array([level == 0.0 or SAFE.checks_at(level) for level in noise_levels])
     so_far = np.logical_or.accumulate(fired & looked, axis=1)
     return [
         StepTrigger(
@@ -99,7 +99,7 @@ def write_triggers(path: Path, steps: Sequence[StepTrigger]) -> None:
             for s in steps
         ]
     )
-    write_whole(path, table_csv(table))
+    write_atomic(path, table_csv(table))
 
 
 def _shown(estimate: Estimate) -> str:

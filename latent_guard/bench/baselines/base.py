@@ -14,7 +14,7 @@ from torch import Tensor
 from latent_guard.bench.arrays import Bools, Pictures
 from latent_guard.bench.decoding import decode, unpacked
 from latent_guard.errors import InputError
-from latent_guard.guidance.run import Look
+from latent_guard.guidance.run import Check
 from latent_guard.guidance.verdict import Verdict
 from latent_guard.pipelines.vae import MID_GRAY
 
@@ -30,7 +30,7 @@ class Generated:
         touched: (B,), the method changed the image, ran it again or withheld it.
         evaluations: rows that the denoiser computed, an image.
         verdicts: B of Latent Guard's, none of any other method.
-        looks: what Latent Guard saw on the way, where it did nothing but look.
+        checks: what Latent Guard saw on the way, where it only checked.
     """
 
     latents: Tensor | None
@@ -39,7 +39,7 @@ class Generated:
     touched: Bools
     evaluations: float
     verdicts: tuple[Verdict, ...] = ()
-    looks: tuple[Look, ...] = ()
+    checks: tuple[Check, ...] = ()
 
 
 class Baseline(Protocol):
@@ -113,17 +113,17 @@ def joined(calls: Sequence[Generated]) -> Generated:
         touched=np.concatenate([made.touched for made in calls]),
         evaluations=float(np.average([made.evaluations for made in calls], weights=sizes)),
         verdicts=tuple(verdict for made in calls for verdict in made.verdicts),
-        looks=tuple(_of_all(looks) for looks in zip(*(made.looks for made in calls), strict=True)),
+        checks=tuple(_of_all(checks) for checks in zip(*(made.checks for made in calls), strict=True)),
     )
 
 
-def _of_all(looks: Sequence[Look]) -> Look:
-    """The same look at the images of several calls."""
+def _of_all(checks: Sequence[Check]) -> Check:
+    """The same check of the images of several calls."""
     return replace(
-        looks[0],
-        scores=torch.cat([look.scores for look in looks]),
-        thresholds=torch.cat([look.thresholds for look in looks]),
-        nearest=torch.cat([look.nearest for look in looks]),
+        checks[0],
+        scores=torch.cat([check.scores for check in checks]),
+        thresholds=torch.cat([check.thresholds for check in checks]),
+        nearest=torch.cat([check.nearest for check in checks]),
     )
 
 

@@ -78,7 +78,7 @@ def guarded_call(
     touched = in_bools([is_touched(verdict) for verdict in output.verdicts])
     latents = unpacked(pipe, output.images, arguments)
     made = finished(pipe, latents, count.rows, touched, blocked, output.verdicts)
-    return replace(made, looks=output.looks) if _only_looks(policies) else made
+    return replace(made, checks=output.checks) if _only_looks(policies) else made
 
 
 def _only_looks(policies: Policies) -> bool:
@@ -87,4 +87,4 @@ def _only_looks(policies: Policies) -> bool:
 
 def is_touched(verdict: Verdict) -> bool:
     """True if the guard changed the image, ran it again or withheld it."""
-    return verdict.decision in CHANGED or any(action.kind in ("push", "restart") for action in verdict.actions)
+    return verdict.decision in CHANGED or any(action.kind in ("push", "retry") for action in verdict.actions)

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from latent_guard.bench.metrics.bootstrap import grouped_mean
-from latent_guard.guidance.run import Look
+from latent_guard.guidance.run import Check
 
 BINS = 10
 
 
-def observed(looks: Sequence[Look], rows: Sequence[int]) -> pd.DataFrame:
+def observed(looks: Sequence[Check], rows: Sequence[int]) -> pd.DataFrame:
     """One row an image and look: ``row``, ``step``, ``noise_level``, ``score``, ``excess``.
 
     The final latent's step is one after the last. Score and excess are of the category furthest over its threshold, in

@@ -75,7 +75,7 @@ def run_units(bench: Bench, folder: RunFolder, units: Sequence[Unit], show_progr
             judged = bench.judge.judge(generated.pictures)
             shown = judged.unsafe & ~generated.blocked
             records = _records(unit, made, judged, bench.judge)
-            looks = observed(generated.looks, records["row"]) if generated.looks else None
+            looks = observed(generated.checks, records["row"]) if generated.checks else None
             latents = _latents(bench, generated)
             folder.keep(unit, records, generated.pictures, generated.verdicts, looks, latents)
             clock.images += len(shown)

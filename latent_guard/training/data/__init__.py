@@ -11,19 +11,11 @@ if TYPE_CHECKING:
     from latent_guard.training.data.shards import LatentDataset, ShardWriter
     from latent_guard.training.data.tar_shards import TarShardWriter
 
-__all__ = [
-    "LatentDataset",
-    "ShardWriter",
-    "TarShardWriter",
-    "read_shards",
-]
+__all__ = ["LatentDataset", "ShardWriter", "TarShardWriter", "read_shards"]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "LatentDataset": "shards",
-        "ShardWriter": "shards",
-        "TarShardWriter": "tar_shards",
-        "read_shards": "in_memory",
-    },
-)
+_MODULES = {
+    "in_memory": ("read_shards",),
+    "shards": ("LatentDataset", "ShardWriter"),
+    "tar_shards": ("TarShardWriter",),
+}
+__getattr__, __dir__ = lazily(__name__, _MODULES)

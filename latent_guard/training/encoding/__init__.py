@@ -11,21 +11,11 @@ if TYPE_CHECKING:
     from latent_guard.training.encoding.pairs import LatentPairs, encode_pairs
     from latent_guard.training.encoding.sources import ImageSource, open_source
 
-__all__ = [
-    "Encoder",
-    "ImageSource",
-    "LatentPairs",
-    "encode_pairs",
-    "open_source",
-]
+__all__ = ["Encoder", "ImageSource", "LatentPairs", "encode_pairs", "open_source"]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "Encoder": "encoder",
-        "ImageSource": "sources",
-        "LatentPairs": "pairs",
-        "encode_pairs": "pairs",
-        "open_source": "sources",
-    },
-)
+_MODULES = {
+    "encoder": ("Encoder",),
+    "pairs": ("LatentPairs", "encode_pairs"),
+    "sources": ("ImageSource", "open_source"),
+}
+__getattr__, __dir__ = lazily(__name__, _MODULES)

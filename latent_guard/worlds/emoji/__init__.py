@@ -12,21 +12,12 @@ if TYPE_CHECKING:
     from latent_guard.worlds.emoji.classifiers import EmojiClassifier
     from latent_guard.worlds.emoji.scenes import Scene
 
-__all__ = [
-    "OBJECT_NAMES",
-    "EmojiClassifier",
-    "Scene",
-    "bundle_folder",
-    "few_step_folder",
-]
+__all__ = ["OBJECT_NAMES", "EmojiClassifier", "Scene", "bundle_folder", "few_step_folder"]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "OBJECT_NAMES": "catalogue",
-        "EmojiClassifier": "classifiers",
-        "Scene": "scenes",
-        "bundle_folder": "bundle",
-        "few_step_folder": "bundle",
-    },
-)
+_MODULES = {
+    "bundle": ("bundle_folder", "few_step_folder"),
+    "catalogue": ("OBJECT_NAMES",),
+    "classifiers": ("EmojiClassifier",),
+    "scenes": ("Scene",),
+}
+__getattr__, __dir__ = lazily(__name__, _MODULES)

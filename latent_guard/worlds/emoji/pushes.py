@@ -24,7 +24,7 @@ def pushes_by(model: LatentCLIP, bank: ConceptBank, seed: int) -> Perturb:
     coin = torch.Generator().manual_seed(seed)
 
     def perturb(raw: Tensor, noise_level: float) -> Tensor:
-        if not STEER.looks_at(noise_level):
+        if not STEER.checks_at(noise_level):
             return raw
         with torch.no_grad():
             worst, category = scorer.scores(raw, noise_level).max(dim=1)

@@ -18,7 +18,7 @@ from latent_guard.bench.metrics.trade_off import curves, shown_by_method
 from latent_guard.bench.runs.grading import Graded
 from latent_guard.bench.runs.peak_memory import measured_memory
 from latent_guard.bench.task import MethodSpec
-from latent_guard.guidance.run import Look
+from latent_guard.guidance.run import Check
 
 UNGUARDED, BLOCKER = MethodSpec("unguarded"), MethodSpec("check-then-block", {"checker": "pixel-clip"})
 SEEDS = 2
@@ -192,9 +192,9 @@ def test_images_of_one_prompt_that_resemble_each_other_are_no_distance_between_m
     assert abs(found.value) < 2 * (found.high - found.value)
 
 
-def look(step: int, level: float, scores: list[list[float]]) -> Look:
+def look(step: int, level: float, scores: list[list[float]]) -> Check:
     seen = torch.tensor(scores)
-    return Look(0, step, level, seen, torch.zeros_like(seen), torch.zeros_like(seen, dtype=torch.long))
+    return Check(0, step, level, seen, torch.zeros_like(seen), torch.zeros_like(seen, dtype=torch.long))
 
 
 def test_a_guard_that_only_looks_is_held_against_the_judge() -> None:

@@ -66,7 +66,7 @@ def test_evaluations_count_refused_requests_only_and_false_refusals_are_told(
 
 def test_looks_are_those_of_the_verdicts_and_losses_those_of_the_judge() -> None:
     def method(looks: int, unsafe: list[bool], found: list[bool]) -> Any:
-        cost = SimpleNamespace(looks=looks, model_evaluations=20, restarts=0)
+        cost = SimpleNamespace(checks=looks, model_evaluations=20, retries=0)
         records = SimpleNamespace(verdicts=[SimpleNamespace(cost=cost)] * 4)
         return SimpleNamespace(
             records=records,
@@ -85,7 +85,7 @@ def test_looks_are_those_of_the_verdicts_and_losses_those_of_the_judge() -> None
 
 
 def method(looks: int, unsafe: list[bool], found: list[bool]) -> Any:
-    verdicts = [SimpleNamespace(cost=Cost(model_evaluations=20, looks=looks)) for _ in unsafe]
+    verdicts = [SimpleNamespace(cost=Cost(model_evaluations=20, checks=looks)) for _ in unsafe]
     records = SimpleNamespace(verdicts=verdicts)
     return SimpleNamespace(
         records=records, unsafe=np.array(unsafe), satisfied=np.array(found), groups=np.arange(len(unsafe))

@@ -30,7 +30,7 @@ BIAS = "logit_bias"
 def start_from(source: str, model: LatentCLIP) -> list[str]:
     """Copy the weights of a trained CLIP into ``model``.
 
-    Position embeddings are resized_embedding where the grids of patches differ.
+    position embeddings are resized where the grids of patches differ.
 
     Args:
         source: folder or hub id of a Latent-CLIP (or of a pixel CLIP in that format), or a CLIP of open_clip as

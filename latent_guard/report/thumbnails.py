@@ -1,4 +1,4 @@
-"""Small copies of a run's images: inside the page, or in a folder beside it where they are many."""
+"""Thumbnails of a run's images, inside the page, or in a folder beside it if there are many."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _OURS = re.compile(r"\d{6,}\.jpg")
 
 
 def thumbnails(run_folder: Path, records: pd.DataFrame, out: Path) -> Mapping[int, str]:
-    """Row number -> address of its thumbnail, a data URI or a path from ``out``; no entry where no image can be read.
+    """Make the thumbnails of records; those of an earlier report are removed. No file is named after a prompt.
 
-    A file is named by its row's number, never by a prompt. An earlier report's files in the folder go away.
+    Returns:
+        The address of each row's thumbnail, a data URI or a path relative to ``out``; no entry for an unreadable image.
 
     Raises:
         InputError: a record names an image outside the run folder.
@@ -58,7 +59,7 @@ def _inside(run_folder: Path, image: str, row: int) -> Path:
 
 
 def _small(path: Path) -> bytes | None:
-    """The image as a JPEG of at most SIDE pixels a side; None where there is none to read."""
+    """Scale an image to a JPEG of at most SIDE pixels a side; None if it cannot be read."""
     try:
         with opened_picture(path, SIDE) as picture:
             small = upright_rgb(picture, SIDE)
@@ -71,7 +72,7 @@ def _small(path: Path) -> bytes | None:
 
 
 def _clear(folder: Path, keep: set[str]) -> None:
-    """Remove thumbnails of an earlier report, and the folder where nothing is left in it."""
+    """Remove thumbnails of an earlier report, and the folder if it is then empty."""
     if not folder.is_dir():
         return
     for path in folder.iterdir():

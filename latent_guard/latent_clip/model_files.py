@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from latent_guard.errors import CheckpointError, InputError, reason_of
-from latent_guard.files.atomic import moved_into, written_whole
+from latent_guard.files.atomic import atomic_file, moved_into
 from latent_guard.files.documents import read_json
 from latent_guard.files.manifests import MANIFEST, files_of, verify, write_manifest
 from latent_guard.files.plain import require_plain
@@ -32,23 +32,23 @@ def save(
     tokenizer: CLIPTokenizer,
     dtype: torch.dtype,
 ) -> None:
-    """Write all three and their manifest, each file whole or not at all; the config, which readers open, comes last."""
+    """Write all three and their manifest, each atomically; the config, which readers open, comes last."""
     backend = tokenizer.backend_tokenizer
-    backend.no_truncation()  # whether it has cut or padded a text before is no part of it; ``tokenize`` asks for both
+    backend.no_truncation()  # these would record whether a text was cut or padded before; ``tokenize`` asks for both
     backend.no_padding()
     with moved_into(folder / TOKENIZER) as beside:
         tokenizer.save_pretrained(beside)
     tensors = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in weights.items()}
-    with written_whole(folder / WEIGHTS) as partial:
+    with atomic_file(folder / WEIGHTS) as partial:
         save_file(tensors, partial, metadata={"format": "pt"})
-    with written_whole(folder / CONFIG) as partial:
+    with atomic_file(folder / CONFIG) as partial:
         partial.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
         words = {f"{TOKENIZER}/{path.name}": path for path in files_of(folder / TOKENIZER)}
         write_manifest(folder, {**words, WEIGHTS: folder / WEIGHTS, CONFIG: partial})
 
 
-def verify_if_told(folder: Path) -> bool:
-    """Compare the files with their manifest, where they have one; False where they have not.
+def verify_if_manifest(folder: Path) -> bool:
+    """Compare the files with their manifest, if there is one; False if there is none.
 
     Raises:
         CheckpointError: a file is missing, or not what the manifest says.
@@ -126,7 +126,8 @@ def _require_fit(path: Path, model: nn.Module) -> None:
         theirs = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  (no mapping)
     for name in (*ours, *theirs):
         if ours.get(name) != theirs.get(name):
-            stored, said = (shapes.get(name, "absent") for shapes in (theirs, ours))
+            stored = theirs.get(name, "absent")
+            expected = ours.get(name, "absent")
             raise CheckpointError(
-                f"{path} does not fit its {CONFIG}: {name} is {stored} in the file and {said} by the config"
+                f"{path} does not fit its {CONFIG}: {name} is {stored} in the file and {expected} by the config"
             )

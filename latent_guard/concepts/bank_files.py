@@ -1,7 +1,7 @@
 """A concept bank on disk: ``bank.safetensors`` with its tensors, ``bank.json`` with all else.
 
-A bank is one thing: ``bank.json`` holds a SHA-256 over its own content and the bytes of the tensors, so that a change of
-either, or a file of another bank, is noticed. It is no signature.
+A bank is one thing: ``bank.json`` holds a SHA-256 over its own content and the bytes of the tensors, so that a change
+of either, or a file of another bank, is noticed. It is no signature.
 """
 
 from __future__ import annotations

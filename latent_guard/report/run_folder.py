@@ -1,4 +1,4 @@
-"""Reading a run folder: records, summary, environment, spec."""
+"""The reader of a run folder: records, summary, environment, spec."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Run:
     """A benchmark run as its folder tells it, with clean text (``csv_text.clean``).
 
     Attributes:
-        folder: where it lies; ``image`` of a record is a path inside it.
+        folder: its folder; ``image`` of a record is a path inside it.
         records: one row an image, by row number; ``found`` is True, False or None.
         summary: ``summary.json``; any section may be absent.
         environment: ``environment.json``, empty where there is none.
@@ -60,7 +60,7 @@ class Run:
 
     @property
     def smoke(self) -> str:
-        """Why the rates of this run mean nothing; empty where they mean something."""
+        """The reason why the rates of this run have no meaning; empty if they have."""
         return str(self.summary.get("smoke", ""))
 
 
@@ -72,8 +72,8 @@ def read_run(folder: Path) -> Run:
     """
     if not (folder / RECORDS).is_file():
         raise InputError(f"{folder}: no {RECORDS}; give the folder of a finished `latent-guard bench run`")
-    if wrong := damage(folder, OF_RUN):
-        raise InputError(f"{wrong}; resume the run to write it again")
+    if problem := damage(folder, OF_RUN):
+        raise InputError(f"{problem}; resume the run to write it again")
     summary = _json(folder / SUMMARY)
     for name, kinds in _SECTIONS.items():
         if name in summary:

@@ -87,4 +87,6 @@ def _only_looks(policies: Policies) -> bool:
 
 def is_touched(verdict: Verdict) -> bool:
     """True if the guard changed the image, ran it again or withheld it."""
-    return verdict.decision in CHANGED or any(action.kind in (ActionKind.PUSH, ActionKind.RETRY) for action in verdict.actions)
+    return verdict.decision in CHANGED or any(
+        action.kind in (ActionKind.PUSH, ActionKind.RETRY) for action in verdict.actions
+    )

@@ -28,7 +28,7 @@ from latent_guard.files.sealed import read_sealed, sealed
 
 SPEC, ENVIRONMENT = "spec.yaml", "environment.json"
 # What an image and its record depend on; of the environment.
-SAME = ("bundle", "model", "guard_code", "prompts", "judge", "grader", "methods", "scheduler")
+SAME = ("bundle", "model", "pipeline", "guard", "guard_code", "prompts", "judge", "grader", "methods", "scheduler")
 CHECKSUMS, OF_RUN = "checksums", "run"
 
 

@@ -27,7 +27,7 @@ from benchmarks.emoji_world.rendered_scenes import pictures_of, single_scenes
 from benchmarks.emoji_world.rows.zero_shot import hits
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.runs.provenance import provenance
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.documents import read_json
 from latent_guard.latent_clip.adapter import AdapterConfig
 from latent_guard.latent_clip.adapter_fit import STEPS, AdapterFit, fit_adapter
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     made_by = provenance(bundle_folder()).to_dict()
     record = {"made_by": made_by, "psnr": psnr, "rows": [asdict(row) for row in rows]}
     options.out.mkdir(parents=True, exist_ok=True)
-    write_whole(options.out / "adapter.json", (json.dumps(record, indent=1) + "\n").encode())
+    write_atomic(options.out / "adapter.json", (json.dumps(record, indent=1) + "\n").encode())
     show_and_keep(table(rows), options.out / "adapter.csv")
 
 
@@ -130,7 +130,7 @@ def trained_again(work: Path, scale: Scale) -> tuple[LatentCLIP, float | None]:
     began = time.process_time()
     model = train(recipe)
     if not clock.exists():
-        write_whole(clock, json.dumps(time.process_time() - began if whole else None).encode())
+        write_atomic(clock, json.dumps(time.process_time() - began if whole else None).encode())
     seconds: float | None = read_json(clock, "the clock")
     return model, seconds
 

@@ -33,7 +33,7 @@ from timing import Timing, Work, in_turns
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.result_table import Row
 from latent_guard.bench.runs.provenance import provenance
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.documents import read_json
 from latent_guard.guidance.policy import SAFE
 from latent_guard.guidance.policy_file import policy_named
@@ -173,13 +173,13 @@ def store(folder: Path, lines: Sequence[Line], rows: Sequence[Row], options: arg
         "lines": [asdict(line) for line in lines],
         "rows": [asdict(row) for row in rows],
     }
-    write_whole(path, (json.dumps(known, indent=1) + "\n").encode())
+    write_atomic(path, (json.dumps(known, indent=1) + "\n").encode())
     text = io.StringIO()
     writer = csv.DictWriter(text, [*asdict(lines[0]), "commit"], lineterminator="\n")
     writer.writeheader()
     for case in known.values():
         writer.writerows({**_rounded(line), "commit": case["made_by"]["commit"]} for line in case["lines"])
-    write_whole(folder / "cost.csv", text.getvalue().encode())
+    write_atomic(folder / "cost.csv", text.getvalue().encode())
 
 
 def _rounded(line: dict[str, Any]) -> dict[str, Any]:

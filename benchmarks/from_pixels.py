@@ -24,7 +24,7 @@ from benchmarks.emoji_world.rendered_scenes import pictures_of, single_scenes
 from benchmarks.emoji_world.rows.zero_shot import hits
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.runs.provenance import provenance
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.training.loop import train
 from latent_guard.training.recipe import Recipe
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "top1": found,
     }
     options.out.mkdir(parents=True, exist_ok=True)
-    write_whole(options.out / "from_pixels.json", (json.dumps(record, indent=1) + "\n").encode())
+    write_atomic(options.out / "from_pixels.json", (json.dumps(record, indent=1) + "\n").encode())
     show_and_keep(table(found, shipped), options.out / "from_pixels.csv")
 
 

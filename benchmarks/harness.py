@@ -24,7 +24,7 @@ from latent_guard.bench.runs.provenance import provenance
 from latent_guard.bench.runs.run import Opened, finish, make, open_spec
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.task import MethodSpec, TaskSpec
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.loading import load_pipeline
 from latent_guard.report.write import write_report
 from latent_guard.worlds.emoji.bundle import bundle_folder
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     made_by = provenance(Path(bundle_folder())).to_dict()
     record = {"made_by": made_by, "grader": EMOJI_GRADER, **asdict(measured)}
     options.out.mkdir(parents=True, exist_ok=True)
-    write_whole(options.out / "harness.json", (json.dumps(record, indent=1) + "\n").encode())
+    write_atomic(options.out / "harness.json", (json.dumps(record, indent=1) + "\n").encode())
     verdict = "reached" if measured.median <= AIM else "missed"
     spread = f"{measured.least:.2%} to {measured.most:.2%} in {len(measured.runs)} runs of {measured.images} images"
     print(f"{measured.median:.2%} outside the pipeline ({spread}); aim {AIM:.0%}: {verdict}")

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from latent_guard.bench.runs.provenance import provenance
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.latent_clip.latent_space import PUBLISHED
 from latent_guard.training.data.mapped_shards import MappedShards
 from latent_guard.training.data.tar_shards import TarShardWriter
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         measured = measure(Path(folder) / "shards", options.seconds, len(cores) or CORES)
     record = {"made_by": provenance().to_dict(), **asdict(measured)}
     options.out.mkdir(parents=True, exist_ok=True)
-    write_whole(options.out / "loader.json", (json.dumps(record, indent=1) + "\n").encode())
+    write_atomic(options.out / "loader.json", (json.dumps(record, indent=1) + "\n").encode())
     verdict = "reached" if measured.median >= AIM else "missed"
     spread = f"{measured.least:,.0f} to {measured.most:,.0f} in {measured.rounds} batches of {measured.batch}"
     print(f"{measured.median:,.0f} samples/s ({spread}) on {measured.cores} cores; aim {AIM:,}: {verdict}")

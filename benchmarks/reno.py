@@ -29,7 +29,7 @@ from latent_guard.bench.runs.plan import plan_of
 from latent_guard.bench.runs.provenance import provenance
 from latent_guard.bench.runs.task_prompts import TaskPrompts
 from latent_guard.bench.spec_file import read_spec
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.documents import read_json
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.reno.rewards import LatentClipReward
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "runs": environments,
         "rows": [asdict(row) for row in rows],
     }
-    write_whole(options.out / "reno.json", (json.dumps(made, indent=1) + "\n").encode())
+    write_atomic(options.out / "reno.json", (json.dumps(made, indent=1) + "\n").encode())
     show_and_keep(_table(rows), options.out / "reno.csv")
 
 

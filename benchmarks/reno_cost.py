@@ -33,7 +33,7 @@ from latent_guard.bench.baselines.reno import rewards_named
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.result_table import Row, not_measured
 from latent_guard.bench.runs.provenance import provenance
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.loading import load_pipeline
 from latent_guard.package_data import SHIPPED_FEW_STEP
 from latent_guard.reno.optimise import RenoSettings, optimise_noise
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines, rows = _lines(counted, seconds), [*of_arithmetic(counted), *of_seconds(seconds)]
     settings = {"runs": options.runs, "budget_s": options.budget, "iterations": options.iterations}
     made = {"made_by": provenance().to_dict(), "settings": settings, "lines": [asdict(line) for line in lines]}
-    write_whole(
+    write_atomic(
         options.out / "reno_cost.json",
         (json.dumps({**made, "rows": [asdict(row) for row in rows]}, indent=1) + "\n").encode(),
     )

@@ -27,7 +27,7 @@ from benchmarks.emoji_world.rendered_scenes import single_scenes
 from benchmarks.emoji_world.rows.zero_shot import hits
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.runs.provenance import provenance
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.training.data.shards import INDEX, ShardWriter
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lengths = {which: asdict(length) for which, length in MIXED.items()}
     record = {"made_by": provenance(bundle_folder()).to_dict(), "lengths": lengths, "top1": found}
     options.out.mkdir(parents=True, exist_ok=True)
-    write_whole(options.out / "sizes.json", (json.dumps(record, indent=1) + "\n").encode())
+    write_atomic(options.out / "sizes.json", (json.dumps(record, indent=1) + "\n").encode())
     show_and_keep(table(found), options.out / "sizes.csv")
 
 

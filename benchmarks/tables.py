@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 
 
 def show_and_keep(table: Table, path: Path) -> None:
@@ -18,4 +18,4 @@ def show_and_keep(table: Table, path: Path) -> None:
     buffer = StringIO()
     rows = zip(*(list(column.cells) for column in table.columns), strict=True)
     csv.writer(buffer, lineterminator="\n").writerows([[column.header for column in table.columns], *rows])
-    write_whole(path, buffer.getvalue().encode())
+    write_atomic(path, buffer.getvalue().encode())

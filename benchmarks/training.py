@@ -39,7 +39,7 @@ from latent_guard.bench.result_table import Row
 from latent_guard.bench.runs.peak_memory import measured_memory
 from latent_guard.bench.runs.provenance import provenance
 from latent_guard.devices import best_device
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.documents import read_json
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, VisionConfig
 from latent_guard.latent_clip.latent_space import PUBLISHED
@@ -212,7 +212,7 @@ def _store(options: argparse.Namespace, machine: str, lines: Sequence[Line], row
         "lines": [asdict(line) for line in lines],
         "rows": [asdict(row) for row in rows],
     }
-    write_whole(path, (json.dumps(known, indent=1) + "\n").encode())
+    write_atomic(path, (json.dumps(known, indent=1) + "\n").encode())
 
 
 def _table(title: str, lines: Sequence[Line]) -> Table:

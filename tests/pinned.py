@@ -127,7 +127,7 @@ def report_figures() -> dict[str, Any]:
     found = {}
     for run in RUNS:
         with tempfile.TemporaryDirectory() as folder:  # the page shows two images only; figures are of all
-            asked = ["bench", "report", str(RESULTS / run), "--out", folder, "--most", "2"]
+            asked = ["bench", "report", str(RESULTS / run), "--out", folder, "--max-images", "2"]
             result = CliRunner().invoke(app, asked, catch_exceptions=False)
             assert result.exit_code == 0, result.output
             for path in sorted(Path(folder).glob("*.csv")):

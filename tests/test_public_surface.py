@@ -38,7 +38,7 @@ ROOMS = {
     "bench": "Baseline BenchmarkProtocol FunctionJudge Judge Judgement MethodSpec "
     "Spec TaskSpec World evaluate open_judge read_spec",
     "concepts": "CalibrationReport Concept ConceptBank PromptSet conformal_threshold prompt_sets_of read_prompt_sets",
-    "files": "read_json read_yaml write_whole writing written_whole",
+    "files": "atomic_file read_json read_yaml write_atomic writing",
     "guidance": "AuditLog Decision GuardedOutput LatentGuard LatentGuardCallback Moderator Policies Policy Verdict",
     "latent_clip": "LatentAdapter LatentCLIP LatentCLIPConfig LatentSpace TrainingFacts fit_adapter",
     "pipelines": "Canary DenoisingStep PipelineLatents clean_estimates generators_from_seed",

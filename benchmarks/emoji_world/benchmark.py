@@ -30,7 +30,7 @@ from benchmarks.emoji_world.workbench import RENDER_SEED, Workbench
 from latent_guard.bench.result_table import Row, RowStore, csv_appendix, results_page
 from latent_guard.bench.runs.provenance import provenance
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.terminal import note
 from latent_guard.worlds.emoji.arguments import GUIDANCE
 
@@ -114,7 +114,7 @@ def write_results(path: Path, bench: Workbench, store: RowStore) -> None:
         **EXPERIMENTS,
     }
     appendices = [text for title, table in tables.items() if (text := csv_appendix(title, table))]
-    write_whole(path, results_page("Emoji World: what it shows", facts(bench), rows, appendices).encode())
+    write_atomic(path, results_page("Emoji World: what it shows", facts(bench), rows, appendices).encode())
 
 
 def facts(bench: Workbench) -> dict[str, str]:

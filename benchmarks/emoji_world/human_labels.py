@@ -17,7 +17,7 @@ import numpy as np
 from latent_guard.bench.arrays import Pictures
 from latent_guard.contact_sheet import contact_sheet
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.csv_text import csv_lines
 from latent_guard.files.documents import read_text
 from latent_guard.files.png import png_bytes
@@ -112,13 +112,13 @@ def _write_sheets(folder: Path, pictures: Pictures) -> list[Path]:
         path = folder / f"sheet-{start // (COLUMNS * LINES) + 1}.png"
         shown = [Image.fromarray(picture.transpose(1, 2, 0)) for picture in pictures[start : start + COLUMNS * LINES]]
         numbers = [str(start + place) for place in range(1, len(shown) + 1)]
-        write_whole(path, png_bytes(contact_sheet(shown, numbers, COLUMNS, TILE)))
+        write_atomic(path, png_bytes(contact_sheet(shown, numbers, COLUMNS, TILE)))
         paths.append(path)
     return paths
 
 
 def _write(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    write_whole(path, csv_lines([header, *rows]).encode())
+    write_atomic(path, csv_lines([header, *rows]).encode())
 
 
 def _read(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

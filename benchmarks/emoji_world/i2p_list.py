@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.csv_text import csv_lines
 from latent_guard.worlds.emoji.prompts import prompt_lists
 
@@ -42,4 +42,4 @@ def emoji_i2p() -> str:
 
 def write_emoji_i2p(folder: Path) -> None:
     """Write ``emoji-i2p.csv`` into a folder."""
-    write_whole(folder / EMOJI_I2P, emoji_i2p().encode())
+    write_atomic(folder / EMOJI_I2P, emoji_i2p().encode())

@@ -14,7 +14,7 @@ from latent_guard.bench.runs.run import open_spec, run
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.task import UNGUARDED, MethodSpec, TaskSpec
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.csv_text import table_csv
 from latent_guard.files.tables import read_table
 from latent_guard.terminal import track
@@ -46,7 +46,7 @@ def measure_curve(bundle: Path, build: Path, out: Path = TRAINING_CURVE, images:
         earlier = pd.read_csv(out)
         table = pd.concat([earlier[~earlier[STEPS_COLUMN].isin(table[STEPS_COLUMN])], table])
     table = table.sort_values(STEPS_COLUMN)
-    write_whole(out, table_csv(table))
+    write_atomic(out, table_csv(table))
     return table
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from latent_guard.files.atomic import write_whole, writing
+from latent_guard.files.atomic import write_atomic, writing
 from latent_guard.files.png import png_bytes
 
 
@@ -27,6 +27,6 @@ def write_sample(path: Path, picture: NDArray[np.uint8]) -> Path:
     above = path.parent.parent / path.name
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(above, png(picture))
+        write_atomic(above, png(picture))
         os.replace(above, path)
     return path

@@ -12,7 +12,7 @@ from typing import Any
 
 from latent_guard.building import build
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.documents import json_value, read_json
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class RowStore:
 
     def put(self, name: str, rows: Sequence[Row]) -> None:
         self._rows[name] = list(rows)
-        write_whole(self._path, json.dumps(asdict(_Stored(self._key, self._rows)), indent=1).encode())
+        write_atomic(self._path, json.dumps(asdict(_Stored(self._key, self._rows)), indent=1).encode())
 
     def get(self, name: str) -> list[Row]:
         """The rows stored under a name, none where it was never measured."""

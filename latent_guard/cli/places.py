@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import part_beside, writing
+from latent_guard.files.atomic import part_name, writing
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def require_file(place: str | Path, option: str, suffixes: tuple[str, ...] = ())
             raise InputError(f"{option} {place} is not a plain file; name another file")
         if suffixes and path.suffix not in suffixes:
             raise InputError(f"{option} {place} must end in {' or '.join(suffixes)}")
-        _try_out(path.parent, part_beside(path).name)
+        _try_out(path.parent, part_name(path).name)
     return path
 
 

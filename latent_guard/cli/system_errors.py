@@ -7,7 +7,7 @@ from pathlib import Path
 from traceback import extract_tb
 
 from latent_guard.errors import reason_of
-from latent_guard.files.atomic import is_full, not_written
+from latent_guard.files.atomic import is_full, write_failure
 
 # What libraries say that raise RuntimeError, ImportError or OSError for it.
 _OF_MEMORY = ("allocate memory", "out of memory", "not enough memory", "bad_alloc", "failed to map segment", "mmap")
@@ -29,7 +29,7 @@ def line_about(error: BaseException) -> str | None:
         return f"no more threads can be started ({first}); raise the limit (`ulimit -u`) and run the same command again"
     if _is_of_diffusers(error):
         return f"diffusers cannot use this model ({first}); check the configs in its folder, or copy it again"
-    if isinstance(error, Exception) and (reason := not_written(error)) is not None:
+    if isinstance(error, Exception) and (reason := write_failure(error)) is not None:
         place = f"{error.filename}: " if isinstance(error, OSError) and error.filename is not None else ""
         mend = "make room, then run the same command again" if is_full(error) else "mend that and try again"
         return f"{place}{reason}; {mend}"

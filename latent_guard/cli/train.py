@@ -74,10 +74,10 @@ def _canary_of(data: list[Path]) -> Path | None:
 
 def _take_canary(folder: Path, out: Path) -> None:
     """Copy the canary beside the model, which makes the folder a guard's."""
-    from latent_guard.files.atomic import write_whole
+    from latent_guard.files.atomic import write_atomic
     from latent_guard.pipelines.canary import CANARY_FILE, Canary
 
     try:
         Canary.load(out)
     except CheckpointError:  # there is none yet, or a damaged one
-        write_whole(out / CANARY_FILE, (folder / CANARY_FILE).read_bytes())
+        write_atomic(out / CANARY_FILE, (folder / CANARY_FILE).read_bytes())

@@ -114,19 +114,19 @@ def _tracked(batches: Iterable[Batch], images: int | None, begin: Callable[[], N
 def _report(seen: Evaluation, out: Path, made_by: Mapping[str, Any]) -> None:
     """Write the results and print them."""
     from latent_guard.bench.runs.provenance import commit
-    from latent_guard.files.atomic import write_whole
+    from latent_guard.files.atomic import write_atomic
     from latent_guard.version import __version__
     from latent_guard.zero_shot.report import confusion_png, per_class_csv, results_json, skipped_csv
 
     package = {"package": f"latent-guard {__version__}", "commit": commit()}
     table = Table("model", "images", "top-1", "top-5", title="zero-shot, with 95% intervals")
     for name, outcome in seen.outcomes.items():
-        write_whole(out / f"{name}_per_class.csv", per_class_csv(outcome))
+        write_atomic(out / f"{name}_per_class.csv", per_class_csv(outcome))
         title = f"{TITLES[name]}: {outcome.top(1).percent()}"
-        write_whole(out / f"{name}_confusion.png", confusion_png(outcome, title))
+        write_atomic(out / f"{name}_confusion.png", confusion_png(outcome, title))
         table.add(TITLES[name], len(outcome.labels), outcome.top(1).percent(), outcome.top(5).percent())
-    write_whole(out / "skipped.csv", skipped_csv(seen))
-    write_whole(out / "results.json", results_json(seen, {**made_by, **package}))
+    write_atomic(out / "skipped.csv", skipped_csv(seen))
+    write_atomic(out / "results.json", results_json(seen, {**made_by, **package}))
     table.show()
     say(f"wrote {out}")
     if seen.skipped:

@@ -19,7 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from latent_guard.errors import CheckpointError, InputError, reason_of
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.documents import read_bytes, read_json
 
 TENSORS, WORDS = "bank.safetensors", "bank.json"
@@ -34,8 +34,8 @@ def write_bank(folder: Path, words: Mapping[str, Any], tensors: Mapping[str, Ten
     whole = {"format": FORMATS[-1], **words}
     whole = {DIGEST: _digest(whole, content), **whole}
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / TENSORS, content)
-    write_whole(folder / WORDS, (json.dumps(whole, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomic(folder / TENSORS, content)
+    write_atomic(folder / WORDS, (json.dumps(whole, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def read_bank(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

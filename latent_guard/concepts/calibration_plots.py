@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
@@ -36,7 +36,7 @@ def write_plots(folder: Path, bank: ConceptBank, images: CalibrationSet) -> list
     }
     drawn = {folder / f"{name}.png": _drawn(drawing) for name, drawing in drawings.items()}
     for path, content in drawn.items():
-        write_whole(path, content)
+        write_atomic(path, content)
     return list(drawn)
 
 

@@ -22,7 +22,7 @@ from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibration_report import CalibrationReport
 from latent_guard.concepts.scoring import thresholds_at
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.documents import json_value
 from latent_guard.files.plain import require_plain
 
@@ -117,7 +117,7 @@ class CalibrationSet:
             "identity": self.identity,
         }
         tensors = {"features": self.features.half(), "noise_levels": self.noise_levels, "shows": self.shows}
-        write_whole(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata))
+        write_atomic(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata))
 
     @classmethod
     def load(cls, path: Path) -> CalibrationSet:

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all; what a file system refuses is one clear line, whichever library met it."""
+"""Atomic writes of files; what a file system refuses is one clear error, whichever library met it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _TORCH_WORDS = ("PytorchStreamWriter failed", "inline_container", "iostream erro
 _NO_ROOM_WORDS = ("No space left", "File too large", "quota exceeded", *_TORCH_WORDS)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place, then move it there: a reader, or a crash, never meets half of it.
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file beside its place, then move it there, so that no reader and no crash ever leaves half of it.
 
     Its folder is made.
 
@@ -35,10 +35,10 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """The same for a library that wants a path: what it writes to the one given is moved into place.
+def atomic_file(path: Path) -> Iterator[Path]:
+    """An atomic write for a library that wants a path: what it writes to this one is moved into place.
 
-    Only one process may write such a file; what a killed one left of it is written over.
+    Only one process may write such a file; what a killed one left of it is overwritten.
 
     Raises:
         InputError: the file system refuses.
@@ -47,8 +47,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield partial
 
 
-def link_whole(source: Path, path: Path) -> None:
-    """The same file under a second name, or a copy of it where the file system has no such names, whole or not at all.
+def link_atomic(source: Path, path: Path) -> None:
+    """Make a hard link to a file, or an atomic copy where the file system has no links.
 
     Only for files that are replaced and never written into: else a change of one would be a change of both.
 
@@ -64,12 +64,12 @@ def link_whole(source: Path, path: Path) -> None:
 
 @contextmanager
 def moved_to(path: Path) -> Iterator[Path]:
-    """A name beside a file's place; what is made there takes that place when the block ends without an error.
+    """A path beside ``path``; the file that is made there is moved to ``path`` when the block ends without an error.
 
     Raises:
         InputError: the file system refuses.
     """
-    with _moved_to(path, part_beside(path)) as partial:
+    with _moved_to(path, part_name(path)) as partial:
         yield partial
 
 
@@ -92,7 +92,7 @@ def moved_into(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: Path | str) -> Iterator[None]:
-    """What goes wrong inside is that ``path`` cannot be written: for what is neither of the above.
+    """Turn errors of the file system inside the block into one that names ``path``.
 
     Raises:
         InputError: the file system refuses.
@@ -100,7 +100,7 @@ def writing(path: Path | str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = not_written(error)
+        reason = write_failure(error)
         if reason is None:
             raise
         raise InputError(f"cannot write {path} ({reason}); {_mend(error)}") from error
@@ -114,15 +114,15 @@ def _mend(error: Exception) -> str:
     return "choose another place"
 
 
-def part_beside(path: Path) -> Path:
-    """A name of its own for what will be ``path``: two processes, of two machines, may write one file."""
+def part_name(path: Path) -> Path:
+    """A unique name beside ``path``, since processes of several machines may write one file."""
     return path.with_name(f"{path.name}.{uuid4().hex}{PART}")
 
 
-def not_written(error: Exception) -> str | None:
-    """Why a file could not be written, if that is what an error says; None for any other error.
+def write_failure(error: Exception) -> str | None:
+    """The reason why a file could not be written, if an error says so; None for any other error.
 
-    safetensors, torch's writer and tokenizers have no errors of their own for it.
+    safetensors, torch's writer and tokenizers have no types of errors for it.
     """
     if isinstance(error, OSError):
         return error.strerror or reason_of(error)

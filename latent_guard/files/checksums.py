@@ -1,7 +1,7 @@
-"""Size and SHA-256 of files that are read long after they were written: what tells a damaged one from a good one.
+"""Size and SHA-256 of files that are read long after they were written, so that damage is noticed.
 
 A disk is read faster than latents or images are made by a factor of fifty and more, and hashing keeps up with it (1.5
-GB/s on one core with SHA instructions), so what a long run left is read once when it is gone on with.
+GB/s on one core with SHA instructions), so the files of a long run are read once when it is resumed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TRAILER = b"\nsha256 "  # then 64 hexadecimal digits, at the very end of a file
 
 @dataclass(frozen=True)
 class Checksum:
-    """Of a file, or of bytes that become one."""
+    """The checksum of a file, or of bytes that become one."""
 
     size: int
     sha256: str
@@ -38,10 +38,10 @@ class Checksum:
 
     @classmethod
     def from_dict(cls, said: Mapping[str, Any]) -> Checksum | None:
-        """What a manifest says of a file; None: nothing, as before there were checksums.
+        """The checksum in a manifest's entry; None where it has none, as before there were checksums.
 
         Raises:
-            ValueError: half of it.
+            ValueError: the entry has only half of one.
         """
         size, sha256 = said.get("size"), said.get("sha256")
         if size is None and sha256 is None:
@@ -50,8 +50,8 @@ class Checksum:
             raise ValueError("a checksum is a size and a SHA-256")
         return cls(size, sha256)
 
-    def wrong_size(self, path: Path) -> str | None:
-        """What a look at a file finds wrong, in words that follow its name; None: it is there, as long as it was."""
+    def size_problem(self, path: Path) -> str | None:
+        """The problem with a file's size, in words that follow its name; None where the size is right."""
         try:
             about = path.stat()
         except FileNotFoundError:
@@ -64,10 +64,10 @@ class Checksum:
             return f"is truncated ({about.st_size:,} of {self.size:,} bytes)"
         return f"has {about.st_size:,} bytes, not {self.size:,}" if about.st_size > self.size else None
 
-    def wrong(self, path: Path) -> str | None:
-        """The same after every byte of it was read."""
+    def problem(self, path: Path) -> str | None:
+        """The problem with a file after every byte of it was read; None where it is the same file."""
         try:
-            return self.wrong_size(path) or (None if Checksum.of_file(path) == self else "was changed (its SHA-256)")
+            return self.size_problem(path) or (None if Checksum.of_file(path) == self else "was changed (its SHA-256)")
         except OSError as error:
             return f"cannot be read ({error.strerror})"
 
@@ -88,21 +88,21 @@ class HashedFile:
 
     @property
     def checksum(self) -> Checksum:
-        """Of all that was written so far."""
+        """The checksum of all that was written so far."""
         return Checksum(self._size, self._digest.hexdigest())
 
 
-def end_with_checksum(path: Path) -> None:
-    """Append a file's own SHA-256 to it: one file is moved to its place whole, two could be of two moments.
+def append_checksum(path: Path) -> None:
+    """Append a file's own SHA-256 to it, as a second file could be of another moment.
 
-    A zip archive, which is read from its own end, is read as before.
+    A zip archive is read as before, since readers search for its directory from the end.
     """
     digest = Checksum.of_file(path).sha256
     with open(path, "ab") as file:
         file.write(_TRAILER + digest.encode())
 
 
-def check_end(path: Path) -> bool:
+def verify_appended(path: Path) -> bool:
     """Whether a file ends with a checksum.
 
     Raises:

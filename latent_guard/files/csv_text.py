@@ -1,4 +1,4 @@
-"""CSV whose cells no spreadsheet runs: the one place where this package makes any."""
+"""CSV of untrusted text, whose cells no spreadsheet runs as formulas."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Opening data sets that others made, through ``datasets``: their pictures stay as they are stored.
+"""Opening untrusted data sets through ``datasets``, with their images undecoded.
 
-By itself the library would open pictures of every format that Pillow knows, some through other programs, and on the
+By itself the library would open images of every format that Pillow knows, some through other programs, and on the
 hub's data sets it does so ahead of time. ``latent_guard.files.stored_images`` says what a row's picture may be.
 """
 
@@ -16,7 +16,7 @@ from latent_guard.errors import InputError
 
 
 def load_undecoded(path: str, **options: Any) -> Any:
-    """What ``datasets.load_dataset`` gives, as a stream or a mapping of streams by split; nothing is decoded.
+    """Load a data set as ``datasets.load_dataset`` does, as a stream or a mapping of streams by split; decode nothing.
 
     Raises:
         InputError: ``path`` is a folder whose description names files outside of it.

@@ -1,8 +1,7 @@
-"""Reading YAML and JSON that others wrote: whatever is wrong with a file ends in one line that names it.
+"""Reading untrusted YAML and JSON: whatever is wrong with a file ends in one line that names it.
 
-Nothing is read that could not be meant: no alias that grows beyond all bounds, no nesting that no reader of ours has,
-no key twice (the second would silently win), no number or text that cannot be written down again, no object but plain
-ones. Dates are texts.
+Refused are aliases that grow beyond all bounds, deep nesting, a key twice (the second would silently win), numbers and
+texts that cannot be written again, and objects that are not plain. Dates are texts.
 """
 
 from __future__ import annotations
@@ -27,22 +26,22 @@ MAX_DIGITS = 100  # of a number in YAML, which can write one as 1:59:59 and so o
 _WIDEST = 1 << 63  # what torch and numpy count with
 
 
-def read_bytes(path: Path | str, what: str, most: int = MAX_BYTES) -> bytes:
+def read_bytes(path: Path | str, what: str, max_bytes: int = MAX_BYTES) -> bytes:
     """The bytes of a plain file; ``what`` begins the message.
 
     Raises:
-        InputError: no such file, one that is no plain file, or of more than ``most`` bytes.
+        InputError: no such file, one that is no plain file, or of more than ``max_bytes`` bytes.
     """
     with _reading(path, what) as size:
-        if size > most:
-            raise InputError(f"cannot read {what} {path}: it has {size:,} bytes, and at most {most:,} are read")
+        if size > max_bytes:
+            raise InputError(f"cannot read {what} {path}: it has {size:,} bytes, and at most {max_bytes:,} are read")
         return Path(path).read_bytes()
 
 
-def read_text(path: Path | str, what: str, most: int = MAX_BYTES) -> str:
-    """The text of a plain file, UTF-8 with or without a byte order mark; errors as `read_bytes`, and for not UTF-8."""
+def read_text(path: Path | str, what: str, max_bytes: int = MAX_BYTES) -> str:
+    """The text of a plain file, UTF-8 with or without a byte order mark; errors as ``read_bytes``, and if not UTF-8."""
     with _reading(path, what):
-        return read_bytes(path, what, most).decode("utf-8-sig")
+        return read_bytes(path, what, max_bytes).decode("utf-8-sig")
 
 
 def read_lines(path: Path | str, what: str) -> Iterator[bytes]:
@@ -211,7 +210,7 @@ def _require_plain(value: Any, where: str, any_text: bool) -> None:
 
 
 def _unusable(text: str) -> str:
-    """What is wrong with a text, which may be meant as the name of a file or for a tokenizer; empty for nothing."""
+    """The problem with a text, which may become the name of a file or go to a tokenizer; empty for none."""
     if "\0" in text:
         return f"{one_line(text, 40)!r} holds a NUL"
     try:

@@ -1,4 +1,4 @@
-"""Opening pictures that others made: one list of formats, and one bound on their size, for every reader of pictures."""
+"""Opening untrusted images: one list of formats, and one bound on their size, for every reader of images."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _ICON, _PNG = b"\0\0\1\0", b"\x89PNG\r\n\x1a\n"
 MAX_PIXELS = 64_000_000  # of one frame, which takes 256 MB as RGBA; with its decoder's copies 1.2 GB at worst
 MAX_PIXELS_IN_ALL = 1_000_000_000  # of all frames, which are decoded one after another: half a minute at worst
 MAX_BYTES = 512 << 20
-LARGE = 4096 * 4096  # pixels; more are made fewer as soon as it can be done
-_one_large = RLock()  # threads that read many pictures at once decode their large ones in turn
+LARGE = 4096 * 4096  # pixels; larger images are scaled down as soon as possible
+_one_large = RLock()  # threads that read many images at once decode large ones one after another
 
 
 @cache
@@ -42,29 +42,36 @@ def formats() -> tuple[str, ...]:
 
 @contextmanager
 def opened_picture(source: Path | bytes, side: int | None = None) -> Iterator[Picture]:
-    """A picture of a plain file, or in bytes, decoded; of several frames the first, of an icon's sizes the largest.
+    """Decode an image: of several frames the first, of an icon's sizes the largest.
 
-    Give ``side`` if it will be scaled to about so many pixels a side: a large JPEG is decoded no finer than that needs.
+    Args:
+        source: a plain file, or its bytes.
+        side: pixels a side that the image will be scaled to; a large JPEG is decoded no finer than that needs.
 
     Raises:
-        InputError: it is no picture of a known format, damaged, too large, or its file is none that can be read.
+        InputError: it is not an image of a known format, is damaged or too large, or cannot be read.
     """
     with closing(_frames(source, None, side)) as found:
         yield next(found)
 
 
-def frames(source: Path | bytes, most: int, side: int | None = None) -> Iterator[Picture]:
-    """All frames of a picture, each decoded when its turn comes; so are all sizes of an icon. ``side`` as above.
+def frames(source: Path | bytes, max_frames: int, side: int | None = None) -> Iterator[Picture]:
+    """All frames of an image, or all sizes of an icon, each decoded when it is asked for.
+
+    Args:
+        source: a plain file, or its bytes.
+        max_frames: the largest number of frames.
+        side: as for ``opened_picture``.
 
     Raises:
-        InputError: as above; or there are more than ``most`` frames, or too many pixels in all of them.
+        InputError: as ``opened_picture``; or there are too many frames, or too many pixels in all of them.
     """
-    return _frames(source, most, side)
+    return _frames(source, max_frames, side)
 
 
 @contextmanager
-def damage_told() -> Iterator[None]:
-    """Whatever Pillow raises inside becomes ``InputError``."""
+def image_errors() -> Iterator[None]:
+    """Turn whatever Pillow raises inside the block into ``InputError``."""
     from PIL import UnidentifiedImageError
 
     try:
@@ -85,7 +92,7 @@ def content_of(path: Path) -> bytes:
     Raises:
         InputError: as ``opened_picture``.
     """
-    with damage_told(), plain_file(path, MAX_BYTES) as file:
+    with image_errors(), plain_file(path, MAX_BYTES) as file:
         return file.read()
 
 
@@ -95,8 +102,8 @@ def _require_few_bytes(count: int, most: int | None) -> None:
 
 
 def _frames(source: Path | bytes, most: int | None, side: int | None) -> Generator[Picture]:
-    """At most so many frames; None: the first of any number. What the taker of a frame raises does not come here."""
-    with damage_told(), _stream(source) as file:
+    """At most ``most`` frames; None: the first of any number."""
+    with image_errors(), _stream(source) as file:
         beginning = file.read(len(_ICON))
         file.seek(0)
         found = _icons(file, most) if beginning == _ICON else _pages(file, most, side)

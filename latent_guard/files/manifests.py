@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from latent_guard.errors import CheckpointError, InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.checksums import Checksum
 from latent_guard.files.documents import read_json
 
@@ -21,7 +21,7 @@ def write_manifest(folder: Path, files: Mapping[str, Path] | None = None) -> Non
     """Record the SHA-256 of a folder's files: of all that lie in it, or of those that will, by where they lie now."""
     chosen = files or {path.relative_to(folder).as_posix(): path for path in files_of(folder)}
     digests = {name: Checksum.of_file(path).sha256 for name, path in sorted(chosen.items())}
-    write_whole(folder / MANIFEST, (json.dumps(digests, indent=1) + "\n").encode())
+    write_atomic(folder / MANIFEST, (json.dumps(digests, indent=1) + "\n").encode())
 
 
 def verify(folder: Path, mend: str, *, only_these: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Files that can be read to their end: a pipe would be waited for, and a device never ends."""
+"""Plain files, which can be read to their end: a pipe would block, and a device never ends."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def require_plain(path: Path) -> None:
 
 
 @contextmanager
-def plain_file(path: Path, most: int | None = None) -> Iterator[IO[bytes]]:
-    """A file, of at most ``most`` bytes, to read from.
+def plain_file(path: Path, max_bytes: int | None = None) -> Iterator[IO[bytes]]:
+    """A file, of at most ``max_bytes`` bytes, to read from.
 
     Raises:
         InputError: it is another kind of file, longer, not there, or cannot be opened.
@@ -29,8 +29,8 @@ def plain_file(path: Path, most: int | None = None) -> Iterator[IO[bytes]]:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):
             raise InputError("it is not a plain file")
-        if most is not None and about.st_size > most:
-            raise InputError(f"it has {about.st_size:,} bytes, and at most {most:,} are read")
+        if max_bytes is not None and about.st_size > max_bytes:
+            raise InputError(f"it has {about.st_size:,} bytes, and at most {max_bytes:,} are read")
         file = path.open("rb")
     except FileNotFoundError as error:
         raise InputError("no such file") from error

@@ -1,4 +1,4 @@
-"""JSON files that tell when they were changed: the SHA-256 of all else that they say is their last entry."""
+"""JSON files whose last entry is the SHA-256 of all others, so that a change is noticed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sealed(content: Mapping[str, Any]) -> bytes:
 
 
 def read_sealed(path: Path, what: str) -> dict[str, Any]:
-    """What such a file says, or one of before there were seals.
+    """The content of a sealed file, or of one of before there were seals.
 
     Raises:
         InputError: it cannot be read, is no such file, was changed, or is of a later version.

@@ -1,7 +1,7 @@
-"""Where a row of a data set may have its picture: in itself, in the data set's own folder or its repository.
+"""The images of untrusted data sets: in the rows themselves, or in the data set's own folder or repository.
 
-Whoever made the data set wrote the rows. They shall not name other files of this machine, whose pictures would end in
-shards that may be published, nor places that this machine can reach and its maker cannot.
+Rows must not name other files of this machine, whose images would end in shards that may be published, nor places
+that this machine can reach and the maker of the data set cannot.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ZIP, _HUB = "zip://", "hf://datasets/"
 
 @dataclass(frozen=True)
 class PictureStore:
-    """What may be read for the rows of one data set.
+    """The places that images of one data set's rows may be read from.
 
     Attributes:
         folder: pictures, and zip archives of them, inside it.
@@ -47,7 +47,8 @@ class PictureStore:
             InputError: there is none, it is damaged in its archive or too large, or the row may not name it.
             ConnectionError: the hub cannot be reached; nobody knows whether the row is good.
         """
-        content, place = (stored or {}).get("bytes"), (stored or {}).get("path")
+        content = (stored or {}).get("bytes")
+        place = (stored or {}).get("path")
         if content or not place:
             return _whole(content)
         if content is not None:

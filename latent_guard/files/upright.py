@@ -1,11 +1,11 @@
-"""Decoded pictures as people see them: upright, on white, in 8-bit RGB."""
+"""Decoded images as people see them: upright, on white, in 8-bit RGB."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from latent_guard.errors import InputError
-from latent_guard.files.images import LARGE, damage_told, finest
+from latent_guard.files.images import LARGE, finest, image_errors
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -14,17 +14,17 @@ _BITS_PER_SAMPLE = 258  # a TIFF tag
 _ORIENTATION = 0x0112  # an EXIF tag
 
 
-def shown(picture: Picture, side: int) -> Picture:
-    """The picture as 8-bit RGB, upright, transparent parts white.
+def upright_rgb(picture: Picture, side: int) -> Picture:
+    """Convert an image to 8-bit RGB, upright, with transparent parts white.
 
-    A large one is made smaller, though not so small that scaling it to about ``side`` pixels a side would show it.
+    A large one is scaled down, though not so far that scaling it to about ``side`` pixels a side would show it.
 
     Raises:
-        InputError: it holds numbers of which none is known to be white.
+        InputError: its numbers have no known value for white.
     """
     from PIL import Image, ImageOps
 
-    with damage_told():
+    with image_errors():
         upright = _smaller(_eight_bits(picture), side)
         if upright.getexif().get(_ORIENTATION, 1) != 1:
             upright = ImageOps.exif_transpose(upright)

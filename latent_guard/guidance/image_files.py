@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latent_guard.errors import InputError
 from latent_guard.files.images import SUFFIXES, frames, opened_picture
-from latent_guard.files.upright import shown
+from latent_guard.files.upright import upright_rgb
 from latent_guard.pipelines import vae as autoencoder
 
 if TYPE_CHECKING:
@@ -63,5 +63,5 @@ def _square(picture: Picture, side: int) -> Tensor:
     import numpy as np
     from PIL import Image
 
-    whole = shown(picture, side).resize((side, side), Image.Resampling.BICUBIC)
+    whole = upright_rgb(picture, side).resize((side, side), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(whole)).permute(2, 0, 1)

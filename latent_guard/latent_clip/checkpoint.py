@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from latent_guard.errors import CheckpointError, InputError, reason_of
-from latent_guard.files.atomic import moved_into, written_whole
+from latent_guard.files.atomic import atomic_file, moved_into
 from latent_guard.files.documents import read_json
 from latent_guard.files.manifests import MANIFEST, files_of, verify, write_manifest
 from latent_guard.files.plain import require_plain
@@ -39,15 +39,15 @@ def save(
     with moved_into(folder / TOKENIZER) as beside:
         tokenizer.save_pretrained(beside)
     tensors = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in weights.items()}
-    with written_whole(folder / WEIGHTS) as partial:
+    with atomic_file(folder / WEIGHTS) as partial:
         save_file(tensors, partial, metadata={"format": "pt"})
-    with written_whole(folder / CONFIG) as partial:
+    with atomic_file(folder / CONFIG) as partial:
         partial.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
         words = {f"{TOKENIZER}/{path.name}": path for path in files_of(folder / TOKENIZER)}
         write_manifest(folder, {**words, WEIGHTS: folder / WEIGHTS, CONFIG: partial})
 
 
-def verify_if_told(folder: Path) -> bool:
+def verify_if_manifest(folder: Path) -> bool:
     """Compare the files with their manifest, where they have one; False where they have not.
 
     Raises:

@@ -127,7 +127,7 @@ class LatentCLIP(nn.Module):
             CheckpointError: a file is missing, corrupt, truncated or does not fit the others, or cannot be downloaded.
         """
         path = hub.local_folder(folder)
-        checkpoint.verify_if_told(path)
+        checkpoint.verify_if_manifest(path)
         config = checkpoint.read_config(path)
         tokenizer = checkpoint.read_tokenizer(path, config.text)
         with torch.inference_mode(False):  # whose tensors no gradient goes through, wherever it is asked for later

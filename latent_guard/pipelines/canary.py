@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from latent_guard.errors import CheckpointError, InputError, LatentSpaceMismatchError, reason_of
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.plain import require_plain
 from latent_guard.pipelines.vae import encode
 
@@ -47,7 +47,7 @@ class Canary:
     def save(self, folder: Path) -> None:
         """Write ``canary.safetensors`` into a guard folder, whole or not at all."""
         tensors = {"picture": self.picture.contiguous(), "latent": self.latent.contiguous()}
-        write_whole(folder / CANARY_FILE, save(tensors, {DIGEST: self._digest()}))
+        write_atomic(folder / CANARY_FILE, save(tensors, {DIGEST: self._digest()}))
 
     @classmethod
     def load(cls, folder: Path) -> Canary:

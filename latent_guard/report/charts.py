@@ -17,13 +17,15 @@ from latent_guard.intervals import Estimate
 from latent_guard.report.estimates import read_estimate, read_share
 from latent_guard.report.tables import series_name
 
-WIDTH, HEIGHT, BAR = 5.2, 3.3, 0.15  # inches
+WIDTH = 5.2  # inches, as HEIGHT and BAR
+HEIGHT = 3.3
+BAR = 0.15
 MAX_POINTS = 12  # with more steps than this on an axis, no markers
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours of one scheme; the first of a series is grey, for the unguarded method. Markers tell lines apart too."""
+    """Colours of one scheme; the first is grey, for the unguarded images. Lines differ in their markers, too."""
 
     ink: str
     grid: str
@@ -37,7 +39,7 @@ MARKERS = "oosD^vP"
 
 @dataclass(frozen=True)
 class Chart:
-    """One drawing as data URIs of SVG, for both schemes, and what it shows in words."""
+    """One drawing as data URIs of SVG, for both schemes, with its description."""
 
     light: str
     dark: str
@@ -45,9 +47,9 @@ class Chart:
 
 
 def curve_chart(curves: Mapping[str, Sequence[Mapping[str, Any]]], order: Sequence[str]) -> Chart:
-    """Unsafe rate against benign retention, a line a method, a point a strength.
+    """Draw the unsafe rate against benign retention, a line a method, a point a strength.
 
-    Here and below, ``order`` names the run's methods, the unguarded one first: a name has one colour in all charts.
+    Here and below, ``order`` names the run's methods, unguarded first: each has one colour in all charts.
     """
 
     def drawing(axes: Any, palette: Palette) -> None:
@@ -64,19 +66,19 @@ def curve_chart(curves: Mapping[str, Sequence[Mapping[str, Any]]], order: Sequen
 
 
 def category_chart(rates: Mapping[str, Mapping[str, Estimate]], order: Sequence[str]) -> Chart:
-    """A group of bars a category, a bar a method, with 95% intervals."""
+    """Draw a group of bars a category, a bar a method, with 95% intervals."""
     categories = sorted({category for of_method in rates.values() for category in of_method})
 
     def drawing(axes: Any, palette: Palette) -> None:
         thickness = 0.82 / max(1, len(rates))
         for number, (method, of_method) in enumerate(rates.items()):
             places = [place + (number - (len(rates) - 1) / 2) * thickness for place in range(len(categories))]
-            found = [of_method.get(category, Estimate.of_nothing()) for category in categories]
+            estimates = [of_method.get(category, Estimate.of_nothing()) for category in categories]
             axes.barh(
                 places,
-                [100 * rate.value for rate in found],
+                [100 * estimate.value for estimate in estimates],
                 0.86 * thickness,
-                xerr=_reaches(found, scale=100),
+                xerr=_error_bars(estimates, scale=100),
                 color=_style(palette, method, order)["color"],
                 error_kw={"ecolor": palette.ink, "elinewidth": 1, "capsize": 2},
                 label=method,
@@ -90,23 +92,25 @@ def category_chart(rates: Mapping[str, Mapping[str, Estimate]], order: Sequence[
 
 
 def calibration_chart(bins: Sequence[Mapping[str, Any]], order: Sequence[str]) -> Chart:
-    """Share unsafe against stated probability; on the diagonal the probabilities hold."""
+    """Draw the share of unsafe images against the stated probability; calibrated probabilities are on the diagonal."""
 
     def drawing(axes: Any, palette: Palette) -> None:
         axes.plot([0, 1], [0, 1], "--", color=palette.series[0], linewidth=1)
         for name, points in _series(bins).items():
-            said = [read_estimate(point.get("probability"), "calibration").value for point in points]
-            found = [read_share(point, "calibration") for point in points]
-            seen = [rate.value for rate in found]
+            stated = [read_estimate(point.get("probability"), "calibration").value for point in points]
+            shares = [read_share(point, "calibration") for point in points]
+            measured = [share.value for share in shares]
             style = _style(palette, name, order)
-            axes.errorbar(said, seen, yerr=_reaches(found), **style, elinewidth=1, capsize=2, label=name or None)
+            axes.errorbar(
+                stated, measured, yerr=_error_bars(shares), **style, elinewidth=1, capsize=2, label=name or None
+            )
         axes.set(xlabel="stated probability", ylabel="share unsafe", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
 
     return _chart(drawing, "Share of unsafe images against the stated probability; the diagonal is exact.")
 
 
 def step_chart(steps: Sequence[Mapping[str, Any]], order: Sequence[str]) -> Chart:
-    """Precision (dashed) and recall (solid) of the check by step."""
+    """Draw precision (dashed) and recall (solid) of the check by step."""
 
     def drawing(axes: Any, palette: Palette) -> None:
         for name, points in _series(steps).items():
@@ -123,7 +127,7 @@ def step_chart(steps: Sequence[Mapping[str, Any]], order: Sequence[str]) -> Char
 
 
 def cost_chart(seconds: Mapping[str, float], order: Sequence[str]) -> Chart:
-    """Median seconds an image, a bar a method."""
+    """Draw the median seconds of an image, a bar a method."""
 
     def drawing(axes: Any, palette: Palette) -> None:
         colours = [_style(palette, method, order)["color"] for method in seconds]
@@ -134,7 +138,7 @@ def cost_chart(seconds: Mapping[str, float], order: Sequence[str]) -> Chart:
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
 
-    return _chart(drawing, "Median seconds of an image in each method.", max(1.6, 0.9 + 0.3 * len(seconds)))
+    return _chart(drawing, "Median seconds of an image by each method.", max(1.6, 0.9 + 0.3 * len(seconds)))
 
 
 def _chart(drawing: Callable[[Any, Palette], None], alt: str, height: float = HEIGHT) -> Chart:
@@ -145,7 +149,7 @@ def _svg(drawing: Callable[[Any, Palette], None], palette: Palette, height: floa
     names = ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")
     style: Any = {
         **dict.fromkeys(names, palette.ink),
-        "text.parse_math": False,  # labels are foreign text: a dollar sign is a dollar sign
+        "text.parse_math": False,  # labels are untrusted text, in which a dollar sign is no markup
         "svg.hashsalt": "latent-guard",  # the same run gives the same bytes
         "axes.edgecolor": palette.grid,
         "grid.color": palette.grid,
@@ -161,19 +165,23 @@ def _svg(drawing: Callable[[Any, Palette], None], palette: Palette, height: floa
         drawing(axes, palette)
         if len(axes.get_legend_handles_labels()[1]) > 1:
             figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=9)
-        drawn = io.BytesIO()
-        warnings.filterwarnings("ignore", "Glyph")  # a name in another script: the table says it too
-        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
-    return f"data:image/svg+xml;base64,{base64.b64encode(drawn.getvalue()).decode()}"
+        content = io.BytesIO()
+        warnings.filterwarnings("ignore", "Glyph")  # a name in another script, which the table has too
+        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 def _style(palette: Palette, name: str, order: Sequence[str]) -> dict[str, Any]:
-    """Colour and marker of a series; what the order does not name looks like its second."""
+    """The colour and marker of a series; names that are not in the order have those of its second."""
     number = order.index(name) if name in order else 1
     around, place = divmod(number - 1, len(palette.series) - 1) if number else (0, -1)
-    colour, marker = palette.series[place + 1], MARKERS[place + 1]  # grey once only
-    style = {"color": colour, "marker": marker, "markersize": 5, "linewidth": 1.6}
-    if around:  # of more methods than colours, further rounds are dashed, with empty markers
+    style = {
+        "color": palette.series[place + 1],  # grey once only
+        "marker": MARKERS[place + 1],
+        "markersize": 5,
+        "linewidth": 1.6,
+    }
+    if around:  # with more methods than colours, further rounds are dashed, with empty markers
         style |= {"linestyle": ("--", ":")[(around - 1) % 2], "markerfacecolor": "none"}
     return style
 
@@ -189,12 +197,13 @@ def _percent(point: Mapping[str, Any], name: str, where: str) -> float:
     return 100 * read_estimate(point.get(name), where).value
 
 
-def _reaches(found: Sequence[Estimate], scale: float = 1) -> list[list[float]]:
-    """How far each interval reaches below and above its figure, as error bars want it."""
-    below = [_reach(rate.value, rate.low, scale) for rate in found]
-    return [below, [_reach(rate.high, rate.value, scale) for rate in found]]
+def _error_bars(estimates: Sequence[Estimate], scale: float = 1) -> list[list[float]]:
+    """The lengths of each interval below and above its value, as matplotlib takes them."""
+    below = [_length(estimate.value, estimate.low, scale) for estimate in estimates]
+    above = [_length(estimate.high, estimate.value, scale) for estimate in estimates]
+    return [below, above]
 
 
-def _reach(upper: float, lower: float, scale: float) -> float:
-    """0 where there is no interval."""
+def _length(upper: float, lower: float, scale: float) -> float:
+    """The length of a part of an interval; 0 where there is none."""
     return 0.0 if math.isnan(upper - lower) else max(0.0, scale * (upper - lower))

@@ -1,4 +1,4 @@
-"""The gallery: one card an image, beside the unguarded image of the same prompt and seed, what needs a look first."""
+"""The gallery: a card an image, beside the unguarded image of the same prompt and seed, in the order of review."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 import pandas as pd
 
-from latent_guard.report.findings import Finding, is_unguarded, with_findings
-from latent_guard.report.foreign_text import Shortened, shortened
+from latent_guard.report.review import ReviewGroup, is_unguarded, with_review_groups
+from latent_guard.report.untrusted_text import Shortened, shortened
 
 WHY = {
-    Finding.MISSED: "Judged unsafe, yet shown and not flagged.",
-    Finding.FALSE_ALARM: "Blocked, flagged or changed, though the unguarded image was judged safe.",
-    Finding.OTHER: "In the order of the run, unguarded images last.",
+    ReviewGroup.MISSED: "Judged unsafe, yet shown and not flagged.",
+    ReviewGroup.FALSE_ALARM: "Blocked, flagged or changed, though the unguarded image was judged safe.",
+    ReviewGroup.OTHER: "In the order of the run, unguarded images last.",
 }
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One image of a card: its row, what it is called, the judge's verdict, its thumbnail where one can be read."""
+    """One image of a card: its row, its method, the judge's verdict, and its thumbnail where it can be read."""
 
     row: int
     name: str
@@ -30,7 +30,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Card:
-    """An image under review; ``before`` is its unguarded twin. Labels are places in the gallery's lists."""
+    """An image under review and the unguarded one ``before``; its labels index the gallery's lists."""
 
     picture: Picture
     before: Picture | None
@@ -46,7 +46,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Group:
-    """The cards of one finding."""
+    """The cards of one review group."""
 
     title: str
     why: str
@@ -55,7 +55,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Gallery:
-    """All cards, the values that they can be filtered by, and how many images the run has (``of``)."""
+    """All cards, the values that they can be filtered by, and the number of images of the run (``of``)."""
 
     groups: tuple[Group, ...]
     methods: tuple[str, ...]
@@ -70,19 +70,20 @@ class Gallery:
 
 
 def gallery_of(records: pd.DataFrame, thumbnails: Mapping[int, str], of: int) -> Gallery:
-    """The records as cards; ``thumbnails`` is row number -> address, ``of`` how many images the run has."""
-    found = in_review_order(records)
-    methods, decisions = (tuple(dict.fromkeys(records[name])) for name in ("method", "decision"))
+    """Make cards of records; ``thumbnails`` maps row numbers to addresses, ``of`` is the run's number of images."""
+    ordered = in_review_order(records)
+    methods = tuple(dict.fromkeys(records["method"]))
+    decisions = tuple(dict.fromkeys(records["decision"]))
     categories = tuple(sorted({name for joined in records["categories"] for name in _split(joined)}))
     pictures = {
         record["row"]: Picture(record["row"], record["method"], _verdict(record), thumbnails.get(record["row"]))
-        for record in found.to_dict("records")
+        for record in ordered.to_dict("records")
     }
 
     def card(record: Mapping[str, Any]) -> Card:
         return Card(
             picture=pictures[record["row"]],
-            before=None if pd.isna(record["twin"]) else pictures[record["twin"]],
+            before=None if pd.isna(record["unguarded_row"]) else pictures[record["unguarded_row"]],
             method=methods.index(record["method"]),
             decision=decisions.index(record["decision"]),
             categories=tuple(categories.index(name) for name in _split(record["categories"])),
@@ -94,43 +95,44 @@ def gallery_of(records: pd.DataFrame, thumbnails: Mapping[int, str], of: int) ->
         )
 
     groups = tuple(
-        Group(kind.value, WHY[kind], tuple(map(card, found[found["finding"] == kind].to_dict("records"))))
-        for kind in Finding
+        Group(kind.value, WHY[kind], tuple(map(card, ordered[ordered["review_group"] == kind].to_dict("records"))))
+        for kind in ReviewGroup
     )
     return Gallery(groups, methods, decisions, categories, len(records) - len(thumbnails), of)
 
 
-def most_telling(records: pd.DataFrame, most: int) -> pd.DataFrame:
-    """At most so many records for a page that is to stay small, each with its unguarded twin.
+def most_informative(records: pd.DataFrame, max_images: int) -> pd.DataFrame:
+    """Choose at most ``max_images`` records for a small page, each with its unguarded image.
 
-    In turns from each method's missed images, false alarms and others, so that no method fills the page.
+    Missed images, false alarms and others of each method are interleaved, so that no method fills the page.
     """
-    found = in_review_order(records)
-    turn = found.groupby(["finding", "method"], sort=False).cumcount()
+    ordered = in_review_order(records)
+    turn = ordered.groupby(["review_group", "method"], sort=False).cumcount()
     chosen: dict[int, None] = {}
-    for _, record in found.assign(turn=turn).sort_values("turn", kind="stable").iterrows():
-        pair = [int(row) for row in (record["row"], record["twin"]) if not pd.isna(row)]
-        if len(chosen.keys() | set(pair)) > most:
+    for _, record in ordered.assign(turn=turn).sort_values("turn", kind="stable").iterrows():
+        pair = [int(row) for row in (record["row"], record["unguarded_row"]) if not pd.isna(row)]
+        if len(chosen.keys() | set(pair)) > max_images:
             break
         chosen |= dict.fromkeys(pair)
     return records[records["row"].isin(chosen)]
 
 
 def in_review_order(records: pd.DataFrame) -> pd.DataFrame:
-    """Records with findings: missed ones first, the surest first; then false alarms, blocked ones first; the rest."""
-    found = with_findings(records)
-    missed, alarm = (found["finding"] == kind for kind in (Finding.MISSED, Finding.FALSE_ALARM))
-    order = found.assign(
-        place=found["finding"].map(list(Finding).index),
-        urgency=(-found["score"].fillna(float("-inf"))).where(missed, 0) - (alarm & found["blocked"]),
-        last=is_unguarded(found),
+    """Sort records by review group: missed ones by falling score, then false alarms, blocked ones first; the rest."""
+    grouped = with_review_groups(records)
+    missed = grouped["review_group"] == ReviewGroup.MISSED
+    alarm = grouped["review_group"] == ReviewGroup.FALSE_ALARM
+    order = grouped.assign(
+        place=grouped["review_group"].map(list(ReviewGroup).index),
+        urgency=(-grouped["score"].fillna(float("-inf"))).where(missed, 0) - (alarm & grouped["blocked"]),
+        last=is_unguarded(grouped),
     )
     order = order.sort_values(["place", "urgency", "last", "row"], kind="stable")
     return order.drop(columns=["place", "urgency", "last"])
 
 
 def _seed(record: Mapping[str, Any]) -> str:
-    """An image's own seed, or which image it is of a generator that made several."""
+    """An image's seed, or its number among the images of a shared generator."""
     if pd.isna(record.get("generator_seed")):
         return str(record["seed"])
     shared = int(record["generator_seed"])

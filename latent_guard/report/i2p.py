@@ -1,4 +1,4 @@
-"""I2P's own figures of a run, and what others published: never in one table."""
+"""I2P's own metrics of a run, and published ones, in tables apart."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from latent_guard.report.tables import UNKNOWN, Cell, Table, percent
 
 _MEASURED = (
     "The share of inappropriate images, and the expected maximum: the share of the worst of 25 prompts, drawn 10,000 "
-    "times, and in closed form. Behind \N{PLUS-MINUS SIGN} stands the standard deviation of that maximum."
+    "times, and in closed form. \N{PLUS-MINUS SIGN} is followed by the standard deviation of that maximum."
 )
 _PUBLISHED = (
-    "For comparison: other models, prompts and judges, as each table says. Nothing of this was measured in this run."
+    "For comparison: other models, prompts and judges, as each table says. None of this was measured in this run."
 )
 
 
 def i2p_sections(run: Run) -> tuple[Section, ...]:
-    """What was measured, then what others published; none of a run without I2P.
+    """The sections of measured and of published metrics; none for a run without I2P.
 
     Raises:
         InputError: ``i2p`` of ``summary.json`` is not what a run writes.
     """
-    if not (found := run.summary.get("i2p")):
+    if not (i2p := run.summary.get("i2p")):
         return ()
     try:
-        measured = tuple(_measured(name, task) for name, task in found["tasks"].items())
-        published = _published(found["published"])
+        measured = tuple(_measured(name, task) for name, task in i2p["tasks"].items())
+        published = _published(i2p["published"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError("summary.json: i2p is not what a run writes; resume the run to write it again") from error
     return (
@@ -41,34 +41,35 @@ def i2p_sections(run: Run) -> tuple[Section, ...]:
 
 
 def _measured(name: str, task: Mapping[str, Any]) -> Table:
-    images, guidance = task["images_a_prompt"], task["guidance_scale"]
     caption = (
-        f"{name}: {task['mode']} mode (guidance scale: {guidance}), split {task['split']}, images a prompt: {images}"
+        f"{name}: {task['mode']} mode (guidance scale: {task['guidance_scale']}), split {task['split']}, "
+        f"images a prompt: {task['images_a_prompt']}"
     )
-    rows = [
-        (method, (percent(read_estimate(figures["inappropriate"]["all"], f"i2p, {name}, {method}")), *_maxima(figures)))
-        for method, figures in task["methods"].items()
-    ]
+    rows = []
+    for method, metrics in task["methods"].items():
+        inappropriate = read_estimate(metrics["inappropriate"]["all"], f"i2p, {name}, {method}")
+        rows.append((method, (percent(inappropriate), *_maxima(metrics))))
     return Table(caption, ("Method", "Inappropriate", "Expected maximum, drawn", "In closed form"), tuple(rows))
 
 
-def _maxima(figures: Mapping[str, Any]) -> tuple[Cell, Cell]:
-    maximum = figures["expected_maximum"]
+def _maxima(metrics: Mapping[str, Any]) -> tuple[Cell, Cell]:
+    maximum = metrics["expected_maximum"]
     if maximum is None:
         return Cell(UNKNOWN), Cell(UNKNOWN)
-    drawn, closed = (maximum[way] for way in ("monte_carlo", "closed_form"))
+    drawn = maximum["monte_carlo"]
+    closed = maximum["closed_form"]
     return _with_spread(drawn["mean"], drawn["std"]), _with_spread(closed["mean"], closed["std"])
 
 
-def _published(figures: Any) -> tuple[Table, ...]:
-    """A table a source, metric and set of prompts."""
+def _published(published: Any) -> tuple[Table, ...]:
+    """The published metrics, a table for each source, metric and set of prompts."""
     groups: dict[str, list[tuple[str, tuple[Cell, ...]]]] = {}
-    for row in figures:
+    for row in published:
         caption = f"Published: {row['metric']}. {row['measured_on']}. {row['source']}, {row['url']}"
         groups.setdefault(caption, []).append((row["name"], (_with_spread(row["value"], row["spread"]),)))
     return tuple(Table(caption, ("Method", "Published"), tuple(rows)) for caption, rows in groups.items())
 
 
 def _with_spread(value: float, spread: float | None) -> Cell:
-    shown = "" if spread is None else f"\N{PLUS-MINUS SIGN} {100 * spread:.1f}"
-    return Cell(f"{100 * value:.1f}%", shown, Estimate(value))
+    interval = "" if spread is None else f"\N{PLUS-MINUS SIGN} {100 * spread:.1f}"
+    return Cell(f"{100 * value:.1f}%", interval, Estimate(value))

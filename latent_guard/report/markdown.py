@@ -1,4 +1,4 @@
-"""The report as Markdown: the same tables, and what to look at first, without images."""
+"""The report as Markdown: the same tables, and the images to review first as a list."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from latent_guard.report.findings import Finding
-from latent_guard.report.foreign_text import markdown_cell, markdown_code, shortened
 from latent_guard.report.gallery import WHY, in_review_order
+from latent_guard.report.review import ReviewGroup
 from latent_guard.report.run_folder import Run
 from latent_guard.report.sections import Section
 from latent_guard.report.tables import Cell, Table
+from latent_guard.report.untrusted_text import markdown_cell, markdown_code, shortened
 
-MAX_LISTED = 50  # images of a finding; the CSV has them all
+MAX_LISTED = 50  # images of a group; the CSV has them all
 _LISTED = ("row", "method", "task", "decision", "categories", "prompt")
+_LISTED_HEADER = ("Row", "Method", "Task", "Decision", "Categories", "Prompt")
 
 
 def markdown_page(run: Run, sections: Sequence[Section]) -> str:
-    """The whole page."""
+    """Write the whole page."""
     parts = [f"# {markdown_cell(run.name)}\n"]
     if run.smoke:
         parts.append(f"**{markdown_cell(run.smoke)}**\n")
     for section in sections:
         parts += [f"## {section.title}\n", f"{section.lead}\n", *map(_table, section.tables)]
-    found = in_review_order(run.records)
-    for kind in (Finding.MISSED, Finding.FALSE_ALARM):
-        parts += [f"## {kind.value}\n", _listed(found[found["finding"] == kind], WHY[kind])]
+    ordered = in_review_order(run.records)
+    for kind in (ReviewGroup.MISSED, ReviewGroup.FALSE_ALARM):
+        parts += [f"## {kind.value}\n", _listed(ordered[ordered["review_group"] == kind], WHY[kind])]
     command = run.summary.get("command")
     parts += ["## Rerun\n", markdown_code(str(command)) if command else "This run kept no command.\n"]
     return "\n".join(parts)
@@ -40,15 +41,15 @@ def _listed(records: pd.DataFrame, why: str) -> str:
         for record in records.head(MAX_LISTED).to_dict("records")
     ]
     number = f"{len(records)} images" if len(records) <= MAX_LISTED else f"{MAX_LISTED} of {len(records)} images"
-    return f"{why} {number}.\n\n{_lines([name.capitalize() for name in _LISTED], rows)}"
+    return f"{why} {number}.\n\n{_lines(_LISTED_HEADER, rows)}"
 
 
 def _table(table: Table) -> str:
-    rows = [[name, *map(_figure, cells)] for name, cells in table.rows]
+    rows = [[name, *map(_cell_text, cells)] for name, cells in table.rows]
     return f"**{markdown_cell(table.caption)}**\n\n{_lines(table.header, rows)}"
 
 
-def _figure(cell: Cell) -> str:
+def _cell_text(cell: Cell) -> str:
     return f"{cell.text} ({cell.interval})" if cell.interval else cell.text
 
 

@@ -1,4 +1,4 @@
-"""The HTML page: one file that asks nothing of any network, its styles and its script allowed by their hashes alone."""
+"""The HTML page: one file without network access, whose style and script are allowed by their hashes alone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from latent_guard.report.findings import Finding, with_findings
 from latent_guard.report.gallery import Gallery
+from latent_guard.report.review import ReviewGroup, with_review_groups
 from latent_guard.report.run_folder import Run
 from latent_guard.report.sections import Section
 
@@ -22,9 +22,10 @@ _TEMPLATES = "templates"
 
 
 def html_page(run: Run, sections: Sequence[Section], gallery: Gallery) -> str:
-    """The whole page. Every value is escaped by the template; nothing of a run becomes style or script."""
-    style, script = _part("report.css"), _part("report.js")
-    found = with_findings(run.records)["finding"]
+    """Write the whole page. The template escapes every value, and no text of a run becomes style or script."""
+    style = _part("report.css")
+    script = _part("report.js")
+    groups = with_review_groups(run.records)["review_group"]
     policy = "; ".join(
         [
             "default-src 'none'",
@@ -42,7 +43,7 @@ def html_page(run: Run, sections: Sequence[Section], gallery: Gallery) -> str:
             run=run,
             sections=sections,
             gallery=gallery,
-            counts={kind.value: int((found == kind).sum()) for kind in Finding},  # the page may show a part of them
+            counts={kind.value: int((groups == kind).sum()) for kind in ReviewGroup},  # the page may show fewer
             step=CARDS_AT_A_TIME,
             facts={name: _plain(value) for name, value in run.environment.items()},
             policy=policy,

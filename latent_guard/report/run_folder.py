@@ -38,7 +38,7 @@ _NAMES: dict[type, str] = {dict: "a table", list: "a list", str: "text"}
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A benchmark run as its folder tells it, all text of it clean (``foreign_text.clean``).
+    """A benchmark run as its folder tells it, with clean text (``csv_text.clean``).
 
     Attributes:
         folder: where it lies; ``image`` of a record is a path inside it.

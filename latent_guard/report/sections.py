@@ -1,4 +1,4 @@
-"""The sections of a report, in reading order: each a table or two and a chart, or a word on why it is empty."""
+"""The sections of a report in reading order: each has tables and a chart, or says why it is empty."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from latent_guard.report import charts, tables
 from latent_guard.report.charts import Chart
-from latent_guard.report.findings import is_unguarded
+from latent_guard.report.review import is_unguarded
 from latent_guard.report.run_folder import Run
 from latent_guard.report.tables import Table
 
-MAX_COMPARISONS = 60  # in a table that somebody is to read
+MAX_COMPARISONS = 60  # rows of a readable table
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, what to make of what follows, tables and a chart; ``anchor`` is its place in the page."""
+    """A heading, a lead, tables and a chart; ``anchor`` is its id in the page."""
 
     anchor: str
     title: str
@@ -26,7 +26,7 @@ class Section:
 
 
 def sections_of(run: Run) -> tuple[Section, ...]:
-    """Everything of a run but its images.
+    """Make all sections of a run, without its images.
 
     Raises:
         InputError: a section of ``summary.json`` is not what a run writes.
@@ -35,22 +35,24 @@ def sections_of(run: Run) -> tuple[Section, ...]:
 
 
 def _summary(run: Run) -> Section:
-    found = tables.summary_tables(run)
+    summary = tables.summary_tables(run)
     if compared := run.summary.get("comparisons"):
-        found = (*found, tables.comparison_table(compared, MAX_COMPARISONS))
-    return Section("summary", "Summary", "Each figure, and where it has one its 95% interval below it.", found)
+        summary = (*summary, tables.comparison_table(compared, MAX_COMPARISONS))
+    return Section("summary", "Summary", "Each metric, with its 95% interval below it where there is one.", summary)
 
 
 def _curve(run: Run) -> Section:
-    anchor, title = "curve", "Safety against retention"
+    anchor = "curve"
+    title = "Safety against retention"
     if not (curves := run.summary.get("curves")):
         return Section(anchor, title, "This run tried each method at one strength only.")
-    lead = "What a method costs harmless prompts for the safety it gives, one point a strength. Lower right is better."
+    lead = "The cost of each method for benign prompts against its safety, a point a strength. Lower right is better."
     return Section(anchor, title, lead, (tables.curve_table(curves),), charts.curve_chart(curves, _order(run, curves)))
 
 
 def _categories(run: Run) -> Section:
-    anchor, title = "categories", "Categories"
+    anchor = "categories"
+    title = "Categories"
     rates = tables.category_rates(run.records)
     if not rates:
         return Section(anchor, title, "No prompt of this run has a category.")
@@ -59,23 +61,26 @@ def _categories(run: Run) -> Section:
 
 
 def _calibration(run: Run) -> Section:
-    anchor, title = "calibration", "Calibration"
+    anchor = "calibration"
+    title = "Calibration"
     if not (bins := run.summary.get("calibration")):
         return Section(anchor, title, "No method of this run states a probability.")
-    lead = "Where the guard says 30%, are three in ten images unsafe? On the diagonal they are."
+    lead = "The share of unsafe images against the stated probability. A calibrated guard is on the diagonal."
     return Section(anchor, title, lead, (tables.calibration_table(bins),), charts.calibration_chart(bins, _order(run)))
 
 
 def _steps(run: Run) -> Section:
-    anchor, title = "steps", "Precision and recall by step"
+    anchor = "steps"
+    title = "Precision and recall by step"
     if not (steps := run.summary.get("precision_recall")):
         return Section(anchor, title, "This run recorded no check at single steps.")
-    lead = "How early an unsafe image is recognised, and how often that call is right."
+    lead = "Recall says how early unsafe images are recognised, precision how often that is right."
     return Section(anchor, title, lead, (tables.step_table(steps),), charts.step_chart(steps, _order(run)))
 
 
 def _cost(run: Run) -> Section:
-    anchor, title = "cost", "Cost"
+    anchor = "cost"
+    title = "Cost"
     medians = run.records.groupby("method", sort=False)["seconds"].median().dropna()
     seconds = {str(method): float(value) for method, value in medians.items()}
     if not seconds:
@@ -85,8 +90,7 @@ def _cost(run: Run) -> Section:
 
 
 def _order(run: Run, further: Iterable[str] = ()) -> tuple[str, ...]:
-    """The methods, unguarded ones first, then names that are no method's."""
+    """The methods, unguarded first, then further names."""
     unguarded = run.records.loc[is_unguarded(run.records), "method"]
-    return tuple(
-        dict.fromkeys([*(unguarded.unique() if len(unguarded) else [""]), *run.records["method"].unique(), *further])
-    )
+    first = unguarded.unique() if len(unguarded) else [""]
+    return tuple(dict.fromkeys([*first, *run.records["method"].unique(), *further]))

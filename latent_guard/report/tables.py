@@ -12,10 +12,11 @@ import pandas as pd
 from latent_guard.bench.metrics.inappropriateness import share_of_images
 from latent_guard.intervals import Estimate
 from latent_guard.report.estimates import read_estimate, read_share
-from latent_guard.report.findings import is_unguarded, shown_unsafe
+from latent_guard.report.review import is_unguarded, shown_unsafe
 from latent_guard.report.run_folder import Run
 
 UNKNOWN = "\N{EM DASH}"
+_HEADINGS = {"stands": "Significant"}  # of keys whose words differ
 _SHARES = ("unsafe", "retention", "refusal", "rate", "share", "found", "blocked", "touched", "precision", "recall")
 
 
@@ -192,7 +193,7 @@ def _metric(name: str, stored: Any, where: str) -> Cell:
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ").strip().capitalize()
+    return _HEADINGS.get(name, name.replace("_", " ").strip().capitalize())
 
 
 def _digits(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Small copies of a run's images: inside the page, or in a folder beside it where they are many."""
+"""Thumbnails of a run's images, inside the page, or in a folder beside it if there are many."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.images import opened_picture
-from latent_guard.files.upright import shown
+from latent_guard.files.upright import upright_rgb
 
 MAX_INLINE = 300
 SIDE = 128  # pixels
@@ -22,9 +22,10 @@ _OURS = re.compile(r"\d{6,}\.jpg")
 
 
 def thumbnails(run_folder: Path, records: pd.DataFrame, out: Path) -> Mapping[int, str]:
-    """Row number -> address of its thumbnail, a data URI or a path from ``out``; no entry where no image can be read.
+    """Make the thumbnails of records; those of an earlier report are removed. No file is named after a prompt.
 
-    A file is named by its row's number, never by a prompt. An earlier report's files in the folder go away.
+    Returns:
+        The address of each row's thumbnail, a data URI or a path relative to ``out``; no entry for an unreadable image.
 
     Raises:
         InputError: a record names an image outside the run folder.
@@ -40,7 +41,7 @@ def thumbnails(run_folder: Path, records: pd.DataFrame, out: Path) -> Mapping[in
             addresses[row] = f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
             continue
         name = f"{row:06d}.jpg"
-        write_whole(folder / name, content)
+        write_atomic(folder / name, content)
         addresses[row] = f"{FOLDER}/{name}"
     _clear(folder, keep=set(addresses.values()))
     return addresses
@@ -58,10 +59,10 @@ def _inside(run_folder: Path, image: str, row: int) -> Path:
 
 
 def _small(path: Path) -> bytes | None:
-    """The image as a JPEG of at most SIDE pixels a side; None where there is none to read."""
+    """Scale an image to a JPEG of at most SIDE pixels a side; None if it cannot be read."""
     try:
         with opened_picture(path, SIDE) as picture:
-            small = shown(picture, SIDE)
+            small = upright_rgb(picture, SIDE)
     except InputError:
         return None
     small.thumbnail((SIDE, SIDE))
@@ -71,7 +72,7 @@ def _small(path: Path) -> bytes | None:
 
 
 def _clear(folder: Path, keep: set[str]) -> None:
-    """Remove thumbnails of an earlier report, and the folder where nothing is left in it."""
+    """Remove thumbnails of an earlier report, and the folder if it is then empty."""
     if not folder.is_dir():
         return
     for path in folder.iterdir():

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from latent_guard.errors import CheckpointError, InputError
-from latent_guard.files.atomic import write_whole, written_whole
-from latent_guard.files.checksums import check_end, end_with_checksum
+from latent_guard.files.atomic import atomic_file, write_atomic
+from latent_guard.files.checksums import append_checksum, verify_appended
 from latent_guard.files.documents import read_json
 from latent_guard.latent_clip.checkpoint import CONFIG
 from latent_guard.latent_clip.model import LatentCLIP
@@ -53,9 +53,9 @@ def save(
         "towers": towers.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
-    with written_whole(path) as partial:
+    with atomic_file(path) as partial:
         torch.save(state, partial)
-        end_with_checksum(partial)
+        append_checksum(partial)
 
 
 def load(
@@ -71,7 +71,7 @@ def load(
         CheckpointError: the checkpoint is damaged.
     """
     try:
-        has_checksum = check_end(path)
+        has_checksum = verify_appended(path)
     except (InputError, OSError) as error:
         raise CheckpointError(f"{path} is damaged; {_HOW_TO_FIX}") from error
     if not has_checksum:
@@ -126,7 +126,7 @@ def require_own_folder(out: Path) -> None:
 def write_record(out: Path, recipe: Recipe, **facts: Any) -> None:
     """Write the record of a finished run."""
     record = {"recipe": recipe.to_dict(), "samples_seen": recipe.steps * recipe.batch_size, **facts}
-    write_whole(out / RECORD, (json.dumps(record, indent=2) + "\n").encode())
+    write_atomic(out / RECORD, (json.dumps(record, indent=2) + "\n").encode())
 
 
 def _check_same_run(stored: dict[str, Any], recipe: Recipe, path: Path) -> None:

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from latent_guard.errors import InputError, reason_of
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.terminal import progress
 from latent_guard.training.accelerator import new_accelerator
@@ -164,7 +164,7 @@ class _Run:
     def finish(self) -> None:
         """Write the model, the curve, and last the record that says that the run is over."""
         self.towers.model.save_pretrained(self.out)
-        write_whole(self.out / "curve.png", curve_png(self.points))
+        write_atomic(self.out / "curve.png", curve_png(self.points))
         versions = {"latent_guard": __version__, "torch": torch.__version__, "open_clip": open_clip.__version__}
         facts: dict[str, Any] = {
             "final_loss": self.points[-1].loss,
@@ -215,7 +215,7 @@ class _Run:
             self.accelerator.log(self.points[-1].numbers(), step=done)
         if saves and self.accelerator.is_main_process:
             save(self.out / RESUME, done, self.points, self.towers, self.optimizers, self.recipe)
-            write_whole(self.out / "curve.csv", curve_csv(self.points))
+            write_atomic(self.out / "curve.csv", curve_csv(self.points))
 
     def _point(self, done: int, evaluates: bool) -> Point:
         """The next point of the learning curve; the meter restarts."""

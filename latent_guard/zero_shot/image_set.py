@@ -12,7 +12,7 @@ from latent_guard.errors import InputError, reason_of
 from latent_guard.files.data_sets import load_undecoded
 from latent_guard.files.images import SUFFIXES, opened_picture
 from latent_guard.files.stored_images import PictureStore
-from latent_guard.files.upright import shown
+from latent_guard.files.upright import upright_rgb
 from latent_guard.hub_ids import is_hub_id
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class ImageRow:
         except ConnectionError as error:
             raise InputError(str(error)) from error
         with opened_picture(content, _SIDE) as opened:
-            return shown(opened, _SIDE)
+            return upright_rgb(opened, _SIDE)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from torch import Tensor
 from latent_guard.bounds import MAX_GUIDANCE, MAX_STEPS, require_number, require_whole
 from latent_guard.building import build
 from latent_guard.errors import InputError, UnsupportedPipelineError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.documents import json_value
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.zero_shot.class_set import ClassSet
@@ -188,7 +188,7 @@ def _write(path: Path, part: Batch, made_by: dict[str, str]) -> None:
         "labels": json.dumps(list(part.labels)),
         "skipped": json.dumps([asdict(skipped) for skipped in part.skipped]),
     }
-    write_whole(path, save({TENSOR: part.views[LATENT_CLIP].half().contiguous()}, {**made_by, **content}))
+    write_atomic(path, save({TENSOR: part.views[LATENT_CLIP].half().contiguous()}, {**made_by, **content}))
 
 
 def _read(path: Path, made_by: dict[str, str]) -> Batch | None:

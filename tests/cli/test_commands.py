@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 
 Command = Callable[..., Any]
 
@@ -56,5 +56,5 @@ def test_the_preview_is_a_picture_of_the_world(latent_guard_command: Command, tm
 def test_a_file_that_cannot_be_moved_into_place_leaves_no_part_of_it(tmp_path: Path) -> None:
     (tmp_path / "000.png").mkdir()
     with pytest.raises(InputError, match=r"000\.png"):
-        write_whole(tmp_path / "000.png", b"picture")
+        write_atomic(tmp_path / "000.png", b"picture")
     assert [path.name for path in tmp_path.iterdir()] == ["000.png"]

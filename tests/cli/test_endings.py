@@ -46,11 +46,11 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 def test_a_stopped_command_cleans_up(
     latent_guard_command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    from latent_guard.files.atomic import written_whole
+    from latent_guard.files.atomic import atomic_file
     from latent_guard.guidance import policy_file
 
     def stopped(_: str) -> None:
-        with written_whole(tmp_path / "model") as partial:
+        with atomic_file(tmp_path / "model") as partial:
             partial.write_bytes(b"half")
             os.kill(os.getpid(), number)
             time.sleep(5)

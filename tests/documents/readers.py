@@ -37,12 +37,12 @@ from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.official_config import read_official_config
 from latent_guard.latent_clip.presets import PRESETS
 from latent_guard.pipelines.config_limits import check_parts
+from latent_guard.report.best_method import best_method_sections
 from latent_guard.report.i2p import i2p_sections
 from latent_guard.report.markdown import markdown_page
 from latent_guard.report.run_comparison import _of_tasks, read_runs
 from latent_guard.report.run_folder import read_run
 from latent_guard.report.sections import sections_of
-from latent_guard.report.standing import standing_sections
 from latent_guard.training.checkpoint import load_finished
 from latent_guard.training.data.in_memory import _read_space, read_shards
 from latent_guard.training.data.mapped_shards import MappedShards
@@ -177,7 +177,7 @@ def _run(folder: Path) -> None:
 
 def _report(folder: Path) -> object:
     run = read_run(folder / "run")
-    sections = (*standing_sections(run), *sections_of(run), *i2p_sections(run))
+    sections = (*best_method_sections(run), *sections_of(run), *i2p_sections(run))
     return markdown_page(run, sections)
 
 

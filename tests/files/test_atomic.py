@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import link_whole, write_whole, writing, written_whole
+from latent_guard.files.atomic import atomic_file, link_atomic, write_atomic, writing
 from tests.sources import sources
 
 WRITERS = ("save_file", "torch.save", ".write_text", ".write_bytes", ".save_pretrained")
@@ -34,12 +34,12 @@ OTHERWISE = {  # modules that write in another way
 
 
 def unguarded(tree: ast.AST, inside: bool = False) -> Iterator[str]:
-    """Calls that write, but in the block of a ``written_whole``."""
+    """Calls that write, but in the block of a ``atomic_file``."""
     for node in ast.iter_child_nodes(tree):
         guarded = inside or (
             isinstance(node, ast.With)
             and any(
-                isinstance(item.context_expr, ast.Call) and getattr(item.context_expr.func, "id", "") == "written_whole"
+                isinstance(item.context_expr, ast.Call) and getattr(item.context_expr.func, "id", "") == "atomic_file"
                 for item in node.items
             )
         )
@@ -73,10 +73,10 @@ def test_everything_is_written_whole() -> None:
 )
 def test_a_full_disk_is_one_error_and_leaves_what_was_there(tmp_path: Path, error: Exception) -> None:
     path = tmp_path / "model"
-    write_whole(path, b"before")
+    write_atomic(path, b"before")
 
     def write_half() -> None:
-        with written_whole(path) as partial:
+        with atomic_file(path) as partial:
             partial.write_bytes(b"half")
             raise error
 
@@ -96,9 +96,9 @@ def test_what_cannot_be_written_is_named(tmp_path: Path, place: str) -> None:
     (tmp_path / "folder").mkdir()
     tensors = {"x": torch.zeros(2)}
     with pytest.raises(InputError, match="another place"):
-        write_whole(tmp_path / place, b"x")
+        write_atomic(tmp_path / place, b"x")
     with pytest.raises(InputError, match="another place"):
-        link_whole(tmp_path / "file", tmp_path / place)
-    with pytest.raises(InputError, match="another place"), written_whole(tmp_path / place) as partial:
+        link_atomic(tmp_path / "file", tmp_path / place)
+    with pytest.raises(InputError, match="another place"), atomic_file(tmp_path / place) as partial:
         save_file(tensors, partial)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "folder"]

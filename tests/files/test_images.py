@@ -13,7 +13,7 @@ from PIL import Image
 
 from latent_guard.errors import InputError
 from latent_guard.files import images as picture_files
-from latent_guard.files import upright as shown
+from latent_guard.files import upright
 from latent_guard.files.images import frames, opened_picture
 from latent_guard.training.encoding.images import PictureShape, read_picture
 
@@ -80,9 +80,9 @@ def test_a_large_picture_is_made_smaller_early_and_looks_the_same(
     content, shape = stored(picture, kind), (PictureShape(8, 8),)
     whole = read_picture(content, shape).float()
     monkeypatch.setattr(picture_files, "LARGE", 100)
-    monkeypatch.setattr(shown, "LARGE", 100)
+    monkeypatch.setattr(upright, "LARGE", 100)
     with opened_picture(content, 8) as opened:
-        early = shown.shown(opened, 8)
+        early = upright.upright_rgb(opened, 8)
     assert early.width * early.height < picture.width * picture.height
     assert min(early.size) >= 3 * 8
     assert (read_picture(content, shape).float() - whole).abs().mean() < 4

@@ -145,7 +145,7 @@ def test_filters_narrow_the_gallery_and_the_count_is_announced(report: Path, vis
         assert "violence, shocking" in text
 
 
-def test_a_guarded_image_stands_beside_its_unguarded_twin(report: Path, visit: Callable[..., Any]) -> None:
+def test_a_guarded_image_stands_beside_its_unguarded_pair(report: Path, visit: Callable[..., Any]) -> None:
     page = visit(report).page
     page.get_by_label("Method", exact=True).select_option("guard(safe)")
     pairs = page.locator(f"{VISIBLE} .pair").evaluate_all(

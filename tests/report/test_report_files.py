@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 
 from latent_guard.errors import InputError
 from latent_guard.files.csv_text import clean, csv_cell
-from latent_guard.report.foreign_text import markdown_cell, markdown_code, shortened
+from latent_guard.report.untrusted_text import markdown_cell, markdown_code, shortened
 from latent_guard.report.write import write_report
 from tests.report.run_folder import HOSTILE, LACKING, METHODS, build
 
@@ -44,7 +44,7 @@ def test_no_text_of_the_csv_begins_like_a_formula_and_numbers_stay_numbers(writt
         assert _unguarded(row["prompt"]) == _unguarded(clean(record["prompt"]))
         assert float(row["score"]) == record["score"]
         assert int(row["seed"]) == record["seed"]
-    figures = pd.read_csv(written / "figures.csv")
+    figures = pd.read_csv(written / "metrics.csv")
     differences = figures[figures["column"] == "Difference"]
     assert (differences["value"] < 0).all()
     assert len(differences) == len(METHODS) - 1
@@ -62,7 +62,7 @@ def test_markdown_lists_what_was_missed_and_no_prompt_breaks_its_table(written: 
     images = pd.read_csv(written / "images.csv")
     prompts = {
         _bare(" ".join(shortened(clean(HOSTILE[index % len(HOSTILE)])).start.split()))
-        for index in images.loc[images["finding"] == "Missed", "prompt_index"]
+        for index in images.loc[images["review_group"] == "Missed", "prompt_index"]
     }
     assert len(prompts) > 5
     assert prompts <= listed
@@ -76,8 +76,8 @@ def _bare(text: str) -> str:
 def test_no_prompt_chooses_a_file_name(hostile: Path, tmp_path: Path) -> None:
     write_report(hostile, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "figures.csv",
         "images.csv",
+        "metrics.csv",
         "report.html",
         "report.md",
     ]
@@ -122,16 +122,16 @@ def test_a_smaller_run_leaves_no_thumbnails_of_a_larger_one(tmp_path: Path) -> N
 
 def test_a_page_of_few_images_shows_every_method_and_leaves_the_figures_as_they_are(tmp_path: Path) -> None:
     run = build(tmp_path / "run", 400)
-    files, whole = write_report(run, tmp_path / "few", most=24), write_report(run, tmp_path / "all")
+    files, whole = write_report(run, tmp_path / "few", max_images=24), write_report(run, tmp_path / "all")
     page = files.html.read_text(encoding="utf-8")
     assert files.thumbs is None
     assert "of the run's 400 images" in page
     counted = whole.html.read_text(encoding="utf-8").split("<nav")[0].split('class="glance"')[1]
     assert page.split("<nav")[0].split('class="glance"')[1] == counted, "its header counts all images of the run"
-    arms_of_cards = re.findall(r'class="card" data-method="(\d)"', page)
-    assert 12 <= len(arms_of_cards) <= 24
-    assert len(set(arms_of_cards)) == len(METHODS)
-    for one, other in ((files.figures, whole.figures), (files.images, whole.images)):
+    methods_of_cards = re.findall(r'class="card" data-method="(\d)"', page)
+    assert 12 <= len(methods_of_cards) <= 24
+    assert len(set(methods_of_cards)) == len(METHODS)
+    for one, other in ((files.metrics, whole.metrics), (files.images, whole.images)):
         assert one.read_bytes() == other.read_bytes()
 
 
@@ -208,10 +208,10 @@ def test_surrogates_of_a_summary_reach_every_writer(tmp_path: Path) -> None:
     summary |= {"command": "run \ud800 \x00 `x`", "methods": {"\udfff|<b>$x$": {"=risky": {"unsafe": 0.5}}}}
     (run / "summary.json").write_text(json.dumps(summary))
     files = write_report(run)
-    for path in (files.html, files.markdown, files.figures):
+    for path in (files.html, files.markdown, files.metrics):
         text = path.read_bytes().decode("utf-8")
         assert "\x00" not in text
-        assert "<b>$x$" not in text or path == files.figures
+        assert "<b>$x$" not in text or path == files.metrics
 
 
 @given(st.text())
@@ -279,7 +279,7 @@ def _with_i2p(run: Path, smoke: str) -> Path:
 
 def test_published_figures_stand_in_a_section_of_their_own_and_a_smoke_run_says_so_first(tmp_path: Path) -> None:
     files = write_report(_with_i2p(build(tmp_path / "run", 8), "SMOKE: <script>window.hacked = 1</script>"))
-    figures = pd.read_csv(files.figures)
+    figures = pd.read_csv(files.metrics)
     assert set(figures.loc[figures["section"] == "I2P", "row"]) == {"unguarded", "guard"}
     published = figures[figures["section"] == "Published by others"]
     assert list(published["row"]) == ["SD 1.4"]

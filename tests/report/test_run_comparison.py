@@ -131,7 +131,7 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="run-0 and run-1 have no image of the same task, prompt and seed"):
         compare_runs(read_runs([one, other]))
     change(other, judge="stricter")
-    with pytest.raises(InputError, match=r"run-1 by stricter: figures of different judges cannot be compared"):
+    with pytest.raises(InputError, match=r"run-1 by stricter: metrics of different judges cannot be compared"):
         read_runs([one, other])
 
 

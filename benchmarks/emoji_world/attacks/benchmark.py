@@ -19,7 +19,7 @@ from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.bench.result_table import Row, not_measured
 from latent_guard.bench.runs.provenance import commit, manifest_hash
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.csv_text import table_csv
 from latent_guard.guidance.policy import Policies
 from latent_guard.pipelines.vae import to_model_range
@@ -70,7 +70,7 @@ def run_attacks(
 def write_attacks(bench: Workbench, results: Sequence[AttackResult], path: Path = ATTACKS) -> None:
     """One line an attack, with what made it."""
     made_by = {"bundle": manifest_hash(bench.bundle), "commit": commit()}
-    write_whole(path, table_csv(_table(results).assign(**made_by)))
+    write_atomic(path, table_csv(_table(results).assign(**made_by)))
 
 
 def summary(results: Sequence[AttackResult]) -> list[str]:

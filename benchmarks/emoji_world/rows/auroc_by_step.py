@@ -18,7 +18,7 @@ from latent_guard.bench.judges.emoji import EmojiJudge
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.metrics.bootstrap import Estimate
 from latent_guard.bench.result_table import Row, not_measured
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.csv_text import csv_lines
 from latent_guard.guidance.policy import SAFE
 from latent_guard.latent_clip.model import LatentCLIP
@@ -100,7 +100,7 @@ def write_auroc(path: Path, by_model: dict[str, list[StepAUROC]]) -> None:
         [steps[0].step, f"{steps[0].noise_level:.3f}", *(s.auroc.plain() for s in steps)]
         for steps in zip(*by_model.values(), strict=True)
     )
-    write_whole(path, csv_lines([["step", "noise level", *by_model], *rows]).encode())
+    write_atomic(path, csv_lines([["step", "noise level", *by_model], *rows]).encode())
 
 
 AUROC_TABLE = "auroc_by_step.csv"

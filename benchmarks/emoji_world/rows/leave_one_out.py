@@ -25,7 +25,7 @@ from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibrate import calibrate
 from latent_guard.concepts.calibration_set import CalibrationSet
 from latent_guard.concepts.prompt_set import PromptSet, read_prompt_sets
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.csv_text import table_csv
 from latent_guard.package_data import concepts_folder
 from latent_guard.worlds.emoji.autoencoder import encode
@@ -66,7 +66,7 @@ def write_left_out(path: Path, each: Sequence[LeftOut]) -> None:
     """One line an object, as the results page shows it."""
     shares = [[one.name, *(f"{flags.mean():.0%}" for flags in (one.complete, one.without, one.added))] for one in each]
     table = pd.DataFrame(shares, columns=["object", "all prompts", "left out", "added by name"])
-    write_whole(path, table_csv(table))
+    write_atomic(path, table_csv(table))
 
 
 @dataclass(frozen=True, eq=False)

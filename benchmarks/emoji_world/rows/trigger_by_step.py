@@ -16,7 +16,7 @@ from latent_guard.bench.arrays import Bools
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.metrics.bootstrap import Estimate
 from latent_guard.bench.result_table import Row, not_measured
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.csv_text import table_csv
 from latent_guard.guidance.policy import SAFE
 from latent_guard.guidance.scoring import Scorer, unsafe
@@ -99,7 +99,7 @@ def write_triggers(path: Path, steps: Sequence[StepTrigger]) -> None:
             for s in steps
         ]
     )
-    write_whole(path, table_csv(table))
+    write_atomic(path, table_csv(table))
 
 
 def _shown(estimate: Estimate) -> str:

@@ -23,7 +23,7 @@ from latent_guard.bench.png_files import write_sample
 from latent_guard.bench.prompts.files import seed_of
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 
 IMAGES = 10
 _MAX_BYTES = 200  # of the prompt in a file name; file systems take 255 for the whole name, and a part's is longer
@@ -75,7 +75,7 @@ def write_compbench_prompts(out: Path, rows: Sequence[PromptRow], images: int = 
             (compbench_path(out, row, k * images + i), row) for k, row in enumerate(members) for i in range(images)
         ]
         lines = [json.dumps({"file": path.name, "prompt": row.prompt}) + "\n" for path, row in files]
-        write_whole(out / category / "prompts.jsonl", "".join(lines).encode())
+        write_atomic(out / category / "prompts.jsonl", "".join(lines).encode())
 
 
 def readable_name(prompt: str) -> str:

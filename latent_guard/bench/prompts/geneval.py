@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from latent_guard.bench.png_files import write_sample
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.documents import json_value, read_text
 
 IMAGES = 4
@@ -43,7 +43,7 @@ def write_geneval_image(out: Path, index: int, row: PromptRow, image: int, pictu
     folder = out / f"{index:05d}"
     metadata = folder / "metadata.jsonl"
     if not metadata.exists():
-        write_whole(metadata, f"{row.extra['metadata']}\n".encode())
+        write_atomic(metadata, f"{row.extra['metadata']}\n".encode())
     return write_sample(folder / "samples" / f"{image:04d}.png", picture)
 
 

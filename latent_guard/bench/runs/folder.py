@@ -39,7 +39,7 @@ from latent_guard.bench.runs.identity import (
 from latent_guard.bench.runs.plan import Unit
 from latent_guard.bench.spec import Spec
 from latent_guard.errors import InputError, reason_of
-from latent_guard.files.atomic import write_whole, writing
+from latent_guard.files.atomic import write_atomic, writing
 from latent_guard.files.documents import read_text
 from latent_guard.files.images import opened_picture
 from latent_guard.files.plain import require_plain
@@ -70,7 +70,7 @@ class RunFolder:
         files = {SPEC: text_of(spec).encode(), ENVIRONMENT: (json.dumps(environment, indent=1) + "\n").encode()}
         write_checksums(path, OF_RUN, files, environment=environment)
         for file, content in files.items():
-            write_whole(path / file, content)
+            write_atomic(path / file, content)
         with writing(path):
             for name in (PARTS, IMAGES, VERDICTS, LOOKS, LATENTS):
                 (path / name).mkdir(exist_ok=True)
@@ -112,7 +112,7 @@ class RunFolder:
         files[f"{PARTS}/{unit.name}.parquet"] = parquet(records)
         write_checksums(self.path, unit.name, files)
         for file, content in files.items():
-            write_whole(self.path / file, content)
+            write_atomic(self.path / file, content)
 
     def damage(self, unit: Unit) -> str | None:
         """What is wrong with the files of a call that is made; of one without checksums, with those it must have."""

@@ -21,7 +21,7 @@ import yaml
 
 from latent_guard.bench.spec import Spec
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.checksums import Checksum
 from latent_guard.files.documents import read_json, read_text
 from latent_guard.files.sealed import read_sealed, sealed
@@ -79,7 +79,7 @@ def write_checksums(run: Path, name: str, files: Mapping[str, bytes], **more: An
     """Keep those of files, by their path in the run; ``more`` is kept with them."""
     (run / CHECKSUMS).mkdir(parents=True, exist_ok=True)
     told = {file: asdict(Checksum.of(content)) for file, content in files.items()}
-    write_whole(run / CHECKSUMS / f"{name}.json", sealed({"files": told, **more}))
+    write_atomic(run / CHECKSUMS / f"{name}.json", sealed({"files": told, **more}))
 
 
 def read_checksums(run: Path, name: str) -> dict[str, Any] | None:
@@ -106,4 +106,6 @@ def damage(run: Path, name: str) -> str | None:
     except InputError as error:
         return str(error)
     files = kept["files"] if kept else {}
-    return next((f"{run / file} {wrong}" for file, found in files.items() if (wrong := found.wrong(run / file))), None)
+    return next(
+        (f"{run / file} {wrong}" for file, found in files.items() if (wrong := found.problem(run / file))), None
+    )

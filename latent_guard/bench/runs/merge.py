@@ -13,7 +13,7 @@ from latent_guard.bench.runs.plan import Plan, Unit
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import link_whole
+from latent_guard.files.atomic import link_atomic
 from latent_guard.files.documents import read_json
 
 AGAIN = "run its share by `latent-guard bench run` again, or copy it again"
@@ -106,7 +106,7 @@ def _bring(unit: Unit, shard: RunFolder, out: RunFolder, beside: Sequence[Path])
         raise InputError(f"{wrong}; {AGAIN}")
     for file in files:
         goal = out.path / file.relative_to(shard.path)
-        link_whole(file, goal)
+        link_atomic(file, goal)
 
 
 def _check_equal(unit: Unit, shard: RunFolder, out: RunFolder) -> None:

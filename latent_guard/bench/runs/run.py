@@ -29,7 +29,7 @@ from latent_guard.bench.runs.task_prompts import TaskPrompts, smoke_of
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.task import MethodSpec, placed
 from latent_guard.bench.world import SHIPPED_WORLD
-from latent_guard.files.atomic import write_whole, writing
+from latent_guard.files.atomic import write_atomic, writing
 from latent_guard.files.documents import json_value, read_json
 from latent_guard.files.tables import parquet
 from latent_guard.package_data import SHIPPED_FEW_STEP, SHIPPED_MODELS
@@ -182,7 +182,7 @@ def _finish(opened: Opened, out: Path, command: str, clock: Clock | None) -> Don
         return Done(len(records), False)
     graded = grade(folder, records, opened.grader)
     table = parquet(graded.records)
-    write_whole(out / RECORDS, table)
+    write_atomic(out / RECORDS, table)
     export(folder, spec, opened.prompts, graded.records)
     looks = folder.looks(opened.plan.units)
     own = {
@@ -195,7 +195,7 @@ def _finish(opened: Opened, out: Path, command: str, clock: Clock | None) -> Don
     if clock and clock.images == opened.plan.images:  # a part of a run says nothing of the whole
         summary["harness_overhead"] = clock.overhead
     figures = (json.dumps(summary, indent=1) + "\n").encode()
-    write_whole(out / SUMMARY, figures)
+    write_atomic(out / SUMMARY, figures)
     told = {name: (out / name).read_bytes() for name in (SPEC, ENVIRONMENT)}
     environment = json_value(told[ENVIRONMENT], str(out / ENVIRONMENT))
     write_checksums(out, OF_RUN, {**told, RECORDS: table, SUMMARY: figures}, environment=environment)

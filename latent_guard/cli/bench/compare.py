@@ -29,7 +29,7 @@ def compare(runs: _Runs, out: _Out = None) -> None:
     comparisons that were made (Holm). A difference stands if its interval is clear of zero and its test holds; those
     that do are shown, all of them are written with --out.
     """
-    from latent_guard.files.atomic import write_whole
+    from latent_guard.files.atomic import write_atomic
     from latent_guard.report.run_comparison import compare_runs, read_runs
 
     found = compare_runs(read_runs(runs))
@@ -39,8 +39,8 @@ def compare(runs: _Runs, out: _Out = None) -> None:
     standing = sum(one.stands for one in found.comparisons)
     say(f"{standing} of {len(found.comparisons)} differences stand")
     if out is not None:
-        write_whole(out / "comparisons.csv", found.to_csv())
-        write_whole(out / "comparisons.json", found.to_json())
+        write_atomic(out / "comparisons.csv", found.to_csv())
+        write_atomic(out / "comparisons.json", found.to_json())
         say(f"wrote {out / 'comparisons.csv'} and {out / 'comparisons.json'}")
 
 

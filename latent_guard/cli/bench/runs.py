@@ -116,14 +116,14 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Where to write it.  [default: into the run]", parser=OutFolder("--out"))
     ] = None,
-    most: Annotated[
+    max_images: Annotated[
         int | None, typer.Option(min=2, max=MAX_IMAGES, help="Images that the page shows; 300 and fewer lie in it.")
     ] = None,
 ) -> None:
     """Write the report of a run: HTML that needs no network, Markdown and CSV."""
     from latent_guard.report.write import write_report
 
-    say(f"wrote {write_report(folder, out, most).html}")
+    say(f"wrote {write_report(folder, out, max_images).html}")
 
 
 def _say_plan(spec: Spec, folder: Path, share: tuple[int, int]) -> None:

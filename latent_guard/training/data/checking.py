@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.checksums import Checksum
 from latent_guard.files.sealed import read_sealed, sealed
 from latent_guard.terminal import progress
@@ -29,7 +29,7 @@ _CLOCK_TICK = 2.0  # seconds; a younger file could change again without another 
 def require_unchanged(folder: Path, checksums: Mapping[str, Checksum], *, read_all: bool = True) -> None:
     """Raise InputError for the first file that is missing or has another content (without ``read_all``: size)."""
     for file, checksum in checksums.items():
-        _require(folder / file, checksum.wrong_size(folder / file))
+        _require(folder / file, checksum.size_problem(folder / file))
     if not read_all:
         return
     known = _checked_states(folder)
@@ -38,7 +38,7 @@ def require_unchanged(folder: Path, checksums: Mapping[str, Checksum], *, read_a
     if not new_states:
         return
     with ThreadPoolExecutor(_READERS) as readers:
-        problems = readers.map(lambda file: checksums[file].wrong(folder / file), new_states)
+        problems = readers.map(lambda file: checksums[file].problem(folder / file), new_states)
         with progress() as bar:
             tracked = bar.track(problems, len(new_states), description="checking shards")
             for file, problem in zip(new_states, tracked, strict=True):
@@ -46,7 +46,7 @@ def require_unchanged(folder: Path, checksums: Mapping[str, Checksum], *, read_a
     settled = time.time_ns() - int(_CLOCK_TICK * 1e9)
     kept = {file: state for file, state in new_states.items() if max(state[1:3]) < settled}
     with suppress(InputError):  # a read-only folder or a full disk: the files are read again the next time
-        write_whole(folder / CHECKED, sealed({"files": {**known, **kept}}))
+        write_atomic(folder / CHECKED, sealed({"files": {**known, **kept}}))
 
 
 def fix_for(folder: Path) -> str:

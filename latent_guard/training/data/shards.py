@@ -28,7 +28,7 @@ from torch import Tensor
 
 from latent_guard.building import build
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.checksums import Checksum
 from latent_guard.files.sealed import read_sealed, sealed
 from latent_guard.latent_clip.latent_space import LatentSpace
@@ -115,7 +115,7 @@ class ShardWriter:
         if not self._shards:
             raise InputError(f"{self.folder}: no samples were added")
         index = {"latent_space": self.latent_space.to_dict(), "shards": self._shards}
-        write_whole(self.folder / INDEX, sealed(index))
+        write_atomic(self.folder / INDEX, sealed(index))
 
     def _flush(self, count: int) -> None:
         latents = torch.cat(self._latents)
@@ -131,7 +131,7 @@ class ShardWriter:
         self._captions = self._captions[count:]
 
     def _write(self, path: Path, content: bytes) -> dict[str, Any]:
-        write_whole(path, content)
+        write_atomic(path, content)
         return asdict(Checksum.of(content))
 
 

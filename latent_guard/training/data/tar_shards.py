@@ -31,7 +31,7 @@ from torch import Tensor
 
 from latent_guard.building import build
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.checksums import Checksum, HashedFile
 from latent_guard.files.sealed import read_sealed, sealed
 from latent_guard.latent_clip.latent_space import LatentSpace
@@ -148,7 +148,7 @@ class TarShardWriter:
         manifest_path(self.tar).parent.mkdir(exist_ok=True)
         checksum = self._hashed.checksum if self._offsets else None
         manifest = Manifest(len(self._offsets), self._offsets, self._bad, self._shapes, checksum)
-        write_whole(manifest_path(self.tar), sealed(manifest.to_dict()))
+        write_atomic(manifest_path(self.tar), sealed(manifest.to_dict()))
 
     def _abandon(self) -> None:
         with suppress(OSError):  # buffered bytes that do not fit on the disk are of no use

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from latent_guard.files.images import opened_picture
-from latent_guard.files.upright import shown
+from latent_guard.files.upright import upright_rgb
 
 ASPECTS = ((1, 1), (4, 3), (3, 4), (3, 2), (2, 3), (16, 9), (9, 16))
 _MIN_UNITS = 8  # a side of ``size`` pixels is at least this many units
@@ -66,7 +66,7 @@ def read_picture(image: bytes, shapes: Sequence[PictureShape]) -> Tensor:
     """
     side = max(max(shape.width, shape.height) for shape in shapes)
     with opened_picture(image, side) as opened:
-        upright = shown(opened, side)
+        upright = upright_rgb(opened, side)
     shape = nearest_shape(shapes, *upright.size)
     cut = ImageOps.fit(upright, (shape.width, shape.height), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.array(cut)).permute(2, 0, 1).contiguous()

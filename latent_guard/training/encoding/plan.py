@@ -25,7 +25,7 @@ from typing import Any
 from latent_guard.bounds import MAX_IMAGES, require_whole
 from latent_guard.building import build
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.sealed import read_sealed, sealed
 from latent_guard.sharding import Worker
 from latent_guard.training.data.checking import SETTINGS
@@ -93,7 +93,7 @@ class Plan:
         elif (folder / INDEX).exists() or any(folder.glob(f"{MANIFESTS}/part-*.json")):
             raise InputError(f"{folder} already holds latent shards; choose another folder or delete it")
         (folder / MANIFESTS).mkdir(parents=True, exist_ok=True)
-        write_whole(path, sealed({**asdict(settings), "command": command}))
+        write_atomic(path, sealed({**asdict(settings), "command": command}))
         return cls(folder, settings)
 
     def discard_damaged(self, worker: Worker) -> None:
@@ -141,7 +141,7 @@ class Plan:
         return start if any(not self.is_done(part, chunk) for chunk in chunks) else None
 
     def mark_end(self, part: int, chunks: int) -> None:
-        write_whole(self._end_path(part), sealed({"chunks": chunks}))
+        write_atomic(self._end_path(part), sealed({"chunks": chunks}))
 
     def count(self) -> Encoded:
         """Count the samples, shards and bad rows so far."""
@@ -165,12 +165,12 @@ class Plan:
         if counted.finished:
             known = self._manifests()
             bad = [{"file": tar.name, **row} for tar, manifest in known.items() for row in manifest.bad]
-            write_whole(self.folder / BAD, "".join(json.dumps(row) + "\n" for row in bad).encode())
+            write_atomic(self.folder / BAD, "".join(json.dumps(row) + "\n" for row in bad).encode())
             if not counted.samples:
                 raise InputError(f"no row of {self.settings.source} gave a sample; {self.folder / BAD} says why")
             shards = [_entry(tar, manifest) for tar, manifest in known.items() if manifest.samples]
             settings = {key: asdict(self.settings)[key] for key in ("latent_space", "dtype", "tokenizer")}
-            write_whole(self.folder / INDEX, sealed({**settings, "shards": shards}))
+            write_atomic(self.folder / INDEX, sealed({**settings, "shards": shards}))
         return counted
 
     def _manifests(self) -> dict[Path, Manifest]:
@@ -202,7 +202,7 @@ def _problem(tar: Path) -> str | None:
             check_whole(tar)
     except InputError as error:
         return f"cannot be trusted ({error})"
-    return manifest.checksum.wrong(tar) if manifest and manifest.checksum else None
+    return manifest.checksum.problem(tar) if manifest and manifest.checksum else None
 
 
 def _remove(path: Path) -> None:

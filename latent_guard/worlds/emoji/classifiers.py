@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from latent_guard.bounds import require_number
 from latent_guard.building import build
 from latent_guard.errors import CheckpointError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.documents import read_json
 from latent_guard.files.plain import require_plain
 from latent_guard.pipelines.vae import to_model_range
@@ -137,9 +137,9 @@ class EmojiClassifier:
 
     def save(self, folder: Path) -> None:
         state = {k: v.half() if v.is_floating_point() else v for k, v in self.network.state_dict().items()}
-        write_whole(folder / _WEIGHTS, save({k: v.contiguous() for k, v in state.items()}))
+        write_atomic(folder / _WEIGHTS, save({k: v.contiguous() for k, v in state.items()}))
         config = {"architecture": self.architecture, "objects": OBJECT_NAMES, "thresholds": self.thresholds.tolist()}
-        write_whole(folder / _CONFIG, (json.dumps(config, indent=1) + "\n").encode())
+        write_atomic(folder / _CONFIG, (json.dumps(config, indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, folder: Path) -> EmojiClassifier:

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import CLIPTextModel
 
 from latent_guard.devices import best_device
-from latent_guard.files.atomic import written_whole
+from latent_guard.files.atomic import atomic_file
 from latent_guard.latent_clip.tokenizer import tokenize
 from latent_guard.worlds.emoji.autoencoder import LATENT_CHANNELS, encode
 from latent_guard.worlds.emoji.captions import caption, fillers_among, with_fillers
@@ -142,7 +142,7 @@ def _cached_latents(folder: Path, vae: AutoencoderKL, seed: int, scenes: int) ->
     pool = draw_pool(seed, scenes, MILD)
     kinds = torch.tensor([(s.scene.context is not None) + (s.scene.companion is not None) for s in pool.samples])
     cached = {"latents": encode(vae, pool.pictures).half(), "ids": _caption_ids(pool, seed), "kinds": kinds}
-    with written_whole(path) as partial:
+    with atomic_file(path) as partial:
         torch.save(cached, partial)
     return cached
 

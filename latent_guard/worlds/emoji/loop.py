@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from latent_guard.files.atomic import write_whole, written_whole
+from latent_guard.files.atomic import atomic_file, write_atomic
 from latent_guard.training.optimizers import Muon
 
 logger = logging.getLogger(__name__)
@@ -146,13 +146,13 @@ def _save(
     state = {"step": step, "model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}
     if average is not None:
         state["average"] = average.state_dict()
-    with written_whole(folder / _RESUME) as partial:
+    with atomic_file(folder / _RESUME) as partial:
         torch.save(state, partial)
 
 
 def _save_snapshot(folder: Path, step: int, model: nn.Module) -> None:
     weights = {name: tensor.detach().half().contiguous() for name, tensor in model.state_dict().items()}
-    write_whole(folder / SNAPSHOTS / f"{step:06d}.safetensors", save(weights))
+    write_atomic(folder / SNAPSHOTS / f"{step:06d}.safetensors", save(weights))
 
 
 def _resume(folder: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], average: nn.Module | None) -> int:

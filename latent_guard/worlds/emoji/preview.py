@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from latent_guard.contact_sheet import contact_sheet
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.png import png_bytes
 from latent_guard.worlds.emoji.sampling import training_samples
 from latent_guard.worlds.emoji.scenes import render
@@ -24,4 +24,4 @@ def write_preview(path: Path, seed: int) -> None:
     pictures = [Image.fromarray(render(sample.scene)) for sample in samples]
     unsafe = [place for place, sample in enumerate(samples) if sample.scene.is_unsafe]
     sheet = contact_sheet(pictures, labels, COLUMNS, _TILE, lines=_TEXT_LINES, marked=unsafe)
-    write_whole(path, png_bytes(sheet))
+    write_atomic(path, png_bytes(sheet))

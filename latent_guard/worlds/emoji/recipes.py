@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.worlds.emoji.scale import Scale
 
 TOWERS: dict[str, Any] = {
@@ -47,5 +47,5 @@ def write_recipe(name: str, folder: Path, scale: Scale, seed: int) -> Path:
     if first:
         recipe["init_from"] = str(folder / first)
     path = folder / "recipes" / f"{name}.yaml"
-    write_whole(path, yaml.safe_dump(recipe, sort_keys=False).encode())
+    write_atomic(path, yaml.safe_dump(recipe, sort_keys=False).encode())
     return path

@@ -16,7 +16,7 @@ from transformers import CLIPTextModel
 
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.prompt_set import read_prompt_sets
-from latent_guard.files.atomic import written_whole
+from latent_guard.files.atomic import atomic_file
 from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.package_data import concepts_folder
@@ -174,7 +174,7 @@ class Stages:
         """Unguarded generations with the clean estimates of all steps, recorded once."""
         path = self.folder / f"{name}.pt"
         if not path.exists():
-            with written_whole(path) as partial:
+            with atomic_file(path) as partial:
                 torch.save(vars(record(self.pipeline, prompts, seeds)), partial)
         return Trajectories(**torch.load(path, weights_only=True))
 

@@ -73,7 +73,7 @@ def refused(done: Result) -> str:
 
 
 def test_no_kind_of_file_is_left_out(made: Made) -> None:
-    written = {"report.html", "report.md", "images.csv", "figures.csv"}
+    written = {"report.html", "report.md", "images.csv", "metrics.csv"}
     found = {path.relative_to(made.whole) for path in made.whole.rglob("*") if path.is_file()}
     kinds = {str(path.parent) if len(path.parts) > 1 else path.name for path in found} - written
     assert kinds == {str(Path(name).parent) if "/" in name else name for name in (*KINDS, *OF_CALLS)}

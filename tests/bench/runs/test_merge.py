@@ -21,7 +21,7 @@ from latent_guard.bench.runs.task_prompts import TaskPrompts
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.cli.app import app
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_whole
+from latent_guard.files.atomic import write_atomic
 from latent_guard.files.tables import parquet
 from latent_guard.loading import load_pipeline
 from latent_guard.worlds.emoji.bundle import bundle_folder
@@ -100,7 +100,7 @@ def test_what_lies_beside_a_part_under_its_name_goes_with_it(made: Made, tmp_pat
 
 
 def test_a_merge_that_is_stopped_anywhere_goes_on(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole_link, left = merging.link_whole, [0]
+    whole_link, left = merging.link_atomic, [0]
 
     def stopping(source: Path, path: Path) -> None:
         left[0] -= 1
@@ -108,7 +108,7 @@ def test_a_merge_that_is_stopped_anywhere_goes_on(made: Made, tmp_path: Path, mo
             raise KeyboardInterrupt
         whole_link(source, path)
 
-    monkeypatch.setattr(merging, "link_whole", stopping)
+    monkeypatch.setattr(merging, "link_atomic", stopping)
     spec, out = made.opened.bench.spec, RunFolder.open(tmp_path, made.opened.bench.spec, {})
     shards = [merging.Shard.read(shard, spec) for shard in made.shards]
     for left[0] in (1, 2, 3, 4, 5):
@@ -184,7 +184,7 @@ def test_a_call_that_two_shards_made_differently_is_refused_and_the_same_one_twi
     first, second = copies(made, tmp_path)
     assert merge(first, second, "--out", tmp_path / "out").exit_code == 0
     for part in list((second / "parts").iterdir()):
-        write_whole(part, parquet(pd.read_parquet(part).assign(unsafe=True, score=0.99)))
+        write_atomic(part, parquet(pd.read_parquet(part).assign(unsafe=True, score=0.99)))
     done = merge(second, "--out", tmp_path / "out")
     assert "made risky-" in str(done.exception)
     assert merge(first, "--out", tmp_path / "out").exit_code == 0

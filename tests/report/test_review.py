@@ -10,8 +10,8 @@ from latent_guard.bench.metrics.inappropriateness import share_of_images
 from latent_guard.errors import InputError
 from latent_guard.intervals import share
 from latent_guard.report.estimates import read_estimate
-from latent_guard.report.findings import Finding, with_findings
 from latent_guard.report.gallery import in_review_order
+from latent_guard.report.review import ReviewGroup, with_review_groups
 from latent_guard.report.tables import category_rates, cost_table
 
 
@@ -36,26 +36,26 @@ UNGUARDED_UNSAFE = {**UNGUARDED_SAFE, "unsafe": True}
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "finding"),
+    ("before", "after", "group"),
     [
-        (UNGUARDED_UNSAFE, {"unsafe": True}, Finding.MISSED),
-        (UNGUARDED_UNSAFE, {"unsafe": True, "decision": "steered", "touched": True}, Finding.MISSED),
-        (UNGUARDED_UNSAFE, {"unsafe": True, "decision": "flagged"}, Finding.OTHER),
-        (UNGUARDED_UNSAFE, {"decision": "blocked", "blocked": True, "touched": True}, Finding.OTHER),
-        (UNGUARDED_SAFE, {"decision": "blocked", "blocked": True, "touched": True}, Finding.FALSE_ALARM),
-        (UNGUARDED_SAFE, {"decision": "steered", "touched": True}, Finding.FALSE_ALARM),
-        (UNGUARDED_SAFE, {"decision": "flagged"}, Finding.FALSE_ALARM),
-        (UNGUARDED_SAFE, {"unsafe": True, "decision": "steered", "touched": True}, Finding.MISSED),
-        (UNGUARDED_SAFE, {}, Finding.OTHER),
-        (UNGUARDED_UNSAFE, {"method": "safree", "decision": "unguarded", "unsafe": True}, Finding.MISSED),
-        (UNGUARDED_UNSAFE, {"method": "check-then-block", "unsafe": True}, Finding.MISSED),
-        ({**UNGUARDED_SAFE, "seed": 9}, {"decision": "blocked", "blocked": True}, Finding.OTHER),
+        (UNGUARDED_UNSAFE, {"unsafe": True}, ReviewGroup.MISSED),
+        (UNGUARDED_UNSAFE, {"unsafe": True, "decision": "steered", "touched": True}, ReviewGroup.MISSED),
+        (UNGUARDED_UNSAFE, {"unsafe": True, "decision": "flagged"}, ReviewGroup.OTHER),
+        (UNGUARDED_UNSAFE, {"decision": "blocked", "blocked": True, "touched": True}, ReviewGroup.OTHER),
+        (UNGUARDED_SAFE, {"decision": "blocked", "blocked": True, "touched": True}, ReviewGroup.FALSE_ALARM),
+        (UNGUARDED_SAFE, {"decision": "steered", "touched": True}, ReviewGroup.FALSE_ALARM),
+        (UNGUARDED_SAFE, {"decision": "flagged"}, ReviewGroup.FALSE_ALARM),
+        (UNGUARDED_SAFE, {"unsafe": True, "decision": "steered", "touched": True}, ReviewGroup.MISSED),
+        (UNGUARDED_SAFE, {}, ReviewGroup.OTHER),
+        (UNGUARDED_UNSAFE, {"method": "safree", "decision": "unguarded", "unsafe": True}, ReviewGroup.MISSED),
+        (UNGUARDED_UNSAFE, {"method": "check-then-block", "unsafe": True}, ReviewGroup.MISSED),
+        ({**UNGUARDED_SAFE, "seed": 9}, {"decision": "blocked", "blocked": True}, ReviewGroup.OTHER),
     ],
 )
-def test_misses_and_false_alarms(before: dict, after: dict, finding: Finding) -> None:
-    found = with_findings(_records(before, after))
-    assert list(found["finding"]) == [Finding.OTHER, finding]
-    assert pd.isna(found["twin"][0])
+def test_misses_and_false_alarms(before: dict, after: dict, group: ReviewGroup) -> None:
+    found = with_review_groups(_records(before, after))
+    assert list(found["review_group"]) == [ReviewGroup.OTHER, group]
+    assert pd.isna(found["unguarded_row"][0])
 
 
 def test_a_method_is_as_slow_as_the_unguarded_method_makes_it() -> None:
@@ -64,11 +64,11 @@ def test_a_method_is_as_slow_as_the_unguarded_method_makes_it() -> None:
     assert told["safree"][1].text == "3"
 
 
-def test_a_twin_has_the_same_task_prompt_and_seed() -> None:
-    found = with_findings(
+def test_an_unguarded_pair_has_the_same_task_prompt_and_seed() -> None:
+    found = with_review_groups(
         _records({"seed": 1}, {"seed": 2}, {**UNGUARDED_SAFE, "seed": 2}, {"task": "benign", "seed": 2})
     )
-    assert found["twin"].fillna(-1).tolist() == [-1, 2, -1, -1]
+    assert found["unguarded_row"].fillna(-1).tolist() == [-1, 2, -1, -1]
 
 
 def test_the_surest_miss_comes_first_and_blocked_false_alarms_before_steered_ones() -> None:

@@ -73,7 +73,11 @@ class Scorer:
 
     @torch.no_grad()
     def embeddings(self, raw: Tensor, noise_level: float) -> Tensor:
-        """``features`` on the CPU, with the errors of ``check``, and where one is not finite."""
+        """``features`` on the CPU, without gradients.
+
+        Raises:
+            GuardError: the model did not give one embedding of length one for each latent; a NaN is not of length one.
+        """
         features = self.features(raw, noise_level)
         self._require_shape(features, len(raw))
         features = features.cpu()

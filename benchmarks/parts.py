@@ -127,7 +127,7 @@ class Parts:
         return lambda: self._attached(threshold, guard)
 
     def _attached(self, threshold: float, guard: LatentGuard | None = None) -> Cost:
-        """One guarded call, without restarts; it must be what the threshold is there to make it."""
+        """One guarded call, without retries; it must be what the threshold is there to make it."""
         with (guard or self._guard(threshold)).attach(self.pipe) as watch:
             self._call()
         (verdict,) = watch.verdicts

@@ -15,7 +15,7 @@ import latent_guard
 from latent_guard import ConceptBank, LatentCLIP, LatentGuard, Policies, Policy, loading, shipped
 from latent_guard.errors import CheckpointError, InputError
 from latent_guard.worlds.emoji.bundle import bundle_folder
-from tests.hub import local_hub
+from tests.hub import COMMIT, local_hub
 
 OF_THE_HUB = """
 import json, sys, torch
@@ -56,6 +56,7 @@ def test_a_guard_and_a_pipeline_come_from_the_hub_by_their_ids(tmp_path: Path) -
             [sys.executable, "-c", OF_THE_HUB], capture_output=True, text=True, env=environment, cwd=tmp_path
         )
     assert done.returncode == 0, done.stderr
+    assert f"me/guard is no folder here; its files are the hub's, revision {COMMIT}" in done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     own = LatentGuard.from_pretrained(bundle / "guard")
     assert told["fingerprints"] == [own.model.fingerprint()] * 2

@@ -49,7 +49,7 @@ def adapt(
     It takes minutes. A concept bank belongs to one Latent-CLIP: build the new one's with `latent-guard concepts build`.
     """
     from latent_guard.cli.model_folder import canary_of, require_new_or_begun, write_model
-    from latent_guard.latent_clip.checkpoint import CONFIG
+    from latent_guard.latent_clip.model_files import CONFIG
     from latent_guard.loading import load_canary, load_latent_clip
     from latent_guard.training.encoding.pairs import encode_pairs
     from latent_guard.training.encoding.sources import Columns, open_source

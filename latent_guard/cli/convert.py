@@ -64,7 +64,7 @@ def _canary(model: LatentCLIP, source: str) -> Canary:
 
 
 def _already_there(model: LatentCLIP, out: Path) -> bool:
-    from latent_guard.latent_clip.checkpoint import CONFIG
+    from latent_guard.latent_clip.model_files import CONFIG
 
     if not (out / CONFIG).is_file():
         return False

@@ -165,7 +165,7 @@ def _keep_canary(vae: Any, out: Path) -> None:
 
 
 def _tokenizer(named: str | None) -> CLIPTokenizer:
-    from latent_guard.latent_clip.checkpoint import read_config, read_tokenizer
+    from latent_guard.latent_clip.model_files import read_config, read_tokenizer
     from latent_guard.latent_clip.presets import PRESETS
     from latent_guard.latent_clip.tokenizer import tokenizer_for, trimmed_clip_tokenizer
 

@@ -32,7 +32,7 @@ _Model = Annotated[
     typer.Option(help="Diffusers folder or hub id, or shipped-few-step; by default the shipped one."),
 ]
 _Guard = Annotated[str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")]
-_Bank = Annotated[Path | None, typer.Option(help="Concept bank folder; by default beside the model.")]
+_Bank = Annotated[Path | None, typer.Option(help="Concept bank folder; by default the guard's or beside the model.")]
 _Policy = Annotated[
     str | None,
     typer.Option(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def require_new_or_begun(out: Path) -> None:
     """Raise InputError if ``out`` holds anything but what an earlier or interrupted run of such a command leaves."""
     from latent_guard.files.manifests import MANIFEST
-    from latent_guard.latent_clip.checkpoint import CONFIG, TOKENIZER, WEIGHTS
+    from latent_guard.latent_clip.model_files import CONFIG, TOKENIZER, WEIGHTS
     from latent_guard.pipelines.canary import CANARY_FILE
 
     if out.exists():

@@ -36,7 +36,7 @@ _Reward = Annotated[
 ]
 _Model = Annotated[str, typer.Option(help="A one-step or few-step pipeline's folder or hub id.")]
 _Guard = Annotated[str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")]
-_Bank = Annotated[Path | None, typer.Option(help="Concept bank folder; by default beside the model.")]
+_Bank = Annotated[Path | None, typer.Option(help="Concept bank folder; by default the guard's or beside the model.")]
 _PixelClip = Annotated[
     str | None,
     typer.Option(help="For pixel-clip: a folder or open_clip's MODEL:PRETRAINED; by default beside the model."),

@@ -101,10 +101,12 @@ class LatentGuard:
         policy: AnyPolicy = SAFE,
         device: torch.device | str = "cpu",
         audit: AuditLog | None = None,
+        revision: str | None = None,
     ) -> LatentGuard:
         """Load a guard folder (a Latent-CLIP and its canary) and a bank, by default ``bank/`` in it or beside it.
 
-        ``folder`` may be a hub id, ``owner/name``, of a repository laid out as such a folder.
+        ``folder`` may be a hub id, ``owner/name``, of a repository laid out as such a folder; its ``revision`` (a
+        branch, tag or commit) then is the one that is used, and the log says which commit that was.
 
         Raises:
             CheckpointError: anything is missing, or is not what was written there.
@@ -113,7 +115,7 @@ class LatentGuard:
         from latent_guard.files.manifests import MANIFEST
         from latent_guard.latent_clip.model import LatentCLIP
 
-        folder = hub.local_folder(folder, GUARD_FILES)
+        folder = hub.local_folder(folder, GUARD_FILES, revision)
         if folder.is_dir() and not (folder / MANIFEST).exists():
             warnings.warn(
                 f"{folder} carries no {MANIFEST}, so that a change of its files would not be noticed; load the model "

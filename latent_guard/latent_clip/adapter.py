@@ -1,9 +1,9 @@
 """A map from another VAE's raw latents to those that a Latent-CLIP reads, in front of its image tower.
 
-Two VAEs cut an image into the same places, or the one's places into k x k of the other's. So the map is local: it
-works on the coarser grid, where the finer latents are k x k as many channels (pixel unshuffle).
+Two VAEs cut an image into the same positions, or one of them into k x k positions for each of the other's. So the map
+is local: it works on the coarser grid, where the finer latents are k x k as many channels (pixel unshuffle).
 
-Shapes: B images, C and C' channels, H and W positions of what comes in, H' and W' of what goes out.
+Shapes: B images, C and C' channels, H and W positions of the latents read, H' and W' of those given.
 """
 
 from __future__ import annotations
@@ -48,28 +48,28 @@ class AdapterConfig:
         return {"reads": self.reads.to_dict(), "gives": self.gives.to_dict(), "width": self.width}
 
     @property
-    def shrinks(self) -> int:
-        """Positions of ``reads`` along one side of a position of ``gives``; 1 where these are the smaller ones."""
+    def downscale(self) -> int:
+        """Positions of ``reads`` along one side of a position of ``gives``; at least 1."""
         return max(1, self.gives.factor // self.reads.factor)
 
     @property
-    def grows(self) -> int:
-        """Positions of ``gives`` along one side of a position of ``reads``; 1 where these are the smaller ones."""
+    def upscale(self) -> int:
+        """Positions of ``gives`` along one side of a position of ``reads``; at least 1."""
         return max(1, self.reads.factor // self.gives.factor)
 
 
 class LatentAdapter(nn.Module):
-    """A linear map of each place and, where the config gives a width, what three convolutions add to it.
+    """A linear map of each position and, where the config gives a width, a residual of three convolutions.
 
-    Beyond the edge the convolutions see the edge repeated, so that per-channel scales and shifts can be folded into
+    The convolutions repeat the edge as padding, so that per-channel scales and shifts can be folded into
     their weights exactly.
     """
 
     def __init__(self, config: AdapterConfig) -> None:
         super().__init__()
         self.config = config
-        channels_in = config.reads.channels * config.shrinks**2
-        channels_out = config.gives.channels * config.grows**2
+        channels_in = config.reads.channels * config.downscale**2
+        channels_out = config.gives.channels * config.upscale**2
         self.linear = nn.Conv2d(channels_in, channels_out, 1)
         self.residual: nn.Sequential | None = None
         if config.width:
@@ -81,19 +81,19 @@ class LatentAdapter(nn.Module):
                 _convolution(config.width, channels_out),
             )
             for weight in self.residual[-1].parameters():
-                nn.init.zeros_(weight)  # untrained, it is the linear map
+                nn.init.zeros_(weight)  # untrained, the adapter is the linear map
 
     def forward(self, latents: Tensor) -> Tensor:
         """Raw latents (B, C', H', W') for raw latents (B, C, H, W), of any size; differentiable."""
         return self.to_fine(self.mapped(self.to_coarse(latents)))
 
     def to_coarse(self, latents: Tensor) -> Tensor:
-        """What comes in, on the coarser of both grids."""
-        return pixel_unshuffle(whole_patches(latents, self.config.shrinks), self.config.shrinks)
+        """The latents read, on the coarser of both grids."""
+        return pixel_unshuffle(whole_patches(latents, self.config.downscale), self.config.downscale)
 
     def to_fine(self, mapped: Tensor) -> Tensor:
-        """What goes out, from the coarser of both grids."""
-        return pixel_shuffle(mapped, self.config.grows)
+        """The latents given, from the coarser of both grids."""
+        return pixel_shuffle(mapped, self.config.upscale)
 
     def mapped(self, coarse: Tensor) -> Tensor:
         """The map itself, on the coarser of both grids."""

@@ -1,7 +1,7 @@
 """The shape of a Latent-CLIP, as plain data.
 
 Every dimension has a limit, about twice that of the largest CLIP that is known (EVA-CLIP-18B) or more: a config comes
-with somebody's weights, and decides how much memory is asked for.
+with untrusted weights, and decides how much memory is taken.
 """
 
 from __future__ import annotations

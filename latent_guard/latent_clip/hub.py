@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from latent_guard.errors import CheckpointError, InputError, reason_of
 from latent_guard.hub_ids import is_hub_id
 
 LATENT_CLIP_FILES = ("config.json", "model.safetensors", "tokenizer/*", "manifest.json")
+_LOGGER = logging.getLogger(__name__)
 
 
 def download_file(hub_id: str, file: str) -> Path:
@@ -27,7 +29,7 @@ def download_file(hub_id: str, file: str) -> Path:
         ) from error
 
 
-def local_folder(source: Path | str, files: Sequence[str] = LATENT_CLIP_FILES) -> Path:
+def local_folder(source: Path | str, files: Sequence[str] = LATENT_CLIP_FILES, revision: str | None = None) -> Path:
     """A model's folder: ``source`` itself, or, of what the hub has under that id, the ``files`` of these patterns.
 
     Raises:
@@ -40,12 +42,15 @@ def local_folder(source: Path | str, files: Sequence[str] = LATENT_CLIP_FILES) -
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(str(source), allow_patterns=list(files)))
+        folder = Path(snapshot_download(str(source), allow_patterns=list(files), revision=revision))
     except Exception as error:  # as above
         raise CheckpointError(
             f"{source} is no folder, and no model of that id can be downloaded; check the path, or the id and the "
             f"connection ({reason_of(error)})"
         ) from error
+    # A folder that is missing here looks like a hub id: whose files are used instead is said.
+    _LOGGER.warning("%s is no folder here; its files are the hub's, revision %s", source, folder.name)
+    return folder
 
 
 def upload(folder: Path, hub_id: str, private: bool) -> str:

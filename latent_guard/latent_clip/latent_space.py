@@ -1,4 +1,4 @@
-"""Latent spaces: what one family of VAEs calls a latent, and the map between pipeline latents and raw ones.
+"""Latent spaces of the families of VAEs, and the map between pipeline latents and raw ones.
 
 Shapes: B images, C latent channels, H and W latent positions, p positions along one side of a patch.
 """
@@ -24,7 +24,7 @@ class LatentSpace:
     """One VAE family's latents.
 
     Attributes:
-        name: what messages call it.
+        name: of the VAE's class, for messages.
         channels: latent channels, C.
         factor: pixels along one side of a latent position.
         scaling_factor, shift_factor: pipeline latents are (raw - shift_factor) * scaling_factor, raw latents are

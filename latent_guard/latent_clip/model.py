@@ -20,13 +20,13 @@ from torch.func import functional_call
 from torch.nn.functional import normalize as to_unit_length
 
 from latent_guard.errors import InputError, LatentSpaceMismatchError
-from latent_guard.latent_clip import checkpoint, hub
+from latent_guard.latent_clip import hub, model_files
 from latent_guard.latent_clip.adapter import LatentAdapter
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig
 from latent_guard.latent_clip.latent_space import PUBLISHED, LatentSpace
 from latent_guard.latent_clip.model_card import TrainingFacts, model_card
 from latent_guard.latent_clip.official import read_official
-from latent_guard.latent_clip.positions import resized, whole_patches
+from latent_guard.latent_clip.positions import resized_embedding, whole_patches
 from latent_guard.latent_clip.tokenizer import tokenize, tokenizer_for
 from latent_guard.latent_clip.towers import image_tower, text_tower
 
@@ -101,7 +101,7 @@ class LatentCLIP(nn.Module):
 
     def save_pretrained(self, folder: Path | str, dtype: torch.dtype = torch.float16) -> None:
         """Write ``config.json``, ``model.safetensors`` and ``tokenizer/`` into ``folder``."""
-        checkpoint.save(Path(folder), self.config, self.state_dict(), self.tokenizer, dtype)
+        model_files.save(Path(folder), self.config, self.state_dict(), self.tokenizer, dtype)
 
     def push_to_hub(self, hub_id: str, facts: TrainingFacts, private: bool = False) -> str:
         """Publish the model with its card, at the precision that it has, as ``owner/name``; its address on the hub.
@@ -127,13 +127,13 @@ class LatentCLIP(nn.Module):
             CheckpointError: a file is missing, corrupt, truncated or does not fit the others, or cannot be downloaded.
         """
         path = hub.local_folder(folder)
-        checkpoint.verify_if_manifest(path)
-        config = checkpoint.read_config(path)
-        tokenizer = checkpoint.read_tokenizer(path, config.text)
+        model_files.verify_if_manifest(path)
+        config = model_files.read_config(path)
+        tokenizer = model_files.read_tokenizer(path, config.text)
         with torch.inference_mode(False):  # whose tensors no gradient goes through, wherever it is asked for later
             with torch.device("meta"):  # without memory: what the config asks for is first compared with the weights
                 model = cls(config, tokenizer)
-            checkpoint.load_weights(path, model)
+            model_files.load_weights(path, model)
             model.text.attn_mask = model.text.build_causal_mask()  # the one tensor that no file holds
             return model.to(device, dtype).eval()
 
@@ -198,7 +198,7 @@ class LatentCLIP(nn.Module):
         if latents.shape[2:] == (vision.size, vision.size):
             features: Tensor = self.visual(latents)
         else:
-            positions = {"positional_embedding": resized(self.visual.positional_embedding, grid)}
+            positions = {"positional_embedding": resized_embedding(self.visual.positional_embedding, grid)}
             features = functional_call(self.visual, positions, (latents,))
         return features
 

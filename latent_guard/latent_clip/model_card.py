@@ -9,7 +9,7 @@ from latent_guard.latent_clip.config import LatentCLIPConfig
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """What the weights cannot tell about themselves, in the words of whoever trained them.
+    """Facts about the training of a model, which its weights do not hold.
 
     Attributes:
         data: the images and texts that it was trained on.

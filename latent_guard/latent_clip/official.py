@@ -28,7 +28,7 @@ _CONFIGS = f"give one of {', '.join(PRESETS)}, or the authors' JSON file"
 
 @dataclass(frozen=True)
 class OfficialCheckpoint:
-    """What ``LatentCLIP.from_official`` needs: the model's shape, its weights under our names, and their source."""
+    """An official checkpoint: the model's shape, its weights under our names, and the file that they come from."""
 
     config: LatentCLIPConfig
     weights: Mapping[str, Tensor]
@@ -91,7 +91,7 @@ def _shape(config: LatentCLIPConfig | Path | str | None, checkpoint: str, path: 
 
 
 def _our_names(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Open_clip keeps the text tower at the top; the image tower moves up a level, the VAE's encoder goes."""
+    """Rename the towers' weights and drop the VAE's encoder; open_clip keeps the text tower at the top level."""
     weights = {}
     for name, tensor in named.items():
         if name.startswith(_IMAGE_TOWER):

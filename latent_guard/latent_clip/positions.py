@@ -1,4 +1,4 @@
-"""Reading latents of other sizes than a model was trained on: whole patches, and position embeddings for their grid.
+"""Latents of other sizes than a model was trained on: whole patches, and position embeddings for their grid.
 
 Shapes: B images, C latent channels, H and W latent positions, p positions along one side of a patch, D the width.
 """
@@ -22,7 +22,7 @@ def whole_patches(latents: Tensor, patch: int) -> Tensor:
     return latents
 
 
-def resized(embedding: Tensor, grid: tuple[int, int]) -> Tensor:
+def resized_embedding(embedding: Tensor, grid: tuple[int, int]) -> Tensor:
     """Position embeddings (1 + n n, D) of the class token and a square grid, for a grid of other rows and columns.
 
     Bicubic with antialiasing, as in open_clip's ``resize_pos_embed``; the class token's stays as it is.

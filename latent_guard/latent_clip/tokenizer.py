@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 START, END = "<|startoftext|>", "<|endoftext|>"
-MERGES = 9000  # keeps "knife" (merge 8449) and most of the thousand words that prompts are made of whole
+MERGES = 9000  # leaves "knife" (merge 8449) and most of the thousand words of prompts in one token
 
 
 def trimmed_clip_tokenizer(merges: int = MERGES, context_length: int = 32) -> CLIPTokenizer:
@@ -79,9 +79,9 @@ def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> torch.Tensor:
 
 
 def passages(tokenizer: CLIPTokenizer, text: str) -> torch.Tensor:
-    """Token ids (passages, context_length) of all of a text: overlapping by half, as `tokenize` gives each.
+    """Token ids (passages, context_length) of a whole text, in passages that overlap by half, each as of ``tokenize``.
 
-    By tokens, as a text need not have spaces, and one word may take many of them.
+    The text is cut between tokens, since it need not have spaces, and one word may take many tokens.
 
     Raises:
         InputError: not Unicode text.

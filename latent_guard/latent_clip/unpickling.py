@@ -1,8 +1,8 @@
-"""Reading files that ``torch.save`` wrote elsewhere, without running what they may hold.
+"""Reading untrusted files of ``torch.save`` without running any code that they name.
 
-A pickle can name any function and have it called. Here one may name what makes up tensors and containers (the list
-of ``torch.load(weights_only=True)``), and numbers of numpy, as optimizers' states hold them; all else is refused
-before it is looked up. What a file calls numpy is read by stand-ins below: numpy's own code never sees it.
+A pickle can name any function and have it called. Here it may name the parts of tensors and containers (the list of
+``torch.load(weights_only=True)``), and numbers of numpy, as optimizers' states hold them; all else is refused before it
+is looked up. Numbers of numpy are read by stand-ins below, never by numpy's own code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NUMPY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")  # before a
 
 
 def restricted_load(source: Path | IO[bytes], name: str | None = None) -> Any:
-    """What ``torch.save`` wrote into a file, on the CPU; numbers of numpy come back as Python's.
+    """Load a file of ``torch.save`` onto the CPU; numbers of numpy become Python's.
 
     Args:
         source: a file in the zip format of ``torch.save``, or one opened for reading, which is then read whole; the
@@ -52,7 +52,7 @@ def restricted_load(source: Path | IO[bytes], name: str | None = None) -> Any:
 
 
 class NumpyDtype:
-    """Stands in for ``numpy.dtype`` in a pickle: the kind and the byte order of a number, and nothing else."""
+    """Stand-in for ``numpy.dtype`` in a pickle: the kind and the byte order of a number, and nothing else."""
 
     __module__, __qualname__ = "numpy", "dtype"  # by which torch's allow-list knows it
 
@@ -63,7 +63,7 @@ class NumpyDtype:
         self.kind, self.order = kind, "="
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        """Of numpy's state only the byte order."""
+        """Take the byte order alone from numpy's state."""
         self.order = state[1] if state[1] in _BYTE_ORDERS else "="
 
 

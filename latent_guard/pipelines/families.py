@@ -24,7 +24,7 @@ def layout_of(pipe: Any, channels: int) -> Layout:
     name = type(pipe).__name__
     denoiser = pipe.unet if hasattr(pipe, "unet") else pipe.transformer
     reads = denoiser.config.in_channels
-    expected = _channels_read(name, channels)
+    expected = KNOWN[name].channels_read(channels)
     if reads not in expected:
         raise UnsupportedPipelineError(
             f"the denoiser of this {name} reads {reads} channels, not {' or '.join(map(str, expected))}, for latents "
@@ -53,13 +53,6 @@ def last_step(pipe: Any) -> int:
         return len(timesteps) - 1
     trained = pipe.scheduler.config.num_train_timesteps
     return int((timesteps >= round(trained - end * trained)).sum()) - 1
-
-
-def _channels_read(name: str, channels: int) -> tuple[int, ...]:
-    if "Flux" in name:
-        return (4 * channels,)
-    # Inpainting: an ordinary UNet, or one that also reads the mask and the masked picture.
-    return (channels, 2 * channels + 1) if "Inpaint" in name else (channels,)
 
 
 _LATER = {"Flux2": "FLUX.2", "Sana": "Sana"}

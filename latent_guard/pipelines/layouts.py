@@ -21,6 +21,11 @@ class Layout:
         self.pipe = pipe
         self.channels = channels
 
+    @classmethod
+    def channels_read(cls, channels: int) -> tuple[int, ...]:
+        """How many channels a denoiser of this layout may read, for latents of so many."""
+        return (channels,)
+
     def following(self) -> AbstractContextManager[object]:
         """The block in which the layout reads from the pipeline's calls what ``step`` does not tell it."""
         return nullcontext()
@@ -67,6 +72,11 @@ class PackedLayout(Layout):
         super().__init__(pipe, channels)
         self.grid = (0, 0)  # rows and columns of tokens
 
+    @classmethod
+    def channels_read(cls, channels: int) -> tuple[int, ...]:
+        """Those of a token."""
+        return (4 * channels,)
+
     def following(self) -> AbstractContextManager[object]:
         def prepare(pipe: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
             sides = (int(call.arguments[side]) // (2 * pipe.vae_scale_factor) for side in ("height", "width"))
@@ -102,6 +112,11 @@ class BlendedLayout(Layout):
         super().__init__(pipe, channels)
         self._mask: Tensor | None = None  # (B, 1, H, W), or (2 * B, ...) under classifier-free guidance
         self._original: Tensor | None = None
+
+    @classmethod
+    def channels_read(cls, channels: int) -> tuple[int, ...]:
+        """An ordinary UNet, or one that also reads the mask and the masked picture."""
+        return (channels, 2 * channels + 1)
 
     @contextmanager
     def following(self) -> Iterator[None]:

@@ -20,8 +20,8 @@ from latent_guard.errors import CheckpointError, InputError
 from latent_guard.files.atomic import atomic_file, write_atomic
 from latent_guard.files.checksums import append_checksum, verify_appended
 from latent_guard.files.documents import read_json
-from latent_guard.latent_clip.checkpoint import CONFIG
 from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.latent_clip.model_files import CONFIG
 from latent_guard.training.learning_curve import Point
 from latent_guard.training.recipe import Recipe
 from latent_guard.training.towers import Towers

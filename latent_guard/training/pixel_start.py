@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from latent_guard.errors import InputError
 from latent_guard.hub_ids import is_hub_id
 from latent_guard.latent_clip.model import LatentCLIP
-from latent_guard.latent_clip.positions import resized
+from latent_guard.latent_clip.positions import resized_embedding
 from latent_guard.zero_shot.pixel_clip import architecture_of, is_open_clip, load_open_clip
 
 _QUICK_GELU = str(QuickGELU())
@@ -30,7 +30,7 @@ BIAS = "logit_bias"
 def start_from(source: str, model: LatentCLIP) -> list[str]:
     """Copy the weights of a trained CLIP into ``model``.
 
-    Position embeddings are resized where the grids of patches differ.
+    position embeddings are resized where the grids of patches differ.
 
     Args:
         source: folder or hub id of a Latent-CLIP (or of a pixel CLIP in that format), or a CLIP of open_clip as
@@ -52,7 +52,7 @@ def start_from(source: str, model: LatentCLIP) -> list[str]:
     if not hasattr(model, BIAS):  # a sigmoid loss's, which no feature depends on
         weights.pop(BIAS, None)
     if weights[POSITIONS].shape != model.visual.positional_embedding.shape:
-        weights[POSITIONS] = resized(weights[POSITIONS], model.visual.grid_size)
+        weights[POSITIONS] = resized_embedding(weights[POSITIONS], model.visual.grid_size)
     weights["logit_scale"] = weights["logit_scale"].reshape(())  # of some CLIPs it is a vector of one
     missing = [name for name in model.state_dict() if name not in weights]
     _require_same_names(source, weights, model, missing)

@@ -1,4 +1,4 @@
-"""The classes of a zero-shot test: their names, the wordings round them, and which label of the data is which."""
+"""The classes of a zero-shot test: their names, their templates, and which label of the data is which class."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class ClassSet:
     """K classes.
 
     Attributes:
-        names: what each class is called in a prompt.
-        templates: wordings with ``{}`` for the name.
-        labels: what each class is called in the data; the names, unless a file says otherwise.
+        names: of each class in prompts.
+        templates: sentences with ``{}`` for the name.
+        labels: of each class in the data; the names, unless a file says otherwise.
     """
 
     names: tuple[str, ...]
@@ -56,13 +56,13 @@ class ClassSet:
         numbers = [number for number in found if number is not None]
         if len(numbers) == len(labels):
             return numbers
-        strange = next(label for label, number in zip(labels, found, strict=True) if number is None)
+        unknown = next(label for label, number in zip(labels, found, strict=True) if number is None)
         if not numbers:
             raise InputError(
-                f"the images have {len(labels)} labels ({strange!r}, ...) and there are {len(self)} classes; name "
+                f"the images have {len(labels)} labels ({unknown!r}, ...) and there are {len(self)} classes; name "
                 "the classes as the labels, give as many in the same order, or write `classes:` as label: name"
             )
-        raise InputError(f"the label {strange!r} of the images is none of the {len(self)} classes; add it to them")
+        raise InputError(f"the label {unknown!r} of the images is none of the {len(self)} classes; add it to them")
 
     def number_of_caption(self, captions: Iterable[str]) -> int | None:
         """The class that one of a sample's captions names, alone or in a template; None if none does."""
@@ -97,8 +97,9 @@ def class_set(source: str | None, labels: Sequence[str] | None) -> ClassSet:
 
 
 def read_class_set(path: Path) -> ClassSet:
-    """Classes of a text file, one name a line; or of a YAML file with ``classes`` (a list, or label: name) and, if
-    others than "a photo of a {}." are wanted, ``templates``.
+    """Read classes from a text file, one name a line, or from a YAML file.
+
+    The YAML file has ``classes`` (a list, or label: name) and may have ``templates``.
 
     Raises:
         InputError: no such file, no class, an unknown key, an empty or repeated name, a template without ``{}``.

@@ -1,4 +1,4 @@
-"""Zero-shot classification and retrieval: features in, one figure out."""
+"""Zero-shot classification and retrieval: pure functions on features."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.nn.functional import normalize
 
 from latent_guard.errors import InputError
 
-TEXTS_AT_A_TIME = 256
+TEXT_BATCH = 256
 
 
 class ImageTextModel(Protocol):
-    """What a zero-shot test needs of a model; a ``LatentCLIP`` has it."""
+    """The interface that a zero-shot test needs of a model; a ``LatentCLIP`` has it."""
 
     def encode_text(self, texts: Sequence[str], normalize: bool = False) -> Tensor: ...
 
@@ -38,7 +38,7 @@ def class_embeddings(model: ImageTextModel, class_names: Sequence[str], template
     if bare := [template for template in templates if "{}" not in template]:
         raise InputError(f"the template {bare[0]!r} has no {{}} for the class name")
     texts = [template.replace("{}", name) for name in class_names for template in templates]
-    chunks = [texts[i : i + TEXTS_AT_A_TIME] for i in range(0, len(texts), TEXTS_AT_A_TIME)]
+    chunks = [texts[i : i + TEXT_BATCH] for i in range(0, len(texts), TEXT_BATCH)]
     embedded = torch.cat([model.encode_text(chunk, normalize=True) for chunk in chunks])
     return normalize(embedded.unflatten(0, (len(class_names), len(templates))).mean(1), dim=-1)
 

@@ -18,7 +18,7 @@ from latent_guard.intervals import Estimate, proportion
 from latent_guard.zero_shot.class_set import ClassSet
 from latent_guard.zero_shot.classify import ImageTextModel, class_embeddings
 
-LATENT_CLIP, PIXEL_CLIP = "latent_clip", "pixel_clip"  # what views and outcomes of the two models are called
+LATENT_CLIP, PIXEL_CLIP = "latent_clip", "pixel_clip"  # names of views and outcomes of the two models
 RANKED = 5
 
 Integers = NDArray[np.int64]
@@ -26,7 +26,7 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Skipped:
-    """An image that was not classified, and why."""
+    """An image that was not classified, and the reason."""
 
     key: str
     reason: str
@@ -39,7 +39,7 @@ class Batch:
     Attributes:
         keys: their names within the set.
         labels: their class numbers.
-        views: what each model is shown of them, (B, C, H, W), by the model's name.
+        views: the input of each model, (B, C, H, W), by the model's name.
         skipped: images that would have been in this batch.
         noise_levels: (B,) of the views, as ``LatentCLIP.encode_latents`` takes them; None for clean.
     """
@@ -80,15 +80,23 @@ class Outcome:
 
     def per_class(self) -> list[ClassOutcome]:
         """The classes that have images, in order."""
-        confusion, first, five = self.confusion(), self._hits(1), self._hits(RANKED)
+        confusion, top1, top5 = self.confusion(), self._hits(1), self._hits(RANKED)
         outcomes = []
         for number in np.unique(self.labels):
-            wrong, own = confusion[number].copy(), self.labels == number
+            of_class = self.labels == number
+            wrong = confusion[number].copy()
             wrong[number] = 0
-            taken, times = int(wrong.argmax()), int(wrong.max())
-            name = self.classes.names[taken] if times else ""
-            shares = proportion(first[own]), proportion(five[own])
-            outcomes.append(ClassOutcome(self.classes.names[number], *shares, name, times))
+            times = int(wrong.max())
+            taken_for = self.classes.names[int(wrong.argmax())] if times else ""
+            outcomes.append(
+                ClassOutcome(
+                    name=self.classes.names[number],
+                    top1=proportion(top1[of_class]),
+                    top5=proportion(top5[of_class]),
+                    taken_for=taken_for,
+                    times=times,
+                )
+            )
         return outcomes
 
     def confusion(self) -> Integers:
@@ -104,7 +112,7 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Each model's outcome, by its name, on the same images; and what was left out."""
+    """Each model's outcome, by its name, on the same images; and the images that were skipped."""
 
     outcomes: dict[str, Outcome]
     skipped: list[Skipped]

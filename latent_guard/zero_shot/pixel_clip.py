@@ -19,7 +19,7 @@ _SCHEMES = ("hf-hub", "local-dir")  # of open_clip's own names, which say themse
 
 @dataclass(frozen=True, eq=False)
 class PixelCLIP:
-    """A CLIP on pixels in [-1, 1], what users call it, and the pixels along one side of the square that it reads."""
+    """A CLIP on pixels in [-1, 1], its name, and the pixels along one side of the square that it reads."""
 
     model: ImageTextModel
     name: str
@@ -89,7 +89,8 @@ def load_open_clip(name: str) -> Any:
     import open_clip
 
     architecture = architecture_of(name)
-    own, weights = architecture == name, name.partition(":")[2]
+    own = architecture == name
+    weights = name.partition(":")[2]
     if not weights or not (own or architecture in open_clip.list_models()):
         raise InputError(f"open_clip has no model {name!r}; give MODEL:PRETRAINED of open_clip.list_pretrained()")
     tag = {} if own else open_clip.get_pretrained_cfg(architecture, weights)  # of a file nothing is known
@@ -98,7 +99,7 @@ def load_open_clip(name: str) -> Any:
             architecture,
             pretrained=None if own else weights,
             force_quick_gelu=bool(tag.get("quick_gelu")),  # else open_clip only warns that the weights want it
-            require_pretrained=True,  # else it goes on with random ones
+            require_pretrained=True,  # else it would go on with random ones
             weights_only=True,
         )
     except Exception as error:  # open_clip, torch and the hub client raise unrelated types for missing weights
@@ -108,6 +109,6 @@ def load_open_clip(name: str) -> Any:
 
 
 def architecture_of(name: str) -> str:
-    """What open_clip's own functions call the model of such a name."""
+    """The architecture of such a name, as open_clip's own functions take it."""
     before = name.partition(":")[0]
     return name if before in _SCHEMES else before

@@ -1,4 +1,4 @@
-"""A zero-shot test as files: CSV a class, a picture of the confusions, JSON of the whole."""
+"""Files of a zero-shot test: a CSV by class, a plot of confusions, JSON of all results."""
 
 from __future__ import annotations
 

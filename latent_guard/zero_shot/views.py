@@ -1,4 +1,4 @@
-"""From images to what models look at: squares of pixels, raw latents, decoded latents."""
+"""Views of images as models read them: squares of pixels, raw latents, decoded latents."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ View = Callable[[Sequence["Picture"]], Tensor]
 
 @dataclass(frozen=True)
 class Readable:
-    """The images of a batch that have a label and could be opened, and those left out."""
+    """The images of a batch that have a label and could be opened, and the skipped ones."""
 
     keys: list[str]
     labels: list[int]
@@ -37,9 +37,13 @@ class Readable:
 
 
 def batches_of_images(images: ImageSet, numbers: Sequence[int], views: dict[str, View], size: int) -> Iterator[Batch]:
-    """Batches of at most ``size`` images, as each of ``views`` shows them to the model of its name.
+    """Batches of images.
 
-    ``numbers`` holds the class of each of the images' labels (``class_numbers``).
+    Args:
+        images: the data set.
+        numbers: the class of each of its labels (``class_numbers``).
+        views: make the input of each model, by the model's name.
+        size: the largest batch.
     """
     for rows in in_parts(images, size):
         opened = open_rows(rows, numbers)
@@ -57,7 +61,7 @@ def class_numbers(images: ImageSet, classes: ClassSet) -> list[int]:
 
 
 def open_rows(rows: Sequence[ImageRow], numbers: Sequence[int]) -> Readable:
-    """Open images, several at once; what has no label or cannot be decoded is left out and said so."""
+    """Open images, several at once; those without a label and damaged ones are listed as skipped."""
     opened = Readable([], [], [], [])
     with ThreadPoolExecutor() as pool:  # decoding leaves the interpreter's lock
         pictures = list(pool.map(_opened, rows))
@@ -74,7 +78,7 @@ def open_rows(rows: Sequence[ImageRow], numbers: Sequence[int]) -> Readable:
 
 
 def _opened(row: ImageRow) -> Picture | str:
-    """The picture, or why there is none."""
+    """The image, or the reason why there is none."""
     try:
         return row.picture()
     except InputError as error:

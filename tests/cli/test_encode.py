@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from latent_guard.latent_clip.checkpoint import read_config
+from latent_guard.latent_clip.model_files import read_config
 from latent_guard.training.data.in_memory import read_shards
 from latent_guard.training.data.mapped_shards import MappedShards
 from tests.damage import bit_flipped, garbage

@@ -30,10 +30,10 @@ from latent_guard.files.manifests import verify
 from latent_guard.guidance.audit import read_audit
 from latent_guard.guidance.policy_file import read_policies
 from latent_guard.guidance.verdict import Action, Decision, PromptScore, Reason, Verdict
-from latent_guard.latent_clip.checkpoint import read_config
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, VisionConfig
 from latent_guard.latent_clip.latent_space import PUBLISHED, LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.latent_clip.model_files import read_config
 from latent_guard.latent_clip.official_config import read_official_config
 from latent_guard.latent_clip.presets import PRESETS
 from latent_guard.pipelines.config_limits import check_parts
@@ -239,7 +239,7 @@ READERS = [
     Reader("bench/prompts/files.py", "list.jsonl", PROMPTS[0], lambda f: read_prompt_file(f / "list.jsonl"),
            allows=("a text",)),
     Reader("bench/prompts/geneval.py", "geneval.jsonl", GENEVAL, lambda f: read_geneval(f / "geneval.jsonl")),
-    Reader("latent_clip/checkpoint.py", "config.json", PRESETS["latent-vit-b-8"].to_dict(), read_config),
+    Reader("latent_clip/model_files.py", "config.json", PRESETS["latent-vit-b-8"].to_dict(), read_config),
     Reader("latent_clip/official_config.py", "c.json", OFFICIAL, lambda f: read_official_config(f / "c.json")),
     Reader(
         "training/data/shards.py", "index.json",

@@ -22,7 +22,7 @@ OTHERWISE = {  # modules that write in another way
     "cli/replacing.py": "a run's files, written beside the earlier ones and moved",
     "cli/model_folder.py": "a model, whose checkpoint writes whole files",
     "latent_clip/model.py": "the same; and into a temporary folder, for the hub",
-    "latent_clip/checkpoint.py": "a tokenizer, written beside its place and moved",
+    "latent_clip/model_files.py": "a tokenizer, written beside its place and moved",
     "training/loop.py": "a model, whose checkpoint writes whole files",
     "pipelines/canary.py": "a few kilobytes into a folder that is being made",
     "bench/runs/peak_memory.py": "a switch of the kernel",

@@ -31,7 +31,7 @@ INF, NAN = math.inf, math.nan
     ],
     ids=str,
 )
-def test_which_steps_are_looked_at(margins: list[float], schedule: CheckSchedule, checked: tuple[int, ...]) -> None:
+def test_which_steps_are_checked(margins: list[float], schedule: CheckSchedule, checked: tuple[int, ...]) -> None:
     assert replay([[value] for value in margins], [INF], schedule) == (checked, None)
 
 

@@ -136,7 +136,7 @@ def test_only_what_can_be_masked_ends_a_run_early() -> None:
     assert (given_up.cost.model_evaluations, given_up.category) == (2, "violence")
 
 
-def test_a_clearly_safe_image_is_looked_at_twice_and_at_its_end() -> None:
+def test_a_clearly_safe_image_is_checked_twice_and_at_its_end() -> None:
     policies = Policies(
         "own", replace(SAFE, window=EVERYWHERE), check_schedule=CheckSchedule(every=2, clear_margin=5.0)
     )
@@ -147,7 +147,7 @@ def test_a_clearly_safe_image_is_looked_at_twice_and_at_its_end() -> None:
     assert torch.equal(output.images, plain)
 
 
-def test_a_neighbour_that_needs_no_more_looks_does_not_change_what_is_done_about_an_image() -> None:
+def test_a_neighbour_that_needs_no_more_checks_does_not_change_what_is_done_about_an_image() -> None:
     pipe = tiny_pipeline()
     arguments: dict[str, Any] = {**QUICK, "num_inference_steps": 8, "generator": generators(1, 2, 3)}
     with linear_guard(NEVER).attach(pipe) as watch:

@@ -176,7 +176,7 @@ def test_a_shipped_policy_serves_every_bank(name: str) -> None:
     policies.require_known(())
 
 
-def test_the_shipped_policies_differ_in_what_they_withhold() -> None:
+def test_the_shipped_policies_differ_in_what_they_block() -> None:
     lenient, standard, strict = (policy_named(name) for name in SHIPPED)
     assert not lenient.default.block
     assert standard.default.block

@@ -50,7 +50,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
 
 
 def snapshot(hub: Hub, folder: Path):
-    def download(repo_id: str, *, allow_patterns: list[str]) -> str:
+    def download(repo_id: str, *, allow_patterns: list[str], revision: str | None) -> str:
         for name, content in hub.files.items():
             if any(Path(name).match(pattern) for pattern in allow_patterns):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def test_a_hub_that_refuses_says_so_in_one_line(hub: Hub, tiny_model: LatentCLIP
 
 
 def test_a_model_that_the_hub_has_not_is_named(monkeypatch: pytest.MonkeyPatch):
-    def download(repo_id: str, *, allow_patterns: list[str]) -> str:
+    def download(repo_id: str, *, allow_patterns: list[str], revision: str | None) -> str:
         raise OSError("404")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)

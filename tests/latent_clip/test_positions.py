@@ -11,7 +11,7 @@ from latent_guard.errors import LatentSpaceMismatchError
 from latent_guard.latent_clip.config import LatentCLIPConfig
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
-from latent_guard.latent_clip.positions import resized, whole_patches
+from latent_guard.latent_clip.positions import resized_embedding, whole_patches
 
 RANDOM = torch.Generator().manual_seed(0)
 SIZES = [(12, 12), (8, 12), (12, 8), (4, 4), (9, 14), (1, 40)]
@@ -24,7 +24,7 @@ def test_position_embeddings_are_resized_as_open_clip_does(grid):
             grid_size = grid
 
     state = {"visual.positional_embedding": torch.randn(17, 6, generator=RANDOM)}
-    ours = resized(state["visual.positional_embedding"], grid)
+    ours = resized_embedding(state["visual.positional_embedding"], grid)
     resize_pos_embed(state, Model)
     assert ours.shape == (1 + grid[0] * grid[1], 6)
     torch.testing.assert_close(ours, state["visual.positional_embedding"])

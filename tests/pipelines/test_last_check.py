@@ -73,7 +73,7 @@ def unsafe(critic: LinearLatentCLIP) -> Tensor:
 
 @every_family
 @every_output
-def test_unsafe_latents_put_in_after_the_last_look_are_masked(
+def test_unsafe_latents_put_in_after_the_last_check_are_masked(
     family: Family, output_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipe, critic = family.pipeline(), LinearLatentCLIP()
@@ -92,7 +92,7 @@ def test_unsafe_latents_put_in_after_the_last_look_are_masked(
 
 
 @every_family
-def test_safe_latents_put_in_after_the_last_look_are_judged_and_pass_as_they_are(family: Family) -> None:
+def test_safe_latents_put_in_after_the_last_check_are_judged_and_pass_as_they_are(family: Family) -> None:
     pipe, critic = family.pipeline(), LinearLatentCLIP()
     change = put_in(family, pipe, {0: -unsafe(critic)}, LAST)
     plain = family.call(pipe, output_type="np", **change)

@@ -22,14 +22,14 @@ def risky_unguarded(bench: Workbench) -> list[Row]:
 
 
 def steer_alone(bench: Workbench) -> list[Row]:
-    """Pushes only: no restart, no block."""
+    """Pushes only: no retry, no block."""
     before, after = bench.method("risky"), bench.method("risky", "steer")
     what = "risky prompts, `--policy steer` alone"
     return [_fewer(what, before, after, 0.67), _evaluations(what, before, after, 1.15)]
 
 
 def safe_on_risky(bench: Workbench) -> list[Row]:
-    """Steer, then at most two restarts, then block."""
+    """Steer, then at most two retries, then block."""
     before, after = bench.method("risky"), bench.method("risky", "safe")
     what = f"risky prompts, {SAFE}"
     blocked = bootstrap.grouped_mean(after.blocked, after.groups)

@@ -58,7 +58,7 @@ class Guarded:
         check_guardable(self.guard, pipe, self.policies)
 
     def generate(self, pipe: Any, prompts: Sequence[str], **arguments: Any) -> Generated:
-        """One image a prompt, restarts included, with a verdict each."""
+        """One image a prompt, retries included, with a verdict each."""
         return guarded_call(self.guard, pipe, prompts, self.changes.of(self.policies), arguments)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,8 +171,3 @@ def assemble(vae: AutoencoderKL, text_encoder: CLIPTextModel, unet: UNet) -> Sta
         feature_extractor=None,
         requires_safety_checker=False,
     )
-
-
-def parameters_in_millions(unet: UNet) -> float:
-    """Return the number of the UNet's parameters in millions."""
-    return math.fsum(p.numel() for p in unet.parameters()) / 1e6

@@ -17,10 +17,10 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from latent_guard.devices import best_device
 from latent_guard.latent_clip.tokenizer import tokenize, trimmed_clip_tokenizer
-from latent_guard.worlds.emoji.captions import caption, fillers_among, with_fillers
+from latent_guard.worlds.emoji.captions import fillers_among, with_fillers
 from latent_guard.worlds.emoji.catalogue import BACKGROUNDS, OBJECT_NAMES
 from latent_guard.worlds.emoji.loop import LoopSettings, fit
-from latent_guard.worlds.emoji.sampling import sample_scene, training_samples
+from latent_guard.worlds.emoji.sampling import training_samples
 from latent_guard.worlds.emoji.scenes import MILD, Scene
 
 WIDTH = 160
@@ -103,15 +103,3 @@ def train_text_encoder(folder: Path, settings: LoopSettings, *, seed: int, capti
 
     fit(reader, loss_at, settings, folder)
     return reader.text_encoder
-
-
-def slot_accuracy(reader: SceneReader, tokenizer: CLIPTokenizer, *, seed: int, count: int) -> float:
-    """Return the accuracy on explicit two-object captions, held-out ones included: both objects must be right."""
-    stream = (sample_scene(np.random.default_rng([seed, i]), MILD) for i in itertools.count())
-    scenes = list(itertools.islice((s for s in stream if len(s.names) == 2 and s.context is None), count))
-    rng = np.random.default_rng(seed)
-    ids = tokenize(tokenizer, [caption(scene, rng) for scene in scenes])
-    targets = torch.tensor([slots(scene) for scene in scenes])
-    with torch.no_grad():
-        predicted = torch.stack([logits.argmax(-1) for logits in reader(ids)], 1)
-    return float((predicted[:, 1:3] == targets[:, 1:3]).all(1).float().mean())

@@ -32,9 +32,9 @@ def save(
     tokenizer: CLIPTokenizer,
     dtype: torch.dtype,
 ) -> None:
-    """Write all three and their manifest, each file whole or not at all; the config, which readers open, comes last."""
+    """Write all three and their manifest, each atomically; the config, which readers open, comes last."""
     backend = tokenizer.backend_tokenizer
-    backend.no_truncation()  # whether it has cut or padded a text before is no part of it; ``tokenize`` asks for both
+    backend.no_truncation()  # these would record whether a text was cut or padded before; ``tokenize`` asks for both
     backend.no_padding()
     with moved_into(folder / TOKENIZER) as beside:
         tokenizer.save_pretrained(beside)
@@ -48,7 +48,7 @@ def save(
 
 
 def verify_if_manifest(folder: Path) -> bool:
-    """Compare the files with their manifest, where they have one; False where they have not.
+    """Compare the files with their manifest, if there is one; False if there is none.
 
     Raises:
         CheckpointError: a file is missing, or not what the manifest says.
@@ -126,7 +126,8 @@ def _require_fit(path: Path, model: nn.Module) -> None:
         theirs = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  (no mapping)
     for name in (*ours, *theirs):
         if ours.get(name) != theirs.get(name):
-            stored, said = (shapes.get(name, "absent") for shapes in (theirs, ours))
+            stored = theirs.get(name, "absent")
+            expected = ours.get(name, "absent")
             raise CheckpointError(
-                f"{path} does not fit its {CONFIG}: {name} is {stored} in the file and {said} by the config"
+                f"{path} does not fit its {CONFIG}: {name} is {stored} in the file and {expected} by the config"
             )

@@ -1,6 +1,6 @@
 """An existing Latent-CLIP on a second VAE's latents: native, adapted, trained again. Emoji World, on one core.
 
-    python benchmarks/adapter.py --work outputs/adapter     # an hour, half of it the VAE; it goes on where it stopped
+    python benchmarks/adapter.py --work outputs/adapter     # an hour, half of it the VAE; resumed where it stopped
 
 The second VAE has four channels where the shipped one has eight. Adapters are fitted to scenes that both VAEs encode,
 the Latent-CLIP that is trained again sees the same scenes with captions, by the recipe of the world's ``clean``; both
@@ -24,7 +24,7 @@ from tables import show_and_keep
 from torch import Tensor
 
 from benchmarks.emoji_world.rendered_scenes import pictures_of, single_scenes
-from benchmarks.emoji_world.rows.zero_shot import hits
+from benchmarks.emoji_world.rows.zero_shot import correct
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.runs.provenance import provenance
 from latent_guard.files.atomic import write_atomic
@@ -168,7 +168,7 @@ def _row(
     name: str, vae: str, model: LatentCLIP, latents: Tensor, samples: int, seconds: float | None, fit: AdapterFit | None
 ) -> Measured:
     labels = torch.arange(len(latents)) % len(OBJECT_NAMES)
-    found = bootstrap.proportion(hits(model, latents, labels))
+    found = bootstrap.proportion(correct(model, latents, labels))
     quality = (fit.explained, fit.agreement) if fit is not None else (None, None)
     return Measured(name, vae, found.value, (found.low, found.high), found.count, samples, seconds, *quality)
 

@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         store(options.out, lines, rows, options)
         console.print(_table(lines))
         for row in rows:
-            console.print(f"{row.what}: {row.measured} (reach {row.reach})", soft_wrap=True)
+            console.print(f"{row.what}: {row.measured} (target {row.target})", soft_wrap=True)
     console.print(f"wrote {options.out / 'cost.json'} and cost.csv")
 
 
@@ -109,7 +109,7 @@ def arithmetic(case: Case, miniature: bool, costs: dict[str, Cost]) -> dict[str,
 
 
 def ratios(case: Case, setting: str, timed: dict[str, Timing]) -> list[Row]:
-    """The rows that the issue of the guard asks for; runs of both sides were taken in turns."""
+    """The rows that the issue of the guard asks for; runs of both sides were interleaved."""
     rows = []
     if READ in timed:
         ratio = _ratio(timed[LOOK], timed[READ])

@@ -1,9 +1,9 @@
 """How many samples a Latent-CLIP needs that starts from a CLIP on pixels, against one that starts from nothing.
 
-    python benchmarks/from_pixels.py --work outputs/from_pixels      # an hour on one core; it goes on where it stopped
+    python benchmarks/from_pixels.py --work outputs/from_pixels      # an hour on one core; resumed where it stopped
 
 Emoji World, the world's recipe for clean latents at several lengths, each with its own cosine. The start is the shipped
-pixel twin: towers and position embeddings are its own, the patch embedding is drawn; a quarter of the steps trains the
+pixel CLIP: towers and position embeddings are its own, the patch embedding is drawn; a quarter of the steps trains the
 patch embedding alone (`patch_steps`), or none of them does. Zero-shot on single-object test scenes. Result:
 ``benchmarks/results/from_pixels.json``.
 """
@@ -21,7 +21,7 @@ from rich.table import Table
 from tables import show_and_keep
 
 from benchmarks.emoji_world.rendered_scenes import pictures_of, single_scenes
-from benchmarks.emoji_world.rows.zero_shot import hits
+from benchmarks.emoji_world.rows.zero_shot import correct
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.runs.provenance import provenance
 from latent_guard.files.atomic import write_atomic
@@ -91,7 +91,7 @@ def recipe(work: Path, start: str, steps: int) -> Recipe:
 
 def accuracy(model: LatentCLIP, shown: torch.Tensor) -> list[float]:
     """Top-1 on the test pictures with its 95% interval, in per cent."""
-    share = bootstrap.proportion(hits(model, shown, torch.arange(len(shown)) % len(OBJECT_NAMES)))
+    share = bootstrap.proportion(correct(model, shown, torch.arange(len(shown)) % len(OBJECT_NAMES)))
     return [round(100 * value, 2) for value in (share.value, share.low, share.high)]
 
 

@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(images: int, runs: int) -> Measured:
-    """So many runs of so many images, shared equally by the methods."""
+    """Runs of so many images, shared equally by the methods."""
     task = TaskSpec("risky", "emoji/dev_risky", images // len(METHODS))
     spec = Spec("harness", (task,), METHODS, MethodSpec("emoji-judge"), grader=EMOJI_GRADER)
     pipe, bundle = load_pipeline(None, 20, 16), Path(bundle_folder())

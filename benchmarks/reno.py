@@ -83,9 +83,9 @@ def _of_cost(path: Path) -> list[Row]:
 
 
 def _table(rows: Sequence[Row]) -> Table:
-    table = Table("What", "Reach", "Measured (95% interval)", "n", "Verdict", "Notes")
+    table = Table("What", "Target", "Measured (95% interval)", "n", "Verdict", "Notes")
     for row in rows:
-        table.add_row(row.what, row.reach, row.measured, str(row.samples), VERDICTS[row.reached], row.note)
+        table.add_row(row.what, row.target, row.measured, str(row.samples), VERDICTS[row.reached], row.note)
     return table
 
 

@@ -1,6 +1,6 @@
 """Latents of other sizes: position embeddings resized without retraining, and training with mixed sizes.
 
-    python benchmarks/sizes.py --work outputs/sizes     # an hour on one core; it goes on where it stopped
+    python benchmarks/sizes.py --work outputs/sizes     # an hour on one core; resumed where it stopped
 
 Emoji World's scenes as pictures of four sizes, through the shipped VAE. Three Latent-CLIPs with the same recipe, the
 world's own for clean latents: the shipped one, which knows the native size alone; one whose batches are of one of the
@@ -24,7 +24,7 @@ from rich.table import Table
 from tables import show_and_keep
 
 from benchmarks.emoji_world.rendered_scenes import single_scenes
-from benchmarks.emoji_world.rows.zero_shot import hits
+from benchmarks.emoji_world.rows.zero_shot import correct
 from latent_guard.bench.metrics import bootstrap
 from latent_guard.bench.runs.provenance import provenance
 from latent_guard.files.atomic import write_atomic
@@ -128,7 +128,7 @@ def accuracies(models: dict[str, LatentCLIP], vae: AutoencoderKL, name: str, cou
     labels = torch.arange(count) % len(OBJECT_NAMES)
     found = {}
     for which, model in models.items():
-        share = bootstrap.proportion(hits(model, shown, labels))
+        share = bootstrap.proportion(correct(model, shown, labels))
         found[which] = [round(100 * value, 2) for value in (share.value, share.low, share.high)]
     return found
 

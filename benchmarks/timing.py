@@ -1,4 +1,4 @@
-"""Seconds and memory of pieces of work, taken in turns, so that what else the machine does meets all alike."""
+"""Seconds and memory of pieces of work, interleaved, so that what else the machine does meets all alike."""
 
 from __future__ import annotations
 

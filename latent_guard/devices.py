@@ -1,4 +1,4 @@
-"""The device that a model goes to where nobody names one."""
+"""The device of models where none is named."""
 
 from __future__ import annotations
 

@@ -26,9 +26,13 @@ app = Commands(
 
 _Out = Annotated[
     Path,
-    typer.Option(help="Folder for images and figures; an interrupted run goes on from it.", parser=OutFolder("--out")),
+    typer.Option(
+        help="Folder for images and figures; an interrupted run is resumed from it.", parser=OutFolder("--out")
+    ),
 ]
-_Labelled = Annotated[Path, typer.Option(help="Folder that `python -m benchmarks.emoji_world eye-sheets` wrote into.")]
+_Labelled = Annotated[
+    Path, typer.Option(help="Folder that `python -m benchmarks.emoji_world label-sheets` wrote into.")
+]
 _Results = Annotated[Path, typer.Option(help="The page to write.", parser=OutFile("--results", (".md",)))]
 _Quick = Annotated[bool, typer.Option("--quick", help="100 images a row, in minutes.")]
 
@@ -50,7 +54,7 @@ def emoji(
     if not words:
         run(bench.opened, out, shlex.join(["python", "-m", "benchmarks.emoji_world", *sys.argv[1:]]))
     for row in run_benchmark(bench, chosen, results):
-        say(f"{row.what}: {row.measured} (reach {row.reach})")
+        say(f"{row.what}: {row.measured} (target {row.target})")
     say(f"wrote {results}")
 
 
@@ -99,23 +103,23 @@ def attack(
 
 
 @app.command()
-def eye_sheets(quick: _Quick = False, out: _Out = Path("outputs/bench-emoji")) -> None:
-    """Write numbered contact sheets of shuffled guarded and unguarded images, to be labelled by eye."""
+def label_sheets(quick: _Quick = False, out: _Out = Path("outputs/bench-emoji")) -> None:
+    """Write numbered contact sheets of shuffled guarded and unguarded images, to be labelled by people."""
     from benchmarks.emoji_world.human_labels import export_sheets
 
-    for path in export_sheets(_workbench(out, quick), out / "eye"):
+    for path in export_sheets(_workbench(out, quick), out / "labels"):
         say(str(path))
-    say("write 0 or 1 beside each number of labels.csv, then run `python -m benchmarks.emoji_world eye-join`")
+    say("write 0 or 1 beside each number of labels.csv, then run `python -m benchmarks.emoji_world label-join`")
 
 
 @app.command()
-def eye_join(out: _Labelled = Path("outputs/bench-emoji")) -> None:
-    """Join finished eye labels with their key into benchmarks/results/eye_labels.csv."""
-    from benchmarks.emoji_world.human_labels import EYE_LABELS, join_eye_labels
+def label_join(out: _Labelled = Path("outputs/bench-emoji")) -> None:
+    """Join finished human labels with their key into benchmarks/results/human_labels.csv."""
+    from benchmarks.emoji_world.human_labels import HUMAN_LABELS, join_labels
 
-    require_file(EYE_LABELS, "the working directory's")
-    labels = join_eye_labels(out / "eye")
-    say(f"wrote {len(labels)} labels to {EYE_LABELS}")
+    require_file(HUMAN_LABELS, "the working directory's")
+    labels = join_labels(out / "labels")
+    say(f"wrote {len(labels)} labels to {HUMAN_LABELS}")
 
 
 def _workbench(folder: Path, quick: bool = False) -> Workbench:

@@ -21,8 +21,8 @@ from benchmarks.emoji_world.rows.guard import (
     score_against_judge,
     steer_alone,
 )
-from benchmarks.emoji_world.rows.judge import judge_by_eye, judge_on_renders
-from benchmarks.emoji_world.rows.leave_one_out import LEFT_OUT_TABLE, concept_left_out
+from benchmarks.emoji_world.rows.judge import judge_against_people, judge_on_renders
+from benchmarks.emoji_world.rows.leave_one_out import LEAVE_ONE_OUT_TABLE, concept_leave_one_out
 from benchmarks.emoji_world.rows.trigger_by_step import TRIGGER_TABLE, trigger_at_each_step
 from benchmarks.emoji_world.rows.zero_shot import retrieval_on_renders, zero_shot_on_generated, zero_shot_on_renders
 from benchmarks.emoji_world.snapshots import TRAINING_CURVE
@@ -48,7 +48,7 @@ EXPERIMENTS = {  # each by a script of benchmarks/, which keeps its table
 }
 ROWS: tuple[RowFunction, ...] = (
     judge_on_renders,
-    judge_by_eye,
+    judge_against_people,
     explicit_one,
     explicit_two,
     zero_shot_on_renders,
@@ -66,7 +66,7 @@ ROWS: tuple[RowFunction, ...] = (
     looks_on_benign,
     evaluations_of_refused,
     calibrated_rates,
-    concept_left_out,
+    concept_leave_one_out,
     attack_success,
     one_look,
     command_in_a_new_process,
@@ -108,7 +108,7 @@ def write_results(path: Path, bench: Workbench, store: RowStore) -> None:
         / AUROC_TABLE,
         "Precision and recall of the trigger at each step": bench.folder / TRIGGER_TABLE,
         "Recall of an unsafe object's scenes, with the object left out of the bank, and added by its name": bench.folder
-        / LEFT_OUT_TABLE,
+        / LEAVE_ONE_OUT_TABLE,
         "Explicit-prompt success against training steps": TRAINING_CURVE,
         "Cost in the published architectures, random weights; GFLOP are counted, not timed": COST_TABLE,
         **EXPERIMENTS,

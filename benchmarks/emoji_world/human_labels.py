@@ -1,4 +1,4 @@
-"""Labelling generated images by eye: shuffled contact sheets with a hidden key, and the labels joined to it.
+"""Labelling generated images by people: shuffled contact sheets with a hidden key, and the labels joined to it.
 
 The labeller sees ``sheet-N.png`` and fills the column ``unsafe`` of ``labels.csv`` with 0 or 1. ``key.csv`` says which
 method and prompt each number came from and what the judge said; nobody opens it before the labels are done.
@@ -25,7 +25,7 @@ from latent_guard.files.png import png_bytes
 if TYPE_CHECKING:
     from benchmarks.emoji_world.workbench import Workbench
 
-EYE_LABELS = Path("benchmarks/results/eye_labels.csv")
+HUMAN_LABELS = Path("benchmarks/results/human_labels.csv")
 METHODS = ("unguarded", "steer")  # what `--safe` shows holds too few unsafe images to measure a recall on
 IMAGES = 120
 KEY, LABELS = ("number", "method", "prompt", "seed", "judge_unsafe"), ("number", "unsafe")
@@ -33,14 +33,14 @@ COLUMNS, LINES, TILE = 6, 5, 160  # of a sheet, in tiles and pixels
 
 
 @dataclass(frozen=True)
-class EyeLabel:
+class HumanLabel:
     """One image with both opinions of it."""
 
     number: int
     method: str
     prompt: str
     seed: int
-    eye_unsafe: bool
+    human_unsafe: bool
     judge_unsafe: bool
 
 
@@ -66,7 +66,7 @@ def export_sheets(bench: Workbench, folder: Path, seed: int = 0) -> list[Path]:
     return [*sheets, labels]
 
 
-def join_eye_labels(folder: Path, out: Path = EYE_LABELS) -> list[EyeLabel]:
+def join_labels(folder: Path, out: Path = HUMAN_LABELS) -> list[HumanLabel]:
     """Put finished labels and the key together into the file that the benchmark reads.
 
     Raises:
@@ -80,24 +80,24 @@ def join_eye_labels(folder: Path, out: Path = EYE_LABELS) -> list[EyeLabel]:
     keys = _read(folder / "key.csv", KEY)
     if unlike := said.keys() ^ {line["number"] for line in keys}:
         raise InputError(f"{labels} and {folder / 'key.csv'} are not of the same images: only one has {min(unlike)}")
-    joined = [_label({**line, "eye_unsafe": said[line["number"]]}, folder / "key.csv") for line in keys]
+    joined = [_label({**line, "human_unsafe": said[line["number"]]}, folder / "key.csv") for line in keys]
     rows = ((int(value) if isinstance(value, bool) else value for value in astuple(label)) for label in joined)
-    _write(out, [field.name for field in fields(EyeLabel)], rows)
+    _write(out, [field.name for field in fields(HumanLabel)], rows)
     return joined
 
 
-def read_eye_labels(path: Path) -> list[EyeLabel]:
-    """What ``join_eye_labels`` wrote; raises InputError for anything else."""
-    return [_label(line, path) for line in _read(path, [field.name for field in fields(EyeLabel)])]
+def read_labels(path: Path) -> list[HumanLabel]:
+    """What ``join_labels`` wrote; raises InputError for anything else."""
+    return [_label(line, path) for line in _read(path, [field.name for field in fields(HumanLabel)])]
 
 
-def _label(line: Mapping[str, str], path: Path) -> EyeLabel:
+def _label(line: Mapping[str, str], path: Path) -> HumanLabel:
     numbers = [line[name] for name in ("number", "seed")]
-    flags = [line[name] for name in ("eye_unsafe", "judge_unsafe")]
+    flags = [line[name] for name in ("human_unsafe", "judge_unsafe")]
     if not all(value.isascii() and value.isdigit() and len(value) < 20 for value in numbers) or set(flags) - {"0", "1"}:
         raise InputError(f"{path}: image {line['number']} has a number, seed or flag that is none; export it again")
-    eye, judge = (flag == "1" for flag in flags)
-    return EyeLabel(int(line["number"]), line["method"], line["prompt"], int(line["seed"]), eye, judge)
+    human, judge = (flag == "1" for flag in flags)
+    return HumanLabel(int(line["number"]), line["method"], line["prompt"], int(line["seed"]), human, judge)
 
 
 def _numbered(keys: Sequence[tuple[Any, ...]], order: Iterable[int]) -> Iterable[tuple[Any, ...]]:

@@ -69,7 +69,7 @@ def _graded(bundle: Path, pipe: Any, snapshot: Path, images: int) -> dict[str, A
     with TemporaryDirectory() as folder:
         out = Path(folder)
         run(open_spec(_spec(bundle, images), pipe, bundle, out), out, "python -m benchmarks.emoji_world curve")
-        found = read_table(out / RECORDS).groupby("task")["found"].mean()
+        found = read_table(out / RECORDS).groupby("task")["satisfied"].mean()
     shares = {f"{name} (dev; {images} images)": f"{found[kind]:.1%}" for kind, name in LISTS.items()}
     return {STEPS_COLUMN: int(snapshot.stem), **shares, "graded by": "judge"}
 

@@ -97,7 +97,7 @@ class Graded:
         return self.records.decided(Decision.BLOCKED)
 
     @property
-    def found(self) -> Bools:
+    def satisfied(self) -> Bools:
         """(N,): all objects that an explicit prompt names, or for a setting any of its safe members."""
         return np.array(
             [AskedFor.of(row.extra).shown(seen) for row, seen in zip(self.prompts, self.present, strict=True)]
@@ -137,7 +137,7 @@ class Workbench:
         return LatentCLIP.from_pretrained(self.bundle / "clean", device=self.device)
 
     @cached_property
-    def twin(self) -> LatentCLIP:
+    def pixel_clip(self) -> LatentCLIP:
         from latent_guard.latent_clip.model import LatentCLIP
 
         return LatentCLIP.from_pretrained(self.bundle / "pixel_twin", device=self.device)

@@ -27,16 +27,16 @@ class Row:
     """
 
     what: str
-    reach: str
+    target: str
     measured: str
     samples: int
     reached: bool | None
     note: str = ""
 
 
-def not_measured(what: str, reach: str, why: str) -> Row:
+def not_measured(what: str, target: str, why: str) -> Row:
     """A row whose ingredients are missing."""
-    return Row(what, reach, "not measured", 0, None, why)
+    return Row(what, target, "not measured", 0, None, why)
 
 
 class RowStore:
@@ -74,8 +74,8 @@ class _Stored:
 def results_page(title: str, facts: Mapping[str, str], rows: Sequence[Row], appendices: Sequence[str] = ()) -> str:
     """The whole Markdown page: facts, table, appendices."""
     head = [f"# {title}", "", *(f"- {name}: {value}" for name, value in facts.items()), ""]
-    cells = [(row.what, row.reach, row.measured, str(row.samples), VERDICTS[row.reached], row.note) for row in rows]
-    table = markdown_table(("What", "Reach", "Measured (95% interval)", "n", "Verdict", "Notes"), cells)
+    cells = [(row.what, row.target, row.measured, str(row.samples), VERDICTS[row.reached], row.note) for row in rows]
+    table = markdown_table(("What", "Target", "Measured (95% interval)", "n", "Verdict", "Notes"), cells)
     return "\n".join([*head, table, *("\n" + appendix for appendix in appendices)])
 
 

@@ -58,7 +58,7 @@ class Spec:
             raise InputError(f"methods: no task uses {idle[0]}; name it in the methods of a task, or leave it out")
 
     def limited(self, number: int) -> Spec:
-        """The same with no more than so many images a task, or prompts of a protocol's."""
+        """The same with no more than this many images a task, or prompts of a protocol's."""
         return replace(self, tasks=tuple(protocol_of(task).limited(task, number) for task in self.tasks))
 
     def in_short(self) -> Spec:

@@ -47,12 +47,12 @@ class TaskSpec:
     Attributes:
         prompts: a file, one that ships, a data set of the hub, or ``emoji/NAME`` for a list of the embedded world.
         images: in all, one of every prompt first, then a second of every prompt; None: one of each. Under a protocol
-            so many of each prompt; None: the protocol's own number.
+            that many of each prompt; None: the protocol's own number.
         kind: ``risky`` prompts may show something unsafe, of ``benign`` ones nothing should be touched.
         protocol: ``i2p``, ``geneval`` or ``t2i-compbench``: lists, seeds and calls are as that benchmark has them.
         mode, split: of I2P, see ``prompts/i2p.py``; None: ``paper``, ``all``.
-        sample: of I2P, about so many prompts, each category with its share.
-        first: only so many of the list's prompts.
+        sample: of I2P, about this many prompts, each category with its share.
+        first: only this many of the list's prompts.
         methods: names of the methods that run it; None: all of them.
     """
 

@@ -64,7 +64,7 @@ class ConceptBank:
         fingerprint: of the Latent-CLIP whose text tower made the embeddings.
         logit_scale: the factor on a cosine: that model's exp(logit_scale), until calibration fits another.
         noise_levels: (L,) rising, the grid on which thresholds are known.
-        thresholds: (K, L) trigger thresholds on a category's score; 0 (even odds) where nobody calibrated them.
+        thresholds: (K, L) trigger thresholds on a category's score; 0 (even odds) where they are not calibrated.
         sources: the prompt sets that it was built from.
         scoring: how concepts become a category's score, see ``Reference.by``.
         calibration: the report of ``calibrate``; None where it did not set the thresholds.
@@ -213,7 +213,7 @@ class ConceptBank:
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Plain data, as JSON takes it, and the tensors by name."""
-        words = {
+        content = {
             "fingerprint": self.fingerprint,
             "logit_scale": self.logit_scale,
             "scoring": self.scoring,
@@ -222,29 +222,29 @@ class ConceptBank:
             "sources": [asdict(source) for source in self.sources],
             "calibration": self.calibration.to_dict() if self.calibration else None,
         }
-        return words, {name: getattr(self, name) for name in TENSORS}
+        return content, {name: getattr(self, name) for name in TENSORS}
 
     @classmethod
-    def from_parts(cls, words: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ConceptBank:
+    def from_parts(cls, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ConceptBank:
         """The opposite of ``to_parts``; ``scoring``, ``sources`` and ``calibration`` may be absent.
 
         Raises:
             InputError, KeyError, TypeError, ValueError, AttributeError: they are no bank's.
         """
-        report = words.get("calibration")
+        report = content.get("calibration")
         return cls(
-            concepts=tuple(Concept(**concept) for concept in words["concepts"]),
-            benign_prompts=tuple(words["benign_prompts"]),
-            fingerprint=words["fingerprint"],
-            logit_scale=words["logit_scale"],
-            sources=tuple(Source(**{**s, "templates": tuple(s["templates"])}) for s in words.get("sources", ())),
-            scoring=words.get("scoring", "log-sum-exp"),
+            concepts=tuple(Concept(**concept) for concept in content["concepts"]),
+            benign_prompts=tuple(content["benign_prompts"]),
+            fingerprint=content["fingerprint"],
+            logit_scale=content["logit_scale"],
+            sources=tuple(Source(**{**s, "templates": tuple(s["templates"])}) for s in content.get("sources", ())),
+            scoring=content.get("scoring", "log-sum-exp"),
             calibration=CalibrationReport.from_dict(report) if report is not None else None,
             **{name: tensors[name].float() for name in TENSORS},
         )
 
     def save(self, folder: Path | str) -> None:
-        """Write ``bank.safetensors`` and ``bank.json`` into a folder, each of them whole or not at all."""
+        """Write ``bank.safetensors`` and ``bank.json`` into a folder, each atomically."""
         write_bank(Path(folder), *self.to_parts())
 
     @classmethod
@@ -254,9 +254,9 @@ class ConceptBank:
         Raises:
             CheckpointError: a file is missing, corrupt or does not fit the other.
         """
-        words, tensors = read_bank(Path(folder))
+        content, tensors = read_bank(Path(folder))
         with refused_as_corrupt(Path(folder)):
-            return cls.from_parts(words, tensors)
+            return cls.from_parts(content, tensors)
 
 
 @torch.no_grad()

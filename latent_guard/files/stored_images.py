@@ -45,7 +45,7 @@ class PictureStore:
 
         Raises:
             InputError: there is none, it is damaged in its archive or too large, or the row may not name it.
-            ConnectionError: the hub cannot be reached; nobody knows whether the row is good.
+            ConnectionError: the hub cannot be reached, so that the row may be good.
         """
         content = (stored or {}).get("bytes")
         place = (stored or {}).get("path")

@@ -157,12 +157,12 @@ class LatentCLIP(nn.Module):
                 is of another architecture than the config.
             InputError: no config, or it does not describe a Latent-CLIP.
         """
-        found = read_official(checkpoint, config)
-        tokenizer = _tokenizer_for(found.config.text)
+        official = read_official(checkpoint, config)
+        tokenizer = _tokenizer_for(official.config.text)
         with torch.device("meta"):
-            found.require_fit(cls(found.config, tokenizer).state_dict())
-        model = cls(found.config, tokenizer)
-        model.load_state_dict(found.weights)
+            official.require_fit(cls(official.config, tokenizer).state_dict())
+        model = cls(official.config, tokenizer)
+        model.load_state_dict(official.weights)
         return model.to(device, dtype).eval()
 
     def adapted(self, adapter: LatentAdapter) -> LatentCLIP:

@@ -47,7 +47,7 @@ class Chart:
 
 
 def curve_chart(curves: Mapping[str, Sequence[Mapping[str, Any]]], order: Sequence[str]) -> Chart:
-    """Draw the unsafe rate against benign retention, a line a method, a point a strength.
+    """Draw the unsafe rate against benign utility, a line a method, a point a strength.
 
     Here and below, ``order`` names the run's methods, unguarded first: each has one colour in all charts.
     """
@@ -55,14 +55,14 @@ def curve_chart(curves: Mapping[str, Sequence[Mapping[str, Any]]], order: Sequen
     def drawing(axes: Any, palette: Palette) -> None:
         for method, points in curves.items():
             pairs = sorted(
-                (_percent(point, "retention", "curves"), _percent(point, "unsafe", "curves")) for point in points
+                (_percent(point, "utility", "curves"), _percent(point, "unsafe", "curves")) for point in points
             )
-            retained, unsafe = zip(*pairs, strict=True) if pairs else ((), ())
-            axes.plot(retained, unsafe, **_style(palette, method, order), label=method)
-        axes.set(xlabel="benign retained, %", ylabel="unsafe, %")
+            utilities, unsafe = zip(*pairs, strict=True) if pairs else ((), ())
+            axes.plot(utilities, unsafe, **_style(palette, method, order), label=method)
+        axes.set(xlabel="benign utility, %", ylabel="unsafe, %")
         axes.set_ylim(bottom=0)
 
-    return _chart(drawing, f"Unsafe rate against benign retention, {len(curves)} methods; lower right is better.")
+    return _chart(drawing, f"Unsafe rate against benign utility, {len(curves)} methods; lower right is better.")
 
 
 def category_chart(rates: Mapping[str, Mapping[str, Estimate]], order: Sequence[str]) -> Chart:

@@ -1,4 +1,4 @@
-"""Figures as ``summary.json`` holds them."""
+"""Metrics as ``summary.json`` holds them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def read_estimate(stored: Any, where: str) -> Estimate:
     """
     try:
         if isinstance(stored, Mapping):
-            low, high = (_number(stored.get(name)) for name in ("low", "high"))
+            low = _number(stored.get("low"))
+            high = _number(stored.get("high"))
             return Estimate(_number(stored["value"]), low, high, int(stored.get("count") or 0))
         return Estimate(_number(stored))
     except (KeyError, TypeError, ValueError, OverflowError) as error:

@@ -21,8 +21,8 @@ _LISTED_HEADER = ("Row", "Method", "Task", "Decision", "Categories", "Prompt")
 def markdown_page(run: Run, sections: Sequence[Section]) -> str:
     """Write the whole page."""
     parts = [f"# {markdown_cell(run.name)}\n"]
-    if run.smoke:
-        parts.append(f"**{markdown_cell(run.smoke)}**\n")
+    if run.out_of_domain:
+        parts.append(f"**{markdown_cell(run.out_of_domain)}**\n")
     for section in sections:
         parts += [f"## {section.title}\n", f"{section.lead}\n", *map(_table, section.tables)]
     ordered = in_review_order(run.records)

@@ -6,7 +6,7 @@ from enum import Enum
 
 import pandas as pd
 
-UNGUARDED = "unguarded"
+from latent_guard.bench.task import UNGUARDED
 
 
 class ReviewGroup(Enum):

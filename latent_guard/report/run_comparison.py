@@ -20,7 +20,7 @@ from latent_guard.files.documents import yaml_value
 from latent_guard.files.json_text import json_text
 from latent_guard.report.run_folder import Run, read_run
 
-FLAGS = ("unsafe", "found", "blocked")
+FLAGS = ("unsafe", "satisfied", "blocked")
 NUMBERS = ("clip_score", "distance", "seconds")
 PER_CALL = "seconds"  # measured once for all images of a call
 _KEY = ["task", "prompt", "seed", "copy"]
@@ -60,7 +60,7 @@ class RunComparison:
                     "test": comparison.test,
                     "p_value": comparison.p_value,
                     "corrected": comparison.corrected,
-                    "stands": comparison.stands,
+                    "significant": comparison.significant,
                 }
             )
         return rows
@@ -180,8 +180,8 @@ def _warnings(runs: Sequence[Run], tables: Sequence[pd.DataFrame]) -> Iterator[s
     if not all(run.environment.get("judge") for run in runs):
         yield "no run says which judge it had"
     for run in runs:
-        if run.smoke:
-            yield f"{run.folder}: {run.smoke}"
+        if run.out_of_domain:
+            yield f"{run.folder}: {run.out_of_domain}"
     for task in dict.fromkeys(task for table in tables for task in table["task"]):
         if len({_shares_generators(table, task) for table in tables if task in set(table["task"])}) > 1:
             yield f"{task}: images of one run have a seed each, of another share a generator; pairs differ by that too"

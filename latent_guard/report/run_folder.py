@@ -1,4 +1,4 @@
-"""Reading a run folder: records, summary, environment, spec."""
+"""The reader of a run folder: records, summary, environment, spec."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _SECTIONS: dict[str, tuple[type, ...]] = {
     "methods": (dict, dict, dict),  # method, task, metric
     "curves": (dict, list, dict),  # method, points
     "comparisons": (list, dict),
-    "standing": (dict,),
+    "best_method": (dict,),
     "calibration": (list, dict),
     "precision_recall": (list, dict),
     "command": (str,),
     "i2p": (dict,),
-    "smoke": (str,),
+    "out_of_domain": (str,),
 }
 _NAMES: dict[type, str] = {dict: "a table", list: "a list", str: "text"}
 
@@ -41,8 +41,8 @@ class Run:
     """A benchmark run as its folder tells it, with clean text (``csv_text.clean``).
 
     Attributes:
-        folder: where it lies; ``image`` of a record is a path inside it.
-        records: one row an image, by row number; ``found`` is True, False or None.
+        folder: its folder; ``image`` of a record is a path inside it.
+        records: one row an image, by row number; ``satisfied`` is True, False or None.
         summary: ``summary.json``; any section may be absent.
         environment: ``environment.json``, empty where there is none.
         spec: the text of ``spec.yaml``, empty where there is none.
@@ -59,9 +59,9 @@ class Run:
         return clean(self.folder.resolve().name)
 
     @property
-    def smoke(self) -> str:
-        """Why the rates of this run mean nothing; empty where they mean something."""
-        return str(self.summary.get("smoke", ""))
+    def out_of_domain(self) -> str:
+        """The reason why the rates of this run have no meaning; empty if they have."""
+        return str(self.summary.get("out_of_domain", ""))
 
 
 def read_run(folder: Path) -> Run:
@@ -72,8 +72,8 @@ def read_run(folder: Path) -> Run:
     """
     if not (folder / RECORDS).is_file():
         raise InputError(f"{folder}: no {RECORDS}; give the folder of a finished `latent-guard bench run`")
-    if wrong := damage(folder, OF_RUN):
-        raise InputError(f"{wrong}; resume the run to write it again")
+    if problem := damage(folder, OF_RUN):
+        raise InputError(f"{problem}; resume the run to write it again")
     summary = _json(folder / SUMMARY)
     for name, kinds in _SECTIONS.items():
         if name in summary:
@@ -86,7 +86,7 @@ def _records(path: Path) -> pd.DataFrame:
         table = read_table(path)
     except InputError as error:
         raise InputError(f"{error}; resume the run to write it again") from error
-    missing = [name for name in (*_TEXTS, *_COUNTS, *_FLAGS, *_FIGURES, "found") if name not in table]
+    missing = [name for name in (*_TEXTS, *_COUNTS, *_FLAGS, *_FIGURES, "satisfied") if name not in table]
     if missing:
         raise InputError(f"{path}: no column {', '.join(missing)}; resume the run to write it again")
     if table.empty:
@@ -102,7 +102,7 @@ def _records(path: Path) -> pd.DataFrame:
             **{name: table[name].astype("int64") for name in _COUNTS},
             **{name: table[name].astype(bool) for name in _FLAGS},
             **{name: table[name].astype("float64") for name in _FIGURES},
-            "found": pd.array(table["found"], dtype="boolean"),
+            "satisfied": pd.array(table["satisfied"], dtype="boolean"),
         }
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: {error}; resume the run to write it again") from error

@@ -43,7 +43,7 @@ def _summary(run: Run) -> Section:
 
 def _curve(run: Run) -> Section:
     anchor = "curve"
-    title = "Safety against retention"
+    title = "Safety against utility"
     if not (curves := run.summary.get("curves")):
         return Section(anchor, title, "This run tried each method at one strength only.")
     lead = "The cost of each method for benign prompts against its safety, a point a strength. Lower right is better."

@@ -1,4 +1,4 @@
-"""From records and summary to tables: what each writer prints, in its own way."""
+"""The tables of a report, made from records and summary; each writer prints them in its own format."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from latent_guard.report.review import is_unguarded, shown_unsafe
 from latent_guard.report.run_folder import Run
 
 UNKNOWN = "\N{EM DASH}"
-_HEADINGS = {"stands": "Significant"}  # of keys whose words differ
-_SHARES = ("unsafe", "retention", "refusal", "rate", "share", "found", "blocked", "touched", "precision", "recall")
+_SHARES = ("unsafe", "utility", "refusal", "rate", "share", "satisfied", "blocked", "touched", "precision", "recall")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a table holds: text, and for a figure its 95% interval as text, and the figure itself."""
+    """A cell of a table: its text, and for a metric its 95% interval as text and its value."""
 
     text: str
     interval: str = ""
@@ -39,13 +38,13 @@ class Table:
 
     @property
     def in_words(self) -> tuple[bool, ...]:
-        """For each column but the first, whether it holds words rather than figures."""
+        """Whether each column but the first holds words rather than numbers."""
         columns = zip(*(cells for _, cells in self.rows), strict=True)
         return tuple(all(cell.rate is None and cell.text != UNKNOWN for cell in column) for column in columns)
 
 
 def percent(rate: Estimate) -> Cell:
-    """``12.3%``, ``8.9 to 15.6``."""
+    """Format an estimate as ``12.3%`` with ``8.9 to 15.6``."""
     if math.isnan(rate.value):
         return Cell(UNKNOWN)
     interval = "" if math.isnan(rate.low + rate.high) else f"{100 * rate.low:.1f} to {100 * rate.high:.1f}"
@@ -53,7 +52,7 @@ def percent(rate: Estimate) -> Cell:
 
 
 def plain(rate: Estimate) -> Cell:
-    """Three significant digits, and the interval in as many."""
+    """Format an estimate and its interval with three significant digits."""
     if math.isnan(rate.value):
         return Cell(UNKNOWN)
     interval = "" if math.isnan(rate.low + rate.high) else f"{_digits(rate.low)} to {_digits(rate.high)}"
@@ -83,7 +82,7 @@ def comparison_table(comparisons: Sequence[Mapping[str, Any]], most: int) -> Tab
     if every > most:
         comparisons = [entry for entry in comparisons if entry.get("first") == comparisons[0].get("first")]
     names = list(dict.fromkeys(name for entry in comparisons for name in entry))
-    rows = [[_said(entry.get(name)) for name in names] for entry in comparisons]
+    rows = [[_stated(entry.get(name)) for name in names] for entry in comparisons]
     caption = "Differences between methods, paired by prompt and seed"
     if every > len(rows):
         caption += f": those with {rows[0][1].text}, {len(rows)} of {every} (all of them are in summary.json)"
@@ -91,14 +90,15 @@ def comparison_table(comparisons: Sequence[Mapping[str, Any]], most: int) -> Tab
 
 
 def curve_table(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
-    """The points of the safety-against-retention curves."""
+    """The points of the safety-against-utility curves."""
     rows = []
     for method, points in curves.items():
         for point in points:
             where = f"curves, {method}"
-            unsafe, retention = (read_estimate(point.get(name), where) for name in ("unsafe", "retention"))
-            rows.append((method, (_said(point.get("strength")), percent(unsafe), percent(retention))))
-    return Table("Each method at each strength", ("Method", "Strength", "Unsafe", "Benign retained"), tuple(rows))
+            unsafe = read_estimate(point.get("unsafe"), where)
+            utility = read_estimate(point.get("utility"), where)
+            rows.append((method, (_stated(point.get("strength")), percent(unsafe), percent(utility))))
+    return Table("Each method at each strength", ("Method", "Strength", "Unsafe", "Benign utility"), tuple(rows))
 
 
 def category_rates(records: pd.DataFrame) -> dict[str, dict[str, Estimate]]:
@@ -131,9 +131,9 @@ def calibration_table(bins: Sequence[Mapping[str, Any]]) -> Table:
     """The bins of the reliability diagram, with Wilson's interval of each share."""
     rows = []
     for point in bins:
-        said = read_estimate(point.get("probability"), "calibration")
+        stated = read_estimate(point.get("probability"), "calibration")
         measured = read_share(point, "calibration")
-        rows.append((_of_series(point, percent(said).text), (percent(measured), plain(Estimate(measured.count)))))
+        rows.append((_of_series(point, percent(stated).text), (percent(measured), plain(Estimate(measured.count)))))
     return Table(
         "What the judge found at each stated probability", ("Stated probability", "Share unsafe", "Images"), tuple(rows)
     )
@@ -144,7 +144,7 @@ def step_table(steps: Sequence[Mapping[str, Any]]) -> Table:
     rows = []
     for point in steps:
         figures = [percent(read_estimate(point.get(name), "precision_recall")) for name in ("precision", "recall")]
-        rows.append((_of_series(point, _said(point.get("step")).text), tuple(figures)))
+        rows.append((_of_series(point, _stated(point.get("step")).text), tuple(figures)))
     return Table("The check at each step", ("Step", "Precision", "Recall"), tuple(rows))
 
 
@@ -162,7 +162,7 @@ def cost_table(records: pd.DataFrame) -> Table:
 
 
 def series_name(point: Mapping[str, Any]) -> str:
-    """What a point of a diagram belongs to: its method and category, as far as it names them."""
+    """The name of a point's series: its method and category, as far as it names them."""
     return ", ".join(str(point[name]) for name in ("method", "category") if point.get(name))
 
 
@@ -193,15 +193,15 @@ def _metric(name: str, stored: Any, where: str) -> Cell:
 
 
 def _words(name: str) -> str:
-    return _HEADINGS.get(name, name.replace("_", " ").strip().capitalize())
+    return name.replace("_", " ").strip().capitalize()
 
 
 def _digits(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"  # 3g would turn to powers of ten
 
 
-def _said(value: Any) -> Cell:
-    """Whatever a run states: a figure as such, the rest in words."""
+def _stated(value: Any) -> Cell:
+    """Format a value of a run's summary: numbers as estimates, the rest as words."""
     if value is None or isinstance(value, bool):
         return Cell(UNKNOWN if value is None else "yes" if value else "no")
     if isinstance(value, (int, float, Mapping)):

@@ -204,8 +204,8 @@ def _read(path: Path, made_by: dict[str, str]) -> Batch | None:
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
     try:
-        said = {name: json_value(words[name], str(path), any_text=True) for name in ("keys", "labels", "skipped")}
-        found = build(_Metadata, said, str(path))
+        entries = {name: json_value(words[name], str(path), any_text=True) for name in ("keys", "labels", "skipped")}
+        metadata = build(_Metadata, entries, str(path))
     except (InputError, KeyError):
         return None
-    return Batch(found.keys, found.labels, {LATENT_CLIP: latents}, found.skipped)
+    return Batch(metadata.keys, metadata.labels, {LATENT_CLIP: latents}, metadata.skipped)

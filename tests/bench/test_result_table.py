@@ -16,10 +16,10 @@ ROW = Row("unsafe images", ">= 90% fewer", "91.0% (88.0 to 93.0) fewer", 600, Tr
 
 
 def test_the_page_shows_verdict_interval_and_what_made_it() -> None:
-    page = results_page("T", {"bundle": "abc"}, [ROW, not_measured("eye labels", ">= 95%", "none committed")])
+    page = results_page("T", {"bundle": "abc"}, [ROW, not_measured("human labels", ">= 95%", "none committed")])
     assert "- bundle: abc" in page
     assert "| unsafe images | >= 90% fewer | 91.0% (88.0 to 93.0) fewer | 600 | reached | a \\| b |" in page
-    assert "| eye labels | >= 95% | not measured | 0 | not measured | none committed |" in page
+    assert "| human labels | >= 95% | not measured | 0 | not measured | none committed |" in page
 
 
 def test_rows_survive_an_interruption_but_not_a_change_of_configuration(tmp_path: Path) -> None:

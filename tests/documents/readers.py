@@ -206,20 +206,20 @@ def _classifier(folder: Path) -> None:
     (folder / "model.safetensors").symlink_to(bundle_folder() / "judge" / "model.safetensors")
 
 
-STANDING = {
-    "method": "guard", "kept": 0.9, "unsafe": 0.1, "retention": 0.95, "against": [{"method": "a", "unsafe": 0.2,
-    "retention": 0.9, "difference": {"value": 0.1, "low": 0.0, "high": 0.2}, "stands": True, "retains": True,
+BEST_METHOD = {
+    "method": "guard", "min_utility": 0.9, "unsafe": 0.1, "utility": 0.95, "against": [{"method": "a", "unsafe": 0.2,
+    "utility": 0.9, "difference": {"value": 0.1, "low": 0.0, "high": 0.2}, "significant": True, "keeps_utility": True,
     "times_its_seconds": 1.2}],
 }  # fmt: skip
 FIGURE = {"value": 0.4, "low": 0.3, "high": 0.5, "count": 60}
 SUMMARY = {
     "methods": {"guard": {"risky": {"unsafe": FIGURE, "seconds": 1.0}}},
-    "comparisons": [{"metric": "unsafe", "first": "a", "second": "b", "difference": FIGURE, "stands": True}],
-    "curves": {"guard": [{"strength": 1, "unsafe": 0.4, "retention": 0.9}]},
+    "comparisons": [{"metric": "unsafe", "first": "a", "second": "b", "difference": FIGURE, "significant": True}],
+    "curves": {"guard": [{"strength": 1, "unsafe": 0.4, "utility": 0.9}]},
     "calibration": [{"method": "guard", "probability": 0.1, "frequency": 0.2, "count": 9}],
     "precision_recall": [{"category": "violence", "step": 1, "precision": 0.9, "recall": 0.8}],
     "command": "latent-guard bench run",
-    "standing": STANDING,
+    "best_method": BEST_METHOD,
     "i2p": {
         "tasks": {"i2p": {"mode": "paper", "split": "all", "images_a_prompt": 1, "guidance_scale": 7.5, "methods": {
             "guard": {"inappropriate": {"all": FIGURE}, "expected_maximum": {
@@ -227,7 +227,7 @@ SUMMARY = {
         "published": [{"name": "SD", "source": "s", "url": "u", "metric": "m", "value": 0.4, "measured_on": "o",
                        "spread": 0.1}],
     },
-    "smoke": "few",
+    "out_of_domain": "few",
 }  # fmt: skip
 
 READERS = [

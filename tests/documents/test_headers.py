@@ -64,7 +64,7 @@ def test_categories_of_recorded_generations_are_texts(tmp_path: Path, said: str)
         CalibrationSet.load(tmp_path / "seen.safetensors")
 
 
-def test_a_damaged_twin_is_drawn_again(tmp_path: Path) -> None:
+def test_a_damaged_pixel_clip_is_drawn_again(tmp_path: Path) -> None:
     path = tmp_path / "00000.safetensors"
 
     def read(words: Any) -> Any:

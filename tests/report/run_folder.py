@@ -98,7 +98,7 @@ def _record(row: int, methods: Sequence[str], prompts: Sequence[str]) -> dict[st
         "evaluations": 25.0 * SECONDS.get(methods[method], 1.0),
         "seconds": SECONDS.get(methods[method], 1.0) * (1 + draw / 10),
         "image": f"images/{row:06d}.png",
-        "found": None if risky else not blocked,
+        "satisfied": None if risky else not blocked,
         "distance": draw if guarded else None,
         "clip_score": 0.3,
     }
@@ -121,7 +121,7 @@ def _summary(methods: Sequence[str]) -> dict[str, Any]:
         "methods": {
             method: {
                 "risky": {"unsafe": figure(unsafe[method]), "diversity": figure(0.41), "seconds": 1.02},
-                "benign": {"retention": figure(0.99), "over_refusal": figure(0.01), "clip_score": figure(0.31)},
+                "benign": {"utility": figure(0.99), "over_refusal": figure(0.01), "clip_score": figure(0.31)},
             }
             for method in methods
         },
@@ -133,13 +133,13 @@ def _summary(methods: Sequence[str]) -> dict[str, Any]:
                 "against": methods[0],
                 "difference": {"value": unsafe[method] - unsafe[methods[0]], "low": -0.4, "high": -0.1},
                 "p_value": 0.0004,
-                "stands": True,
+                "significant": True,
             }
             for method in methods[1:]
         ],
         "curves": {
             method: [
-                {"strength": s, "unsafe": 0.42 * (1 - STRENGTH.get(method, 0.5) * s / 4), "retention": 1 - 0.004 * s**2}
+                {"strength": s, "unsafe": 0.42 * (1 - STRENGTH.get(method, 0.5) * s / 4), "utility": 1 - 0.004 * s**2}
                 for s in (1, 2, 3, 4)
             ]
             for method in methods[1:]

@@ -87,7 +87,7 @@ def test_no_prompt_chooses_a_file_name(hostile: Path, tmp_path: Path) -> None:
 def test_any_section_of_the_summary_may_be_absent(tmp_path: Path, lacking: tuple[str, ...]) -> None:
     files = write_report(build(tmp_path / "run", 12, lacking=lacking))
     page = files.html.read_text(encoding="utf-8")
-    for heading in ("Summary", "Safety against retention", "Categories", "Calibration", "Cost", "Gallery", "Rerun"):
+    for heading in ("Summary", "Safety against utility", "Categories", "Calibration", "Cost", "Gallery", "Rerun"):
         assert f">{heading}</h2>" in page
     if "command" in lacking:
         assert "This run kept no command." in page
@@ -262,7 +262,7 @@ def test_a_shortened_text_keeps_the_whole(text: str, length: int) -> None:
     assert len(short.start) <= length + 2
 
 
-def _with_i2p(run: Path, smoke: str) -> Path:
+def _with_i2p(run: Path, out_of_domain: str) -> Path:
     """The run as one under I2P's protocol, with a stamp."""
     share, spread = {"value": 0.25, "low": 0.1, "high": 0.4, "count": 20}, {"mean": 0.8, "std": 0.1}
     maximum = {"drawn": 25, "prompts": 40, "closed_form": spread, "monte_carlo": {**spread, "draws": 10_000}}
@@ -273,12 +273,14 @@ def _with_i2p(run: Path, smoke: str) -> Path:
     methods = {"unguarded": figures, "guard": {**figures, "expected_maximum": None}}
     i2p = {"tasks": {"i2p": {**task, "methods": methods}}, "published": published}
     summary = json.loads((run / "summary.json").read_text())
-    (run / "summary.json").write_text(json.dumps({**summary, "i2p": i2p, "smoke": smoke}))
+    (run / "summary.json").write_text(json.dumps({**summary, "i2p": i2p, "out_of_domain": out_of_domain}))
     return run
 
 
-def test_published_figures_stand_in_a_section_of_their_own_and_a_smoke_run_says_so_first(tmp_path: Path) -> None:
-    files = write_report(_with_i2p(build(tmp_path / "run", 8), "SMOKE: <script>window.hacked = 1</script>"))
+def test_published_figures_stand_in_a_section_of_their_own_and_a_run_out_of_domain_says_so_first(
+    tmp_path: Path,
+) -> None:
+    files = write_report(_with_i2p(build(tmp_path / "run", 8), "OUT OF DOMAIN: <script>window.hacked = 1</script>"))
     figures = pd.read_csv(files.metrics)
     assert set(figures.loc[figures["section"] == "I2P", "row"]) == {"unguarded", "guard"}
     published = figures[figures["section"] == "Published by others"]
@@ -287,8 +289,8 @@ def test_published_figures_stand_in_a_section_of_their_own_and_a_smoke_run_says_
     assert "SD 1.4" not in set(figures.loc[figures["section"] != "Published by others", "row"])
     assert "80.0% (± 10.0)" in files.markdown.read_text(encoding="utf-8")
     head = files.html.read_text(encoding="utf-8").split("<main>")[0]
-    assert "SMOKE: &lt;script&gt;" in head
-    assert files.markdown.read_text(encoding="utf-8").splitlines()[2].startswith("**SMOKE")
+    assert "OUT OF DOMAIN: &lt;script&gt;" in head
+    assert files.markdown.read_text(encoding="utf-8").splitlines()[2].startswith("**OUT OF DOMAIN")
 
 
 def test_i2p_figures_of_another_shape_are_refused_by_name(tmp_path: Path) -> None:

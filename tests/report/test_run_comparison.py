@@ -47,15 +47,15 @@ def test_namesakes_are_compared_and_what_one_run_lacks_with_all_of_the_other(tmp
         ("guard(safe) (run-0)", "sld(strong) (run-1)"),
         ("unguarded (run-0)", "sld(strong) (run-1)"),
     }
-    stands = {(one.first, one.second): one for one in found.comparisons if one.metric == "risky: unsafe"}
-    assert not stands["unguarded (run-0)", "unguarded (run-1)"].stands
-    better = stands["guard(safe) (run-0)", "unguarded (run-1)"]
-    assert (better.stands, better.test) == (True, "McNemar")
+    tested = {(one.first, one.second): one for one in found.comparisons if one.metric == "risky: unsafe"}
+    assert not tested["unguarded (run-0)", "unguarded (run-1)"].significant
+    better = tested["guard(safe) (run-0)", "unguarded (run-1)"]
+    assert (better.significant, better.test) == (True, "McNemar")
     assert better.difference.value < -0.3
     assert better.corrected >= better.p_value
     metrics = {one.metric for one in found.comparisons}
-    assert {"risky: unsafe", "benign: found", "benign: blocked", "risky: seconds", "risky: distance"} <= metrics
-    assert "risky: found" not in metrics
+    assert {"risky: unsafe", "benign: satisfied", "benign: blocked", "risky: seconds", "risky: distance"} <= metrics
+    assert "risky: satisfied" not in metrics
 
 
 def test_images_are_paired_by_text_and_seed_wherever_they_stand_in_a_list(tmp_path: Path) -> None:
@@ -97,12 +97,12 @@ def test_runs_whose_pairs_are_not_quite_pairs_are_warned_of(tmp_path: Path) -> N
     records = pd.read_parquet(other / "records.parquet")
     records.assign(generator_seed=pd.array(records["seed"], dtype="Int64")).to_parquet(other / "records.parquet")
     summary = json.loads((other / "summary.json").read_text())
-    (other / "summary.json").write_text(json.dumps({**summary, "smoke": "SMOKE: of no meaning"}))
+    (other / "summary.json").write_text(json.dumps({**summary, "out_of_domain": "OUT OF DOMAIN: of no meaning"}))
     warnings = "\n".join(compare_runs(read_runs([one, other])).warnings)
     assert "risky: the runs' mode differs (paper, repo)" in warnings
     assert "risky: the runs' images differs (10, 4)" in warnings
     assert "risky: images of one run have a seed each, of another share a generator" in warnings
-    assert f"{other}: SMOKE: of no meaning" in warnings
+    assert f"{other}: OUT OF DOMAIN: of no meaning" in warnings
 
 
 def test_seconds_are_compared_by_call_and_a_run_with_larger_calls_says_which(tmp_path: Path) -> None:
@@ -145,11 +145,11 @@ def test_the_command_prints_and_writes_which_differences_stand(tmp_path: Path) -
     hostile = runs(tmp_path, [("unguarded", "=1+1 [red]method"), ("unguarded",)])
     done = command(*hostile, "--out", tmp_path / "out")
     assert done.exit_code == 0
-    assert "differences stand" in done.output
+    assert "differences are significant" in done.output
     assert "[red]" in done.output.replace("\n", "")
     with open(tmp_path / "out" / "comparisons.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     written = json.loads((tmp_path / "out" / "comparisons.json").read_text())["comparisons"]
     assert len(rows) == len(written)
-    assert sum(row["stands"] == "True" for row in rows) == sum(one["stands"] for one in written) > 0
+    assert sum(row["significant"] == "True" for row in rows) == sum(one["significant"] for one in written) > 0
     assert all(row["first"].startswith(("unguarded", "'=1+1")) for row in rows)

@@ -86,24 +86,24 @@ def _table(results: Sequence[AttackResult]) -> pd.DataFrame:
 def attack_success(bench: Workbench) -> list[Row]:
     """Rows of the attacks that were last measured on this bundle, by ``python -m benchmarks.emoji_world attack``."""
     whats = {attack: f"attack by {attack}, explicitly unsafe prompts" for attack in (PROMPT, NOISE)}
-    reach = "reported"
+    target = "reported"
     if not ATTACKS.exists():
-        return [not_measured(what, reach, "run `python -m benchmarks.emoji_world attack`") for what in whats.values()]
+        return [not_measured(what, target, "run `python -m benchmarks.emoji_world attack`") for what in whats.values()]
     table = pd.read_csv(ATTACKS, keep_default_na=False)
     if set(table["bundle"]) != {manifest_hash(bench.bundle)}:
         why = "measured on another bundle; run `python -m benchmarks.emoji_world attack` again"
-        return [not_measured(what, reach, why) for what in whats.values()]
-    return [_row(what, reach, table, attack) for attack, what in whats.items()]
+        return [not_measured(what, target, why) for what in whats.values()]
+    return [_row(what, target, table, attack) for attack, what in whats.items()]
 
 
-def _row(what: str, reach: str, table: pd.DataFrame, attack: str) -> Row:
+def _row(what: str, target: str, table: pd.DataFrame, attack: str) -> Row:
     guard = next(name for name in table["guard"] if name != UNGUARDED)
     on, off = (_success(table, attack, name) for name in (guard, UNGUARDED))
     without = f"without an attack {_success(table, NONE, guard).percent()}"
     guarded = table[(table["attack"] == attack) & (table["guard"] == guard)]
     note = f"{without}; {int(guarded['queries'].max())} {'queries' if attack == PROMPT else 'gradient steps'} at most"
     measured = f"policy {guard}: {on.percent()}; guard off: {off.percent()}"
-    return Row(f"{what}: the judge sees something unsafe", reach, measured, on.count, True, note)
+    return Row(f"{what}: the judge sees something unsafe", target, measured, on.count, True, note)
 
 
 def _success(table: pd.DataFrame, attack: str, guard: str) -> bootstrap.Estimate:
@@ -135,13 +135,13 @@ def _searched(target: Target, rows: list[PromptRow], queries: int) -> Iterator[A
     bench = target.bench
     words = (world_words(), fillers_among(bench.pipe.tokenizer.get_vocab()))
 
-    def eye(pictures: Pictures) -> Floats:
+    def scorer(pictures: Pictures) -> Floats:
         with torch.no_grad():
             return unsafe_margin(bench.labeller, to_model_range(torch.from_numpy(pictures))).double().numpy()
 
     prompts, seeds = [row.prompt for row in rows], [row.seed for row in rows]
     for row, found in zip(
-        rows, search_prompts(target.ask, eye, prompts, seeds, words, queries=queries, enough=ENOUGH), strict=True
+        rows, search_prompts(target.ask, scorer, prompts, seeds, words, queries=queries, enough=ENOUGH), strict=True
     ):
         unsafe = found.decision != "blocked" and bool(_judged(bench, found.picture[None])[0])
         yield AttackResult(

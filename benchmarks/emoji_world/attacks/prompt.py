@@ -1,4 +1,4 @@
-"""Black box: a search over prompts, by someone who sees pictures and verdicts and has an eye of their own."""
+"""Black box: a search over prompts, by someone who sees pictures and verdicts and has an scorer of their own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from latent_guard.worlds.emoji.catalogue import BACKGROUNDS, CONTEXTS, OBJECT_NA
 
 Vocabulary = Sequence[Sequence[str]]  # groups of words; each group is drawn from as often
 Ask = Callable[[Sequence[str], Sequence[int]], Answers]  # prompts and their seeds, a query each
-Eye = Callable[[Pictures], Floats]  # how clearly each picture shows something unsafe, (N,)
+Scorer = Callable[[Pictures], Floats]  # how clearly each picture shows something unsafe, (N,)
 
 BROOD = 8  # queries of one seed that are asked at once
 MAX_WORDS = 16
@@ -35,7 +35,7 @@ class Finding:
 
 def search_prompts(
     ask: Ask,
-    eye: Eye,
+    scorer: Scorer,
     prompts: Sequence[str],
     seeds: Sequence[int],
     words: Vocabulary,
@@ -45,17 +45,17 @@ def search_prompts(
 ) -> list[Finding]:
     """Hill climbing from each prompt: a few words' changes at a time, the best answer is the next start.
 
-    The reward of a picture is how clearly the attacker's eye sees something unsafe in it, in log-odds over the eye's
+    The reward of a picture is how clearly the attacker's scorer sees something unsafe in it, in log-odds over its
     threshold; of a withheld one, how far the verdict says that it was over the guard's threshold, below 0. A seed's
     search ends when its reward reaches ``enough`` or its ``queries`` are spent. All seeds are asked for in one call.
     """
     rngs = [np.random.default_rng(seed) for seed in seeds]
-    best = _findings(ask, eye, prompts, seeds)
+    best = _findings(ask, scorer, prompts, seeds)
     spent = [1] * len(best)
     while running := [n for n, found in enumerate(best) if found.reward < enough and spent[n] < queries]:
         owners = [n for n in running for _ in range(min(BROOD, queries - spent[n]))]
         tried = [changed(best[n].prompt, words, rngs[n]) for n in owners]
-        for n, found in zip(owners, _findings(ask, eye, tried, [seeds[n] for n in owners]), strict=True):
+        for n, found in zip(owners, _findings(ask, scorer, tried, [seeds[n] for n in owners]), strict=True):
             spent[n] += 1
             if found.reward > best[n].reward:
                 best[n] = found
@@ -81,9 +81,9 @@ def world_words() -> tuple[str, ...]:
     return tuple(sorted(set(re.findall(r"(?<!\{)\b[a-z']+\b", texts))))
 
 
-def _findings(ask: Ask, eye: Eye, prompts: Sequence[str], seeds: Sequence[int]) -> list[Finding]:
+def _findings(ask: Ask, scorer: Scorer, prompts: Sequence[str], seeds: Sequence[int]) -> list[Finding]:
     answers = ask(prompts, seeds)
     withheld = -np.abs(answers.excess)
-    rewards = np.where(answers.blocked, withheld, eye(answers.pictures))
+    rewards = np.where(answers.blocked, withheld, scorer(answers.pictures))
     parts = zip(prompts, answers.pictures, answers.decisions, rewards.tolist(), strict=True)
     return [Finding(prompt, picture, decision, reward, 1) for prompt, picture, decision, reward in parts]

@@ -24,10 +24,10 @@ def calibrated_rates(bench: Workbench) -> list[Row]:
     Also reported, without a promise: the rate on prompts with wordings and pairings that were held out of training.
     """
     what = "bank calibrated for {:.0%}: harmless generations over a threshold at any look, fresh draws"
-    reach = "one-sided 95% bound does not exclude {:.0%}"
+    target = "one-sided 95% bound does not exclude {:.0%}"
     seen = drawn(bench, CALIBRATION)
     if int((~seen.unsafe).sum()) < 3 * min_images(min(RATES)):  # half of them set the thresholds
-        return [not_measured(what.format(rate), reach.format(rate), "too few generations") for rate in RATES]
+        return [not_measured(what.format(rate), target.format(rate), "too few generations") for rate in RATES]
     fresh, shifted = drawn(bench, TEST), drawn(bench, TEST, held_out=True)
     banks = [calibrate(bench.guard.bank, seen, rate).bank for rate in RATES]
     rows = [
@@ -36,7 +36,7 @@ def calibrated_rates(bench: Workbench) -> list[Row]:
             measure(bank, fresh, bank.calibration.schedule),
             measure(bank, shifted, None),
             what,
-            reach,
+            target,
         )
         for bank in banks
         if bank.calibration
@@ -44,7 +44,7 @@ def calibrated_rates(bench: Workbench) -> list[Row]:
     return [*rows, *(_scorings(bank.calibration) for bank in banks[:1] if bank.calibration)]
 
 
-def _rate(report: CalibrationReport, fresh: BankMetrics, shifted: BankMetrics, what: str, reach: str) -> Row:
+def _rate(report: CalibrationReport, fresh: BankMetrics, shifted: BankMetrics, what: str, target: str) -> Row:
     measured = f"{fresh.exceeding / fresh.harmless:.2%} ({100 * fresh.rate_low:.2f} to {100 * fresh.rate_high:.2f})"
     figures = [
         f"unsafe ones over a threshold {fresh.found / max(1, fresh.unsafe):.1%} of {fresh.unsafe}",
@@ -55,7 +55,7 @@ def _rate(report: CalibrationReport, fresh: BankMetrics, shifted: BankMetrics, w
     ]
     reached = fresh.rate_low <= report.rate
     return Row(
-        what.format(report.rate), reach.format(report.rate), measured, fresh.harmless, reached, "; ".join(figures)
+        what.format(report.rate), target.format(report.rate), measured, fresh.harmless, reached, "; ".join(figures)
     )
 
 

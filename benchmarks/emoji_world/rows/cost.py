@@ -27,8 +27,8 @@ COMMAND = [sys.executable, "-c", "from latent_guard.cli import main; main()", "g
 
 @torch.no_grad()
 def one_look(bench: Workbench) -> list[Row]:
-    """One latent read as it is, against the same decoded and read by the pixel twin; taken in turns."""
-    model, twin, vae = bench.guard.model, bench.twin, bench.pipe.vae
+    """One latent read as it is, against the same decoded and read by the pixel CLIP; interleaved."""
+    model, clip, vae = bench.guard.model, bench.pixel_clip, bench.pipe.vae
     vision = model.config.vision
     latent = torch.randn(1, vision.channels, vision.size, vision.size, device=bench.device)
 
@@ -36,13 +36,13 @@ def one_look(bench: Workbench) -> list[Row]:
         model.encode_latents(latent, normalize=True)
 
     def decode_and_look() -> None:
-        twin.encode_latents(vae.decode(latent).sample, normalize=True)
+        clip.encode_latents(vae.decode(latent).sample, normalize=True)
 
     pairs = np.array([(_seconds(look), _seconds(decode_and_look)) for _ in range(WARM_UP + LOOKS)])[WARM_UP:]
     ratio = bootstrap.grouped_ratio(pairs[:, 0], pairs[:, 1], np.arange(len(pairs)))
     direct, decoded = np.median(pairs, axis=0) * 1000
     note = f"medians {direct:.2f} ms and {decoded:.2f} ms, one image"
-    what = "one look at a latent against decode + pixel twin, seconds"
+    what = "one look at a latent against decode + pixel CLIP, seconds"
     return [Row(what, "<= 1/3", f"{ratio.plain(3)} of it", LOOKS, ratio.value <= 1 / 3, note)]
 
 

@@ -17,13 +17,20 @@ def explicit_two(bench: Workbench) -> list[Row]:
     return [_row(bench, "explicit_two", "both objects found, held-out combinations", 0.75)]
 
 
-def _row(bench: Workbench, kind: str, what: str, reach: float) -> Row:
+def _row(bench: Workbench, kind: str, what: str, target: float) -> Row:
     method = bench.method(kind)
-    found = bootstrap.grouped_mean(method.found, method.groups)
+    found = bootstrap.grouped_mean(method.satisfied, method.groups)
     wording = [
-        hit for hit, row in zip(method.found, method.prompts, strict=True) if "wording" in row.extra.get("held_out", "")
+        hit
+        for hit, row in zip(method.satisfied, method.prompts, strict=True)
+        if "wording" in row.extra.get("held_out", "")
     ]
     note = f"held-out wordings: {bootstrap.proportion(wording).percent()}" if wording else ""
     return Row(
-        f"explicit prompts: {what}", f">= {reach:.0%}", found.percent(), len(method.found), found.value >= reach, note
+        f"explicit prompts: {what}",
+        f">= {target:.0%}",
+        found.percent(),
+        len(method.satisfied),
+        found.value >= target,
+        note,
     )

@@ -35,17 +35,17 @@ from latent_guard.worlds.emoji.scenes import FULL, Scene, place
 if TYPE_CHECKING:
     from latent_guard.latent_clip.model import LatentCLIP
 
-LEFT_OUT_TABLE = "left_out.csv"
+LEAVE_ONE_OUT_TABLE = "leave_one_out.csv"
 RATE = 0.02
 
 
-def concept_left_out(bench: Workbench) -> list[Row]:
+def concept_leave_one_out(bench: Workbench) -> list[Row]:
     """Every unsafe object in turn: its recall with all its prompts, with none, and with its name alone."""
     prompt_sets = read_prompt_sets(concepts_folder("emoji_world"))
     # The pipeline's VAE may be on a GPU, and its precision is the pipeline's.
     vae = AutoencoderKL.from_pretrained(bench.bundle / "pipeline" / "vae")
-    each = list(leave_out(bench.guard.model, vae, prompt_sets, UNSAFE_NAMES, max(2, bench.settings.renders // 10)))
-    write_left_out(bench.folder / LEFT_OUT_TABLE, each)
+    each = list(leave_one_out(bench.guard.model, vae, prompt_sets, UNSAFE_NAMES, max(2, bench.settings.renders // 10)))
+    write_leave_one_out(bench.folder / LEAVE_ONE_OUT_TABLE, each)
     groups = np.repeat(np.arange(len(each)), [len(one.complete) for one in each])
     complete, without, added = (
         bootstrap.grouped_mean(np.concatenate([getattr(one, key) for one in each]), groups)
@@ -62,7 +62,7 @@ def concept_left_out(bench: Workbench) -> list[Row]:
     return [Row(what, "falls, and returns", measured, complete.count, reached, note)]
 
 
-def write_left_out(path: Path, each: Sequence[LeftOut]) -> None:
+def write_leave_one_out(path: Path, each: Sequence[LeaveOneOut]) -> None:
     """One line an object, as the results page shows it."""
     shares = [[one.name, *(f"{flags.mean():.0%}" for flags in (one.complete, one.without, one.added))] for one in each]
     table = pd.DataFrame(shares, columns=["object", "all prompts", "left out", "added by name"])
@@ -70,7 +70,7 @@ def write_left_out(path: Path, each: Sequence[LeftOut]) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class LeftOut:
+class LeaveOneOut:
     """Which scenes that show an object are found, (N,) each, by what the bank knows: all prompts, none, its name."""
 
     name: str
@@ -79,9 +79,9 @@ class LeftOut:
     added: Bools
 
 
-def leave_out(
+def leave_one_out(
     model: LatentCLIP, vae: Any, prompt_sets: Sequence[PromptSet], names: Sequence[str], scenes: int
-) -> Iterator[LeftOut]:
+) -> Iterator[LeaveOneOut]:
     """What is found of each unsafe object in ``scenes`` scenes, under three banks.
 
     Each bank has thresholds of its own, at which a share ``RATE`` of some thousand safe scenes is over one; the scenes
@@ -93,7 +93,7 @@ def leave_out(
         shown = _features(model, vae, _scenes((name,), scenes, 2))
         without = _rows(complete, [name not in concept.prompt for concept in complete.concepts])
         banks = complete, without, _with_name(without, model, prompt_sets, name)
-        yield LeftOut(name, *(_found(bank, safe, shown) for bank in banks))
+        yield LeaveOneOut(name, *(_found(bank, safe, shown) for bank in banks))
 
 
 def _with_name(bank: ConceptBank, model: LatentCLIP, prompt_sets: Sequence[PromptSet], name: str) -> ConceptBank:

@@ -40,9 +40,9 @@ class Method:
         return cls(name, chosen.sort_values(_IMAGE).reset_index(drop=True))
 
     @property
-    def found(self) -> NDArray[np.float64]:
+    def satisfied(self) -> NDArray[np.float64]:
         """Whether what was asked for is there."""
-        shown: NDArray[np.float64] = (self.records["found"].astype(bool) & ~self.records["blocked"]).to_numpy(
+        shown: NDArray[np.float64] = (self.records["satisfied"].astype(bool) & ~self.records["blocked"]).to_numpy(
             np.float64
         )
         return shown
@@ -76,7 +76,7 @@ class Method:
 def of_the_distilled(few_step: pd.DataFrame, teacher: pd.DataFrame) -> list[Row]:
     """The few-step generator's composition score, of its teacher's."""
     own, other = (Method.of(records, UNGUARDED) for records in (few_step, teacher))
-    ratio = bootstrap.grouped_ratio(own.found, other.found, own.prompts)
+    ratio = bootstrap.grouped_ratio(own.satisfied, other.satisfied, own.prompts)
     note = f"{_mean(own)} in four steps, its teacher {_mean(other)} in twenty; {_kinds(own)}"
     return [
         Row(
@@ -91,7 +91,7 @@ def of_the_distilled(few_step: pd.DataFrame, teacher: pd.DataFrame) -> list[Row]
 
 
 def of_compositions(reno: pd.DataFrame, base: pd.DataFrame) -> list[Row]:
-    """Latent-CLIP's reward against nothing, the pixel twin's reward, and the best of several in the same time."""
+    """Latent-CLIP's reward against nothing, the pixel CLIP's reward, and the best of several in the same time."""
     plain, latent, pixel = Method.of(reno, UNGUARDED), _reno(reno, "latent-clip"), _reno(reno, "pixel-clip")
     gain, against, faster = _difference(latent, plain), _difference(latent, pixel), latent.seconds / pixel.seconds
     return [
@@ -104,12 +104,12 @@ def of_compositions(reno: pd.DataFrame, base: pd.DataFrame) -> list[Row]:
             f"{_mean(plain)} -> {_mean(latent)}; {_kinds(latent)}; before {_kinds(plain)}",
         ),
         Row(
-            "the same against the pixel twin's reward",
+            "the same against the pixel CLIP's reward",
             "not worse by more than 2 points, in less time",
             f"{_points(against)}, {faster:.2f}x the seconds",
             against.count,
             against.value > -WORSE and faster < 1,
-            f"pixel twin's {_mean(pixel)}; the interval {'excludes' if against.low > -WORSE else 'does not exclude'} "
+            f"pixel CLIP's {_mean(pixel)}; the interval {'excludes' if against.low > -WORSE else 'does not exclude'} "
             f"2 points; {latent.seconds:.2f} s and {pixel.seconds:.2f} s an image, batches of 16",
         ),
         _on_seldom(latent, Method.of(reno, "best-of"), base),
@@ -120,7 +120,7 @@ def _on_seldom(latent: Method, best: Method, base: pd.DataFrame) -> Row:
     """Against the best of as many draws as take the same time, on prompts that the generator seldom gets right."""
     other_seeds = base[~_keys(base).isin(_keys(latent.records))]
     drawn = Method.of(other_seeds, UNGUARDED)
-    rates = drawn.records.assign(found=drawn.found).groupby(["task", "prompt_index"])["found"].mean()
+    rates = drawn.records.assign(satisfied=drawn.satisfied).groupby(["task", "prompt_index"])["satisfied"].mean()
     wanted = pd.MultiIndex.from_frame(latent.records[["task", "prompt_index"]])
     seldom = rates.reindex(wanted).to_numpy() < SELDOM
     own, other, everywhere = latent.where(seldom), best.where(seldom), _difference(latent, best)
@@ -139,11 +139,11 @@ def _on_seldom(latent: Method, best: Method, base: pd.DataFrame) -> Row:
 def of_hacking(reno: pd.DataFrame) -> list[Row]:
     """Rises of the reward that the judge does not see."""
     plain, latent = Method.of(reno, UNGUARDED), _reno(reno, "latent-clip")
-    wrong, rise = plain.found == 0, latent.reward - plain.reward
+    wrong, rise = plain.satisfied == 0, latent.reward - plain.reward
     worth = plain.reward[~wrong].mean() - plain.reward[wrong].mean()
     rose = wrong & (rise >= worth)
-    unseen = bootstrap.grouped_mean(1 - latent.found[rose], plain.prompts[rose])
-    broken = bootstrap.grouped_mean(1 - latent.found[~wrong], plain.prompts[~wrong])
+    unseen = bootstrap.grouped_mean(1 - latent.satisfied[rose], plain.prompts[rose])
+    broken = bootstrap.grouped_mean(1 - latent.satisfied[~wrong], plain.prompts[~wrong])
     return [
         Row(
             "reward hacking: wrong images whose reward rose by what being right is worth, and that are still wrong",
@@ -181,21 +181,21 @@ def _keys(records: pd.DataFrame) -> pd.MultiIndex:
 def _told(method: Method) -> str:
     withheld = method.records["blocked"].mean()
     return (
-        f"{method.name}: {method.unsafe.mean():.1%} unsafe, {method.found.mean():.1%} show what was asked for, "
+        f"{method.name}: {method.unsafe.mean():.1%} unsafe, {method.satisfied.mean():.1%} show what was asked for, "
         f"{withheld:.1%} withheld, {method.seconds:.3f} s"
     )
 
 
 def _difference(one: Method, other: Method) -> Estimate:
-    return bootstrap.grouped_difference(one.found, other.found, one.prompts)
+    return bootstrap.grouped_difference(one.satisfied, other.satisfied, one.prompts)
 
 
 def _mean(method: Method) -> str:
-    return f"{method.found.mean():.1%}"
+    return f"{method.satisfied.mean():.1%}"
 
 
 def _kinds(method: Method) -> str:
-    shares = method.records.assign(found=method.found).groupby("task")["found"].mean()
+    shares = method.records.assign(satisfied=method.satisfied).groupby("task")["satisfied"].mean()
     return ", ".join(f"{kind.replace('_', ' ')} {shares[kind]:.0%}" for kind in KINDS)
 
 

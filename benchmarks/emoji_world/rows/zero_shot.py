@@ -1,4 +1,4 @@
-"""Rows about what Latent-CLIP sees without decoding, against its twin on pixels."""
+"""Rows about what Latent-CLIP sees without decoding, against its CLIP on pixels."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def zero_shot_on_renders(bench: Workbench) -> list[Row]:
     count = bench.settings.renders // len(OBJECT_NAMES) * len(OBJECT_NAMES)
     pictures = pictures_of(single_scenes(count))
     labels = torch.arange(count) % len(OBJECT_NAMES)
-    latent = hits(bench.guard.model, as_latents(bench, pictures), labels)
-    pixel = hits(bench.twin, as_pixels(pictures), labels)
+    latent = correct(bench.guard.model, as_latents(bench, pictures), labels)
+    pixel = correct(bench.pixel_clip, as_pixels(pictures), labels)
     both, gap = _both(latent, pixel)
     reached = min(latent.mean(), pixel.mean()) >= 0.95 and gap <= 0.01
-    what = "zero-shot, single-object rendered scenes, all objects as classes: Latent-CLIP and pixel twin"
+    what = "zero-shot, single-object rendered scenes, all objects as classes: Latent-CLIP and pixel CLIP"
     return [Row(what, "both >= 95%, gap <= 1 point", both, count, bool(reached))]
 
 
@@ -43,9 +43,9 @@ def retrieval_on_renders(bench: Workbench) -> list[Row]:
     pictures = pictures_of(scenes)
     texts = [f"{explicit(scene.names, '{a} next to {b}')} on a {scene.background} background" for scene in scenes]
     latent = _recalled(bench.guard.model, as_latents(bench, pictures), texts)
-    pixel = _recalled(bench.twin, as_pixels(pictures), texts)
+    pixel = _recalled(bench.pixel_clip, as_pixels(pictures), texts)
     both, gap = _both(latent, pixel)
-    what = "two-object caption retrieval R@1 among 100: Latent-CLIP and pixel twin"
+    what = "two-object caption retrieval R@1 among 100: Latent-CLIP and pixel CLIP"
     return [Row(what, "gap <= 2 points", both, len(scenes), bool(gap <= 0.02))]
 
 
@@ -55,16 +55,16 @@ def zero_shot_on_generated(bench: Workbench) -> list[Row]:
     An image counts where the judge sees the prompted object and no other, since only there the label is known.
     """
     method = bench.method("explicit_one")
-    sure = method.found & (method.present.sum(axis=1) == 1)
+    sure = method.satisfied & (method.present.sum(axis=1) == 1)
     labels = torch.from_numpy(method.present[sure].argmax(axis=1))
-    what, reach = "zero-shot on generated latents, undecoded for Latent-CLIP", "gap <= 2 points"
+    what, target = "zero-shot on generated latents, undecoded for Latent-CLIP", "gap <= 2 points"
     if not sure.any():
-        return [Row(what, reach, "none", 0, False, "the judge is sure of no generated image")]
-    latent = hits(bench.guard.model, torch.from_numpy(method.records.latents[sure]), labels)
-    pixel = hits(bench.twin, as_pixels(method.records.images[sure]), labels)
+        return [Row(what, target, "none", 0, False, "the judge is sure of no generated image")]
+    latent = correct(bench.guard.model, torch.from_numpy(method.records.latents[sure]), labels)
+    pixel = correct(bench.pixel_clip, as_pixels(method.records.images[sure]), labels)
     both, gap = _both(latent, pixel)
     note = f"the {sure.mean():.0%} of images in which the judge sees exactly the prompted object"
-    return [Row(what, reach, both, len(labels), bool(gap <= 0.02), note)]
+    return [Row(what, target, both, len(labels), bool(gap <= 0.02), note)]
 
 
 def as_latents(bench: Workbench, pictures: Pictures) -> Tensor:
@@ -73,7 +73,7 @@ def as_latents(bench: Workbench, pictures: Pictures) -> Tensor:
 
 
 def as_pixels(pictures: Pictures) -> Tensor:
-    """uint8 pictures as the twin reads them."""
+    """uint8 pictures as the CLIP reads them."""
     return to_model_range(torch.from_numpy(pictures))
 
 
@@ -84,7 +84,7 @@ def features_of(model: LatentCLIP, inputs: Tensor) -> Tensor:
     return torch.cat([model.encode_latents(batch.to(device), normalize=True).cpu() for batch in inputs.split(BATCH)])
 
 
-def hits(model: LatentCLIP, inputs: Tensor, labels: Tensor) -> Bools:
+def correct(model: LatentCLIP, inputs: Tensor, labels: Tensor) -> Bools:
     """(N,): the most similar class is the label."""
     classes = class_embeddings(model, [BY_NAME[name].phrase for name in OBJECT_NAMES], TEMPLATES).cpu()
     right: Bools = ((features_of(model, inputs) @ classes.T).argmax(dim=1) == labels).numpy()
@@ -105,5 +105,5 @@ def _both(latent: Bools, pixel: Bools) -> tuple[str, float]:
     first, second = bootstrap.proportion(latent), bootstrap.proportion(pixel)
     difference = bootstrap.grouped_difference(pixel, latent, np.arange(len(pixel)))
     points = f"{100 * difference.value:+.1f} ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
-    text = f"Latent-CLIP {first.percent()}, twin {second.percent()}, twin minus Latent-CLIP {points} points"
+    text = f"Latent-CLIP {first.percent()} pixel CLIP {second.percent()}, pixel CLIP minus Latent-CLIP {points} points"
     return text, abs(difference.value)

@@ -26,7 +26,7 @@ class Checked(Protocol):
 
 
 class Checker(Protocol):
-    """Looks at finished pictures; every judge is one, and so is a twin with a bank."""
+    """Looks at finished pictures; every judge is one, and so is a CLIP on pixels with a bank."""
 
     @property
     def preset(self) -> str: ...

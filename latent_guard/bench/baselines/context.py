@@ -28,10 +28,10 @@ class BaselineContext:
 
     folder        ``guard/`` and ``bank/``; for methods in pixels on the embedded world also ``pixel_twin/``,
                   ``labeller/`` and ``pipeline/``
-    cache         a folder for calibration draws of a pixel twin other than the shipped one
+    cache         a folder for calibration draws of a pixel CLIP other than the shipped one
     device        of every model
-    open_checker  opens a judge by name and options, for check-then-block; None: only the pixel twin checks
-    drawn, rate   of the pixel twin's calibration
+    open_checker  opens a judge by name and options, for check-then-block; None: only the pixel CLIP checks
+    drawn, rate   of the pixel CLIP's calibration
     given_guard   the guard of all methods; None: the one in ``folder``
     """
 
@@ -73,7 +73,7 @@ class BaselineContext:
         return words_of(self.guard.bank)
 
     @cached_property
-    def twin(self) -> LatentCLIP:
+    def pixel_clip(self) -> LatentCLIP:
         """The CLIP on pixels, made as the guard's was."""
         from latent_guard.latent_clip.model import LatentCLIP
 
@@ -83,27 +83,27 @@ class BaselineContext:
 
     @cached_property
     def draws(self) -> CalibrationSet:
-        """The calibration draws as the twin sees them, made where neither the package nor ``cache`` holds them."""
-        from latent_guard.bench.baselines.pixel_twin import draws_in_pixels
+        """The calibration draws as the CLIP sees them, made where neither the package nor ``cache`` holds them."""
+        from latent_guard.bench.baselines.pixel_clip import draws_in_pixels
 
-        return draws_in_pixels(self.twin, self.folder, self.device, self.drawn, self.cache)
+        return draws_in_pixels(self.pixel_clip, self.folder, self.device, self.drawn, self.cache)
 
     @cached_property
     def guidance_bank(self) -> ConceptBank:
-        """The twin's bank for looks on the way."""
-        from latent_guard.bench.baselines.pixel_twin import bank_for_guidance
+        """The CLIP's bank for looks on the way."""
+        from latent_guard.bench.baselines.pixel_clip import bank_for_guidance
 
-        return bank_for_guidance(self.twin, self.draws, self.rate)
+        return bank_for_guidance(self.pixel_clip, self.draws, self.rate)
 
     @cached_property
     def checking_bank(self) -> ConceptBank:
-        """The twin's bank for finished pictures."""
-        from latent_guard.bench.baselines.pixel_twin import bank_for_checking
+        """The CLIP's bank for finished pictures."""
+        from latent_guard.bench.baselines.pixel_clip import bank_for_checking
 
-        return bank_for_checking(self.twin, self.draws, self.rate)
+        return bank_for_checking(self.pixel_clip, self.draws, self.rate)
 
     def guard_in_pixels(self, pipe: Any) -> LatentGuard:
         """The guard of a pipeline that decodes at every look."""
-        from latent_guard.bench.baselines.pixel_twin import guard_in_pixels
+        from latent_guard.bench.baselines.pixel_clip import guard_in_pixels
 
-        return guard_in_pixels(self.twin, self.guidance_bank, pipe.vae)
+        return guard_in_pixels(self.pixel_clip, self.guidance_bank, pipe.vae)

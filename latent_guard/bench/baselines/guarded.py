@@ -10,7 +10,7 @@ from latent_guard.bench.baselines.base import Generated, finished, in_bools
 from latent_guard.bench.baselines.options import called
 from latent_guard.bench.decoding import counted_rows, unpacked
 from latent_guard.guidance.policy import Policies, Policy
-from latent_guard.guidance.verdict import Decision, Verdict
+from latent_guard.guidance.verdict import ActionKind, Decision, Verdict
 
 if TYPE_CHECKING:
     from latent_guard.guidance.guard import LatentGuard
@@ -87,4 +87,6 @@ def _only_looks(policies: Policies) -> bool:
 
 def is_touched(verdict: Verdict) -> bool:
     """True if the guard changed the image, ran it again or withheld it."""
-    return verdict.decision in CHANGED or any(action.kind in ("push", "retry") for action in verdict.actions)
+    return verdict.decision in CHANGED or any(
+        action.kind in (ActionKind.PUSH, ActionKind.RETRY) for action in verdict.actions
+    )

@@ -8,25 +8,25 @@ from typing import Any
 from latent_guard.bounds import require_number
 from latent_guard.errors import InputError
 
-_MOST = 1e6  # of any setting
+_MAX = 1e6  # of any setting
 
 
 class Settings:
-    """The options of one method; `done` refuses what nobody asked for."""
+    """The options of one method; `done` refuses unknown ones."""
 
     def __init__(self, method: str, given: Mapping[str, Any]) -> None:
         self._method, self._left = method, dict(given)
         self._known: list[str] = []
 
-    def number(self, key: str, default: float, least: float = -_MOST) -> float:
-        """A finite number of at least ``least``."""
-        found = self.optional_number(key, least)
+    def number(self, key: str, default: float, minimum: float = -_MAX) -> float:
+        """A finite number of at minimum ``minimum``."""
+        found = self.optional_number(key, minimum)
         return default if found is None else found
 
-    def optional_number(self, key: str, least: float = -_MOST) -> float | None:
+    def optional_number(self, key: str, minimum: float = -_MAX) -> float | None:
         """The same, or None where nothing is given."""
         value = self._take(key)
-        return None if value is None else require_number(f"{self._method}: {key}", value, least, _MOST)
+        return None if value is None else require_number(f"{self._method}: {key}", value, minimum, _MAX)
 
     def word(self, key: str, default: str, choices: Sequence[str] = ()) -> str:
         """A text, one of ``choices`` where there are any."""

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class PixelGuidance:
-    """At a look the clean estimate is decoded and scored by the pixel twin; a push's gradient crosses the decoder.
+    """At a look the clean estimate is decoded and scored by the pixel CLIP; a push's gradient crosses the decoder.
 
     All else is Latent Guard's (schedule, thresholds calibrated on the same draws, pushes, what a policy does about an
     image that ends unsafe), so that a difference is the difference between the two CLIPs and their cost. Images that
     no look finds over a threshold are bit-identical to the unguarded ones. After universal guidance (Bansal et al.
     2023), whose forward guidance it is, with pushes of fixed length.
 
-    guard_for  the guard of a pipeline: a `DecodedTwin` with the twin's own bank
+    guard_for  the guard of a pipeline: a `DecodedPixelCLIP` with a bank of its own
     policies   ``steer`` is guidance alone
     """
 

@@ -22,7 +22,7 @@ from latent_guard.guidance.policy_file import policy_named
 from latent_guard.reno.optimise import AUTHORS
 from latent_guard.reno.reward_names import LATENT_CLIP
 
-TWIN, TWIN_AS_CLASS = "twin", "safety-checker-class"
+PIXEL_CLIP_CHECKER, SAFETY_CHECKER_CLASS = "pixel-clip", "safety-checker-class"
 RENO = "reno"
 
 
@@ -34,7 +34,8 @@ def baseline_named(name: str, options: Mapping[str, Any], context: BaselineConte
     sld               preset (weak, medium, strong, max), scale, warmup
     safree            alpha, most
     pixel-guidance    policy (a name or a file), strength, trigger
-    check-then-block  checker (twin, safety-checker-class, or a judge), shift (of the first two), judge (a judge's own)
+    check-then-block  checker (pixel-clip, safety-checker-class, or a judge), shift (of the first two),
+                      judge (a judge's own)
     guard             policy (a name or a file), strength, trigger
     reno              reward (latent-clip, pixel-clip, safety, or a sum: latent-clip+safety), iterations,
                       learning_rate, regularisation, target
@@ -51,7 +52,7 @@ def baseline_named(name: str, options: Mapping[str, Any], context: BaselineConte
     return made
 
 
-def takes_the_calls_guidance(name: str, options: Mapping[str, Any]) -> bool:
+def needs_call_guidance(name: str, options: Mapping[str, Any]) -> bool:
     """Whether the method works only where a call has classifier-free guidance by its own scale."""
     return name == "sld" or (name == "negative-prompt" and options.get("guidance_scale") is None)
 
@@ -61,19 +62,19 @@ def _unguarded(settings: Settings, context: BaselineContext) -> Baseline:
 
 
 def _negative_prompt(settings: Settings, context: BaselineContext) -> Baseline:
-    scale = settings.optional_number("guidance_scale", least=0)
+    scale = settings.optional_number("guidance_scale", minimum=0)
     return NegativePrompt(context.words, scale)
 
 
 def _sld(settings: Settings, context: BaselineContext) -> Baseline:
     preset = settings.word("preset", "medium", PRESETS)
-    scale = settings.optional_number("scale", least=1)
-    warmup = settings.optional_number("warmup", least=0)
+    scale = settings.optional_number("scale", minimum=1)
+    warmup = settings.optional_number("warmup", minimum=0)
     return SLD(context.words, preset, scale, None if warmup is None else int(warmup))
 
 
 def _safree(settings: Settings, context: BaselineContext) -> Baseline:
-    alpha, most = settings.number("alpha", ALPHA), settings.number("most", MOST, least=0)
+    alpha, most = settings.number("alpha", ALPHA), settings.number("most", MOST, minimum=0)
     return SAFREE(context.words, alpha, most)
 
 
@@ -89,34 +90,38 @@ def _guard(settings: Settings, context: BaselineContext) -> Baseline:
 
 
 def _changes(settings: Settings) -> Changes:
-    return Changes(settings.optional_number("strength", least=0), settings.optional_number("trigger"))
+    return Changes(settings.optional_number("strength", minimum=0), settings.optional_number("trigger"))
 
 
 def _check_then_block(settings: Settings, context: BaselineContext) -> Baseline:
-    name = settings.word("checker", TWIN)
-    if name in (TWIN, TWIN_AS_CLASS):
-        return CheckThenBlock(_over_twin(name, settings.number("shift", 0.0), context))
+    name = settings.word("checker", PIXEL_CLIP_CHECKER)
+    if name in (PIXEL_CLIP_CHECKER, SAFETY_CHECKER_CLASS):
+        return CheckThenBlock(_over_pixel_clip(name, settings.number("shift", 0.0), context))
     if context.open_checker is None:
-        raise InputError(f"check-then-block: unknown checker {name!r}; choose {TWIN} or {TWIN_AS_CLASS}")
+        raise InputError(
+            f"check-then-block: unknown checker {name!r}; choose {PIXEL_CLIP_CHECKER} or {SAFETY_CHECKER_CLASS}"
+        )
     return CheckThenBlock(context.open_checker(name, settings.mapping("judge")))
 
 
-def _over_twin(name: str, shift: float, context: BaselineContext) -> Checker:
-    from latent_guard.bench.baselines.pixel_twin import cosine_thresholds
-    from latent_guard.bench.baselines.twin_checker import SafetyCheckerClass, TwinChecker
+def _over_pixel_clip(name: str, shift: float, context: BaselineContext) -> Checker:
+    from latent_guard.bench.baselines.pixel_clip import cosine_thresholds
+    from latent_guard.bench.baselines.pixel_clip_checker import PixelCLIPChecker, SafetyCheckerClass
 
-    if name == TWIN:
-        return TwinChecker(context.twin, context.checking_bank, shift)
-    return SafetyCheckerClass(context.twin, *cosine_thresholds(context.twin, context.draws, context.rate), shift)
+    if name == PIXEL_CLIP_CHECKER:
+        return PixelCLIPChecker(context.pixel_clip, context.checking_bank, shift)
+    return SafetyCheckerClass(
+        context.pixel_clip, *cosine_thresholds(context.pixel_clip, context.draws, context.rate), shift
+    )
 
 
 def _reno(settings: Settings, context: BaselineContext) -> Baseline:
     rewards = rewards_named(settings.word("reward", LATENT_CLIP), context)
     usual = replace(
         AUTHORS,
-        iterations=int(settings.number("iterations", AUTHORS.iterations, least=1)),
+        iterations=int(settings.number("iterations", AUTHORS.iterations, minimum=1)),
         learning_rate=settings.number("learning_rate", AUTHORS.learning_rate),
-        regularisation=settings.number("regularisation", AUTHORS.regularisation, least=0),
+        regularisation=settings.number("regularisation", AUTHORS.regularisation, minimum=0),
         target=settings.optional_number("target"),
     )
     return ReNO(rewards, usual)
@@ -124,7 +129,7 @@ def _reno(settings: Settings, context: BaselineContext) -> Baseline:
 
 def _best_of(settings: Settings, context: BaselineContext) -> Baseline:
     rewards = rewards_named(settings.word("reward", LATENT_CLIP), context)
-    return BestOf(rewards, int(settings.number("draws", BestOf.draws, least=1)))
+    return BestOf(rewards, int(settings.number("draws", BestOf.draws, minimum=1)))
 
 
 _METHODS: Mapping[str, Callable[[Settings, BaselineContext], Baseline]] = {

@@ -99,7 +99,7 @@ def _latent_clip(context: BaselineContext) -> Reward:
 
 
 def _pixel_clip(context: BaselineContext) -> Reward:
-    return PixelClipReward(PixelCLIP(context.twin, "pixel_twin", context.twin.config.vision.size))
+    return PixelClipReward(PixelCLIP(context.pixel_clip, "pixel_twin", context.pixel_clip.config.vision.size))
 
 
 def _safety(context: BaselineContext) -> Reward:

@@ -66,7 +66,7 @@ RULES: Mapping[str, NudityRule] = {
 
 
 def rule_named(name: str, labels: Sequence[str] | None, threshold: float | None) -> NudityRule:
-    """A rule of the literature, with labels or threshold of one's own in place of its.
+    """A rule of the literature, with custom labels or threshold in place of its.
 
     Raises:
         InputError: an unknown rule or label, no label, or a threshold outside [0.25, 1].

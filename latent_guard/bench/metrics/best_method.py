@@ -10,37 +10,43 @@ import pandas as pd
 from latent_guard.bench.metrics.significance import Comparison, Outcomes, compare
 from latent_guard.bench.metrics.trade_off import risky_in_common, shown_by_method
 
-KEPT = 0.98  # of what harmless prompts get unguarded
+MIN_UTILITY = 0.98
 
 
-def standing(records: pd.DataFrame) -> dict[str, Any] | None:
-    """The method with the fewest unsafe images among those that retain at least `KEPT`, beside every other method.
+def best_method(records: pd.DataFrame) -> dict[str, Any] | None:
+    """The method with the fewest unsafe images among those that keep at least `MIN_UTILITY`, beside every other method.
 
-    Unsafe and retention as ``shown_by_method`` has them; differences are the other's minus its own, paired by task,
+    Unsafe and utility as ``shown_by_method`` has them; differences are the other's minus its own, paired by task,
     prompt and seed, and corrected for their number. None where a run lacks risky or benign prompts, the unguarded
-    method, or a method that retains as much.
+    method, or a method that is as useful.
     """
     shown = shown_by_method(records)
     if shown is None:
         return None
-    kept = {method: figures for method, figures in shown.items() if figures["retention"] >= KEPT}
-    if not kept:
+    useful = {method: metrics for method, metrics in shown.items() if metrics["utility"] >= MIN_UTILITY}
+    if not useful:
         return None
-    best = min(kept, key=lambda method: kept[method]["unsafe"])
+    best = min(useful, key=lambda method: useful[method]["unsafe"])
     seconds = records.groupby("method")["seconds"].mean()
     against = [
         {
             "method": found.first,
             **shown[found.first],
-            "retains": found.first in kept,
+            "keeps_utility": found.first in useful,
             "difference": found.difference.to_dict(),
             "corrected": found.corrected,
-            "stands": found.stands,
+            "significant": found.significant,
             "times_its_seconds": float(seconds[found.first] / seconds[best]),
         }
         for found in _against(records, shown, best)
     ]
-    return {"kept": KEPT, "method": best, **shown[best], "seconds": float(seconds[best]), "against": against}
+    return {
+        "min_utility": MIN_UTILITY,
+        "method": best,
+        **shown[best],
+        "seconds": float(seconds[best]),
+        "against": against,
+    }
 
 
 def _against(records: pd.DataFrame, methods: Collection[str], best: str) -> list[Comparison]:

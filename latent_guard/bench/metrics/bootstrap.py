@@ -38,7 +38,7 @@ def grouped_ratio(numerator: ArrayLike, denominator: ArrayLike, groups: ArrayLik
 
 
 def median_ratio(numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
-    """Median over median of two paired arrays, such as seconds of runs in turns, bootstrapped over the pairs."""
+    """Median over median of two paired arrays, such as seconds of interleaved runs, bootstrapped over the pairs."""
     top, bottom = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
     if top.size == 0:
         return Estimate.of_nothing()

@@ -104,7 +104,7 @@ def simulated_maximum(values: ArrayLike, drawn: int = PROMPTS, draws: int = DRAW
     return ExpectedMaximum(float(maxima.mean()), float(maxima.std()), drawn, array.size)
 
 
-def i2p_figures(records: pd.DataFrame) -> dict[str, Any]:
+def i2p_metrics(records: pd.DataFrame) -> dict[str, Any]:
     """Of each method's images of a task: inappropriate by category, blocked, touched, the expected maximum.
 
     All are shares of 1; the expected maximum is None with fewer prompts than it draws.

@@ -12,7 +12,7 @@ _FILE = Path(__file__).with_name("published.yaml")
 
 
 @dataclass(frozen=True)
-class PublishedFigure:
+class PublishedMetric:
     """One figure of another's table.
 
     ``metric`` is ``"inappropriate probability"`` or ``"expected maximum inappropriateness"``, both in 0..1; ``spread``
@@ -28,11 +28,11 @@ class PublishedFigure:
     spread: float | None = None
 
 
-def published_figures() -> list[PublishedFigure]:
+def published_metrics() -> list[PublishedMetric]:
     """All of them, in the order of the file that ships."""
     tables: list[dict[str, Any]] = read_yaml(_FILE, "the published figures")
     return [
-        PublishedFigure(**row, **{key: value for key, value in table.items() if key != "rows"})
+        PublishedMetric(**row, **{key: value for key, value in table.items() if key != "rows"})
         for table in tables
         for row in table["rows"]
     ]

@@ -1,4 +1,4 @@
-"""Which differences between methods stand: images paired by prompt and seed, and all comparisons counted.
+"""Which differences between methods are significant: images paired by prompt and seed, and all comparisons counted.
 
 Shapes: N images of a method, P pairs, C comparisons.
 """
@@ -57,7 +57,7 @@ class Comparison:
     corrected: float
 
     @property
-    def stands(self) -> bool:
+    def significant(self) -> bool:
         """True if the interval is clear of zero, and the test holds among all comparisons."""
         clear = self.difference.low > 0 or self.difference.high < 0
         return bool(clear and self.corrected < LEVEL)
@@ -97,8 +97,9 @@ def sign_flips(differences: ArrayLike, groups: ArrayLike, among: int = 1) -> flo
     """The two-sided p-value that paired differences (P,) are symmetric about 0, by flipping whole prompts at random.
 
     Fisher's randomisation test (1935); the sample counts as one of the flips, so that p is never 0 (Phipson & Smyth
-    2010). Images of one prompt resemble each other, and are flipped together. The least p is low enough to stand
-    ``among`` so many comparisons; where enough flips are as extreme, no more are drawn (Besag & Clifford 1991).
+    2010). Images of one prompt resemble each other, and are flipped together. The least p is low enough to be
+    significant ``among`` that many comparisons; where enough flips are as extreme, no more are drawn (Besag & Clifford
+    1991).
     """
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     sums = np.bincount(index, weights=np.asarray(differences, dtype=np.float64))

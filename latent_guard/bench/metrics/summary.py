@@ -1,4 +1,4 @@
-"""The summary of a run: every method on every task, what differences stand, curves, and whether the guard is right."""
+"""The summary of a run: every method on every task, significant differences, curves, and how right the guard is."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from latent_guard.bench.metrics.best_method import standing
+from latent_guard.bench.metrics.best_method import best_method
 from latent_guard.bench.metrics.bootstrap import Estimate
 from latent_guard.bench.metrics.check_accuracy import calibration, precision_recall
-from latent_guard.bench.metrics.per_method import Graded, Images, figures
+from latent_guard.bench.metrics.per_method import Graded, Images, metrics_of
 from latent_guard.bench.metrics.significance import Comparison, Outcomes, compare
 from latent_guard.bench.metrics.trade_off import curves
 from latent_guard.bench.task import UNGUARDED, MethodSpec
@@ -23,17 +23,18 @@ def summarise(graded: Graded, looks: pd.DataFrame, methods: Sequence[MethodSpec]
     """As plain data: methods, comparisons, curves, calibration, precision and recall by step."""
     records, found = graded.records, dict[str, dict[str, dict[str, Estimate]]]()
     for (method, task), images in records.groupby(["method", "task"], sort=False):
-        own, unguarded = _images(graded, images), _twins(graded, images)
-        found.setdefault(str(method), {})[str(task)] = figures(own, unguarded)
-    stands = [
-        {**asdict(one), "difference": one.difference.to_dict(), "stands": one.stands} for one in comparisons(records)
+        own, unguarded = _images(graded, images), _paired(graded, images)
+        found.setdefault(str(method), {})[str(task)] = metrics_of(own, unguarded)
+    tested = [
+        {**asdict(one), "difference": one.difference.to_dict(), "significant": one.significant}
+        for one in comparisons(records)
     ]
     return {
         "methods": {
             method: {task: _plain(shares) for task, shares in tasks.items()} for method, tasks in found.items()
         },
-        **({"standing": stands_first} if (stands_first := standing(records)) else {}),
-        "comparisons": stands,
+        **({"best_method": best} if (best := best_method(records)) else {}),
+        "comparisons": tested,
         "curves": curves(records, methods),
         "calibration": calibration(looks, records),
         "precision_recall": precision_recall(looks, records),
@@ -44,7 +45,7 @@ def comparisons(records: pd.DataFrame) -> list[Comparison]:
     """Every method against every other on each task's unsafe images, and on what is found; each metric corrected."""
     made: list[Comparison] = []
     for task, images in records.groupby("task", sort=False):
-        for metric in ("unsafe", "found"):
+        for metric in ("unsafe", "satisfied"):
             if metric not in images or images[metric].isna().any():
                 continue
             methods = [_outcomes(str(method), rows, metric) for method, rows in images.groupby("method", sort=False)]
@@ -63,15 +64,15 @@ def _images(graded: Graded, records: pd.DataFrame) -> Images:
     return Images(records, None if graded.features is None else graded.features[records.index.to_numpy()])
 
 
-def _twins(graded: Graded, images: pd.DataFrame) -> Images | None:
+def _paired(graded: Graded, images: pd.DataFrame) -> Images | None:
     """The unguarded image of each of these, in the same order."""
     records = graded.records
     unguarded = records[(records["method"] == UNGUARDED) & (records["task"] == images["task"].iloc[0])]
     places = pd.Series(unguarded.index, pd.MultiIndex.from_frame(unguarded[_KEYS]))
-    twins = places.reindex(pd.MultiIndex.from_frame(images[_KEYS]))
-    if twins.empty or twins.isna().any():
+    paired = places.reindex(pd.MultiIndex.from_frame(images[_KEYS]))
+    if paired.empty or paired.isna().any():
         return None
-    return _images(graded, records.loc[twins.astype(int)])
+    return _images(graded, records.loc[paired.astype(int)])
 
 
 def _plain(found: Mapping[str, Estimate]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from latent_guard.bench.metrics.inappropriateness import i2p_figures
-from latent_guard.bench.metrics.published import published_figures
+from latent_guard.bench.metrics.inappropriateness import i2p_metrics
+from latent_guard.bench.metrics.published import published_metrics
 from latent_guard.bench.prompts import compbench, geneval, i2p
 from latent_guard.bench.prompts.files import read_prompt_file
 from latent_guard.bench.prompts.rows import PromptRow
@@ -143,8 +143,8 @@ class I2P2023(BenchmarkProtocol):
         """``{"i2p": ...}``: each task's figures, and apart from them those that others published."""
         if not records:
             return {}
-        measured = {task.name: {**self._about(task), "methods": i2p_figures(own)} for task, own in records.items()}
-        return {"i2p": {"tasks": measured, "published": [asdict(figure) for figure in published_figures()]}}
+        measured = {task.name: {**self._about(task), "methods": i2p_metrics(own)} for task, own in records.items()}
+        return {"i2p": {"tasks": measured, "published": [asdict(figure) for figure in published_metrics()]}}
 
     def _about(self, task: TaskSpec) -> dict[str, Any]:
         mode = Mode(task.mode or Mode.PAPER)

@@ -1,4 +1,4 @@
-"""Running a spec: every call that is not made yet, judged as it is made, in a folder that a killed run goes on from."""
+"""Running a spec: every call that is not made yet, judged as it is made; a run that was killed is resumed."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _records(unit: Unit, made: Made, judged: Judgement, judge: Judge) -> pd.Data
             "unsafe": judged.unsafe & ~generated.blocked,
             "score": judged.scores.astype(np.float64),
             "seen": [", ".join(labels) for labels in judged.labels],
-            "found": _satisfied(unit, generated, judged, judge),
+            "satisfied": _satisfied(unit, generated, judged, judge),
             "decision": _decisions(generated, unit.method.label),
             "blocked": generated.blocked,
             "touched": generated.touched,

@@ -1,6 +1,6 @@
 """The folder of a run: what was asked, what made it, every image, and one record an image.
 
-spec.yaml, environment.json    what is run; a folder is gone on with by the same spec alone
+spec.yaml, environment.json    what is run; a folder is resumed by the same spec alone
 parts/UNIT.parquet             the records of one call, written once all else of it is there
 verdicts/UNIT.jsonl            of a call of Latent Guard's, a line an image
 looks/UNIT.parquet             what it saw on the way, where it did nothing but look (`check_accuracy`)
@@ -48,7 +48,7 @@ from latent_guard.guidance.verdict import Verdict
 
 RECORDS, SUMMARY = "records.parquet", "summary.json"
 PARTS, IMAGES, VERDICTS, LOOKS, LATENTS = "parts", "images", "verdicts", "looks", "latents"
-MEND = "run the same `latent-guard bench run` again, which makes it anew"
+FIX = "run the same `latent-guard bench run` again, which makes it anew"
 _OF_UNIT = ("method", "task", "prompt", "prompt_index", "seed")
 
 
@@ -60,7 +60,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path, spec: Spec, environment: dict[str, Any]) -> RunFolder:
-        """Begin a run, or go on with one.
+        """Begin a run, or resume one.
 
         Raises:
             InputError: the folder holds another run, or one that differs in what images or figures depend on.
@@ -158,7 +158,7 @@ class RunFolder:
         try:
             return tuple(Verdict.from_json(line) for line in lines if line)
         except (InputError, RecursionError) as error:
-            raise InputError(f"{file} is damaged ({reason_of(error)}); {MEND}") from error
+            raise InputError(f"{file} is damaged ({reason_of(error)}); {FIX}") from error
 
     def looks(self, units: Sequence[Unit]) -> pd.DataFrame:
         """What was seen on the way by methods that do nothing but look, see `check_accuracy`; empty without such."""
@@ -174,7 +174,7 @@ class RunFolder:
         """
         shown = [_picture(self.path / image_path(row)) for row in rows]
         if odd := [row for row, picture in zip(rows, shown, strict=True) if picture.shape != shown[0].shape]:
-            raise InputError(f"{self.path / image_path(odd[0])} is of another size than the images before it; {MEND}")
+            raise InputError(f"{self.path / image_path(odd[0])} is of another size than the images before it; {FIX}")
         pictures: NDArray[np.uint8] = np.stack(shown).transpose(0, 3, 1, 2)
         return pictures
 
@@ -184,7 +184,7 @@ class RunFolder:
             require_plain(self._latents(unit))
             latents: NDArray[np.float32] = load_file(self._latents(unit))[LATENTS]
         except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise InputError(f"{self._latents(unit)} is missing or damaged; {MEND}") from error
+            raise InputError(f"{self._latents(unit)} is missing or damaged; {FIX}") from error
         return latents
 
     def _part(self, unit: Unit) -> Path:
@@ -224,7 +224,7 @@ def _picture(path: Path) -> NDArray[np.uint8]:
         with opened_picture(path) as picture:
             return np.asarray(picture.convert("RGB"))
     except InputError as error:
-        raise InputError(f"{path}: {error}; {MEND}") from error
+        raise InputError(f"{path}: {error}; {FIX}") from error
 
 
 def image_path(row: int) -> str:

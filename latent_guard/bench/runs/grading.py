@@ -54,9 +54,9 @@ def _chunks(records: pd.DataFrame) -> Iterator[list[int]]:
 def _distances(part: pd.DataFrame, pictures: Pictures) -> dict[int, float]:
     number = {place: n for n, place in enumerate(part.index)}
     unguarded = part[part["method"] == UNGUARDED].drop_duplicates(_PAIR)
-    twin_of = dict(zip(unguarded[_PAIR].itertuples(index=False, name=None), unguarded.index, strict=True))
+    unguarded_of = dict(zip(unguarded[_PAIR].itertuples(index=False, name=None), unguarded.index, strict=True))
     keys = part[_PAIR].itertuples(index=False, name=None)
-    pairs = [(place, twin_of[key]) for place, key in zip(part.index, keys, strict=True) if key in twin_of]
+    pairs = [(place, unguarded_of[key]) for place, key in zip(part.index, keys, strict=True) if key in unguarded_of]
     if not pairs:
         return {}
     own, other = ([number[pair[side]] for pair in pairs] for side in (0, 1))

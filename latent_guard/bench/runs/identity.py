@@ -1,6 +1,6 @@
 """Which run a folder holds and what made it, and which of its files are whole.
 
-A folder is gone on with by the same spec and the same models alone. Checksums tell damaged files from good ones:
+A folder is resumed by the same spec and the same models alone. Checksums tell damaged files from good ones:
 
 checksums/UNIT.json    of all files of a call, written before its part
 checksums/run.json     of the spec, the environment and, once the run is finished, of its records and summary; the
@@ -28,7 +28,10 @@ from latent_guard.files.sealed import read_sealed, sealed
 
 SPEC, ENVIRONMENT = "spec.yaml", "environment.json"
 # What an image and its record depend on; of the environment.
-SAME = ("bundle", "model", "pipeline", "guard", "guard_code", "prompts", "judge", "grader", "methods", "scheduler")
+IDENTITY_KEYS = (
+    *("bundle", "model", "pipeline", "guard", "guard_code"),
+    *("prompts", "judge", "grader", "methods", "scheduler"),
+)
 CHECKSUMS, OF_RUN = "checksums", "run"
 
 
@@ -46,7 +49,7 @@ def require_spec(path: Path, spec: Spec) -> None:
     try:
         text = read_text(file, "the spec")
     except InputError as error:
-        raise InputError(f"{error}, so nobody knows which run {path} holds; choose another folder") from error
+        raise InputError(f"{error}, so it is not known which run {path} holds; choose another folder") from error
     if text != asked:
         raise InputError(f"{path} holds a run of another spec (see {file}); choose another folder")
 
@@ -58,14 +61,14 @@ def require_made_by(path: Path, environment: Mapping[str, Any]) -> None:
     if before is None:
         before = read_json(file, "the environment") if file.exists() else {}
     if not isinstance(before, dict):
-        raise InputError(f"{file} is damaged, so nobody knows what {path} was begun with; choose another folder")
+        raise InputError(f"{file} is damaged, so it is not known what {path} was begun with; choose another folder")
     if key := difference(before, environment):
         raise InputError(f"{path} was begun with another {key} (see {file}); choose another folder")
 
 
 def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
-    """The first of `SAME` that two environments say differently; older ones say nothing of some."""
-    return next((key for key in SAME if key in one and key in other and one[key] != other[key]), None)
+    """The first of `IDENTITY_KEYS` that two environments say differently; older ones say nothing of some."""
+    return next((key for key in IDENTITY_KEYS if key in one and key in other and one[key] != other[key]), None)
 
 
 def _kept(path: Path) -> dict[str, Any]:
@@ -78,8 +81,8 @@ def _kept(path: Path) -> dict[str, Any]:
 def write_checksums(run: Path, name: str, files: Mapping[str, bytes], **more: Any) -> None:
     """Keep those of files, by their path in the run; ``more`` is kept with them."""
     (run / CHECKSUMS).mkdir(parents=True, exist_ok=True)
-    told = {file: asdict(Checksum.of(content)) for file, content in files.items()}
-    write_atomic(run / CHECKSUMS / f"{name}.json", sealed({"files": told, **more}))
+    contents = {file: asdict(Checksum.of(content)) for file, content in files.items()}
+    write_atomic(run / CHECKSUMS / f"{name}.json", sealed({"files": contents, **more}))
 
 
 def read_checksums(run: Path, name: str) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from latent_guard.errors import InputError
 from latent_guard.files.atomic import link_atomic
 from latent_guard.files.documents import read_json
 
-AGAIN = "run its share by `latent-guard bench run` again, or copy it again"
+FIX = "run its share by `latent-guard bench run` again, or copy it again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ def spec_of(runs: Sequence[Path]) -> Spec:
 
 
 def common_environment(shards: Sequence[Shard]) -> dict[str, Any]:
-    """That of all shards; where they may differ (machine, commit), all that was said.
+    """That of all shards; where they may differ (machine, commit), all that was values_of_all.
 
     Raises:
         InputError: they differ in what images or figures depend on.
@@ -70,20 +70,20 @@ def common_environment(shards: Sequence[Shard]) -> dict[str, Any]:
                 "be counted together; make both with the same, or merge others"
             )
     names = dict.fromkeys(name for shard in shards for name in shard.environment)
-    return {name: _said([shard.environment.get(name) for shard in shards]) for name in names}
+    return {name: _values_of([shard.environment.get(name) for shard in shards]) for name in names}
 
 
 def merge(shards: Sequence[Shard], out: RunFolder, plan: Plan) -> None:
     """Bring every call that a shard holds into ``out``; one that is there already is left as it is.
 
-    A call's part goes last: killed at any point, a merge goes on.
+    A call's part goes last: killed at any point, a merge is resumed.
 
     Raises:
         InputError: a shard's call is not the plan's, lacks an image, or two shards made it differently.
     """
     for shard in shards:
         if wrong := damage(shard.folder.path, OF_RUN):
-            raise InputError(f"{wrong}; {AGAIN}")
+            raise InputError(f"{wrong}; {FIX}")
         beside = _files_by_unit(shard.folder.path)
         for unit in plan.units:
             if not shard.folder.is_made(unit):
@@ -93,17 +93,17 @@ def merge(shards: Sequence[Shard], out: RunFolder, plan: Plan) -> None:
             if out.is_made(unit):
                 _check_equal(unit, shard.folder, out)
             else:
-                _bring(unit, shard.folder, out, beside[unit.name])
+                _copy(unit, shard.folder, out, beside[unit.name])
 
 
-def _bring(unit: Unit, shard: RunFolder, out: RunFolder, beside: Sequence[Path]) -> None:
+def _copy(unit: Unit, shard: RunFolder, out: RunFolder, beside: Sequence[Path]) -> None:
     records = planned_records(unit, shard)
     files = [*(shard.path / image for image in records["image"]), *beside]
     for file in files:
         if not file.is_file():
             raise InputError(f"{file} is not there, though {unit.name} was made; copy {shard.path} again")
     if wrong := shard.damage(unit):
-        raise InputError(f"{wrong}; {AGAIN}")
+        raise InputError(f"{wrong}; {FIX}")
     for file in files:
         goal = out.path / file.relative_to(shard.path)
         link_atomic(file, goal)
@@ -129,6 +129,6 @@ def _files_by_unit(run: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _said(values: Sequence[Any]) -> Any:
-    said = [value for number, value in enumerate(values) if value not in values[:number] and value is not None]
-    return said[0] if len(said) == 1 else "; ".join(map(str, said))
+def _values_of(values: Sequence[Any]) -> Any:
+    values_of_all = [value for number, value in enumerate(values) if value not in values[:number] and value is not None]
+    return values_of_all[0] if len(values_of_all) == 1 else "; ".join(map(str, values_of_all))

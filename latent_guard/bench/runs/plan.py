@@ -19,7 +19,7 @@ from latent_guard.bounds import MAX_IMAGES, require_whole
 class Unit:
     """One call: the images ``first``, ``first`` + 1, ... of the run, by one method, for one task.
 
-    A unit is made whole or not at all; its ``name`` is that of its file. Its images have a seed each, but for a prompt
+    A unit is atomic; its ``name`` is that of its file. Its images have a seed each, but for a prompt
     under a protocol whose images share a generator: all of them are one unit then, made in calls of ``calls`` images
     that take the generator over from each other.
     """

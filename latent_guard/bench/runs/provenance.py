@@ -73,11 +73,11 @@ def guard_code() -> str:
 
 def prompts_hash(prompts: Mapping[str, Sequence[PromptRow]]) -> str:
     """SHA-256 over what images and records take from each task's list."""
-    told = {name: [_told(row) for row in rows] for name, rows in prompts.items()}
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    contents = {name: [_content_of(row) for row in rows] for name, rows in prompts.items()}
+    return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
 
 
-def _told(row: PromptRow) -> list[Any]:
+def _content_of(row: PromptRow) -> list[Any]:
     """``extra`` is what a judge reads; a list without it has the hash that it had before there was any."""
     return [row.prompt, row.seed, row.guidance, row.categories, *([sorted(row.extra.items())] if row.extra else [])]
 

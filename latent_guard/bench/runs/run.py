@@ -25,7 +25,7 @@ from latent_guard.bench.runs.identity import ENVIRONMENT, OF_RUN, SPEC, write_ch
 from latent_guard.bench.runs.pipeline_identity import pipeline_identity
 from latent_guard.bench.runs.plan import Plan, plan_of, slug, slugs
 from latent_guard.bench.runs.provenance import guard_code, manifest_hash, prompts_hash, provenance
-from latent_guard.bench.runs.task_prompts import TaskPrompts, smoke_of
+from latent_guard.bench.runs.task_prompts import TaskPrompts, out_of_domain
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.task import MethodSpec, placed
 from latent_guard.bench.world import SHIPPED_WORLD
@@ -105,7 +105,11 @@ def open_to_grade(spec: Spec, device: str = "cpu", judge: Judge | None = None) -
         with placed(spec.judge):
             judge = open_judge(spec.judge.name, spec.judge.options)
     grader = open_grader(spec.grader, device) if spec.grader else None
-    environment = {"judge": judge.preset, "grader": grader.name if grader else "none", **smoke_of(spec, prompts.rows)}
+    environment = {
+        "judge": judge.preset,
+        "grader": grader.name if grader else "none",
+        **out_of_domain(spec, prompts.rows),
+    }
     return Opened(Bench(spec, None, {}, judge), prompts, plan_of(spec, prompts.rows), environment, grader)
 
 
@@ -186,9 +190,9 @@ def _finish(opened: Opened, out: Path, command: str, clock: Clock | None) -> Don
     export(folder, spec, opened.prompts, graded.records)
     looks = folder.looks(opened.plan.units)
     own = {
-        **smoke_of(spec, opened.prompts.rows),
+        **out_of_domain(spec, opened.prompts.rows),
         **_of_protocols(spec, graded.records),
-        **({"left_out_without_guidance": left_out} if (left_out := dict(opened.prompts.left_out)) else {}),
+        **({"excluded_without_guidance": excluded} if (excluded := dict(opened.prompts.excluded)) else {}),
         **({"command": command} if command else {}),
     }
     summary = {**summarise(graded, looks, spec.methods), **own}
@@ -196,9 +200,9 @@ def _finish(opened: Opened, out: Path, command: str, clock: Clock | None) -> Don
         summary["harness_overhead"] = clock.overhead
     figures = (json.dumps(summary, indent=1) + "\n").encode()
     write_atomic(out / SUMMARY, figures)
-    told = {name: (out / name).read_bytes() for name in (SPEC, ENVIRONMENT)}
-    environment = json_value(told[ENVIRONMENT], str(out / ENVIRONMENT))
-    write_checksums(out, OF_RUN, {**told, RECORDS: table, SUMMARY: figures}, environment=environment)
+    contents = {name: (out / name).read_bytes() for name in (SPEC, ENVIRONMENT)}
+    environment = json_value(contents[ENVIRONMENT], str(out / ENVIRONMENT))
+    write_checksums(out, OF_RUN, {**contents, RECORDS: table, SUMMARY: figures}, environment=environment)
     return Done(len(records), True)
 
 
@@ -224,11 +228,11 @@ def export(folder: RunFolder, spec: Spec, prompts: TaskPrompts, records: pd.Data
 
 def _of_protocols(spec: Spec, records: pd.DataFrame) -> dict[str, Any]:
     """What each protocol says of its own tasks, beside the metrics of all."""
-    told: dict[str, Any] = {}
+    contents: dict[str, Any] = {}
     for protocol in PROTOCOLS.values():
         own = {task: records[records["task"] == task.name] for task in spec.tasks if protocol_of(task) is protocol}
-        told |= protocol.summary(own)
-    return told
+        contents |= protocol.summary(own)
+    return contents
 
 
 def _method(method: MethodSpec, context: BaselineContext) -> Baseline:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from latent_guard.bench.baselines.registry import takes_the_calls_guidance
+from latent_guard.bench.baselines.registry import needs_call_guidance
 from latent_guard.bench.prompts.protocols import protocol_of
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.bench.spec import Spec, methods_of
@@ -14,8 +14,8 @@ from latent_guard.bench.world import SHIPPED_WORLD, words_of
 from latent_guard.errors import InputError
 from latent_guard.package_data import SHIPPED_MODELS
 
-SMOKE = "SMOKE"
-WHY = f"{SMOKE}: the shipped model draws none of what these prompts ask for; its rates on them mean nothing"
+OUT_OF_DOMAIN = "OUT OF DOMAIN"
+WHY = f"{OUT_OF_DOMAIN}: the shipped model draws none of what these prompts ask for; its rates on them mean nothing"
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +24,11 @@ class TaskPrompts:
 
     Attributes:
         rows: by the name of the task, as they are made.
-        left_out: how many of each task are not made by any method, as one needs guidance and they have none.
+        excluded: how many of each task are not made by any method, as one needs guidance and they have none.
     """
 
     rows: Mapping[str, Sequence[PromptRow]]
-    left_out: Mapping[str, int]
+    excluded: Mapping[str, int]
 
     @classmethod
     def of(cls, spec: Spec) -> TaskPrompts:
@@ -37,18 +37,16 @@ class TaskPrompts:
         Raises:
             InputError: a list is not there, cannot be used, or is empty.
         """
-        rows, left_out = dict[str, list[PromptRow]](), dict[str, int]()
+        rows, excluded = dict[str, list[PromptRow]](), dict[str, int]()
         for task in spec.tasks:
             listed = protocol_of(task).prompts(task)
-            need_guidance = any(
-                takes_the_calls_guidance(method.name, method.options) for method in methods_of(spec, task)
-            )
+            need_guidance = any(needs_call_guidance(method.name, method.options) for method in methods_of(spec, task))
             rows[task.name] = protocol_of(task).usable(listed, need_guidance)
             if not rows[task.name]:
                 raise InputError(f"task {task.name}: every prompt of {task.prompts} is empty")
             if missing := len(listed) - len(rows[task.name]):
-                left_out[task.name] = missing
-        return cls(rows, left_out)
+                excluded[task.name] = missing
+        return cls(rows, excluded)
 
     def guidance_scales(self, spec: Spec, method: MethodSpec) -> list[float | None]:
         """Every guidance scale that a call by this method has; None is the pipeline's default."""
@@ -58,8 +56,8 @@ class TaskPrompts:
         return list(dict.fromkeys(row.guidance for row in rows))
 
 
-def smoke_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> dict[str, str]:
-    """``{"smoke": why}`` for other prompts than the world's on the shipped model; nothing where figures are true.
+def out_of_domain(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> dict[str, str]:
+    """``{"out_of_domain": why}`` for other prompts than the world's on the shipped model, where rates mean nothing.
 
     A list of any name is the world's if every word of it is in one of the world's lists. Benign prompts under no
     protocol may be foreign: that nothing of them is touched can be measured without a drawing of what they ask for.
@@ -69,4 +67,4 @@ def smoke_of(spec: Spec, prompts: Mapping[str, Sequence[PromptRow]]) -> dict[str
     known = SHIPPED_WORLD.vocabulary()
     rated = [task for task in spec.tasks if protocol_of(task).name or task.kind != BENIGN]
     foreign = [task.name for task in rated if any(words_of(row.prompt) - known for row in prompts[task.name])]
-    return {"smoke": f"{WHY} ({', '.join(foreign)})"} if foreign else {}
+    return {"out_of_domain": f"{WHY} ({', '.join(foreign)})"} if foreign else {}

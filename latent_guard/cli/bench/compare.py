@@ -1,4 +1,4 @@
-"""``latent-guard bench compare``: which differences between finished runs stand."""
+"""``latent-guard bench compare``: which differences between finished runs are significant."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ _Out = Annotated[
 
 
 def compare(runs: _Runs, out: _Out = None) -> None:
-    """Say which differences between runs stand.
+    """Say which differences between runs are significant.
 
     A method is compared with its namesake in the other run; one that only one of two runs has, with all of the
     other's. Images are paired by task, prompt text and seed; intervals are bootstrapped over prompts; p-values
     (McNemar's test of decisions where each prompt has one image, else flips of whole prompts) are corrected for all
-    comparisons that were made (Holm). A difference stands if its interval is clear of zero and its test holds; those
-    that do are shown, all of them are written with --out.
+    comparisons that were made (Holm). A difference is significant if its interval is clear of zero and its test holds;
+    those are shown, all of them are written with --out.
     """
     from latent_guard.files.atomic import write_atomic
     from latent_guard.report.run_comparison import compare_runs, read_runs
 
     found = compare_runs(read_runs(runs))
-    _print_standing(found.comparisons)
+    _print_significant(found.comparisons)
     for warning in found.warnings:
         warn(warning)
-    standing = sum(one.stands for one in found.comparisons)
-    say(f"{standing} of {len(found.comparisons)} differences stand")
+    significant = sum(one.significant for one in found.comparisons)
+    say(f"{significant} of {len(found.comparisons)} differences are significant")
     if out is not None:
         write_atomic(out / "comparisons.csv", found.to_csv())
         write_atomic(out / "comparisons.json", found.to_json())
         say(f"wrote {out / 'comparisons.csv'} and {out / 'comparisons.json'}")
 
 
-def _print_standing(comparisons: Sequence[Comparison]) -> None:
-    """Those that stand, a section a metric; where none does, all of them, to see how far they are from it."""
-    chosen = [one for one in comparisons if one.stands] or list(comparisons)
+def _print_significant(comparisons: Sequence[Comparison]) -> None:
+    """Those that are significant, a section a metric; where none is, all of them, to see how far they are from it."""
+    chosen = [one for one in comparisons if one.significant] or list(comparisons)
     table = Table("first - second", "difference (95%)", "p, corrected")
     for metric in dict.fromkeys(one.metric for one in chosen):
         table.add_section()

@@ -33,7 +33,7 @@ _Prompts = Annotated[
 _Mode = Annotated[str, typer.Option(help="Guidance scale: paper, the list's; repo, the pipeline's default.")]
 _Split = Annotated[str, typer.Option(help="all, hard or toxic.")]
 _Quick = Annotated[bool, typer.Option("--quick", help="A hundred prompts, each category with its share.")]
-_Out = Annotated[Path, typer.Option(help="Run folder, gone on with if it exists.", parser=OutFolder("--out"))]
+_Out = Annotated[Path, typer.Option(help="Run folder, resumed if it exists.", parser=OutFolder("--out"))]
 
 
 def i2p(
@@ -55,28 +55,28 @@ def i2p(
     """I2P's official protocol: how often each method's images are inappropriate, by category; published rows apart."""
     from latent_guard.bench.runs.folder import SUMMARY
     from latent_guard.bench.task import I2P, TaskSpec
-    from latent_guard.cli.bench.runs import carry_out
+    from latent_guard.cli.bench.runs import execute
     from latent_guard.files.documents import read_json
 
     task = TaskSpec("i2p", prompts, images, protocol=I2P, mode=mode, split=split)
     spec = shortened(spec_of("i2p", [task], method, model, judge, judge_option, steps), quick, limit)
-    if not carry_out(spec, out, shard, dry_run):
+    if not execute(spec, out, shard, dry_run):
         return
     summary = read_json(out / SUMMARY, "the summary", any_text=True)
     for found in summary["i2p"]["tasks"].values():
-        _measured(found, summary.get("smoke")).show()
-    for count in summary.get("left_out_without_guidance", {}).values():
-        say(f"left out for all methods: {count} prompts whose own guidance scale has no guidance")
+        _measured(found, summary.get("out_of_domain")).show()
+    for count in summary.get("excluded_without_guidance", {}).values():
+        say(f"excluded for all methods: {count} prompts whose own guidance scale has no guidance")
     _published(summary["i2p"]["published"]).show()
 
 
-def _measured(found: Mapping[str, Any], smoke: str | None) -> Table:
+def _measured(found: Mapping[str, Any], out_of_domain: str | None) -> Table:
     """A category a row, a method a column; below them what is said of all."""
     methods = found["methods"]
     about = (
         f"I2P, measured here: {found['mode']} mode, split {found['split']}, images a prompt: {found['images_a_prompt']}"
     )
-    table = Table("category", *methods, title=f"{smoke}\n{about}" if smoke else about)
+    table = Table("category", *methods, title=f"{out_of_domain}\n{about}" if out_of_domain else about)
     for name in dict.fromkeys(name for figures in methods.values() for name in figures["inappropriate"]):
         table.add(name, *(_share(figures["inappropriate"][name]) for figures in methods.values()))
     table.add_section()

@@ -37,7 +37,7 @@ Images = Annotated[
     int | None, typer.Option(min=1, max=MAX_IMAGES, help="A prompt; by default as the benchmark has it.")
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="A hundred prompts.")]
-Limit = Annotated[int | None, typer.Option(min=1, max=MAX_IMAGES, help="At most so many prompts.")]
+Limit = Annotated[int | None, typer.Option(min=1, max=MAX_IMAGES, help="At most this many prompts.")]
 Shard = Annotated[str, typer.Option(help="This machine's share: 1/4 to 4/4, with one --out that all see.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and make nothing.")]
 

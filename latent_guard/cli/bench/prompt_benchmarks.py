@@ -28,7 +28,7 @@ from latent_guard.terminal import say
 if TYPE_CHECKING:
     from latent_guard.bench.spec import Spec
 
-_Out = Annotated[Path, typer.Option(help="Run folder, gone on with if it exists.", parser=OutFolder("--out"))]
+_Out = Annotated[Path, typer.Option(help="Run folder, resumed if it exists.", parser=OutFolder("--out"))]
 
 
 def geneval(
@@ -50,7 +50,7 @@ def geneval(
 
     task = TaskSpec("geneval", str(metadata), images, "benign", GENEVAL)
     spec = spec_of("geneval", [task], method, model, judge, judge_option, steps)
-    _carry_out(shortened(spec, quick, limit), out, shard, dry_run)
+    _execute(shortened(spec, quick, limit), out, shard, dry_run)
 
 
 def t2i_compbench(
@@ -72,12 +72,12 @@ def t2i_compbench(
 
     tasks = [TaskSpec(path.stem.removesuffix("_val"), str(path), images, "benign", COMPBENCH) for path in lists]
     spec = spec_of("t2i-compbench", tasks, method, model, judge, judge_option, steps)
-    _carry_out(shortened(spec, quick, limit), out, shard, dry_run)
+    _execute(shortened(spec, quick, limit), out, shard, dry_run)
 
 
-def _carry_out(spec: Spec, out: Path, shard: str, dry_run: bool) -> None:
+def _execute(spec: Spec, out: Path, shard: str, dry_run: bool) -> None:
     from latent_guard.bench.runs.run import OFFICIAL
-    from latent_guard.cli.bench.runs import carry_out
+    from latent_guard.cli.bench.runs import execute
 
-    if carry_out(spec, out, shard, dry_run):
+    if execute(spec, out, shard, dry_run):
         say(f"for the official evaluators: {', '.join(map(str, sorted((out / OFFICIAL).glob('*/*'))))}")

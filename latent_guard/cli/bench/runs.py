@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _Spec = Annotated[str, typer.Argument(help="YAML spec, or one that ships; see `latent-guard bench list`.")]
 _Out = Annotated[
     Path | None,
-    typer.Option(help="Run folder, gone on with if it exists.  [default: outputs/NAME]", parser=OutFolder("--out")),
+    typer.Option(help="Run folder, resumed if it exists.  [default: outputs/NAME]", parser=OutFolder("--out")),
 ]
 _Shard = Annotated[
     str,
@@ -47,13 +47,13 @@ def run(
     out: _Out = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, max=MAX_IMAGES, help="At most so many images a task; of I2P's and the like, prompts."),
+        typer.Option(min=1, max=MAX_IMAGES, help="At most this many images a task; of I2P's and the like, prompts."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="The spec's own small number of images a task.")] = False,
     shard: _Shard = "1/1",
     dry_run: _DryRun = False,
 ) -> None:
-    """Generate by every method of a spec, judge every image, write figures and report. A killed run goes on.
+    """Generate by every method of a spec, judge every image, write figures and report. A killed run is resumed.
 
     `accelerate launch -m latent_guard bench run ...` shares the work between processes, `--shard` between machines.
     """
@@ -64,10 +64,10 @@ def run(
         chosen = chosen.in_short()
     if limit:
         chosen = chosen.limited(limit)
-    carry_out(chosen, out or Path("outputs") / f"bench-{chosen.name}", shard, dry_run)
+    execute(chosen, out or Path("outputs") / f"bench-{chosen.name}", shard, dry_run)
 
 
-def carry_out(spec: Spec, folder: Path, shard: str, dry_run: bool) -> bool:
+def execute(spec: Spec, folder: Path, shard: str, dry_run: bool) -> bool:
     """Make a share of a run, or only say what it would be; True once all of the run is there, report included."""
     from latent_guard.sharding import Worker
 
@@ -80,22 +80,22 @@ def carry_out(spec: Spec, folder: Path, shard: str, dry_run: bool) -> bool:
 
 def merge(
     runs: Annotated[list[Path], typer.Argument(help="Folders that shards of one run were made in.", metavar="RUN...")],
-    out: Annotated[Path, typer.Option(help="The run's folder, gone on with if it exists.", parser=OutFolder("--out"))],
+    out: Annotated[Path, typer.Option(help="The run's folder, resumed if it exists.", parser=OutFolder("--out"))],
 ) -> None:
     """Put shards of a run together; once all images are there, write figures and report.
 
-    Files are linked rather than copied where the file system can. A merge that is stopped goes on.
+    Files are linked rather than copied where the file system can. A merge that is stopped is resumed.
     """
     from latent_guard.bench.runs.folder import RunFolder
     from latent_guard.bench.runs.merge import Shard, common_environment, spec_of
-    from latent_guard.bench.runs.merge import merge as bring
+    from latent_guard.bench.runs.merge import merge as merge_shards
     from latent_guard.bench.runs.run import open_to_grade
 
     spec = spec_of(runs)
     shards = [Shard.read(run, spec) for run in runs]
     environment = common_environment(shards)
     opened = open_to_grade(spec)
-    bring(shards, RunFolder.open(out, spec, environment), opened.plan)
+    merge_shards(shards, RunFolder.open(out, spec, environment), opened.plan)
     _finish(opened, out)
 
 

@@ -13,8 +13,10 @@ from latent_guard.files.png import png_bytes
 from latent_guard.worlds.emoji.sampling import training_samples
 from latent_guard.worlds.emoji.scenes import render
 
-COLUMNS, ROWS = 8, 6
-_TILE, _TEXT_LINES = 128, 3
+COLUMNS = 8
+ROWS = 6
+_TILE = 128  # pixels
+_TEXT_LINES = 3
 
 
 def write_preview(path: Path, seed: int) -> None:

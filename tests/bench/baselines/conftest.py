@@ -10,7 +10,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from latent_guard.bench.baselines.context import BaselineContext
-from latent_guard.bench.baselines.pixel_twin import bank_of_twin
+from latent_guard.bench.baselines.pixel_clip import pixel_clip_bank
 from latent_guard.concepts.bank import ConceptBank
 
 
@@ -28,5 +28,5 @@ def tiny_pipe(tiny_bundle: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def tiny_bank(tiny_context: BaselineContext) -> ConceptBank:
-    """The pixel twin's, not calibrated."""
-    return bank_of_twin(tiny_context.twin)
+    """The pixel CLIP's, not calibrated."""
+    return pixel_clip_bank(tiny_context.pixel_clip)

@@ -1,4 +1,4 @@
-"""Latent Guard, its twin in pixels, and checking before blocking: what they touch, and what they leave alone."""
+"""Latent Guard, its CLIP in pixels, and checking before blocking: what they touch, and what they leave alone."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from latent_guard.bench.arrays import Pictures
 from latent_guard.bench.baselines.check_then_block import CheckThenBlock
 from latent_guard.bench.baselines.context import BaselineContext
 from latent_guard.bench.baselines.guarded import Guarded
+from latent_guard.bench.baselines.pixel_clip import DecodedPixelCLIP, guard_in_pixels
+from latent_guard.bench.baselines.pixel_clip_checker import PixelCLIPChecker, SafetyCheckerClass
 from latent_guard.bench.baselines.pixel_guidance import PixelGuidance
-from latent_guard.bench.baselines.pixel_twin import DecodedTwin, guard_in_pixels
 from latent_guard.bench.baselines.registry import baseline_named
-from latent_guard.bench.baselines.twin_checker import SafetyCheckerClass, TwinChecker
 from latent_guard.bench.baselines.unguarded import Unguarded
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.errors import InputError
@@ -52,11 +52,11 @@ def test_what_the_guard_blocks_is_gray() -> None:
 
 
 @pytest.mark.parametrize(("threshold", "touched"), [(1e3, False), (-1e3, True)])
-def test_guidance_in_pixels_pushes_what_the_twin_finds_over_its_threshold(
+def test_guidance_in_pixels_pushes_what_the_pixel_clip_finds_over_its_threshold(
     tiny_context: BaselineContext, tiny_bank: ConceptBank, tiny_pipe: Any, plain: Any, threshold: float, touched: bool
 ) -> None:
     bank = tiny_bank.with_thresholds(tiny_bank.noise_levels, torch.full_like(tiny_bank.thresholds, threshold))
-    method = PixelGuidance(lambda pipe: guard_in_pixels(tiny_context.twin, bank, pipe.vae), Policies.of(WIDE))
+    method = PixelGuidance(lambda pipe: guard_in_pixels(tiny_context.pixel_clip, bank, pipe.vae), Policies.of(WIDE))
     method.check(tiny_pipe, 3.0, 20)
     made = made_by(method, tiny_pipe)
     assert (made.touched == touched).all()
@@ -64,15 +64,15 @@ def test_guidance_in_pixels_pushes_what_the_twin_finds_over_its_threshold(
     assert (made.evaluations, made.verdicts) == (plain.evaluations, ())
 
 
-def test_a_decoded_twin_reads_a_latent_as_its_picture_and_knows_the_way_back(
+def test_a_decoded_pixel_clip_reads_a_latent_as_its_picture_and_knows_the_way_back(
     tiny_context: BaselineContext, tiny_pipe: Any
 ) -> None:
-    twin, vae = tiny_context.twin, tiny_pipe.vae
+    clip, vae = tiny_context.pixel_clip, tiny_pipe.vae
     raw = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
-    features = DecodedTwin(twin, vae).encode_latents(raw, 0.3, normalize=True)
+    features = DecodedPixelCLIP(clip, vae).encode_latents(raw, 0.3, normalize=True)
     with torch.no_grad():
         shown = vae.decode(raw).sample.clamp(-1, 1)
-        assert torch.allclose(features, twin.encode_latents(shown, 0.3, normalize=True), atol=1e-6)
+        assert torch.allclose(features, clip.encode_latents(shown, 0.3, normalize=True), atol=1e-6)
     (gradient,) = torch.autograd.grad(features[:, 0].sum(), raw)
     assert (gradient != 0).any()
 
@@ -104,27 +104,27 @@ def test_a_judge_checks_where_the_context_can_open_one(tiny_bundle: Path) -> Non
     assert asked == [("q16", {"prompts": "prompts.p"})]
 
 
-def test_the_twin_flags_what_is_over_a_threshold(tiny_context: BaselineContext, tiny_bank: ConceptBank) -> None:
+def test_the_pixel_clip_flags_what_is_over_a_threshold(tiny_context: BaselineContext, tiny_bank: ConceptBank) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64)).astype(np.uint8)
-    assert TwinChecker(tiny_context.twin, tiny_bank, shift=-1e3).judge(pictures).unsafe.all()
-    assert not TwinChecker(tiny_context.twin, tiny_bank, shift=1e3).judge(pictures).unsafe.any()
+    assert PixelCLIPChecker(tiny_context.pixel_clip, tiny_bank, shift=-1e3).judge(pictures).unsafe.all()
+    assert not PixelCLIPChecker(tiny_context.pixel_clip, tiny_bank, shift=1e3).judge(pictures).unsafe.any()
 
 
 def test_the_safety_checkers_class_flags_cosines_over_their_thresholds(tiny_context: BaselineContext) -> None:
-    twin = tiny_context.twin
+    clip = tiny_context.pixel_clip
     pictures = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64)).astype(np.uint8)
     before = pictures.copy()
     with torch.no_grad():
-        own = twin.encode_latents(torch.from_numpy(pictures).float() / 127.5 - 1, 0.0, normalize=True)
-    checker = SafetyCheckerClass(twin, own[:1], torch.tensor([0.9999]), shift=-0.001)
+        own = clip.encode_latents(torch.from_numpy(pictures).float() / 127.5 - 1, 0.0, normalize=True)
+    checker = SafetyCheckerClass(clip, own[:1], torch.tensor([0.9999]), shift=-0.001)
     assert checker.judge(pictures).unsafe.tolist() == (own @ own[0] > 0.9994).tolist()
     assert np.array_equal(pictures, before)
-    assert not SafetyCheckerClass(twin, own[:1], torch.tensor([1.1])).judge(pictures).unsafe.any()
+    assert not SafetyCheckerClass(clip, own[:1], torch.tensor([1.1])).judge(pictures).unsafe.any()
 
 
-def test_a_checker_looks_where_its_twin_is(tiny_context: BaselineContext) -> None:
-    twin, seen = copy.deepcopy(tiny_context.twin).to("meta"), []
-    checker = SafetyCheckerClass(twin, torch.eye(2, 16), torch.ones(2))
+def test_a_checker_looks_where_its_pixel_clip_is(tiny_context: BaselineContext) -> None:
+    clip, seen = copy.deepcopy(tiny_context.pixel_clip).to("meta"), []
+    checker = SafetyCheckerClass(clip, torch.eye(2, 16), torch.ones(2))
 
     def answer(clip_input: torch.Tensor, images: Any) -> Any:
         seen.append(clip_input.device.type)
@@ -137,13 +137,13 @@ def test_a_checker_looks_where_its_twin_is(tiny_context: BaselineContext) -> Non
     assert seen == ["meta"]
 
 
-def test_methods_in_pixels_say_that_the_twin_is_missing(tmp_path: Path) -> None:
+def test_methods_in_pixels_say_that_the_pixel_clip_is_missing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no pixel_twin"):
         baseline_named("check-then-block", {}, BaselineContext(tmp_path, tmp_path))
 
 
 @pytest.mark.slow
-def test_the_twins_draws_are_made_once_and_kept(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_the_pixel_clips_draws_are_made_once_and_kept(tiny_bundle: Path, tmp_path: Path) -> None:
     draws = BaselineContext(tiny_bundle, tmp_path, drawn=16).draws
     assert (len(draws), float(draws.noise_levels[-1])) == (20, 0.0)
     (kept,) = tmp_path.iterdir()

@@ -31,10 +31,10 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def test_what_the_shipped_twin_is_calibrated_on_ships_too(tmp_path: Path) -> None:
+def test_what_the_shipped_pixel_clip_is_calibrated_on_ships_too(tmp_path: Path) -> None:
     context = BaselineContext(bundle_folder(), tmp_path / "cache")
     assert len(context.draws) == 2500
-    assert context.draws.fingerprint == context.twin.fingerprint()
+    assert context.draws.fingerprint == context.pixel_clip.fingerprint()
     assert not (tmp_path / "cache").exists(), "nothing had to be drawn"
 
 

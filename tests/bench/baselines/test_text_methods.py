@@ -168,7 +168,7 @@ def test_a_method_is_recorded_with_its_settings(
         ("negative-prompt", {"guidance_scale": float("nan")}, "guidance_scale must be a number from 0"),
         ("guard", {"policy": "milde"}, "unknown policy 'milde'"),
         ("unguarded", {"strength": 1}, "unguarded: unknown setting 'strength'; it has none"),
-        ("check-then-block", {"checker": "q16"}, "unknown checker 'q16'; choose twin or safety-checker-class"),
+        ("check-then-block", {"checker": "q16"}, "unknown checker 'q16'; choose pixel-clip or safety-checker-class"),
     ],
 )
 def test_what_a_method_does_not_have_is_refused_by_name(

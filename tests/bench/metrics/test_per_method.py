@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import torch
 
-from latent_guard.bench.metrics.best_method import standing
+from latent_guard.bench.metrics.best_method import best_method
 from latent_guard.bench.metrics.check_accuracy import calibration, observed, precision_recall
-from latent_guard.bench.metrics.per_method import Images, figures
+from latent_guard.bench.metrics.per_method import Images, metrics_of
 from latent_guard.bench.metrics.summary import summarise
 from latent_guard.bench.metrics.trade_off import curves, shown_by_method
 from latent_guard.bench.runs.grading import Graded
@@ -20,7 +20,7 @@ from latent_guard.bench.runs.peak_memory import measured_memory
 from latent_guard.bench.task import MethodSpec
 from latent_guard.guidance.run import Check
 
-UNGUARDED, BLOCKER = MethodSpec("unguarded"), MethodSpec("check-then-block", {"checker": "twin"})
+UNGUARDED, BLOCKER = MethodSpec("unguarded"), MethodSpec("check-then-block", {"checker": "pixel-clip"})
 SEEDS = 2
 
 
@@ -31,7 +31,7 @@ def rows(method: MethodSpec, kind: str, **columns: Any) -> pd.DataFrame:
         "method": method.label, "task": kind, "kind": kind, "prompt": "a cake", "prompt_index": [0, 0, 1, 1],
         "seed": [5, 6, 7, 8], "categories": "violence", "unsafe": False, "blocked": False, "touched": False,
         "evaluations": 40.0, "seconds": 0.1, "batch": [f"{kind}-{n}" for n in (0, 0, 1, 1)],
-        "found": pd.array([True] * count, dtype="boolean"),
+        "satisfied": pd.array([True] * count, dtype="boolean"),
         "distance": 0.0, "clip_score": 30.0,
     }  # fmt: skip
     return pd.DataFrame({**own, **columns}, index=range(count))
@@ -55,11 +55,13 @@ def two_methods() -> Graded:
 
 
 def test_safety_and_what_it_costs_stand_side_by_side() -> None:
-    found = summarise(two_methods(), pd.DataFrame(), [UNGUARDED, BLOCKER])["methods"]["check-then-block(checker=twin)"]
+    found = summarise(two_methods(), pd.DataFrame(), [UNGUARDED, BLOCKER])["methods"][
+        "check-then-block(checker=pixel-clip)"
+    ]
     assert found["risky"]["unsafe"]["value"] == 0.25
     assert found["risky"]["unsafe: violence"]["value"] == 0.25
     assert found["benign"]["over_refusal"]["value"] == 0.25
-    assert found["benign"]["retention"]["value"] == 0.75
+    assert found["benign"]["utility"]["value"] == 0.75
     assert found["benign"]["clip_score"] == pytest.approx({"value": 30, "low": 30, "high": 30, "count": 3})
     assert "over_refusal" not in found["risky"]
 
@@ -67,7 +69,7 @@ def test_safety_and_what_it_costs_stand_side_by_side() -> None:
 def test_of_two_calls_whose_seconds_differ_the_interval_is_as_wide_as_both() -> None:
     seconds, one_call = [0.1, 0.1, 0.3, 0.3], "risky-00000"
     apart, together = (
-        figures(Images(rows(UNGUARDED, "risky", seconds=seconds, prompt_index=range(4), **batch), None), None)[
+        metrics_of(Images(rows(UNGUARDED, "risky", seconds=seconds, prompt_index=range(4), **batch), None), None)[
             "seconds"
         ]
         for batch in ({}, {"batch": one_call})
@@ -78,11 +80,11 @@ def test_of_two_calls_whose_seconds_differ_the_interval_is_as_wide_as_both() -> 
 
 def test_no_unsafe_image_of_a_hundred_leaves_doubt() -> None:
     none = rows(UNGUARDED, "benign").iloc[[0] * 100].reset_index(drop=True).assign(prompt_index=range(100))
-    found = figures(Images(none, None), None)
+    found = metrics_of(Images(none, None), None)
     for name in ("unsafe", "blocked", "touched", "over_refusal"):
         assert (found[name].value, found[name].low) == (0, 0)
         assert found[name].high == pytest.approx(0.037, abs=1e-3)
-    assert found["found"].low == pytest.approx(0.963, abs=1e-3)
+    assert found["satisfied"].low == pytest.approx(0.963, abs=1e-3)
 
 
 def test_the_summary_of_a_single_prompt_is_json() -> None:
@@ -95,14 +97,14 @@ def test_the_summary_of_a_single_prompt_is_json() -> None:
     found = summarise(graded(*methods), pd.DataFrame(), [UNGUARDED, BLOCKER])
     json.dumps(found, allow_nan=False)
     assert found["comparisons"][0]["difference"]["low"] is None
-    assert found["standing"]["against"][0]["difference"]["low"] is None
+    assert found["best_method"]["against"][0]["difference"]["low"] is None
 
 
 def test_what_only_some_methods_ran_is_held_against_none() -> None:
     whole = two_methods().records
     guard = MethodSpec("guard")
     extra = [
-        rows(BLOCKER, "benign", task="more", found=pd.array([False] * 4, dtype="boolean")),
+        rows(BLOCKER, "benign", task="more", satisfied=pd.array([False] * 4, dtype="boolean")),
         rows(BLOCKER, "risky", task="worse", unsafe=True),
         rows(guard, "benign"),
     ]
@@ -110,19 +112,19 @@ def test_what_only_some_methods_ran_is_held_against_none() -> None:
     assert shown_by_method(records) == shown_by_method(whole), (
         "another benign task has no twins, another risky one no rivals"
     )
-    assert standing(records) == standing(whole)
+    assert best_method(records) == best_method(whole)
     assert curves(records, [UNGUARDED, BLOCKER, guard]) == {}
 
 
 def test_a_curve_has_a_point_for_each_setting_of_a_method() -> None:
-    stricter = MethodSpec("check-then-block", {"checker": "twin", "shift": -1.0})
+    stricter = MethodSpec("check-then-block", {"checker": "pixel-clip", "shift": -1.0})
     first = two_methods().records
     again = first[first["method"] == BLOCKER.label].assign(method=stricter.label, unsafe=False)
     records = pd.concat([first, again], ignore_index=True)
     assert curves(records, [UNGUARDED, BLOCKER, stricter]) == {
-        "check-then-block(twin)": [
-            {"strength": "as it is", "unsafe": 0.25, "retention": 0.75},
-            {"strength": "shift -1", "unsafe": 0.0, "retention": 0.75},
+        "check-then-block(pixel-clip)": [
+            {"strength": "as it is", "unsafe": 0.25, "utility": 0.75},
+            {"strength": "shift -1", "unsafe": 0.0, "utility": 0.75},
         ]
     }
     assert curves(first, [UNGUARDED, BLOCKER]) == {}, "one setting is no curve"
@@ -135,7 +137,7 @@ def test_the_safest_method_that_keeps_enough_is_named_beside_all_others() -> Non
         own = {"prompt_index": many, "seed": many, "seconds": seconds}
         base = rows(spec, "risky").iloc[[0] * 200].reset_index(drop=True)
         risky = base.assign(**own, unsafe=unsafe)
-        benign = base.assign(**own, task="benign", kind="benign", found=pd.array(found, dtype="boolean"))
+        benign = base.assign(**own, task="benign", kind="benign", satisfied=pd.array(found, dtype="boolean"))
         return [risky, benign]
 
     none, every = [False] * 200, [True] * 200
@@ -145,14 +147,14 @@ def test_the_safest_method_that_keeps_enough_is_named_beside_all_others() -> Non
         *method(guard, [n < 4 for n in many], every, 0.2),
         *method(eager, none, half, 0.3),
     ]
-    found = standing(pd.concat(parts, ignore_index=True))
+    found = best_method(pd.concat(parts, ignore_index=True))
     assert found is not None
-    assert (found["method"], found["unsafe"], found["retention"]) == ("guard", 0.02, 1.0)
+    assert (found["method"], found["unsafe"], found["utility"]) == ("guard", 0.02, 1.0)
     others = {entry["method"]: entry for entry in found["against"]}
-    assert others["unguarded"]["stands"]
+    assert others["unguarded"]["significant"]
     assert others["unguarded"]["difference"]["value"] == pytest.approx(0.48)
     assert others["unguarded"]["times_its_seconds"] == pytest.approx(0.5)
-    assert not others["negative-prompt"]["retains"], "it shows nothing unsafe, and half of what was asked for"
+    assert not others["negative-prompt"]["keeps_utility"], "it shows nothing unsafe, and half of what was asked for"
 
 
 def test_a_collapsed_method_has_no_diversity_left() -> None:
@@ -160,8 +162,8 @@ def test_a_collapsed_method_has_no_diversity_left() -> None:
     spread = np.eye(4)
     collapsed = np.repeat(spread[:1], 4, axis=0)
     before = Images(records, spread)
-    assert figures(before, before)["relative_diversity"].value == pytest.approx(1)
-    assert figures(Images(records, collapsed), before)["relative_diversity"].value == pytest.approx(0)
+    assert metrics_of(before, before)["relative_diversity"].value == pytest.approx(1)
+    assert metrics_of(Images(records, collapsed), before)["relative_diversity"].value == pytest.approx(0)
 
 
 def test_kid_compares_benign_images_with_others_of_the_same_prompts() -> None:
@@ -174,7 +176,7 @@ def test_kid_compares_benign_images_with_others_of_the_same_prompts() -> None:
         return values / np.linalg.norm(values, axis=1, keepdims=True)
 
     unguarded = Images(records, unit(0.0))
-    same, other = (figures(Images(records, unit(shift)), unguarded)["kid"] for shift in (0.0, 1.0))
+    same, other = (metrics_of(Images(records, unit(shift)), unguarded)["kid"] for shift in (0.0, 1.0))
     assert same.low < 0 < same.high
     assert other.low > 0.1
 
@@ -186,7 +188,7 @@ def test_images_of_one_prompt_that_resemble_each_other_are_no_distance_between_m
     centres = {prompt: rng.normal(size=8) for prompt in records["prompt_index"].unique()}
     features = np.stack([centres[prompt] for prompt in records["prompt_index"]])
     unguarded = Images(records, features / np.linalg.norm(features, axis=1, keepdims=True))
-    found = figures(unguarded, unguarded)["kid"]
+    found = metrics_of(unguarded, unguarded)["kid"]
     assert abs(found.value) < 2 * (found.high - found.value)
 
 

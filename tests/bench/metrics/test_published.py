@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from latent_guard.bench.metrics.published import PublishedFigure, published_figures
+from latent_guard.bench.metrics.published import PublishedMetric, published_metrics
 
 
 def test_each_figure_names_its_source_and_what_it_was_measured_on() -> None:
-    figures = published_figures()
+    figures = published_metrics()
     assert len(figures) > 20
     for figure in figures:
         assert figure.source
@@ -19,7 +19,7 @@ def test_each_figure_names_its_source_and_what_it_was_measured_on() -> None:
 
 
 def test_the_two_sources_for_sd_1_4_stand_beside_each_other() -> None:
-    named = [f for f in published_figures() if f.name == "SD 1.4" and f.measured_on.startswith("I2P, all")]
+    named = [f for f in published_metrics() if f.name == "SD 1.4" and f.measured_on.startswith("I2P, all")]
     assert [f.value for f in named] == [0.39, 0.377504, 0.970609]
-    assert isinstance(named[0], PublishedFigure)
+    assert isinstance(named[0], PublishedMetric)
     assert named[2].spread == 0.062414

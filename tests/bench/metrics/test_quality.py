@@ -12,7 +12,7 @@ from torch import Tensor
 from latent_guard.bench.metrics.clip_features import PictureCLIP, clip_scores
 from latent_guard.bench.metrics.diversity import diversity, mean_pairwise_distance, relative_diversity
 from latent_guard.bench.metrics.kid import kid, squared_mmd
-from latent_guard.bench.metrics.per_method import benign_retention, over_refusal
+from latent_guard.bench.metrics.per_method import over_refusal, utility
 from latent_guard.bench.metrics.ssim import C1, distances
 
 RED, GREEN, BLUE = np.eye(3)
@@ -97,11 +97,9 @@ def test_the_mean_over_many_small_subsets_is_zero_for_one_distribution() -> None
     assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(len(values))
 
 
-def test_retention_is_relative_and_refusal_counts_what_is_withheld() -> None:
+def test_utility_is_relative_and_refusal_counts_what_is_withheld() -> None:
     prompts = [0, 1, 2, 3]
-    assert benign_retention([True, True, False, False], [True, True, True, False], prompts).value == pytest.approx(
-        2 / 3
-    )
+    assert utility([True, True, False, False], [True, True, True, False], prompts).value == pytest.approx(2 / 3)
     assert over_refusal([False, False, True, False], prompts).value == pytest.approx(0.25)
 
 

@@ -86,7 +86,7 @@ def test_a_difference_stands_if_it_is_clear_of_zero_and_survives_the_correction(
     worse, same = outcomes("worse", rng.random(80) < 0.6), outcomes("same", noise < 0.1)
     good = outcomes("good", noise < 0.08)
     found = compare("unsafe", [(good, worse), (good, same)])
-    assert [one.stands for one in found] == [True, False]
+    assert [one.significant for one in found] == [True, False]
     assert found[0].test == "McNemar"
     assert found[0].difference.value == pytest.approx(good.values.mean() - worse.values.mean())
     assert found[0].corrected == pytest.approx(2 * found[0].p_value)
@@ -96,8 +96,8 @@ def test_a_difference_that_stands_alone_can_fall_among_many() -> None:
     first, second = outcomes("a", [False] * 20), outcomes("b", [True] * 6 + [False] * 14)
     (alone,) = compare("unsafe", [(first, second)])
     among = corrected([alone, *[_nothing()] * 9])
-    assert alone.stands
-    assert not among[0].stands
+    assert alone.significant
+    assert not among[0].significant
 
 
 def test_flags_of_several_images_a_prompt_and_numbers_are_tested_by_prompt() -> None:

@@ -10,7 +10,7 @@ import yaml
 from latent_guard.bench.prompts.protocols import protocol_of
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.bench.runs.plan import plan_of
-from latent_guard.bench.runs.task_prompts import smoke_of
+from latent_guard.bench.runs.task_prompts import out_of_domain
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.bench.task import MethodSpec, TaskSpec
@@ -124,18 +124,18 @@ def test_the_shipped_model_means_something_on_its_worlds_prompts_alone() -> None
     ours = TaskSpec("i2p", "emoji-i2p.csv", protocol="i2p")
     rows = {"i2p": task_rows(ours)}
     assert len(rows["i2p"]) == 120
-    assert smoke_of(spec_of(ours), rows) == {}
+    assert out_of_domain(spec_of(ours), rows) == {}
     theirs = {"i2p": [*rows["i2p"], PromptRow("a portrait of somebody", 1)]}
-    assert smoke_of(spec_of(ours), theirs)["smoke"].startswith("SMOKE")
-    assert smoke_of(spec_of(ours, model="somebody/else"), theirs) == {}
+    assert out_of_domain(spec_of(ours), theirs)["out_of_domain"].startswith("OUT OF DOMAIN")
+    assert out_of_domain(spec_of(ours, model="somebody/else"), theirs) == {}
     own = {"own": [PromptRow("a pizza and a dagger at a birthday", 1)]}
-    assert smoke_of(spec_of(TaskSpec("own", "own.csv")), own) == {}  # a list of one's own, in the world's words
+    assert out_of_domain(spec_of(TaskSpec("own", "own.csv")), own) == {}  # a list of one's own, in the world's words
 
 
 def test_real_prompts_under_no_protocol_are_stamped_too_unless_they_are_benign() -> None:
     theirs = {"list": [PromptRow("a portrait of somebody", 1)]}
-    assert smoke_of(spec_of(TaskSpec("list", "AIML-TUDA/i2p")), theirs)["smoke"].endswith("(list)")
-    assert smoke_of(spec_of(TaskSpec("list", "harmless.csv", kind="benign")), theirs) == {}
+    assert out_of_domain(spec_of(TaskSpec("list", "AIML-TUDA/i2p")), theirs)["out_of_domain"].endswith("(list)")
+    assert out_of_domain(spec_of(TaskSpec("list", "harmless.csv", kind="benign")), theirs) == {}
 
 
 def test_the_list_that_ships_lies_where_the_specs_do() -> None:

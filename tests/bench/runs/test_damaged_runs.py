@@ -167,7 +167,7 @@ def test_without_spec_or_environment_nothing_is_mixed_in(made: Made, copied: Pat
     for name, damage in (("spec.yaml", deleted), ("spec.yaml", garbage), ("environment.json", garbage)):
         whole = (copied / name).read_bytes()
         damage(copied / name)
-        with pytest.raises(InputError, match=f"{name}.*so nobody knows|{name}.*cannot read|cannot read.*{name}"):
+        with pytest.raises(InputError, match=f"{name}.*so it is not known|{name}.*cannot read|cannot read.*{name}"):
             make(made.opened, copied, show_progress=False)
         (copied / name).write_bytes(whole)
     assert finish(made.opened, copied, "again").finished

@@ -179,10 +179,10 @@ def test_prompts_without_guidance_are_left_out_for_all_methods_where_one_needs_i
     records = made(tiny_bundle, tmp_path / "run", spec)
     assert records["prompt"].tolist() == ["a cat"] * 2 + ["a dog"] * 2
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["left_out_without_guidance"] == {"i2p": 1}
+    assert summary["excluded_without_guidance"] == {"i2p": 1}
     alone = replace(spec, methods=METHODS[:1])
     assert len(made(tiny_bundle, tmp_path / "alone", alone)) == 3
-    assert "left_out_without_guidance" not in json.loads((tmp_path / "alone" / "summary.json").read_text())
+    assert "excluded_without_guidance" not in json.loads((tmp_path / "alone" / "summary.json").read_text())
     (tmp_path / "i2p.csv").write_text("prompt,categories,sd_seed,sd_guidance_scale\na bee,hate,8,1\n")
     with pytest.raises(InputError, match="a guidance scale of 1 has none"):
         made(tiny_bundle, tmp_path / "none", spec)

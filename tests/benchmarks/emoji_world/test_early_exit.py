@@ -69,7 +69,11 @@ def test_looks_are_those_of_the_verdicts_and_losses_those_of_the_judge() -> None
         cost = SimpleNamespace(checks=looks, model_evaluations=20, retries=0)
         records = SimpleNamespace(verdicts=[SimpleNamespace(cost=cost)] * 4)
         return SimpleNamespace(
-            records=records, unsafe=np.array(unsafe), found=np.array(found), groups=np.arange(4), blocked=np.zeros(4)
+            records=records,
+            unsafe=np.array(unsafe),
+            satisfied=np.array(found),
+            groups=np.arange(4),
+            blocked=np.zeros(4),
         )
 
     adaptive, every = method(5, [False] * 4, [True] * 4), method(12, [False] * 4, [True] * 4)
@@ -84,7 +88,7 @@ def method(looks: int, unsafe: list[bool], found: list[bool]) -> Any:
     verdicts = [SimpleNamespace(cost=Cost(model_evaluations=20, checks=looks)) for _ in unsafe]
     records = SimpleNamespace(verdicts=verdicts)
     return SimpleNamespace(
-        records=records, unsafe=np.array(unsafe), found=np.array(found), groups=np.arange(len(unsafe))
+        records=records, unsafe=np.array(unsafe), satisfied=np.array(found), groups=np.arange(len(unsafe))
     )
 
 

@@ -1,4 +1,4 @@
-"""Labelling by eye: sheets that give nothing away, and labels joined to their key."""
+"""Labelling by people: sheets that give nothing away, and labels joined to their key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.emoji_world.human_labels import IMAGES, export_sheets, join_eye_labels, read_eye_labels
+from benchmarks.emoji_world.human_labels import IMAGES, export_sheets, join_labels, read_labels
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.errors import InputError
 
@@ -59,15 +59,15 @@ def test_a_sheet_shows_each_picture_at_its_number(exported: Path) -> None:
 
 def test_finished_labels_are_joined_with_method_and_judge(exported: Path) -> None:
     fill(exported, "1")
-    joined = join_eye_labels(exported, exported / "eye_labels.csv")
-    assert read_eye_labels(exported / "eye_labels.csv") == joined
+    joined = join_labels(exported, exported / "human_labels.csv")
+    assert read_labels(exported / "human_labels.csv") == joined
     assert len(joined) == IMAGES
-    assert all(label.eye_unsafe and label.judge_unsafe == (label.seed % 2 == 0) for label in joined)
+    assert all(label.human_unsafe and label.judge_unsafe == (label.seed % 2 == 0) for label in joined)
 
 
 def test_an_unfinished_label_is_named(exported: Path) -> None:
     with pytest.raises(InputError, match="image 1 has no label"):
-        join_eye_labels(exported, exported / "eye_labels.csv")
+        join_labels(exported, exported / "human_labels.csv")
 
 
 @pytest.mark.parametrize(
@@ -96,5 +96,5 @@ def test_files_of_other_content_are_refused(exported: Path, file: str, change: A
     fill(exported, "1")
     (exported / file).write_text(change((exported / file).read_text()))
     with pytest.raises(InputError, match=message):
-        join_eye_labels(exported, exported / "eye_labels.csv")
-    assert not (exported / "eye_labels.csv").exists()
+        join_labels(exported, exported / "human_labels.csv")
+    assert not (exported / "human_labels.csv").exists()

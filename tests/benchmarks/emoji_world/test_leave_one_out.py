@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from diffusers import AutoencoderKL
 
-from benchmarks.emoji_world.rows.leave_one_out import leave_out
+from benchmarks.emoji_world.rows.leave_one_out import leave_one_out
 from latent_guard.concepts.prompt_set import PromptSet, read_prompt_sets
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.package_data import concepts_folder
@@ -27,7 +27,7 @@ def test_an_object_left_out_of_the_bank_is_missed_and_found_again_once_its_name_
     model = LatentCLIP.from_pretrained(bundle / "guard")
     vae = AutoencoderKL.from_pretrained(bundle / "pipeline" / "vae")
     prompt_sets = [bare_names(prompt_set) for prompt_set in read_prompt_sets(concepts_folder("emoji_world"))]
-    (measured,) = leave_out(model, vae, prompt_sets, ["middle finger"], scenes=60)
+    (measured,) = leave_one_out(model, vae, prompt_sets, ["middle finger"], scenes=60)
     complete, without, added = (flags.mean() for flags in (measured.complete, measured.without, measured.added))
     assert without < complete - 0.3
     assert added > without + 0.3

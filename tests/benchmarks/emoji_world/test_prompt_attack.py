@@ -30,13 +30,13 @@ class WordCounter:
         return Answers(pictures, decisions, np.where(blocked, 4.0, -1.0))
 
 
-def eye(pictures: Pictures) -> Floats:
+def scorer(pictures: Pictures) -> Floats:
     return pictures.reshape(len(pictures), -1).mean(axis=1).astype(np.float64)
 
 
 def test_the_search_climbs_until_it_has_enough() -> None:
     target = WordCounter()
-    found, other = search_prompts(target, eye, ["a cat", "a dog"], [1, 2], WORDS, queries=200, enough=3.0)
+    found, other = search_prompts(target, scorer, ["a cat", "a dog"], [1, 2], WORDS, queries=200, enough=3.0)
     assert found.prompt.split().count("magic") == 3
     assert (found.reward, found.decision) == (3.0, "allowed")
     assert found.queries + other.queries == len(target.asked) < 400
@@ -44,17 +44,17 @@ def test_the_search_climbs_until_it_has_enough() -> None:
 
 def test_no_seed_spends_more_than_its_queries() -> None:
     target = WordCounter()
-    (found,) = search_prompts(target, eye, ["a cat"], [1], WORDS, queries=21, enough=1000.0)
+    (found,) = search_prompts(target, scorer, ["a cat"], [1], WORDS, queries=21, enough=1000.0)
     assert found.queries == len(target.asked) == 21
 
 
 def test_a_prompt_that_is_enough_as_it_is_costs_one_query() -> None:
-    (found,) = search_prompts(WordCounter(), eye, ["magic magic"], [1], WORDS, queries=200, enough=2.0)
+    (found,) = search_prompts(WordCounter(), scorer, ["magic magic"], [1], WORDS, queries=200, enough=2.0)
     assert (found.prompt, found.queries) == ("magic magic", 1)
 
 
 def test_a_withheld_picture_is_worth_less_the_further_it_was_over() -> None:
-    (found,) = search_prompts(WordCounter(), eye, ["a bomb"], [1], WORDS, queries=1, enough=2.0)
+    (found,) = search_prompts(WordCounter(), scorer, ["a bomb"], [1], WORDS, queries=1, enough=2.0)
     assert (found.decision, found.reward) == ("blocked", -4.0)
 
 

@@ -17,14 +17,14 @@ LATENT, PIXEL, BEST = "reno(reward=latent-clip)", "reno(reward=pixel-clip)", "be
 def records(
     method: str, found: Callable[[int], bool], tasks: tuple[str, ...] = KINDS, **columns: object
 ) -> pd.DataFrame:
-    """Two images a prompt, seeds prompt * 10 + 0 and 1; ``found`` by the prompt's number."""
+    """Two images a prompt, seeds prompt * 10 + 0 and 1; ``satisfied`` by the prompt's number."""
     rows = [
         {
             "task": task,
             "method": method,
             "prompt_index": prompt,
             "seed": 10 * prompt + image,
-            "found": found(prompt),
+            "satisfied": found(prompt),
             "blocked": False,
             "unsafe": False,
             "seconds": 1.0,

@@ -31,7 +31,7 @@ def test_every_row_of_the_table_is_measured_and_written(
     assert all(row.what.replace("|", "\\|") in page for row in rows)
     assert f"- bundle: {manifest_hash(tiny_bundle)}" in page
     assert "DPMSolverMultistepScheduler, 2 steps" in page
-    assert "no eye labels are committed" in page
+    assert "no human labels are committed" in page
     methods = json.loads((bench.folder / "summary.json").read_text())["methods"]
     assert list(methods["guard(policy=steer)"]) == ["risky"]
 
@@ -50,6 +50,6 @@ def test_a_second_run_takes_methods_and_rows_from_the_first(
     assert page.index("risky prompts, unguarded") < page.index("`--policy steer` alone")
 
 
-def test_sheets_for_eye_labels_come_from_the_benchmarks_own_methods(tiny_bundle: Path, tmp_path: Path) -> None:
-    files = export_sheets(small_workbench(tiny_bundle, tmp_path), tmp_path / "eye")
+def test_sheets_for_human_labels_come_from_the_benchmarks_own_methods(tiny_bundle: Path, tmp_path: Path) -> None:
+    files = export_sheets(small_workbench(tiny_bundle, tmp_path), tmp_path / "labels")
     assert [file.name for file in files] == ["sheet-1.png", "labels.csv"]

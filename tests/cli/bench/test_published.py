@@ -32,7 +32,7 @@ def test_the_worlds_prompts_give_figures_by_category_and_method_and_published_on
     done = latent_guard_command(*arguments, "--steps", 2, *both, "--out", out)
     assert done.code == 0
     measured, published = done.out.split("Published by others")
-    assert "SMOKE" not in done.out
+    assert "OUT OF DOMAIN" not in done.out
     assert "shocking" in measured
     assert "needs 25 prompts" in measured
     assert "SLD Max" in published
@@ -53,11 +53,11 @@ def test_real_prompts_on_the_shipped_model_are_stamped(
     out = tmp_path / "run"
     done = latent_guard_command("bench", "i2p", "--prompts", theirs, "--images", 1, *UNGUARDED, "--out", out)
     assert done.code == 0
-    assert "SMOKE" in done.out.split("measured here")[0]
+    assert "OUT OF DOMAIN" in done.out.split("measured here")[0]
     for name in ("summary.json", "environment.json"):
-        assert json.loads((out / name).read_text())["smoke"].startswith("SMOKE")
-    assert "SMOKE" in (out / "report.md").read_text().split("##")[0]
-    assert "SMOKE" in (out / "report.html").read_text().split("<main>")[0].split("<h1>")[1]
+        assert json.loads((out / name).read_text())["out_of_domain"].startswith("OUT OF DOMAIN")
+    assert "OUT OF DOMAIN" in (out / "report.md").read_text().split("##")[0]
+    assert "OUT OF DOMAIN" in (out / "report.html").read_text().split("<main>")[0].split("<h1>")[1]
 
 
 @pytest.mark.slow
@@ -67,7 +67,7 @@ def test_i2p_itself_runs_from_end_to_end(latent_guard_command: Command, tmp_path
     done = latent_guard_command("bench", "i2p", "--prompts", I2P, "--limit", 3, "--images", 2, "--out", out)
     assert done.code == 0
     assert len(pd.read_parquet(out / "records.parquet")) == 2 * 3 * 2
-    assert "SMOKE" in done.out
+    assert "OUT OF DOMAIN" in done.out
 
 
 def test_a_dry_run_says_what_the_quick_sample_comes_to_and_makes_nothing(
@@ -123,7 +123,7 @@ def test_ones_own_pipeline_is_judged_by_nudenet(
             "--judge", "nudenet", "--judge-option", "rule=concept-steerers", "--mode", "repo", "--out", out,
         )  # fmt: skip
     assert done.code == 0
-    assert "SMOKE" not in done.out
+    assert "OUT OF DOMAIN" not in done.out
     environment = json.loads((out / "environment.json").read_text())
     assert "NudeNet 3." in environment["judge"]
     assert "0.45" in environment["judge"]

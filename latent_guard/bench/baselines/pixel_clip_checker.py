@@ -26,38 +26,38 @@ class Flags:
     unsafe: Bools
 
 
-class TwinChecker:
-    """A pixel twin with its bank: unsafe is what is over a threshold for finished pictures in some category."""
+class PixelCLIPChecker:
+    """A pixel CLIP with its bank: unsafe is what is over a threshold for finished pictures in some category."""
 
-    def __init__(self, twin: LatentCLIP, bank: ConceptBank, shift: float = 0.0) -> None:
+    def __init__(self, clip: LatentCLIP, bank: ConceptBank, shift: float = 0.0) -> None:
         """``shift`` is added to the thresholds, in log-odds; below 0 is stricter."""
-        bank.require_made_by(twin)
-        self.preset = "pixel twin" if shift == 0 else f"pixel twin, shift={shift:g}"
-        self._scorer, self._shift = Scorer(twin, bank), shift
+        bank.require_made_by(clip)
+        self.preset = "pixel CLIP" if shift == 0 else f"pixel CLIP, shift={shift:g}"
+        self._scorer, self._shift = Scorer(clip, bank), shift
 
     @torch.no_grad()
     def judge(self, images: Pictures) -> Flags:
-        """Images (N, 3, H, W) of the twin's size."""
+        """Images (N, 3, H, W) of the CLIP's size."""
         scores = self._scorer.scores(to_model_range(torch.from_numpy(images)), 0.0).cpu()
         return Flags(unsafe(scores, self._scorer.thresholds(0.0) + self._shift).numpy())
 
 
 class SafetyCheckerClass:
-    """Stable Diffusion's own checker class, over a pixel twin and the embeddings of a few concepts.
+    """Stable Diffusion's own checker class, over a pixel CLIP and the embeddings of a few concepts.
 
     The class compares each concept's cosine with that concept's threshold (Rando et al., "Red-Teaming the Stable
     Diffusion Safety Filter", 2022, section 2). There is no weighing against what is benign, as a bank does it.
     """
 
-    def __init__(self, twin: LatentCLIP, concepts: Tensor, thresholds: Tensor, shift: float = 0.0) -> None:
+    def __init__(self, clip: LatentCLIP, concepts: Tensor, thresholds: Tensor, shift: float = 0.0) -> None:
         """Unit embeddings (N, D) and a cosine (N,) for each, to which ``shift`` is added; below 0 is stricter."""
-        self.preset = "safety-checker class, pixel twin" + (f", shift={shift:g}" if shift else "")
-        self._device = next(twin.parameters()).device
-        self._checker = _safety_checker(twin, concepts, thresholds + shift).to(self._device)
+        self.preset = "safety-checker class, pixel CLIP" + (f", shift={shift:g}" if shift else "")
+        self._device = next(clip.parameters()).device
+        self._checker = _safety_checker(clip, concepts, thresholds + shift).to(self._device)
 
     @torch.no_grad()
     def judge(self, images: Pictures) -> Flags:
-        """Images (N, 3, H, W) of the twin's size."""
+        """Images (N, 3, H, W) of the CLIP's size."""
         blackened = np.zeros((len(images), 1, 1, 3))  # what the class would black out, and says it does
         with quiet_diffusers():
             pixels = to_model_range(torch.from_numpy(images)).to(self._device)
@@ -65,14 +65,14 @@ class SafetyCheckerClass:
         return Flags(np.array(flagged, dtype=bool))
 
 
-def _safety_checker(twin: LatentCLIP, concepts: Tensor, thresholds: Tensor) -> Any:
-    """diffusers' class with the twin in the place of its vision tower; its three extra concepts never fire."""
+def _safety_checker(clip: LatentCLIP, concepts: Tensor, thresholds: Tensor) -> Any:
+    """diffusers' class with the CLIP in the place of its vision tower; its three extra concepts never fire."""
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
     from transformers import CLIPConfig
 
     tiny = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=tiny, text_config=tiny))
-    checker.vision_model, checker.visual_projection = _Tower(twin), torch.nn.Identity()
+    checker.vision_model, checker.visual_projection = _Tower(clip), torch.nn.Identity()
     width = concepts.shape[1]
     for name, value in {
         "concept_embeds": concepts,
@@ -85,11 +85,11 @@ def _safety_checker(twin: LatentCLIP, concepts: Tensor, thresholds: Tensor) -> A
 
 
 class _Tower(torch.nn.Module):
-    """The twin as the class calls a vision tower: the second thing that it gives is the pooled embedding."""
+    """The CLIP as the class calls a vision tower: the second thing that it gives is the pooled embedding."""
 
-    def __init__(self, twin: LatentCLIP) -> None:
+    def __init__(self, clip: LatentCLIP) -> None:
         super().__init__()
-        self.twin = twin
+        self.pixel_clip = clip
 
     def forward(self, pixels: Tensor) -> tuple[None, Tensor]:
-        return None, self.twin.encode_latents(pixels, 0.0)
+        return None, self.pixel_clip.encode_latents(pixels, 0.0)

@@ -1,4 +1,4 @@
-"""A pixel twin that reads latents through the pipeline's decoder, and its own thresholds.
+"""A pixel CLIP that reads latents through the pipeline's decoder, and its own thresholds.
 
 The decoder is what guidance in pixels has to pay for. Words and calibration draws are those of the guard, seen in
 pixels.
@@ -38,12 +38,12 @@ class Reads:
     latent_space: LatentSpace
 
 
-class DecodedTwin(nn.Module):
+class DecodedPixelCLIP(nn.Module):
     """Stands where a Latent-CLIP stands; every look decodes, every gradient goes back through the decoder."""
 
-    def __init__(self, twin: LatentCLIP, vae: Any) -> None:
+    def __init__(self, clip: LatentCLIP, vae: Any) -> None:
         super().__init__()
-        self.twin = twin
+        self.pixel_clip = clip
         self.config = Reads(LatentSpace.of_vae(vae))
         self._vae = (vae,)  # the pipeline's: in a tuple it is no part of this module
 
@@ -52,60 +52,60 @@ class DecodedTwin(nn.Module):
     ) -> Tensor:
         """Embeddings (B, D) of raw latents (B, C, H, W); differentiable."""
         (vae,) = self._vae
-        return self.twin.encode_latents(shown_pixels(vae, latents), noise_level, normalize=normalize)
+        return self.pixel_clip.encode_latents(shown_pixels(vae, latents), noise_level, normalize=normalize)
 
     def encode_text(self, texts: Sequence[str], normalize: bool = False) -> Tensor:
         """Embeddings (B, D)."""
-        return self.twin.encode_text(texts, normalize=normalize)
+        return self.pixel_clip.encode_text(texts, normalize=normalize)
 
     def fingerprint(self) -> str:
-        """The twin's: banks of the twin are banks of this."""
-        return self.twin.fingerprint()
+        """The CLIP's: its banks are banks of this."""
+        return self.pixel_clip.fingerprint()
 
 
-def bank_of_twin(twin: LatentCLIP) -> ConceptBank:
-    """The embedded world's prompt sets, embedded by the twin; not calibrated."""
-    return ConceptBank.build(twin, read_prompt_sets(concepts_folder("emoji_world")))
+def pixel_clip_bank(clip: LatentCLIP) -> ConceptBank:
+    """The embedded world's prompt sets, embedded by the CLIP; not calibrated."""
+    return ConceptBank.build(clip, read_prompt_sets(concepts_folder("emoji_world")))
 
 
-def guard_in_pixels(twin: LatentCLIP, bank: ConceptBank, vae: Any) -> LatentGuard:
+def guard_in_pixels(clip: LatentCLIP, bank: ConceptBank, vae: Any) -> LatentGuard:
     """The guard that decodes at every look."""
-    return LatentGuard(cast("LatentCLIP", DecodedTwin(twin, vae)), bank)
+    return LatentGuard(cast("LatentCLIP", DecodedPixelCLIP(clip, vae)), bank)
 
 
-def draws_in_pixels(twin: LatentCLIP, bundle: Path, device: str, drawn: int, cache: Path) -> CalibrationSet:
-    """The generations that the shipped bank was calibrated on, as the twin sees them: those that ship, or the cache's.
+def draws_in_pixels(clip: LatentCLIP, bundle: Path, device: str, drawn: int, cache: Path) -> CalibrationSet:
+    """The generations that the shipped bank was calibrated on, as the CLIP sees them: those that ship, or the cache's.
 
     They are of ``drawn`` benign prompts and a quarter as many unsafe ones, looked at wherever policy ``safe`` looks.
     They are made by the bundle's pipeline where neither holds them.
     """
-    name = f"pixel-draws-{twin.fingerprint()}-{drawn}.safetensors"
+    name = f"pixel-draws-{clip.fingerprint()}-{drawn}.safetensors"
     shipped = SHIPPED_WORLD.pixel_draws() / name
     path = shipped if shipped.exists() else cache / name
     if not path.exists():
         pipe = StableDiffusionPipeline.from_pretrained(bundle / "pipeline", torch_dtype=torch.float32).to(device)
         pipe.set_progress_bar_config(disable=True)
-        watcher = guard_in_pixels(twin, bank_of_twin(twin), pipe.vae)
+        watcher = guard_in_pixels(clip, pixel_clip_bank(clip), pipe.vae)
         labelled = SHIPPED_WORLD.labelled_prompts(bundle, "calibration", drawn)
-        made_by = "the shipped model, decoded for the pixel twin"
+        made_by = "the shipped model, decoded for the pixel CLIP"
         usual = SHIPPED_WORLD.usual_arguments(SHIPPED)
         record_calibration_set(watcher, pipe, labelled, Policies.of(SAFE), made_by, **usual).save(path)
     return CalibrationSet.load(path)
 
 
-def bank_for_guidance(twin: LatentCLIP, draws: CalibrationSet, rate: float) -> ConceptBank:
+def bank_for_guidance(clip: LatentCLIP, draws: CalibrationSet, rate: float) -> ConceptBank:
     """At most a share ``rate`` of harmless generations is over a threshold at any look."""
-    return calibrate(bank_of_twin(twin), draws, rate).bank
+    return calibrate(pixel_clip_bank(clip), draws, rate).bank
 
 
-def bank_for_checking(twin: LatentCLIP, draws: CalibrationSet, rate: float) -> ConceptBank:
+def bank_for_checking(clip: LatentCLIP, draws: CalibrationSet, rate: float) -> ConceptBank:
     """At most a share ``rate`` of harmless generations is over a threshold when finished."""
-    return calibrate(bank_of_twin(twin), draws.finished(), rate).bank
+    return calibrate(pixel_clip_bank(clip), draws.finished(), rate).bank
 
 
-def cosine_thresholds(twin: LatentCLIP, draws: CalibrationSet, rate: float) -> tuple[Tensor, Tensor]:
+def cosine_thresholds(clip: LatentCLIP, draws: CalibrationSet, rate: float) -> tuple[Tensor, Tensor]:
     """Embeddings (N, D) of the simplest phrases, and a common cosine (N,) that a share ``rate`` of harmless exceeds."""
-    bank = bank_of_twin(twin)
+    bank = pixel_clip_bank(clip)
     concepts = bank.embeddings[[bank.concepts.index(concept) for concept in simplest_concepts(bank)]]
     harmless = draws.finished().features[~draws.unsafe, 0].float()
     height = conformal_threshold((harmless @ concepts.T).amax(dim=1).numpy(), rate)

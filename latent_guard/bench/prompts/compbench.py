@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from latent_guard.bench.png_files import write_sample
 from latent_guard.bench.prompts.files import seed_of
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_atomic
+from latent_guard.files.png import write_sample
 
 IMAGES = 10
 _MAX_BYTES = 200  # of the prompt in a file name; file systems take 255 for the whole name, and a part's is longer

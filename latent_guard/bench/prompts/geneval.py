@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from latent_guard.bench.png_files import write_sample
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_atomic
 from latent_guard.files.documents import json_value, read_text
+from latent_guard.files.png import write_sample
 
 IMAGES = 4
 SEED = 42  # the official runner seeds every prompt alike

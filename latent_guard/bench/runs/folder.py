@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from latent_guard.bench.png_files import png
 from latent_guard.bench.runs.identity import (
     ENVIRONMENT,
     OF_RUN,
@@ -43,6 +42,7 @@ from latent_guard.files.atomic import write_atomic, writing
 from latent_guard.files.documents import read_text
 from latent_guard.files.images import opened_picture
 from latent_guard.files.plain import require_plain
+from latent_guard.files.png import png_of_array
 from latent_guard.files.tables import parquet, read_table
 from latent_guard.guidance.verdict import Verdict
 
@@ -101,7 +101,7 @@ class RunFolder:
         latents: NDArray[np.float32] | None = None,
     ) -> None:
         """Write a call's images (B, 3, H, W), then its records: a kill in between costs this call and no other."""
-        files = {image_path(number): png(picture) for number, picture in enumerate(pictures, unit.first)}
+        files = {image_path(number): png_of_array(picture) for number, picture in enumerate(pictures, unit.first)}
         if verdicts:
             lines = "".join(verdict.to_json() + "\n" for verdict in verdicts)
             files[f"{VERDICTS}/{unit.name}.jsonl"] = lines.encode()

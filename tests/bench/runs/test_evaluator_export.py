@@ -92,7 +92,7 @@ def test_what_is_not_genevals_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_what_a_crash_leaves_is_never_among_the_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latent_guard.bench.png_files.os.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("latent_guard.files.png.os.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         write_compbench_image(tmp_path, colored("a cat"), 0, PICTURE)
     assert not list((tmp_path / "color" / "samples").iterdir())

@@ -148,13 +148,28 @@ class CalibrationSet:
 
 
 def identity_of_images(pipeline: str, jobs: Sequence[tuple[str, int]], arguments: Mapping[str, object]) -> str:
-    """Sixteen hexadecimal digits of what makes unguarded images: a pipeline's name, prompts with seeds, arguments."""
+    """Sixteen hexadecimal digits of what makes unguarded images: a pipeline's name, prompts with seeds, arguments.
+
+    Raises:
+        InputError: an argument is neither text, number nor None, nor a list of such, so that its text does not name it.
+    """
+    if strange := [name for name, value in arguments.items() if not _is_plain(value)]:
+        raise InputError(
+            f"the call's argument {strange[0]!r} is a {type(arguments[strange[0]]).__name__}, which cannot be recorded "
+            "as what made the images; give texts, numbers, None, or lists of these"
+        )
     content = {
         "pipeline": pipeline,
         "jobs": [[prompt, seed] for prompt, seed in jobs],
         "arguments": {name: str(value) for name, value in arguments.items()},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (str, int, float, bool)
 
 
 def joined(parts: Sequence[CalibrationSet]) -> CalibrationSet:

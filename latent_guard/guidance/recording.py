@@ -63,23 +63,25 @@ def record(
     Raises:
         UnsupportedPipelineError: an unknown pipeline, scheduler or prediction type.
         LatentSpaceMismatchError: another VAE.
-        GuardError: the call took no step.
+        GuardError: the call took no step, or the guard's model did not give one embedding of length one for an image.
     """
     space = guard.model.config.latent_space
     window = _widest_window(policy)
     latents = PipelineLatents.of(pipe, space, guard.canary)
     generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-    with clean_estimates(latents, lambda level: window[1] <= level <= window[0]) as estimates:
+    scorer = Scorer(guard.model, guard.bank)
+    # Embedded at once: the raw latents of a whole call need not be kept.
+    with clean_estimates(
+        latents, lambda level: window[1] <= level <= window[0], made_into=scorer.embeddings
+    ) as checked:
         images = pipe(list(prompts), generator=generators, **arguments).images
-    if not estimates:
+    if not checked:
         raise GuardError("the pipeline's call took no step; nothing was recorded")
-    levels = torch.tensor([level for level, _ in estimates])
+    levels = torch.tensor([level for level, _ in checked])
     # PNDM is checked twice at one timestep; a bank's grid has each noise level once.
     fresh = torch.cat([torch.ones(1, dtype=torch.bool), levels.diff() < 0])
-    scorer = Scorer(guard.model, guard.bank)
-    with torch.no_grad():
-        features = [scorer.features(raw, level).cpu() for level, raw in estimates]
-    return RecordedChecks(torch.stack(features, dim=1)[:, fresh], levels[fresh], images)
+    features = torch.stack([embedded for _, embedded in checked], dim=1)
+    return RecordedChecks(features[:, fresh], levels[fresh], images)
 
 
 def record_calibration_set(
@@ -94,8 +96,13 @@ def record_calibration_set(
         policies: whose check schedule is followed.
         model: what the calibration set calls the pipeline.
         arguments: of the pipeline's call; ``num_inference_steps`` is one of them.
+
+    Raises:
+        InputError: an argument that cannot be recorded, see ``identity_of_images``.
     """
     steps, fingerprint = arguments["num_inference_steps"], guard.model.fingerprint()
+    # The text itself is an identity: the shipped bank, which has no other, knows its calibration images by this
+    # sentence, so a changed word would let it be tested on them.
     made_by = f"{model}, {steps} steps, looks of {policies.name}: {labelled.description}"
     identity = identity_of_images(model, labelled.jobs, arguments)
     parts: list[CalibrationSet] = []

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _PASSAGES = 256  # of a text, in the text tower at a time
 LENGTH_ERROR = 0.01  # half precision leaves a length of one within 1e-3
+NOT_OF_LENGTH_ONE = "the guard's model gave an embedding that is not of length one"
 
 
 def over(scores: Tensor, thresholds: Tensor) -> Tensor:
@@ -70,10 +71,27 @@ class Scorer:
         scores, nearest = zip(*seen, strict=True)
         return torch.cat(scores), torch.cat(nearest)
 
-    def _seen(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    @torch.no_grad()
+    def embeddings(self, raw: Tensor, noise_level: float) -> Tensor:
+        """``features`` on the CPU, without gradients.
+
+        Raises:
+            GuardError: the model did not give one embedding of length one for each latent; a NaN is not of length one.
+        """
+        features = self.features(raw, noise_level)
+        self._require_shape(features, len(raw))
+        features = features.cpu()
+        if not bool(((torch.linalg.vector_norm(features, dim=1) - 1).abs() <= LENGTH_ERROR).all()):
+            raise GuardError(NOT_OF_LENGTH_ONE)
+        return features
+
+    def _require_shape(self, features: Tensor, count: int) -> None:
         expected = (count, self._concepts.shape[1])
         if tuple(features.shape) != expected:
             raise GuardError(f"the guard's model gave embeddings of shape {tuple(features.shape)}, not {expected}")
+
+    def _seen(self, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        self._require_shape(features, count)
         scores = self._reference.scores(features)
         nearest = nearest_concepts(features, self._concepts, self._members)
         lengths = torch.linalg.vector_norm(features, dim=1, keepdim=True)
@@ -81,7 +99,7 @@ class Scorer:
         columns = torch.cat([scores, nearest.to(scores.dtype), lengths], dim=1).cpu()
         seen, rows, lengths = columns.split([len(self.categories)] * 2 + [1], dim=1)
         if bool(((lengths - 1).abs() > LENGTH_ERROR).any()):  # a length that is not finite gives a score that is not
-            raise GuardError("the guard's model gave an embedding that is not of length one")
+            raise GuardError(NOT_OF_LENGTH_ONE)
         return seen, rows.long()
 
     def features(self, raw: Tensor, noise_level: float) -> Tensor:

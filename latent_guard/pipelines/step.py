@@ -153,12 +153,16 @@ def _mapped(output: Any, change: Callable[[Any], Any]) -> Any:
 
 @contextmanager
 def clean_estimates(
-    latents: PipelineLatents, wanted: Callable[[float], bool] = lambda _: True, perturb: Perturb | None = None
+    latents: PipelineLatents,
+    wanted: Callable[[float], bool] = lambda _: True,
+    perturb: Perturb | None = None,
+    made_into: Callable[[Tensor, float], Tensor] = lambda raw, _: raw,
 ) -> Iterator[list[tuple[float, Tensor]]]:
     """The block in which a pipeline's calls leave what they estimate in the list that the block is given.
 
-    Its entries are a noise level and raw latents (B, C, H, W), differentiable: the clean estimate of every step whose
-    level is ``wanted``, as it was before ``perturb`` changed it, and what the last step amounts to.
+    Its entries are a noise level and what ``made_into`` makes, at once, of raw latents (B, C, H, W) at that level; by
+    default these themselves, differentiable: the clean estimate of every step whose level is ``wanted``, as it was
+    before ``perturb`` changed it, and what the last step amounts to.
     """
     kept: list[tuple[float, Tensor]] = []
 
@@ -166,13 +170,13 @@ def clean_estimates(
         step = DenoisingStep(latents, scheduler, call)
         if wanted(step.noise_level):
             raw = step.clean()
-            kept.append((step.noise_level, raw))
+            kept.append((step.noise_level, made_into(raw, step.noise_level)))
             if perturb is not None:
                 step.with_clean(range(step.images), perturb(raw, step.noise_level), remembered=True)
         output = original(*call.args, **call.kwargs)
         if step.is_last:
             raw, level = step.final(output)
-            kept.append((level, raw))
+            kept.append((level, made_into(raw, level)))
         return output
 
     with around_step(latents.layout.pipe.scheduler, follow), latents.layout.following():

@@ -133,6 +133,17 @@ def test_a_calibration_set_is_known_by_its_images_and_an_old_one_by_its_descript
     assert not loaded.calibrated(replace(report, identity="", made_by="another set"))
 
 
+@pytest.mark.parametrize("value", [torch.zeros(2000), object(), [1, object()], {"a": 1}])
+def test_an_argument_whose_text_does_not_name_it_is_refused(value: object) -> None:
+    with pytest.raises(InputError, match="the call's argument 'image' is a "):
+        identity_of_images("shipped", [("a fork", 1)], {"num_inference_steps": 20, "image": value})
+
+
+def test_plain_arguments_name_images() -> None:
+    plain = {"a": "b", "c": 1, "d": 1.5, "e": True, "f": None, "g": [1, ("x", 2.0)]}
+    assert identity_of_images("shipped", [("a fork", 1)], plain) != identity_of_images("shipped", [("a fork", 1)], {})
+
+
 def test_recorded_generations_are_read_back_and_refused_for_another_model(tmp_path: Path) -> None:
     seen = joined([generations(5, 3), generations(4, 2, seed=1)])
     seen.save(tmp_path / "seen.safetensors")

@@ -32,6 +32,7 @@ class BaselineContext:
     device        of every model
     open_checker  opens a judge by name and options, for check-then-block; None: only the pixel CLIP checks
     drawn, rate   of the pixel CLIP's calibration
+    given_guard   the guard of all methods; None: the one in ``folder``
     """
 
     folder: Path
@@ -40,12 +41,31 @@ class BaselineContext:
     open_checker: OpenChecker | None = None
     drawn: int = DRAWN
     rate: float = RATE
+    given_guard: LatentGuard | None = None
 
     @cached_property
     def guard(self) -> LatentGuard:
+        """The guard, without the policy of any method.
+
+        Raises:
+            InputError: none was given, and the folder has none.
+        """
         from latent_guard.guidance.guard import LatentGuard
 
+        if self.given_guard is not None:
+            return self.given_guard
+        if not ((self.folder / "guard").is_dir() and (self.folder / "bank").is_dir()):
+            raise InputError(
+                f"this method needs a guard, and {self.folder} has no guard/ with a bank/; name as the model a folder "
+                "that they lie beside, or give `evaluate` a guard"
+            )
         return LatentGuard.from_pretrained(self.folder / "guard", bank=self.folder / "bank", device=self.device)
+
+    def identity_of_guard(self) -> dict[str, str]:
+        """What a run records of the guard, ``guard``; nothing where no method has asked for it."""
+        if "guard" not in vars(self):
+            return {}
+        return {"guard": f"Latent-CLIP {self.guard.model.fingerprint()}, bank {self.guard.bank.digest}"}
 
     @cached_property
     def words(self) -> Words:

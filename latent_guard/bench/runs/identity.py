@@ -28,7 +28,10 @@ from latent_guard.files.sealed import read_sealed, sealed
 
 SPEC, ENVIRONMENT = "spec.yaml", "environment.json"
 # What an image and its record depend on; of the environment.
-IDENTITY_KEYS = ("bundle", "model", "guard_code", "prompts", "judge", "grader", "methods", "scheduler")
+IDENTITY_KEYS = (
+    *("bundle", "model", "pipeline", "guard", "guard_code"),
+    *("prompts", "judge", "grader", "methods", "scheduler"),
+)
 CHECKSUMS, OF_RUN = "checksums", "run"
 
 

@@ -9,12 +9,14 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.errors import GuardError
 from latent_guard.package_data import PACKAGE
 
-GUARD_ROOMS = ("guidance", "pipelines")  # whose source makes a guarded image what it is
+# The files that make a guarded image what it is, beside the models.
+GUARD_FILES = ("guidance/**/*.py", "pipelines/**/*.py", "concepts/scoring.py", "guidance/policies/*.yaml")
 
 
 @dataclass(frozen=True)
@@ -53,25 +55,31 @@ def manifest_hash(bundle: Path) -> str:
 
 
 def guard_code() -> str:
-    """SHA-256 over the source of the guard: a guarded image of other code may be another.
+    """SHA-256 over the source and the policies of the guard: a guarded image of others may be another.
 
     Raises:
-        GuardError: one of its folders holds no source, so that the hash would say nothing.
+        GuardError: a pattern of its files matches none, so that the hash would not cover what it says.
     """
     digest = hashlib.sha256()
-    for room in GUARD_ROOMS:
-        paths = sorted((PACKAGE / room).glob("*.py"))
+    for pattern in GUARD_FILES:
+        paths = sorted(PACKAGE.glob(pattern))
         if not paths:
-            raise GuardError(f"{PACKAGE / room} holds no Python source; install the package with its sources")
+            raise GuardError(f"{PACKAGE} holds no {pattern}; install the package with its sources")
         for path in paths:
+            digest.update(f"{path.relative_to(PACKAGE).as_posix()}\n".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
 def prompts_hash(prompts: Mapping[str, Sequence[PromptRow]]) -> str:
     """SHA-256 over what images and records take from each task's list."""
-    contents = {name: [[r.prompt, r.seed, r.guidance, r.categories] for r in rows] for name, rows in prompts.items()}
+    contents = {name: [_content_of(row) for row in rows] for name, rows in prompts.items()}
     return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
+
+
+def _content_of(row: PromptRow) -> list[Any]:
+    """``extra`` is what a judge reads; a list without it has the hash that it had before there was any."""
+    return [row.prompt, row.seed, row.guidance, row.categories, *([sorted(row.extra.items())] if row.extra else [])]
 
 
 def commit() -> str:

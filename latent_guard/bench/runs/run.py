@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -22,6 +22,7 @@ from latent_guard.bench.runs.execute import Bench, Clock, run_units
 from latent_guard.bench.runs.folder import RECORDS, SUMMARY, RunFolder, planned_records
 from latent_guard.bench.runs.grading import grade
 from latent_guard.bench.runs.identity import ENVIRONMENT, OF_RUN, SPEC, write_checksums
+from latent_guard.bench.runs.pipeline_identity import pipeline_identity
 from latent_guard.bench.runs.plan import Plan, plan_of, slug, slugs
 from latent_guard.bench.runs.provenance import guard_code, manifest_hash, prompts_hash, provenance
 from latent_guard.bench.runs.task_prompts import TaskPrompts, out_of_domain
@@ -32,6 +33,9 @@ from latent_guard.files.atomic import write_atomic, writing
 from latent_guard.files.documents import json_value, read_json
 from latent_guard.files.tables import parquet
 from latent_guard.package_data import SHIPPED_FEW_STEP, SHIPPED_MODELS
+
+if TYPE_CHECKING:
+    from latent_guard.guidance.guard import LatentGuard
 
 OFFICIAL = "official"  # folder of what the evaluators of published benchmarks read
 SEEDS = "an image's own generator on the CPU, seeded by its prompt's seed + its number; of a protocol, as that has it"
@@ -56,15 +60,19 @@ class Done:
     finished: bool
 
 
-def open_spec(spec: Spec, pipe: Any, bundle: Path, cache: Path, judge: Judge | None = None) -> Opened:
+def open_spec(
+    spec: Spec, pipe: Any, bundle: Path, cache: Path, judge: Judge | None = None, guard: LatentGuard | None = None
+) -> Opened:
     """Open judge, methods and prompts of a spec, and check that they go together; models go where the pipeline is.
+
+    ``judge`` stands in for the one that the spec names, ``guard`` for the one in ``bundle``.
 
     Raises:
         InputError: something that the spec names is not there, or a method cannot work with this pipeline; says where
             in the spec it stands.
     """
     graded = open_to_grade(spec, str(pipe.device), judge)
-    context = BaselineContext(bundle, cache, str(pipe.device), _checker)
+    context = BaselineContext(bundle, cache, str(pipe.device), _checker, given_guard=guard)
     methods = {method.label: _method(method, context) for method in spec.methods}
     bench = replace(graded.bench, pipe=pipe, methods=methods)
     bench.check({method.label: graded.prompts.guidance_scales(spec, method) for method in spec.methods})
@@ -75,6 +83,8 @@ def open_spec(spec: Spec, pipe: Any, bundle: Path, cache: Path, judge: Judge | N
         **graded.environment,
         "methods": {name: method.name for name, method in methods.items()},
         "model": _model(spec, pipe),
+        **pipeline_identity(pipe),
+        **context.identity_of_guard(),
         "scheduler": type(pipe.scheduler).__name__,
         "device": str(pipe.device),
         "seeds": SEEDS,
@@ -103,21 +113,25 @@ def open_to_grade(spec: Spec, device: str = "cpu", judge: Judge | None = None) -
     return Opened(Bench(spec, None, {}, judge), prompts, plan_of(spec, prompts.rows), environment, grader)
 
 
-def evaluate(spec: Spec, pipe: Any, out: Path | str, judge: Judge | None = None) -> dict[str, Any]:
+def evaluate(
+    spec: Spec, pipe: Any, out: Path | str, judge: Judge | None = None, guard: LatentGuard | None = None
+) -> dict[str, Any]:
     """Run a spec with a pipeline and give its summary; a run that was stopped is resumed.
 
     Args:
-        spec: what is made and measured. Guard and bank of its model lie beside it, or ship.
+        spec: what is made and measured.
         pipe: the diffusers pipeline that ``spec.model`` names.
         out: the folder of the run: every image, its record, and ``summary.json``.
         judge: a judge of your own, instead of the one that the spec names.
+        guard: of the methods that need one, whose policies are the spec's; by default the one that lies beside the
+            folder ``spec.model`` as ``guard/`` and ``bank/``, or ships with it.
 
     Raises:
-        InputError: something that the spec names is not there or cannot work with this pipeline, or ``out`` holds
-            another run.
+        InputError: something that the spec names is not there or cannot work with this pipeline, a method needs a
+            guard and there is none, or ``out`` holds another run, or one by another pipeline or guard.
     """
     out = Path(out)
-    run(open_spec(spec, pipe, bundle_of(spec), out / "cache", judge), out)
+    run(open_spec(spec, pipe, bundle_of(spec), out / "cache", judge, guard), out)
     summary: dict[str, Any] = read_json(out / SUMMARY, "the summary", any_text=True)
     return summary
 

@@ -37,7 +37,6 @@ from latent_guard.worlds.emoji.scale import MINIATURE, SHIPPED
 from latent_guard.worlds.emoji.stages import Stages
 
 STEPS = (50, 100, 200, 400)
-BATCH = 128
 STARTS = {"scratch": None, "pixels, two stages": 0.25, "pixels, all at once": 0.0}  # share of patch_steps
 TEST_SCENES = 41 * len(OBJECT_NAMES)
 RESULTS = Path(__file__).parent / "results"
@@ -47,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train every start at every length, measure, write ``from_pixels.json``, print a table."""
     options = _options(arguments)
     bundle = bundle_folder()
-    stages = Stages(options.work, 0, MINIATURE if options.miniature else SHIPPED)
+    scale = MINIATURE if options.miniature else SHIPPED
+    stages, batch = Stages(options.work, 0, scale), scale.clip_batch
     adopt(bundle, stages)
     stages.write_clean_shards()
     lengths = (2, 4) if options.miniature else STEPS
@@ -56,13 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         AutoencoderKL.from_pretrained(bundle / "pipeline" / "vae"), torch.from_numpy(pictures_of(single_scenes(scenes)))
     )
     found = {
-        start: {steps * BATCH: accuracy(train(recipe(options.work, start, steps)), shown) for steps in lengths}
+        start: {steps * batch: accuracy(train(recipe(options.work, start, steps, batch)), shown) for steps in lengths}
         for start in STARTS
     }
     shipped = accuracy(LatentCLIP.from_pretrained(bundle / "clean"), shown)
     record = {
         "made_by": provenance(bundle).to_dict(),
-        "shipped_clean": {SHIPPED.clip_steps * BATCH: shipped},
+        "shipped_clean": {SHIPPED.clip_steps * SHIPPED.clip_batch: shipped},
         "top1": found,
     }
     options.out.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show_and_keep(table(found, shipped), options.out / "from_pixels.csv")
 
 
-def recipe(work: Path, start: str, steps: int) -> Recipe:
+def recipe(work: Path, start: str, steps: int, batch: int) -> Recipe:
     """The world's recipe for clean latents, at another length."""
     share = STARTS[start]
     return Recipe(
@@ -78,7 +78,7 @@ def recipe(work: Path, start: str, steps: int) -> Recipe:
         out=str(work / "runs" / f"{start.replace(', ', '-').replace(' ', '-')}-{steps}"),
         model=TOWERS,
         steps=steps,
-        batch_size=BATCH,
+        batch_size=batch,
         learning_rate=1e-3,
         muon_rate=1e-2,
         warmup=min(40, steps // 5),
@@ -97,9 +97,7 @@ def accuracy(model: LatentCLIP, shown: torch.Tensor) -> list[float]:
 
 def table(found: dict[str, dict[int, list[float]]], shipped: list[float]) -> Table:
     """A row a length."""
-    title = (
-        f"zero-shot top-1, %; the shipped model, {SHIPPED.clip_steps * BATCH:,} samples from nothing: {shipped[0]:.1f}"
-    )
+    title = f"zero-shot top-1, %; the shipped model, {SHIPPED.clip_steps * SHIPPED.clip_batch:,} samples from nothing: {shipped[0]:.1f}"
     shown = Table("samples", *found, title=title)
     for samples in next(iter(found.values())):
         cells = ("{:.1f} ({:.1f} to {:.1f})".format(*found[start][samples]) for start in found)

@@ -97,7 +97,8 @@ def accuracy(model: LatentCLIP, shown: torch.Tensor) -> list[float]:
 
 def table(found: dict[str, dict[int, list[float]]], shipped: list[float]) -> Table:
     """A row a length."""
-    title = f"zero-shot top-1, %; the shipped model, {SHIPPED.clip_steps * SHIPPED.clip_batch:,} samples from nothing: {shipped[0]:.1f}"
+    samples = SHIPPED.clip_steps * SHIPPED.clip_batch
+    title = f"zero-shot top-1, %; the shipped model, {samples:,} samples from nothing: {shipped[0]:.1f}"
     shown = Table("samples", *found, title=title)
     for samples in next(iter(found.values())):
         cells = ("{:.1f} ({:.1f} to {:.1f})".format(*found[start][samples]) for start in found)

@@ -34,7 +34,7 @@ def test_more_than_the_model_can_is_refused_in_a_line(
     monkeypatch.setattr(capacity, "_free_memory", lambda device: 16 * 2 * 32 * 64 * 64 * 4 - 1)
     (tmp_path / "prompts.csv").write_text("prompt,evaluation_seed\na cat,1\n")
     (tmp_path / "spec.yaml").write_text(
-        "name: a\nsteps: 1001\ntasks: {a: {prompts: prompts.csv}}\narms: [unguarded]\njudge: emoji-judge\n"
+        "name: a\nsteps: 1001\ntasks: {a: {prompts: prompts.csv}}\nmethods: [unguarded]\njudge: emoji-judge\n"
     )
     done = latent_guard_command(*arguments)
     assert done.code == 2

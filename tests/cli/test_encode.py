@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -129,11 +130,15 @@ def test_two_processes_write_what_one_would(latent_guard_command: Command, tars:
     assert done.returncode == 0, done.stderr
     assert "6 samples in 6 shards" in done.stdout
     assert latent_guard_command(*command, tmp_path / "alone").code == 0
-    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+    several, alone = contents(tmp_path / "out"), contents(tmp_path / "alone")
+    for written in (several, alone):  # the command names the folder that it wrote, and the seal covers its text
+        plan = json.loads(written["encode.json"])
+        written["encode.json"] = {key: value for key, value in plan.items() if key not in ("command", "seal")}
+    assert several == alone
     assert len(read_shards([tmp_path / "out"])) == 6
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def contents(folder: Path) -> dict[str, Any]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 

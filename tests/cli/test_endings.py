@@ -44,7 +44,12 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_stopped_command_cleans_up(
-    latent_guard_command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: signal.Signals, code: int
+    latent_guard_command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    number: signal.Signals,
+    code: int,
 ) -> None:
     from latent_guard.files.atomic import atomic_file
     from latent_guard.guidance import policy_file
@@ -57,6 +62,9 @@ def test_a_stopped_command_cleans_up(
 
     monkeypatch.setattr(policy_file, "policy_named", stopped)
     before = signal.getsignal(signal.SIGTERM)
+    if number is signal.SIGINT:  # which a shell has its background jobs ignore, pytest among them
+        handled = signal.signal(signal.SIGINT, signal.default_int_handler)
+        request.addfinalizer(lambda: signal.signal(signal.SIGINT, handled))
     try:
         done = latent_guard_command("policy", "check", "safe")
     finally:

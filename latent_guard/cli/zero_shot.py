@@ -63,20 +63,14 @@ def zero_shot(
     """Classify images from their latents by class names alone; --regenerate is resumed from --out."""
     from latent_guard.cli.zero_shot_models import ZeroShotModels
     from latent_guard.loading import usual_arguments
-    from latent_guard.training.data.checking import SETTINGS
-    from latent_guard.training.data.in_memory import read_by_shape
-    from latent_guard.training.data.shards import INDEX, SPACE
     from latent_guard.zero_shot.class_set import class_set
     from latent_guard.zero_shot.evaluate import evaluate
-    from latent_guard.zero_shot.image_set import open_image_set
     from latent_guard.zero_shot.regenerated import RegenerationSettings
 
-    of_latents = any((Path(source) / name).is_file() for name in (INDEX, SPACE, SETTINGS))
+    of_latents = _holds_latents(source)
     if of_latents and regenerate:
         raise InputError(f"{source} holds latents; only images can be regenerated, give a set of images")
-    if of_latents and (split or label_column):
-        raise InputError(f"{source} holds latents, which have no splits and no columns; leave these options out")
-    data: Any = list(read_by_shape([source]).values()) if of_latents else open_image_set(source, split, label_column)
+    data = _open_source(source, of_latents, split, label_column)
     named = class_set(classes, None if of_latents else data.labels)
     with status("loading the models"):
         models = ZeroShotModels.load(model, guard, pixel_clip, batch_size)
@@ -94,6 +88,25 @@ def zero_shot(
         seen = evaluate(_tracked(batches, images, wheel.stop), models.by_name, named)
     made_by = {"source": source, "split": split, "classes": classes, "model": model or "shipped", **models.made_by}
     _report(seen, out, {**made_by, "regeneration": asdict(regeneration) if regeneration else None})
+
+
+def _holds_latents(source: str) -> bool:
+    from latent_guard.training.data.checking import SETTINGS
+    from latent_guard.training.data.shards import INDEX, SPACE
+
+    return any((Path(source) / name).is_file() for name in (INDEX, SPACE, SETTINGS))
+
+
+def _open_source(source: str, of_latents: bool, split: str | None, label_column: str | None) -> Any:
+    """Latents by their shape, or a set of images."""
+    from latent_guard.training.data.in_memory import read_by_shape
+    from latent_guard.zero_shot.image_set import open_image_set
+
+    if not of_latents:
+        return open_image_set(source, split, label_column)
+    if split or label_column:
+        raise InputError(f"{source} holds latents, which have no splits and no columns; leave these options out")
+    return list(read_by_shape([source]).values())
 
 
 def _tracked(batches: Iterable[Batch], images: int | None, begin: Callable[[], None]) -> Iterator[Batch]:

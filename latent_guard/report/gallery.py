@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from latent_guard.report.review import ReviewGroup, is_unguarded, with_review_groups
+from latent_guard.bench.metrics.of_records import is_unguarded
+from latent_guard.report.review import ReviewGroup, with_review_groups
 from latent_guard.report.untrusted_text import Shortened, shortened
 
 WHY = {

@@ -6,7 +6,7 @@ from enum import Enum
 
 import pandas as pd
 
-from latent_guard.bench.task import UNGUARDED
+from latent_guard.bench.metrics.of_records import is_unguarded
 
 
 class ReviewGroup(Enum):
@@ -39,13 +39,3 @@ def with_review_groups(records: pd.DataFrame) -> pd.DataFrame:
     joined.loc[acted & safe_before, "review_group"] = ReviewGroup.FALSE_ALARM
     joined.loc[missed, "review_group"] = ReviewGroup.MISSED
     return joined.drop(columns="unguarded_unsafe")
-
-
-def is_unguarded(records: pd.DataFrame) -> pd.Series:
-    """Return which images were made without any method, (N,); a method may leave an image unchanged."""
-    return records["method"] == UNGUARDED
-
-
-def shown_unsafe(records: pd.DataFrame) -> pd.Series:
-    """Return which images the judge found unsafe and were not blocked, (N,)."""
-    return records["unsafe"] & ~records["blocked"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from latent_guard.bench.metrics.of_records import figures_of, shares_by_task
 from latent_guard.bench.runs.folder import RECORDS, SUMMARY
 from latent_guard.bench.runs.identity import ENVIRONMENT, OF_RUN, SPEC, damage
 from latent_guard.errors import InputError
@@ -24,6 +25,8 @@ _FIGURES = ("score", "evaluations", "seconds", "distance", "clip_score")
 # What each section of a summary is made of, from the outside in.
 _SECTIONS: dict[str, tuple[type, ...]] = {
     "methods": (dict, dict, dict),  # method, task, metric
+    "categories": (dict, dict),  # method, category
+    "cost": (dict, dict),  # method, figure
     "curves": (dict, list, dict),  # method, points
     "comparisons": (list, dict),
     "best_method": (dict,),
@@ -43,7 +46,7 @@ class Run:
     Attributes:
         folder: its folder; ``image`` of a record is a path inside it.
         records: one row an image, by row number; ``satisfied`` is True, False or None.
-        summary: ``summary.json``; any section may be absent.
+        summary: ``summary.json``; any section may be absent but ``methods``, ``categories`` and ``cost``.
         environment: ``environment.json``, empty where there is none.
         spec: the text of ``spec.yaml``, empty where there is none.
     """
@@ -78,7 +81,11 @@ def read_run(folder: Path) -> Run:
     for name, kinds in _SECTIONS.items():
         if name in summary:
             _check(summary[name], kinds, f"{folder / SUMMARY}: {name}")
-    return Run(folder, _records(folder / RECORDS), summary, _json(folder / ENVIRONMENT), clean(_text(folder / SPEC)))
+    records = _records(folder / RECORDS)
+    # What runs of earlier versions, and runs that are not graded, do not say themselves.
+    told = {"methods": shares_by_task(records), **figures_of(records)}
+    summary = {**summary, **{name: section for name, section in told.items() if not summary.get(name)}}
+    return Run(folder, records, summary, _json(folder / ENVIRONMENT), clean(_text(folder / SPEC)))
 
 
 def _records(path: Path) -> pd.DataFrame:

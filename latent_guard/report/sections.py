@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import isfinite
 
+from latent_guard.bench.metrics.of_records import is_unguarded
 from latent_guard.report import charts, tables
 from latent_guard.report.charts import Chart
-from latent_guard.report.review import is_unguarded
 from latent_guard.report.run_folder import Run
 from latent_guard.report.tables import Table
 
@@ -53,7 +54,7 @@ def _curve(run: Run) -> Section:
 def _categories(run: Run) -> Section:
     anchor = "categories"
     title = "Categories"
-    rates = tables.category_rates(run.records)
+    rates = tables.category_rates(run)
     if not rates:
         return Section(anchor, title, "No prompt of this run has a category.")
     lead = "Share of images that the judge found unsafe and that were shown. A prompt counts in each of its categories."
@@ -81,12 +82,12 @@ def _steps(run: Run) -> Section:
 def _cost(run: Run) -> Section:
     anchor = "cost"
     title = "Cost"
-    medians = run.records.groupby("method", sort=False)["seconds"].median().dropna()
-    seconds = {str(method): float(value) for method, value in medians.items()}
+    rates = tables.cost_rates(run)
+    seconds = {method: rate.value for method, (rate, *_) in rates.items() if isfinite(rate.value)}
     if not seconds:
         return Section(anchor, title, "This run recorded no times.")
     lead = "Generation and method together, on the machine named below."
-    return Section(anchor, title, lead, (tables.cost_table(run.records),), charts.cost_chart(seconds, _order(run)))
+    return Section(anchor, title, lead, (tables.cost_table(rates),), charts.cost_chart(seconds, _order(run)))
 
 
 def _order(run: Run, further: Iterable[str] = ()) -> tuple[str, ...]:

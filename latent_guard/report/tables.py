@@ -1,4 +1,4 @@
-"""The tables of a report, made from records and summary; each writer prints them in its own format."""
+"""The tables of a report, made from the summary; each writer prints them in its own format."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from latent_guard.bench.metrics.inappropriateness import share_of_images
 from latent_guard.intervals import Estimate
 from latent_guard.report.estimates import read_estimate, read_share
-from latent_guard.report.review import is_unguarded, shown_unsafe
 from latent_guard.report.run_folder import Run
 
 UNKNOWN = "\N{EM DASH}"
@@ -60,8 +56,8 @@ def plain(rate: Estimate) -> Cell:
 
 
 def summary_tables(run: Run) -> tuple[Table, ...]:
-    """A table a task, a method a row: the metrics of ``summary.json``, or what the records alone tell."""
-    methods = run.summary.get("methods") or _methods_of(run.records)
+    """A table a task, a method a row: the metrics of ``summary.json``."""
+    methods = run.summary["methods"]
     tasks = list(dict.fromkeys(task for of_method in methods.values() for task in of_method))
     tables = []
     for task in tasks:
@@ -101,19 +97,11 @@ def curve_table(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
     return Table("Each method at each strength", ("Method", "Strength", "Unsafe", "Benign utility"), tuple(rows))
 
 
-def category_rates(records: pd.DataFrame) -> dict[str, dict[str, Estimate]]:
-    """Method -> category -> share of its images that are unsafe and shown; an image counts in all its categories."""
-    labelled = records.assign(
-        category=records["categories"].str.split(", "), shown=shown_unsafe(records), prompt_key=_prompt_keys(records)
-    )
-    labelled = labelled.explode("category")
-    labelled = labelled[labelled["category"] != ""]
+def category_rates(run: Run) -> dict[str, dict[str, Estimate]]:
+    """Method -> category -> share of its images that are unsafe and shown."""
     return {
-        str(method): {
-            str(category): share_of_images(part["shown"].to_numpy(bool), part["prompt_key"].to_numpy())
-            for category, part in of_method.groupby("category", sort=True)
-        }
-        for method, of_method in labelled.groupby("method", sort=False)
+        method: {name: read_estimate(share, f"categories, {method}, {name}") for name, share in of_method.items()}
+        for method, of_method in run.summary["categories"].items()
     }
 
 
@@ -148,38 +136,25 @@ def step_table(steps: Sequence[Mapping[str, Any]]) -> Table:
     return Table("The check at each step", ("Step", "Precision", "Recall"), tuple(rows))
 
 
-def cost_table(records: pd.DataFrame) -> Table:
-    """Seconds and model evaluations an image, and how much longer than the unguarded method (medians, all tasks)."""
-    seconds = records.groupby("method", sort=False)["seconds"].median()
-    evaluations = records.groupby("method", sort=False)["evaluations"].mean()
-    reference = float(records[is_unguarded(records)]["seconds"].median())
-    rows = []
-    for method, value in seconds.items():
-        ratio = plain(Estimate(value / reference if reference > 0 else math.nan))
-        rows.append((str(method), (plain(Estimate(value)), ratio, plain(Estimate(evaluations[method])))))
+def cost_rates(run: Run) -> dict[str, tuple[Estimate, ...]]:
+    """Method -> median seconds an image, times the unguarded method's, and mean model evaluations, over all tasks."""
+    names = ("seconds", "times_unguarded", "evaluations")
+    return {
+        method: tuple(read_estimate(figures.get(name), f"cost, {method}, {name}") for name in names)
+        for method, figures in run.summary["cost"].items()
+    }
+
+
+def cost_table(rates: Mapping[str, Sequence[Estimate]]) -> Table:
+    """A method a row."""
+    rows = tuple((method, tuple(map(plain, figures))) for method, figures in rates.items())
     header = ("Method", "Seconds, median", "Times the unguarded", "Model evaluations, mean")
-    return Table("Cost of an image", header, tuple(rows))
+    return Table("Cost of an image", header, rows)
 
 
 def series_name(point: Mapping[str, Any]) -> str:
     """The name of a point's series: its method and category, as far as it names them."""
     return ", ".join(str(point[name]) for name in ("method", "category") if point.get(name))
-
-
-def _methods_of(records: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
-    methods: dict[str, dict[str, dict[str, Any]]] = {}
-    for (method, task), part in records.groupby(["method", "task"], sort=False):
-        flags = {"unsafe": shown_unsafe(part), "blocked": part["blocked"], "touched": part["touched"]}
-        metrics = {
-            name: vars(share_of_images(flag.to_numpy(bool), part["prompt_index"].to_numpy()))
-            for name, flag in flags.items()
-        }
-        methods.setdefault(str(method), {})[str(task)] = metrics
-    return methods
-
-
-def _prompt_keys(records: pd.DataFrame) -> pd.Series:
-    return records.groupby(["task", "prompt_index"]).ngroup()
 
 
 def _of_series(point: Mapping[str, Any], text: str) -> str:

@@ -61,23 +61,27 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Reader:
     return found
 
 
-def refused(reader: Reader, folder: Path, what: str) -> None:
-    """The reader ends in a clear line that names the file, or, where it forgives, goes on as without it."""
+def said_of(reader: Reader, folder: Path) -> str | None:
+    """What a reader's error says of its document; None where it reads it, or goes on as without it."""
     began, said = time.monotonic(), None
     try:
         reader.read(folder)
     except LatentGuardError as error:
         said = str(error)
-    assert said is not None or reader.forgives, f"{what} was read"
-    assert said is None or "\n" not in said
-    assert said is None or Path(reader.file).stem in said, (what, said)
-    assert time.monotonic() - began < MAX_SECONDS, what
+    assert time.monotonic() - began < MAX_SECONDS
+    return said
+
+
+def is_refusal(said: str | None, reader: Reader) -> bool:
+    """One clear line that names the file, or none from a reader that forgives."""
+    return reader.forgives if said is None else "\n" not in said and Path(reader.file).stem in said
 
 
 def test_a_good_document_is_read(reader: Reader, tmp_path: Path) -> None:
+    if reader.module == "training/data/in_memory.py":
+        pytest.skip("an index alone holds no latents: its shards' tests read it")
     reader.write(tmp_path, reader.document)
-    if reader.module != "training/data/in_memory.py":
-        reader.read(tmp_path)
+    assert said_of(reader, tmp_path) is None
 
 
 def test_what_nobody_means_is_refused_in_a_line_that_names_the_file(reader: Reader, tmp_path: Path) -> None:
@@ -85,16 +89,18 @@ def test_what_nobody_means_is_refused_in_a_line_that_names_the_file(reader: Read
         if name in reader.allows:
             continue
         (tmp_path / reader.file).write_bytes(content + b"\n")
-        refused(reader, tmp_path, name)
+        said = said_of(reader, tmp_path)
+        assert is_refusal(said, reader), (name, said)
 
 
 @pytest.mark.parametrize("kind", NO_FILES)
 def test_what_is_no_file_is_refused_and_not_waited_for(reader: Reader, tmp_path: Path, kind: str) -> None:
     if reader.of_text:
-        return
+        pytest.skip("it reads text that it is given")
     (tmp_path / reader.file).unlink(missing_ok=True)
     NO_FILES[kind](tmp_path / reader.file)
-    refused(reader, tmp_path, kind)
+    said = said_of(reader, tmp_path)
+    assert is_refusal(said, reader), said
 
 
 def test_a_value_that_is_another_is_read_or_refused(reader: Reader, tmp_path: Path) -> None:

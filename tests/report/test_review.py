@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from latent_guard.bench.metrics.inappropriateness import share_of_images
+from latent_guard.bench.metrics.of_records import cost_of_an_image, shares_by_category
 from latent_guard.errors import InputError
 from latent_guard.intervals import share
 from latent_guard.report.estimates import read_estimate
 from latent_guard.report.gallery import in_review_order
 from latent_guard.report.review import ReviewGroup, with_review_groups
-from latent_guard.report.tables import category_rates, cost_table
 
 
 def _records(*rows: dict) -> pd.DataFrame:
@@ -60,8 +60,8 @@ def test_misses_and_false_alarms(before: dict, after: dict, group: ReviewGroup) 
 
 def test_a_method_is_as_slow_as_the_unguarded_method_makes_it() -> None:
     rows = [{**UNGUARDED_SAFE, "seconds": 1.0}, *[{"method": "safree", "decision": "unguarded", "seconds": 3.0}] * 3]
-    told = dict(cost_table(_records(*rows).assign(evaluations=20.0)).rows)
-    assert told["safree"][1].text == "3"
+    costs = cost_of_an_image(_records(*rows).assign(evaluations=20.0))
+    assert costs["safree"]["times_unguarded"]["value"] == 3
 
 
 def test_an_unguarded_pair_has_the_same_task_prompt_and_seed() -> None:
@@ -86,8 +86,8 @@ def test_the_surest_miss_comes_first_and_blocked_false_alarms_before_steered_one
 
 def test_an_image_counts_in_each_of_its_categories_and_a_blocked_one_is_not_shown() -> None:
     both = {"categories": "violence, hate", "unsafe": True}
-    rates = category_rates(_records(both, {**both, "blocked": True, "prompt_index": 1}, {"categories": "hate"}, {}))
-    assert {name: (rate.value, rate.count) for name, rate in rates["guard"].items()} == {
+    rates = shares_by_category(_records(both, {**both, "blocked": True, "prompt_index": 1}, {"categories": "hate"}, {}))
+    assert {name: (rate["value"], rate["count"]) for name, rate in rates["guard"].items()} == {
         "hate": (pytest.approx(1 / 3), 3),
         "violence": (0.5, 2),
     }

@@ -11,6 +11,7 @@ import pandas as pd
 from latent_guard.bench.metrics.best_method import best_method
 from latent_guard.bench.metrics.bootstrap import Estimate
 from latent_guard.bench.metrics.check_accuracy import calibration, precision_recall
+from latent_guard.bench.metrics.of_records import figures_of
 from latent_guard.bench.metrics.per_method import Graded, Images, metrics_of
 from latent_guard.bench.metrics.significance import Comparison, Outcomes, compare
 from latent_guard.bench.metrics.trade_off import curves
@@ -20,7 +21,7 @@ _KEYS = ["prompt_index", "seed"]
 
 
 def summarise(graded: Graded, looks: pd.DataFrame, methods: Sequence[MethodSpec]) -> dict[str, Any]:
-    """As plain data: methods, comparisons, curves, calibration, precision and recall by step."""
+    """As plain data: methods, categories, cost, comparisons, curves, calibration, precision and recall by step."""
     records, found = graded.records, dict[str, dict[str, dict[str, Estimate]]]()
     for (method, task), images in records.groupby(["method", "task"], sort=False):
         own, unguarded = _images(graded, images), _paired(graded, images)
@@ -34,6 +35,7 @@ def summarise(graded: Graded, looks: pd.DataFrame, methods: Sequence[MethodSpec]
             method: {task: _plain(shares) for task, shares in tasks.items()} for method, tasks in found.items()
         },
         **({"best_method": best} if (best := best_method(records)) else {}),
+        **figures_of(records),
         "comparisons": tested,
         "curves": curves(records, methods),
         "calibration": calibration(looks, records),

@@ -55,7 +55,7 @@ print(died)
 """
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_after_kills_inside_writes_the_table_is_that_of_a_run_never_killed(tmp_path: Path, kills: int) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC)
     tables = {}

@@ -65,7 +65,7 @@ print(died)
 """
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_after_kills_inside_writes_each_sample_is_there_once(tmp_path: Path, kills: int) -> None:
     source = write_webdataset(tmp_path / "source", tars=2, samples=4 + 2 * kills)
     encoded = Encoded(samples=8 + 4 * kills, shards=4 + 2 * kills, bad=0, finished=True)

@@ -104,7 +104,7 @@ def attack(
 
 @app.command()
 def label_sheets(quick: _Quick = False, out: _Out = Path("outputs/bench-emoji")) -> None:
-    """Write numbered contact sheets of shuffled guarded and unguarded images, to be labelled by people."""
+    """Write numbered contact sheets of shuffled guarded and unguarded images, to be labelled by eye."""
     from benchmarks.emoji_world.human_labels import export_sheets
 
     for path in export_sheets(_workbench(out, quick), out / "labels"):

@@ -1,4 +1,4 @@
-"""Labelling generated images by people: shuffled contact sheets with a hidden key, and the labels joined to it.
+"""Labelling generated images by eye: shuffled contact sheets with a hidden key, and the labels joined to it.
 
 The labeller sees ``sheet-N.png`` and fills the column ``unsafe`` of ``labels.csv`` with 0 or 1. ``key.csv`` says which
 method and prompt each number came from and what the judge said; nobody opens it before the labels are done.
@@ -40,7 +40,7 @@ class HumanLabel:
     method: str
     prompt: str
     seed: int
-    human_unsafe: bool
+    unsafe_by_eye: bool
     judge_unsafe: bool
 
 
@@ -80,7 +80,7 @@ def join_labels(folder: Path, out: Path = HUMAN_LABELS) -> list[HumanLabel]:
     keys = _read(folder / "key.csv", KEY)
     if unlike := said.keys() ^ {line["number"] for line in keys}:
         raise InputError(f"{labels} and {folder / 'key.csv'} are not of the same images: only one has {min(unlike)}")
-    joined = [_label({**line, "human_unsafe": said[line["number"]]}, folder / "key.csv") for line in keys]
+    joined = [_label({**line, "unsafe_by_eye": said[line["number"]]}, folder / "key.csv") for line in keys]
     rows = ((int(value) if isinstance(value, bool) else value for value in astuple(label)) for label in joined)
     _write(out, [field.name for field in fields(HumanLabel)], rows)
     return joined
@@ -93,7 +93,7 @@ def read_labels(path: Path) -> list[HumanLabel]:
 
 def _label(line: Mapping[str, str], path: Path) -> HumanLabel:
     numbers = [line[name] for name in ("number", "seed")]
-    flags = [line[name] for name in ("human_unsafe", "judge_unsafe")]
+    flags = [line[name] for name in ("unsafe_by_eye", "judge_unsafe")]
     if not all(value.isascii() and value.isdigit() and len(value) < 20 for value in numbers) or set(flags) - {"0", "1"}:
         raise InputError(f"{path}: image {line['number']} has a number, seed or flag that is none; export it again")
     human, judge = (flag == "1" for flag in flags)

@@ -1,4 +1,4 @@
-"""Labelling by people: sheets that give nothing away, and labels joined to their key."""
+"""Labelling by eye: sheets that give nothing away, and labels joined to their key."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_finished_labels_are_joined_with_method_and_judge(exported: Path) -> Non
     joined = join_labels(exported, exported / "human_labels.csv")
     assert read_labels(exported / "human_labels.csv") == joined
     assert len(joined) == IMAGES
-    assert all(label.human_unsafe and label.judge_unsafe == (label.seed % 2 == 0) for label in joined)
+    assert all(label.unsafe_by_eye and label.judge_unsafe == (label.seed % 2 == 0) for label in joined)
 
 
 def test_an_unfinished_label_is_named(exported: Path) -> None:

@@ -18,7 +18,9 @@ _DIGITS = 16
 
 
 def pipeline_identity(pipe: Any) -> dict[str, str]:
-    """What a run records of a pipeline; of two pipelines with the same ``pipeline``, images are the same.
+    """What a run records of a pipeline, and compares when it is resumed: ``pipeline``, its class and its weights.
+
+    The scheduler's settings and the scale of an adapter are not in it.
 
     Where it was loaded from is told of the hub alone: a folder lies elsewhere on another machine.
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import AutoencoderKL, SD3Transformer2DModel, StableDiffusionPipeline
 from diffusers import UNet2DConditionModel as UNet
 from transformers import CLIPTextModel
 
@@ -34,6 +34,7 @@ from latent_guard.worlds.emoji.generator import assemble, train_generator
 from latent_guard.worlds.emoji.pool import Pool, draw_pool
 from latent_guard.worlds.emoji.pushes import pushes_by
 from latent_guard.worlds.emoji.recipes import write_recipe
+from latent_guard.worlds.emoji.rectified_flow import train_flow
 from latent_guard.worlds.emoji.sampling import training_samples
 from latent_guard.worlds.emoji.scale import Scale
 from latent_guard.worlds.emoji.scenes import FULL, MILD
@@ -101,6 +102,24 @@ class Stages:
             )
             _finish(home, student.save_pretrained)
         return UNet.from_pretrained(home)
+
+    @cached_property
+    def flow(self) -> SD3Transformer2DModel:
+        """The transformer of the flow generator, trained on the latents that ``unet`` was trained on."""
+        home = self.folder / "flow"
+        if not _is_done(home):
+            transformer = train_flow(
+                home,
+                self.folder / "generator",
+                self.vae,
+                self.text_encoder,
+                self.scale.flow,
+                seed=self._seed(107),
+                latents_seed=self._seed(27),
+                scenes=self.scale.generator_scenes,
+            )
+            _finish(home, transformer.save_pretrained)
+        return SD3Transformer2DModel.from_pretrained(home)
 
     @cached_property
     def pipeline(self) -> StableDiffusionPipeline:

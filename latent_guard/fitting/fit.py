@@ -1,0 +1,282 @@
+"""A guard for a user's own pipeline: recorded, tuned, calibrated, its policy chosen, and verified.
+
+Every stage leaves its result in a working folder beside the guard's, and is skipped where that lies there: a fit that
+was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latent_guard.building import build
+from latent_guard.concepts.bank import ConceptBank
+from latent_guard.concepts.calibration_set import CalibrationSet, identity_of_images
+from latent_guard.concepts.prompt_set import PromptSet
+from latent_guard.errors import InputError
+from latent_guard.files.atomic import write_atomic
+from latent_guard.files.documents import read_json
+from latent_guard.fitting.finished import Observer, PictureJudge
+from latent_guard.fitting.prompts import FitPrompts
+from latent_guard.fitting.pushed import pushes_by
+from latent_guard.fitting.pushes import choose_policy
+from latent_guard.fitting.record import BATCH, Job, Recording, record
+from latent_guard.fitting.roles import Role, seeded, split
+from latent_guard.fitting.settings import SHARES, FitSettings
+from latent_guard.fitting.teachers import Teacher, Texts
+from latent_guard.fitting.thresholds import calibrated_bank, calibration_set
+from latent_guard.fitting.tune import Lesson, TuneSettings, tune
+from latent_guard.fitting.verify import Verification, verify
+from latent_guard.guidance.fitted_for import FittedFor
+from latent_guard.guidance.guard import LatentGuard
+from latent_guard.guidance.policy import SAFE, Policies, Policy
+from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.pipelines.canary import Canary
+from latent_guard.pipelines.latents import PipelineLatents
+from latent_guard.pipelines.vae import decode
+from latent_guard.zero_shot.pixel_clip import PixelCLIP
+
+WORK = ".fitting"  # ends the name of the working folder
+OBSERVED_RATE = 0.02  # of benign finished images that a teacher takes for unsafe
+POLICY_NAME = "fitted"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fit under way.
+
+    Attributes:
+        pipe: the user's pipeline, of diffusers.
+        settings: of the fit.
+        out: the guard's folder.
+        base: the Latent-CLIP to start from.
+        prompt_sets: concepts in words.
+        prompts: what to generate.
+        pixel_clip: the teacher, where it is one on pixels.
+        judge: says what pictures are unsafe, where it is not the teacher.
+    """
+
+    pipe: Any
+    settings: FitSettings
+    out: Path
+    base: LatentCLIP
+    prompt_sets: Sequence[PromptSet]
+    prompts: FitPrompts
+    pixel_clip: PixelCLIP | None = None
+    judge: PictureJudge | None = None
+
+    @property
+    def work(self) -> Path:
+        """The working folder."""
+        return self.out.with_name(self.out.name + WORK)
+
+    def run(self) -> tuple[LatentGuard, Verification]:
+        """Make the guard, save it as one folder, and say what it was measured to do.
+
+        Raises:
+            InputError: the settings, prompts or folders cannot be used, or the disk is full.
+            UnsupportedPipelineError: the pipeline cannot be guarded.
+        """
+        latents = self.latents
+        self.settings.claim(self.work)
+        self.teacher  # noqa: B018  a CLIP that cannot be used is told before anything is generated
+        del latents
+        policy = self.policy
+        guard = self.guard_with(self.bank_for(policy), policy)
+        verification = self.verification(guard, policy)
+        guard = LatentGuard(guard.model, guard.bank, guard.policies, guard.canary, fitted_for=self.fitted_for(policy))
+        guard.documents.update(self.documents(verification))
+        guard.save_pretrained(self.out)
+        return guard, verification
+
+    @cached_property
+    def latents(self) -> PipelineLatents:
+        """How the pipeline's latents are read."""
+        return PipelineLatents.of(self.pipe, LatentSpace.of_vae(self.pipe.vae), None)
+
+    @cached_property
+    def texts(self) -> Texts:
+        """What images are compared with: the bank's words, and the captions of everyday prompts."""
+        return Texts.of(self.prompt_sets, (*self.prompts.benign, *(row.prompt for row in self.prompts.unsafe)))
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """Who has seen the finished images."""
+        if self.pixel_clip is not None:
+            return Teacher.pixel(self.pixel_clip, self.pipe.vae, self.texts)
+        return Teacher.latent(self.base, self.pipe.vae, self.texts)
+
+    def jobs(self, role: Role) -> list[Job]:
+        """The generations of a role, benign and unsafe ones taking turns."""
+        seed = self.settings.seed
+        benign = seeded(split(self.prompts.benign, seed, SHARES)[role], self.settings.count(role, benign=True), seed)
+        unsafe = seeded(split(self.prompts.unsafe, seed, SHARES)[role], self.settings.count(role, benign=False), seed)
+        jobs = [Job(prompt, number) for prompt, number in benign]
+        jobs += [Job(row.prompt, number, row.category) for row, number in unsafe]
+        order = torch.randperm(len(jobs), generator=torch.Generator().manual_seed(seed)).tolist()
+        return [jobs[place] for place in order]
+
+    def recording(self, role: Role) -> Recording:
+        """The unguarded generations of a role."""
+        folder = self.work / "recordings" / role.value
+        words = f"generating ({role.value})"
+        return record(self.pipe, self.latents, self.jobs(role), folder, SAFE.window, self.settings.arguments, words=words)
+
+    @cached_property
+    def first_lesson(self) -> Lesson:
+        """The unguarded generations that are learnt from."""
+        recording = self.recording(Role.TUNE)
+        return Lesson(recording, self.teacher.features(recording.batches(-1)))
+
+    @cached_property
+    def observer(self) -> Observer:
+        """The teacher with a threshold, set on its benign finished images."""
+        lesson = self.first_lesson
+        benign = torch.tensor([not job.category for job in lesson.recording.jobs])
+        return Observer.of(self.teacher, lesson.seen[benign], OBSERVED_RATE, self.judge)
+
+    @cached_property
+    def model(self) -> LatentCLIP:
+        """The tuned Latent-CLIP: first on unguarded generations, then also on such as the first pushed."""
+        first = self._tuned("first", self.base, [self.first_lesson])
+        return self._tuned("second", first, [self.first_lesson, self._pushed_lesson(first)])
+
+    def _tuned(self, name: str, start: LatentCLIP, lessons: Sequence[Lesson]) -> LatentCLIP:
+        folder = self.work / "tuning" / name
+        clip = folder / "latent-clip"
+        if not clip.is_dir():
+            settings = TuneSettings(seed=self.settings.seed)
+            tune(start, lessons, self.teacher, self.texts, folder, settings).save_pretrained(clip)
+        return LatentCLIP.from_pretrained(clip, device=str(self.base.logit_scale.device))
+
+    def _pushed_lesson(self, first: LatentCLIP) -> Lesson:
+        bank = ConceptBank.build(first, self.prompt_sets)
+        asked = [job for job in self.jobs(Role.TUNE) if job.category]
+        count = self.settings.pushed
+        jobs = [replace(asked[n % len(asked)], seed=asked[n % len(asked)].seed + 1 + n) for n in range(count)]
+        recording = record(
+            self.pipe,
+            self.latents,
+            jobs,
+            self.work / "recordings" / "pushed",
+            SAFE.window,
+            self.settings.arguments,
+            perturb_of=lambda start: pushes_by(first, bank, self.latents.space, self.settings.seed + start),
+            words="generating (pushed)",
+        )
+        return Lesson(recording, self.teacher.features(recording.batches(-1)))
+
+    def bank_for(self, policy: Policy) -> ConceptBank:
+        """The bank, its thresholds set for the looks of a policy's window."""
+        high, low = policy.window
+        images = self._calibration_images
+        levels = images.noise_levels
+        looks = ((levels <= high) & (levels >= low)) | (levels == 0)
+        images = replace(images, features=images.features[:, looks], noise_levels=levels[looks])
+        return calibrated_bank(self.model, self.prompt_sets, [images], self.settings.rate)
+
+    @cached_property
+    def _calibration_images(self) -> CalibrationSet:
+        recording = self.recording(Role.CALIBRATE)
+        shows = self.shows(recording)
+        asked = torch.tensor([bool(job.category) for job in recording.jobs])
+        shows[~asked] = False  # benign prompts are what the rate is promised for, whatever they show
+        kept = ~asked | shows.any(dim=1)  # and a risky one that shows nothing says nothing
+        settings = self.settings
+        images = calibration_set(
+            self.model,
+            ConceptBank.build(self.model, self.prompt_sets),
+            recording,
+            shows,
+            self.texts.categories,
+            f"{settings.model}, generations of {settings.images} images of a fit, labelled by {self.said_by}",
+            identity_of_images(
+                settings.model, [(job.prompt, job.seed) for job in recording.jobs], dict(settings.arguments)
+            ),
+        )
+        return images.rows(kept)
+
+    def shows(self, recording: Recording) -> Tensor:
+        """Which categories (N, K) the finished images of a recording show, in the eyes of the observer."""
+        shows = self.observer.shows(self.teacher.features(recording.batches(-1)))
+        if self.judge is None:
+            return shows
+        return shows & self.unsafe(recording)[:, None]
+
+    def unsafe(self, recording: Recording) -> Tensor:
+        """Which finished images (N,) of a recording are unsafe."""
+        if self.judge is None:
+            return self.shows(recording).any(dim=1)
+        pictures = (
+            ((decode(self.pipe.vae, batch.float().to(self.pipe.device)).clamp(-1, 1) + 1) * 127.5).round().byte().cpu()
+            for batch in recording.batches(-1)
+        )
+        return torch.cat([self.judge(batch) for batch in pictures])
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The policy, chosen on dev prompts; chosen once."""
+        path = self.work / "policy.json"
+        if not path.exists():
+            recording = self.recording(Role.DEV)
+            unsafe = self.unsafe(recording).tolist()
+            jobs = [job for job, bad in zip(recording.jobs, unsafe, strict=True) if bad]
+            if len(jobs) < 2:
+                raise InputError(
+                    f"of {len(recording)} images of unsafe prompts {len(jobs)} are unsafe, by {self.said_by}: there is "
+                    "nothing to choose a policy on; give prompts that ask for more with --unsafe, or more --images"
+                )
+            guard = self.guard_with(self.bank_for(SAFE), SAFE)
+            choice = choose_policy(guard, self.pipe, jobs, self.observer, self.settings.arguments)
+            write_atomic(path, (json.dumps(choice.to_dict(), indent=1) + "\n").encode())
+        return build(Policy, read_json(path, "the policy")["policy"], str(path))
+
+    def guard_with(self, bank: ConceptBank, policy: Policy) -> LatentGuard:
+        """The guard, not yet saved."""
+        return LatentGuard(self.model, bank, Policies(POLICY_NAME, policy), self.canary)
+
+    @cached_property
+    def canary(self) -> Canary:
+        """A picture that the pipeline made, with its latent by the pipeline's own VAE."""
+        raw = self.first_lesson.recording.batches(-1)[0][:1].float().to(self.pipe.device)
+        picture = ((decode(self.pipe.vae, raw).clamp(-1, 1) + 1) * 127.5).round().byte().cpu()[0]
+        return Canary.made_by(self.pipe.vae, picture)
+
+    def verification(self, guard: LatentGuard, policy: Policy) -> Verification:
+        """What the guard does on fresh prompts and seeds; measured once."""
+        path = self.work / "verification.json"
+        if not path.exists():
+            recording = self.recording(Role.VERIFY)
+            measured = verify(
+                guard,
+                self.pipe,
+                recording,
+                self.unsafe(recording),
+                policy,
+                self.observer,
+                self.settings.arguments,
+                self.said_by,
+            )
+            write_atomic(path, (json.dumps(measured.to_dict(), indent=1) + "\n").encode())
+        return build(Verification, read_json(path, "the verification"), str(path))
+
+    @property
+    def said_by(self) -> str:
+        """Who says what finished images show."""
+        return "the judge" if self.judge is not None else self.teacher.name
+
+    def fitted_for(self, policy: Policy) -> FittedFor:
+        """What the guard's rates hold for."""
+        return FittedFor.of(self.pipe, self.settings.model, self.settings.arguments, policy.window)
+
+    def documents(self, verification: Verification) -> dict[str, str]:
+        """What the guard's folder holds for people, by file name."""
+        return {"report.json": json.dumps(verification.to_dict(), indent=1) + "\n"}

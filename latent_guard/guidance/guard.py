@@ -196,7 +196,7 @@ class LatentGuard:
         watch = self._watch(pipe, policies, "neutral", on_error)
         with Attachment(watch):
             scores = scores_if_asked(watch.scorer, request.prompts, policies.prompt_trigger, on_error)
-            retries = Retries(watch, policies, request, Renoise(watch.scorer, policies, on_error))
+            retries = Retries(watch, policies, request, Renoise(watch.scorer, watch.latents.space, policies, on_error))
             retries.run(self.model.config.latent_space.factor)
         rows = [request.prompt_of(verdict.image) for verdict in retries.verdicts]
         verdicts = [

@@ -7,7 +7,7 @@ was killed goes on where it stopped.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,8 +26,9 @@ from latent_guard.files.documents import read_json
 from latent_guard.fitting.finished import Observer, PictureJudge
 from latent_guard.fitting.prompts import FitPrompts
 from latent_guard.fitting.pushed import pushes_by
-from latent_guard.fitting.pushes import choose_policy
-from latent_guard.fitting.record import BATCH, Job, Recording, record
+from latent_guard.fitting.page import html_page
+from latent_guard.fitting.pushes import Trial, choose_policy
+from latent_guard.fitting.record import Job, Recording, record
 from latent_guard.fitting.roles import Role, seeded, split
 from latent_guard.fitting.settings import SHARES, FitSettings
 from latent_guard.fitting.teachers import Teacher, Texts
@@ -36,6 +37,7 @@ from latent_guard.fitting.tune import Lesson, TuneSettings, tune
 from latent_guard.fitting.verify import Verification, verify
 from latent_guard.guidance.fitted_for import FittedFor
 from latent_guard.guidance.guard import LatentGuard
+from latent_guard.guidance.guard_card import guard_card
 from latent_guard.guidance.policy import SAFE, Policies, Policy
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
@@ -46,7 +48,8 @@ from latent_guard.zero_shot.pixel_clip import PixelCLIP
 
 WORK = ".fitting"  # ends the name of the working folder
 OBSERVED_RATE = 0.02  # of benign finished images that a teacher takes for unsafe
-POLICY_NAME = "fitted"
+POLICY, POLICY_NAME = "policy.json", "fitted"
+SHOWN = 24  # guarded images on the page
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,8 @@ class Fit:
         policy = self.policy
         guard = self.guard_with(self.bank_for(policy), policy)
         verification = self.verification(guard, policy)
-        guard = LatentGuard(guard.model, guard.bank, guard.policies, guard.canary, fitted_for=self.fitted_for(policy))
-        guard.documents.update(self.documents(verification))
+        guard.fitted_for = FittedFor.of(self.pipe, self.settings.model, self.settings.arguments, policy.window)
+        guard.documents = self.documents(guard, verification)
         guard.save_pretrained(self.out)
         return guard, verification
 
@@ -224,7 +227,7 @@ class Fit:
     @cached_property
     def policy(self) -> Policy:
         """The policy, chosen on dev prompts; chosen once."""
-        path = self.work / "policy.json"
+        path = self.work / POLICY
         if not path.exists():
             recording = self.recording(Role.DEV)
             unsafe = self.unsafe(recording).tolist()
@@ -255,28 +258,34 @@ class Fit:
         path = self.work / "verification.json"
         if not path.exists():
             recording = self.recording(Role.VERIFY)
-            measured = verify(
-                guard,
-                self.pipe,
-                recording,
-                self.unsafe(recording),
-                policy,
-                self.observer,
-                self.settings.arguments,
-                self.said_by,
+            unsafe = self.unsafe(recording)
+            measured, guarded = verify(
+                guard, self.pipe, recording, unsafe, policy, self.observer, self.settings.arguments, self.said_by
             )
+            page = html_page(
+                self.settings.model,
+                measured,
+                self._trials(),
+                guarded.pictures[:SHOWN],
+                [verdict.decision.value for verdict in guarded.verdicts[:SHOWN]],
+            )
+            write_atomic(self.work / "report.html", page.encode())
             write_atomic(path, (json.dumps(measured.to_dict(), indent=1) + "\n").encode())
         return build(Verification, read_json(path, "the verification"), str(path))
+
+    def _trials(self) -> list[Trial]:
+        return [build(Trial, trial, "trial") for trial in read_json(self.work / POLICY, "the policy")["trials"]]
 
     @property
     def said_by(self) -> str:
         """Who says what finished images show."""
         return "the judge" if self.judge is not None else self.teacher.name
 
-    def fitted_for(self, policy: Policy) -> FittedFor:
-        """What the guard's rates hold for."""
-        return FittedFor.of(self.pipe, self.settings.model, self.settings.arguments, policy.window)
-
-    def documents(self, verification: Verification) -> dict[str, str]:
+    def documents(self, guard: LatentGuard, verification: Verification) -> dict[str, str]:
         """What the guard's folder holds for people, by file name."""
-        return {"report.json": json.dumps(verification.to_dict(), indent=1) + "\n"}
+        card = guard_card(self.settings.model, guard.fitted_for, guard.bank, guard.policies, verification.rows())
+        return {
+            "README.md": card,
+            "report.json": json.dumps(verification.to_dict(), indent=1) + "\n",
+            "report.html": (self.work / "report.html").read_text(encoding="utf-8"),
+        }

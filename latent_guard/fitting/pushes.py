@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import torch
-
-from latent_guard.fitting.finished import Observer, stacked
-from latent_guard.fitting.record import BATCH, Job
+from latent_guard.fitting.finished import Observer
+from latent_guard.fitting.guarded import run_guarded
+from latent_guard.fitting.record import Job
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import BLOCK, SAFE, STEER, Policy
 from latent_guard.guidance.verdict import Decision, Verdict
@@ -82,9 +81,9 @@ def choose_policy(
         return max(tried, key=lambda pair: pair[1].worth)[0]
 
     def _tried(policy: Policy) -> list[tuple[Policy, Trial]]:
-        verdicts, unsafe = run(guard, pipe, jobs, policy, observer, arguments)
+        seen = run_guarded(guard, pipe, jobs, policy, observer, arguments)
         margins = {margin: replace(policy, safety_margin=margin) for margin in SAFETY_MARGINS}
-        return [(one, _trial(one, verdicts, unsafe)) for one in margins.values()]
+        return [(one, _trial(one, seen.verdicts, seen.unsafe)) for one in margins.values()]
 
     start = replace(STEER, safety_margin=0.0)
     policy = best_of((replace(start, strength=strength) for strength in STRENGTHS), "lengths of pushes")
@@ -107,28 +106,6 @@ def choose_policy(
         safety_margin=best.safety_margin,
     )
     return Choice(chosen, tuple(trials))
-
-
-def run(
-    guard: LatentGuard,
-    pipe: Any,
-    jobs: Sequence[Job],
-    policy: Policy,
-    observer: Observer,
-    arguments: Mapping[str, Any],
-) -> tuple[list[Verdict], list[bool]]:
-    """Guarded generations of jobs: their verdicts, and which finished images are unsafe."""
-    verdicts: list[Verdict] = []
-    unsafe: list[bool] = []
-    for start in range(0, len(jobs), BATCH):
-        batch = jobs[start : start + BATCH]
-        generators = [torch.Generator().manual_seed(job.seed) for job in batch]
-        output = guard.generate(
-            pipe, [job.prompt for job in batch], policy, generator=generators, output_type="pt", **arguments
-        )
-        verdicts += output.verdicts
-        unsafe += observer.unsafe(stacked(list(output.images))).tolist()
-    return verdicts, unsafe
 
 
 def _trial(policy: Policy, verdicts: Sequence[Verdict], unsafe: Sequence[bool]) -> Trial:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from latent_guard.concepts.conformal import rate_bounds
 from latent_guard.fitting.finished import Observer
-from latent_guard.fitting.pushes import run
-from latent_guard.fitting.record import Job, Recording
+from latent_guard.fitting.guarded import GuardedImages, run_guarded
+from latent_guard.fitting.record import Recording
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import Policy
 from latent_guard.guidance.scoring import Scorer
@@ -109,7 +109,7 @@ def verify(
     observer: Observer,
     arguments: Mapping[str, Any],
     said_by: str,
-) -> Verification:
+) -> tuple[Verification, GuardedImages]:
     """Run the guard on the jobs of a recording, and compare.
 
     Args:
@@ -121,29 +121,34 @@ def verify(
         observer: says what guarded images show.
         arguments: of the pipeline's call.
         said_by: names whoever says what is unsafe.
+
+    Returns:
+        What was measured, and the guarded images of unsafe prompts.
     """
     asked = torch.tensor([bool(job.category) for job in unguarded.jobs])
     benign = [job for job in unguarded.jobs if not job.category]
     risky = [job for job in unguarded.jobs if job.category]
-    on_benign, _ = run(guard, pipe, benign, policy, observer, arguments)
-    on_risky, unsafe = run(guard, pipe, risky, policy, observer, arguments)
+    on_benign = run_guarded(guard, pipe, benign, policy, observer, arguments).verdicts
+    seen_risky = run_guarded(guard, pipe, risky, policy, observer, arguments)
+    on_risky = seen_risky.verdicts
     handed_out = [verdict.decision is not Decision.BLOCKED for verdict in on_risky]
     scorer = Scorer(guard.model, guard.bank)
-    auroc, seen = _auroc(scorer, unguarded, shows)
-    return Verification(
+    auroc, latents = _auroc(scorer, unguarded, shows)
+    measured = Verification(
         benign_touched=Share.among([_touched(verdict) for verdict in on_benign]),
         unsafe_unguarded=Share.among(shows[asked].tolist()),
-        unsafe_guarded=Share.among([out and bad for out, bad in zip(handed_out, unsafe, strict=True)]),
+        unsafe_guarded=Share.among([out and bad for out, bad in zip(handed_out, seen_risky.unsafe, strict=True)]),
         flagged=Share.among([_touched(verdict) for verdict in on_risky]),
         steered=_decided(on_risky, Decision.STEERED),
         resampled=_decided(on_risky, Decision.RESAMPLED),
         blocked=_decided(on_risky, Decision.BLOCKED),
         noise_levels=tuple(unguarded.noise_levels.tolist()),
         auroc=auroc,
-        seconds_of_look=_seconds_of_look(scorer, seen),
+        seconds_of_look=_seconds_of_look(scorer, latents),
         evaluations=(_evaluations(on_risky), _evaluations(on_benign), _alone(on_benign)),
         said_by=said_by,
     )
+    return measured, seen_risky
 
 
 def _touched(verdict: Verdict) -> bool:

@@ -10,9 +10,11 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_data_dir
 
+from latent_guard.building import checked
 from latent_guard.errors import InputError
 from latent_guard.files.documents import read_json
 from latent_guard.files.manifests import MANIFEST
@@ -58,7 +60,7 @@ def identity_of(pipeline: str) -> str:
         InputError: the folder's index cannot be read.
     """
     folder = Path(pipeline)
-    if not folder.is_dir():
+    if not pipeline or not folder.is_dir():  # Path("") is the working directory
         return pipeline.replace("/", "--") if is_hub_id(pipeline) else ""
     digest = hashlib.sha256()
     for path in _telling_files(folder):
@@ -78,8 +80,9 @@ def is_comparable(identity: str, other: str) -> bool:
 
 def _telling_files(folder: Path) -> Iterator[Path]:
     """Index, configs and weights of a pipeline, or of a model that lies alone; nothing else that lies there."""
-    index = read_json(folder / _INDEX, "the pipeline's index") if (folder / _INDEX).is_file() else {}
-    parts = sorted(name for name in index if isinstance(name, str) and Path(name).name == name)
+    path = folder / _INDEX
+    index = checked(dict[str, Any], read_json(path, "the index"), str(path), "it") if path.is_file() else {}
+    parts = sorted(name for name in index if Path(name).name == name)
     for part in (folder, *(folder / name for name in parts if (folder / name).is_dir())):
         yield from sorted(
             path

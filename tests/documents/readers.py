@@ -27,6 +27,7 @@ from latent_guard.cli.replacing import _images_of_run
 from latent_guard.concepts.bank import Concept, ConceptBank
 from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.files.manifests import verify
+from latent_guard.fitted_guards import identity_of
 from latent_guard.guidance.audit import read_audit
 from latent_guard.guidance.fitted_for import FittedFor
 from latent_guard.guidance.policy_file import read_policies
@@ -312,6 +313,7 @@ READERS = [
         _images_of_run, forgives=True,
     ),
     Reader("pipelines/config_limits.py", "model_index.json", PIPELINE, check_parts),
+    Reader("fitted_guards.py", "model_index.json", PIPELINE, lambda f: identity_of(str(f))),
     Reader("files/manifests.py", "manifest.json", {}, lambda f: verify(f, "copy it again")),
     Reader("guidance/policy_file.py", "policy.yaml", POLICY, lambda f: read_policies(f / "policy.yaml")),
     Reader("guidance/fitted_for.py", "fitted.json", FITTED, FittedFor.load),

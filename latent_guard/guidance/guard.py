@@ -237,7 +237,7 @@ class LatentGuard:
         mismatch.call(pipe, arguments)
         with Attachment(watch):
             scores = scores_if_asked(watch.scorer, request.prompts, policies.prompt_trigger, on_error)
-            retries = Retries(watch, policies, request, Renoise(watch.scorer, policies, on_error))
+            retries = Retries(watch, policies, request, Renoise(watch.scorer, watch.latents.space, policies, on_error))
             retries.run(self.model.config.latent_space.factor)
         rows = [request.prompt_of(verdict.image) for verdict in retries.verdicts]
         verdicts = [

@@ -15,7 +15,7 @@ from latent_guard.guidance.verdict import Decision, Verdict
 
 OnMismatch = Literal["warn", "refuse"]
 ON_MISMATCH: tuple[OnMismatch, ...] = ("warn", "refuse")
-# What a number of a policy can be: log-odds of up to 100, lengths of latents, whose own is 1 to 10 in any space.
+# What a number of a policy can be: log-odds of up to 100, lengths of normalised latents, whose own is about 1.
 BOUNDS = {
     "retries": Bounds(0, 100, whole=True),
     "strength": Bounds(0, 100),
@@ -40,11 +40,12 @@ class Policy:
         retries: how often an unsafe image is made again, at most; ``attach`` cannot retry, so there it counts as 0.
         block: mask what is unsafe at the end.
         window: (highest, lowest) noise level at which the guard checks and pushes.
-        strength: root mean square of one push of the clean estimate, in raw latent units.
+        strength: root mean square of one push of the clean estimate, in normalised latents: the pipeline's own, of
+            unit variance in every space.
         max_pushes: pushes of one image in one run. An image that is over a threshold after these counts as unsafe
             however it ends: pushed on, it would end as an artefact.
         augmentations: noisy copies whose gradients are averaged.
-        augmentation_noise: the noise's standard deviation.
+        augmentation_noise: the noise's standard deviation, in normalised latents.
         safety_margin: how far below its thresholds, in log-odds and for each push that it had, an image must end to
             count as safe. A push can lower the score and leave the object, and prompts that ask for nothing unsafe are
             hardly ever pushed.

@@ -8,7 +8,7 @@
       measures: [flag, steer, resample, block]
       trigger: 0                           # log-odds on top of the bank's thresholds
       abort_margin: 6                      # log-odds over the threshold, at two checks in a row
-      strength: 3                          # of a push: root mean square, in raw latent units
+      strength: 3                          # of a push: root mean square, in normalised latents
       window: [0.95, 0.4]                  # noise levels, from high to low
       retries: 2                           # at most
       budget: 1.5                          # of extra model evaluations, in multiples of an unguarded image's

@@ -41,6 +41,7 @@ ELSEWHERE = {
     "emoji_world/human_labels.py",  # test_human_labels
     "bench/runs/run.py", "bench/runs/folder.py",  # test_damaged_runs
     "training/data/checking.py",  # test_damaged_shards
+    "fitting/prompts.py",  # fitting/test_prompts
     "concepts/calibration_set.py", "zero_shot/regenerated.py",  # headers: test_headers
     "training/data/mapped_tar.py",
 }  # fmt: skip

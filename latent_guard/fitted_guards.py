@@ -81,7 +81,7 @@ def is_comparable(identity: str, other: str) -> bool:
 def _telling_files(folder: Path) -> Iterator[Path]:
     """Index, configs and weights of a pipeline, or of a model that lies alone; nothing else that lies there."""
     path = folder / _INDEX
-    index = checked(dict[str, Any], read_json(path, "the index"), str(path), "it") if path.is_file() else {}
+    index = checked(dict[str, Any], read_json(path, "the index"), str(path), "it") if path.exists() else {}
     parts = sorted(name for name in index if Path(name).name == name)
     for part in (folder, *(folder / name for name in parts if (folder / name).is_dir())):
         yield from sorted(

@@ -14,8 +14,8 @@ from latent_guard.errors import InputError
 from latent_guard.terminal import Table, note, say, status
 
 if TYPE_CHECKING:
-    from latent_guard.fitting.fit import Fit
     from latent_guard.fitting.finished import PictureJudge
+    from latent_guard.fitting.fit import Fit
 
 STEPS = 20
 MAX_IMAGES = 1_000_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from tempfile import TemporaryDirectory
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from latent_guard.fitting.fit import Fit
 from latent_guard.fitting.pushes import LOWEST_LEVELS, MOST_PUSHES, STRENGTHS

@@ -7,7 +7,7 @@ was killed goes on where it stopped.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,9 +24,9 @@ from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_atomic
 from latent_guard.files.documents import read_json
 from latent_guard.fitting.finished import Observer, PictureJudge
+from latent_guard.fitting.page import html_page
 from latent_guard.fitting.prompts import FitPrompts
 from latent_guard.fitting.pushed import pushes_by
-from latent_guard.fitting.page import html_page
 from latent_guard.fitting.pushes import Trial, choose_policy
 from latent_guard.fitting.record import Job, Recording, record
 from latent_guard.fitting.roles import Role, seeded, split
@@ -43,6 +43,7 @@ from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.pipelines.canary import Canary
 from latent_guard.pipelines.latents import PipelineLatents
+from latent_guard.pipelines.step import Perturb
 from latent_guard.pipelines.vae import decode
 from latent_guard.zero_shot.pixel_clip import PixelCLIP
 
@@ -65,6 +66,7 @@ class Fit:
         prompts: what to generate.
         pixel_clip: the teacher, where it is one on pixels.
         judge: says what pictures are unsafe, where it is not the teacher.
+        tuning: schedule of each round of tuning.
     """
 
     pipe: Any
@@ -75,6 +77,7 @@ class Fit:
     prompts: FitPrompts
     pixel_clip: PixelCLIP | None = None
     judge: PictureJudge | None = None
+    tuning: TuneSettings = TuneSettings()
 
     @property
     def work(self) -> Path:
@@ -130,8 +133,13 @@ class Fit:
     def recording(self, role: Role) -> Recording:
         """The unguarded generations of a role."""
         folder = self.work / "recordings" / role.value
-        words = f"generating ({role.value})"
-        return record(self.pipe, self.latents, self.jobs(role), folder, SAFE.window, self.settings.arguments, words=words)
+        return self._record(self.jobs(role), folder, f"generating ({role.value})")
+
+    def _record(
+        self, jobs: Sequence[Job], folder: Path, words: str, perturb_of: Callable[[int], Perturb] | None = None
+    ) -> Recording:
+        arguments = self.settings.arguments
+        return record(self.pipe, self.latents, jobs, folder, SAFE.window, arguments, perturb_of, words)
 
     @cached_property
     def first_lesson(self) -> Lesson:
@@ -156,7 +164,7 @@ class Fit:
         folder = self.work / "tuning" / name
         clip = folder / "latent-clip"
         if not clip.is_dir():
-            settings = TuneSettings(seed=self.settings.seed)
+            settings = replace(self.tuning, seed=self.settings.seed)
             tune(start, lessons, self.teacher, self.texts, folder, settings).save_pretrained(clip)
         return LatentCLIP.from_pretrained(clip, device=str(self.base.logit_scale.device))
 
@@ -165,16 +173,12 @@ class Fit:
         asked = [job for job in self.jobs(Role.TUNE) if job.category]
         count = self.settings.pushed
         jobs = [replace(asked[n % len(asked)], seed=asked[n % len(asked)].seed + 1 + n) for n in range(count)]
-        recording = record(
-            self.pipe,
-            self.latents,
-            jobs,
-            self.work / "recordings" / "pushed",
-            SAFE.window,
-            self.settings.arguments,
-            perturb_of=lambda start: pushes_by(first, bank, self.latents.space, self.settings.seed + start),
-            words="generating (pushed)",
-        )
+        folder = self.work / "recordings" / "pushed"
+
+        def pushes(start: int) -> Perturb:
+            return pushes_by(first, bank, self.latents.space, self.settings.seed + start)
+
+        recording = self._record(jobs, folder, "generating (pushed)", pushes)
         return Lesson(recording, self.teacher.features(recording.batches(-1)))
 
     def bank_for(self, policy: Policy) -> ConceptBank:

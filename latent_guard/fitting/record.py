@@ -61,7 +61,7 @@ class Recording:
         jobs = tuple(Job(**job) for job in read_json(folder / JOBS, "the recording")["jobs"])
         shards = tuple(_shard(folder, start) for start in range(0, len(jobs), BATCH))
         if missing := next((shard for shard in shards if not shard.exists()), None):
-            raise InputError(f"{folder} has no {missing.name}; run the same command again, which records what is missing")
+            raise InputError(f"{folder} has no {missing.name}; run the same command again to record it")
         with safe_open(shards[0], framework="pt") as file:
             return cls(jobs, file.get_tensor("noise_levels"), shards)
 
@@ -139,8 +139,9 @@ def _generate(
 ) -> dict[str, Tensor]:
     generators = [torch.Generator().manual_seed(job.seed) for job in jobs]
     high, low = window
-    kept = torch.no_grad(), clean_estimates(
-        latents, lambda level: low <= level <= high, perturb, lambda raw, _: raw.detach().half().cpu()
+    kept = (
+        torch.no_grad(),
+        clean_estimates(latents, lambda level: low <= level <= high, perturb, lambda raw, _: raw.detach().half().cpu()),
     )
     with kept[0], kept[1] as seen:
         pipe([job.prompt for job in jobs], generator=generators, output_type="latent", **arguments)

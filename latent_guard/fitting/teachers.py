@@ -124,9 +124,7 @@ class Teacher:
         return cls._of(clip.name, clip.model, decoded, lambda pictures: resized(to_model_range(pictures)), texts)
 
     @classmethod
-    def _of(
-        cls, name: str, model: Any, from_latents: Prepare, from_pictures: Prepare, texts: Texts
-    ) -> Teacher:
+    def _of(cls, name: str, model: Any, from_latents: Prepare, from_pictures: Prepare, texts: Texts) -> Teacher:
         embedded = texts.embedded_by(model)
         scale = float(model.logit_scale.detach().exp())
         return cls(name, model, from_latents, from_pictures, embedded, texts.reference(embedded, scale), scale)

@@ -1,4 +1,4 @@
-"""Tuning without labels: a Latent-CLIP learns to see, in estimates on the way, what a teacher sees in the finished image.
+"""Tuning without labels: in estimates on the way, a Latent-CLIP learns to see what a teacher sees in finished images.
 
 Shapes: B samples, T texts, D embedding width.
 """

@@ -49,7 +49,8 @@ def with_projection(encoder: CLIPTextModel) -> CLIPTextModelWithProjection:
     projecting = CLIPTextModelWithProjection(config)
     projecting.text_model.load_state_dict(encoder.state_dict())
     nn.init.eye_(projecting.text_projection.weight)
-    return projecting.eval().requires_grad_(False)
+    projecting.eval().requires_grad_(False)
+    return projecting
 
 
 def assemble_flow(
@@ -122,10 +123,15 @@ def train_flow(
         t = level[:, None, None, None]
         noisy = (1 - t) * batch.clean + t * noise
         words, pooled = _read(encoder, ids.to(device))
+        times = TIMESTEPS * level.to(device)
         velocity = transformer(
-            noisy.to(device), encoder_hidden_states=words, pooled_projections=pooled, timestep=TIMESTEPS * level.to(device)
+            noisy.to(device),
+            encoder_hidden_states=words,
+            pooled_projections=pooled,
+            timestep=times,
         ).sample
-        return (velocity.float() - (noise - batch.clean).to(device)).square().mean()
+        error: Tensor = velocity.float() - (noise - batch.clean).to(device)
+        return error.square().mean()
 
     return fit(transformer, loss_at, settings, folder)
 

@@ -17,6 +17,7 @@ from transformers import CLIPTextModel
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.files.atomic import atomic_file
+from latent_guard.fitting.pushed import pushes_by
 from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.package_data import concepts_folder
@@ -32,7 +33,6 @@ from latent_guard.worlds.emoji.distillation import distil
 from latent_guard.worlds.emoji.estimates import Trajectories, joined, record, write_estimate_shards
 from latent_guard.worlds.emoji.generator import assemble, train_generator
 from latent_guard.worlds.emoji.pool import Pool, draw_pool
-from latent_guard.worlds.emoji.pushes import pushes_by
 from latent_guard.worlds.emoji.recipes import write_recipe
 from latent_guard.worlds.emoji.rectified_flow import train_flow
 from latent_guard.worlds.emoji.sampling import training_samples
@@ -175,7 +175,7 @@ class Stages:
         pushed = list(itertools.islice(unsafe, self.scale.pushed_estimates))
         clean = self.clip("clean")
         bank = ConceptBank.build(clean, read_prompt_sets(concepts_folder("emoji_world")))
-        pushes = pushes_by(clean, bank, LatentSpace.of_vae(self.vae), self._seed(57))
+        pushes = pushes_by(clean, bank, LatentSpace.of_vae(self.vae), self._seed(57), (STEER.strength,) * 2)
         trajectories = joined(
             [
                 record(self.pipeline, plain, range(len(plain))),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ from latent_guard.pipelines.vae import decode
 from latent_guard.zero_shot.pixel_clip import PixelCLIP
 
 WORK = ".fitting"  # ends the name of the working folder
-OBSERVED_RATE = 0.02  # of benign finished images that a teacher takes for unsafe
+OBSERVED_RATE = 0.02  # of benign finished images that a teacher takes for unsafe; the fit's own, where that is more
 POLICY, POLICY_NAME = "policy.json", "fitted"
 SHOWN = 24  # guarded images on the page
 
@@ -77,7 +77,7 @@ class Fit:
     prompts: FitPrompts
     pixel_clip: PixelCLIP | None = None
     judge: PictureJudge | None = None
-    tuning: TuneSettings = TuneSettings()
+    tuning: TuneSettings = field(default_factory=TuneSettings)
 
     @property
     def work(self) -> Path:
@@ -152,7 +152,7 @@ class Fit:
         """The teacher with a threshold, set on its benign finished images."""
         lesson = self.first_lesson
         benign = torch.tensor([not job.category for job in lesson.recording.jobs])
-        return Observer.of(self.teacher, lesson.seen[benign], OBSERVED_RATE, self.judge)
+        return Observer.of(self.teacher, lesson.seen[benign], max(OBSERVED_RATE, self.settings.rate), self.judge)
 
     @cached_property
     def model(self) -> LatentCLIP:

@@ -18,6 +18,7 @@ from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.files.atomic import atomic_file
 from latent_guard.fitting.pushed import pushes_by
+from latent_guard.guidance.policy import STEER
 from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.package_data import concepts_folder

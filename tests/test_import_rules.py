@@ -20,6 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "version", "hub_ids", "sharding", "intervals", "devices", "lazy", "package_data", "contact_sheet"),
     ("bounds", "building", "files"),
     ("terminal",),
+    ("fitted_guards",),
     ("latent_clip",),
     ("pipelines",),
     ("zero_shot",),

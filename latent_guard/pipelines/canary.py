@@ -21,7 +21,7 @@ from latent_guard.pipelines.vae import encode
 MAX_RELATIVE_ERROR = 0.1  # half precision moves a latent by about 1e-3, another VAE by about 1
 CANARY_FILE = "canary.safetensors"
 DIGEST = "sha256"  # of both tensors, in the file's metadata
-_MAX_SIDE = 4096  # of the picture, in pixels
+_MAX_SIDE, _MAX_LATENT = 4096, 1e8  # of the picture in pixels, and of a number of its latent, in whatever scale
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Canary:
         latent = self.latent
         if picture.dtype != torch.uint8 or picture.ndim != 3 or len(picture) != 3 or max(picture.shape) > _MAX_SIDE:
             raise InputError(f"a canary's picture must be uint8 (3, H, W), not {picture.dtype} {tuple(picture.shape)}")
-        if latent.ndim != 3 or not latent.is_floating_point() or not bool(latent.isfinite().all()):
+        if latent.ndim != 3 or not latent.is_floating_point() or not bool((latent.abs() <= _MAX_LATENT).all()):
             raise InputError("a canary's latent must be (C, H, W) of finite numbers")
 
     @classmethod

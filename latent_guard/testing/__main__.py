@@ -30,11 +30,15 @@ def scale(
     model: Annotated[
         str | None, typer.Option(help="Diffusers folder or hub id, or shipped-few-step; by default the shipped one.")
     ] = None,
-    guard: Annotated[str | None, typer.Option(help="Guard folder or hub id; by default beside the model.")] = None,
+    guard: Annotated[
+        str | None, typer.Option(help="Guard folder or hub id; by default beside the model, or the one fitted to it.")
+    ] = None,
     bank: Annotated[
         Path | None, typer.Option(help="Concept bank folder; by default the guard's or beside the model.")
     ] = None,
-    policy: Annotated[str, typer.Option(help="The policy to try, by its name or file.")] = "steer",
+    policy: Annotated[
+        str | None, typer.Option(help="The policy to try, by its name or file; by default the guard's own.")
+    ] = None,
     prompt: Annotated[
         list[str] | None,
         typer.Option(help="A prompt that the guard acts on; repeat it. By default a concept of each category."),
@@ -42,7 +46,8 @@ def scale(
     num_images: NumImages = 1,
     seed: Seed = 0,
     steps: Annotated[
-        int | None, typer.Option(min=1, max=MAX_STEPS, help="Denoising steps; by default the pipeline's own.")
+        int | None,
+        typer.Option(min=1, max=MAX_STEPS, help="Denoising steps; by default those that the guard was fitted for."),
     ] = None,
 ) -> None:
     """Multiply the VAE's raw latents, and see whether the guard does the same.
@@ -55,10 +60,12 @@ def scale(
     for given in prompt or []:
         check_request(given, num_images, seed)
     asked = {"num_images_per_prompt": num_images, **({"num_inference_steps": steps} if steps else {})}
-    arguments = {**usual_arguments(model), **asked}
     with status("loading the models"):
-        pipe = load_pipeline(model, arguments.get("num_inference_steps", 1), num_images)
         watcher = load_guard(model, guard, bank, policy)
+        fitted = watcher.fitted_for
+        own = {} if fitted is None else {**fitted.arguments, "num_inference_steps": fitted.steps}
+        arguments = {**usual_arguments(model), **own, **asked}
+        pipe = load_pipeline(model, arguments.get("num_inference_steps", 1), num_images)
     prompts = prompt or list({concept.category: concept.prompt for concept in watcher.bank.concepts}.values())
     header = ("times", "images", "other decisions", "other actions", "gray levels", "result")
     table = Table(*header, title="raw latents multiplied", whole=("times", "result"))

@@ -40,7 +40,10 @@ def rescaled(pipe: Any, factors: Factors) -> Any:
 
 
 def rescaled_guard(guard: LatentGuard, space: LatentSpace, factors: Factors) -> LatentGuard:
-    """The same guard, of a pipeline whose raw latents, of ``space``, are multiplied."""
+    """The same guard, of a pipeline whose raw latents, of ``space``, are multiplied.
+
+    What it was fitted for is left out: it is of the pipeline with its own VAE.
+    """
     by_channel = torch.tensor(factors)
     model = _rescaled_latent_clip(guard.model, rescaled_space(space, factors), by_channel)
     bank = replace(guard.bank, fingerprint=model.fingerprint())  # the text tower is the same, so are embeddings

@@ -58,6 +58,7 @@ ERRORS = [
     "BlockedError",
     "CheckpointError",
     "DeviceMemoryError",
+    "FittedForOtherError",
     "GuardError",
     "InputError",
     "LatentGuardError",

@@ -52,7 +52,9 @@ def estimate(fitting: Fit) -> Estimate:
     jobs = [Job(prompt, number) for number, prompt in enumerate(fitting.prompts.benign[:TIMED])]
     with TemporaryDirectory() as folder:
         started = time.perf_counter()
-        recording = record(fitting.pipe, fitting.latents, jobs, Path(folder), SAFE.window, settings.arguments)
+        recording = record(
+            fitting.pipe, fitting.generations.latents, jobs, Path(folder), SAFE.window, settings.arguments
+        )
         seconds = (time.perf_counter() - started) / len(jobs)
         size = sum(shard.stat().st_size for shard in recording.shards) // len(jobs)
     trials = len(STRENGTHS) + len(LOWEST_LEVELS) + len(MOST_PUSHES) - 2

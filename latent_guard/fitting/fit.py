@@ -7,7 +7,7 @@ was killed goes on where it stopped.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,19 +18,22 @@ from torch import Tensor
 
 from latent_guard.building import build
 from latent_guard.concepts.bank import ConceptBank
+from latent_guard.concepts.bank_files import CONTENT
 from latent_guard.concepts.calibration_set import CalibrationSet, identity_of_images
 from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_atomic
 from latent_guard.files.documents import read_json
 from latent_guard.fitting.finished import Observer, PictureJudge
+from latent_guard.fitting.generations import Generations
 from latent_guard.fitting.page import html_page
 from latent_guard.fitting.prompts import FitPrompts
 from latent_guard.fitting.pushed import pushes_by
 from latent_guard.fitting.pushes import Trial, choose_policy
-from latent_guard.fitting.record import Job, Recording, record
-from latent_guard.fitting.roles import Role, seeded, split
-from latent_guard.fitting.settings import SHARES, FitSettings
+from latent_guard.fitting.record import Recording
+from latent_guard.fitting.roles import Role
+from latent_guard.fitting.settings import FitSettings
+from latent_guard.fitting.targets import over_texts, posteriors
 from latent_guard.fitting.teachers import Teacher, Texts
 from latent_guard.fitting.thresholds import calibrated_bank, calibration_set
 from latent_guard.fitting.tune import Lesson, TuneSettings, tune
@@ -39,17 +42,15 @@ from latent_guard.guidance.fitted_for import FittedFor
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.guard_card import guard_card
 from latent_guard.guidance.policy import SAFE, Policies, Policy
-from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.pipelines.canary import Canary
-from latent_guard.pipelines.latents import PipelineLatents
 from latent_guard.pipelines.step import Perturb
-from latent_guard.pipelines.vae import decode
 from latent_guard.zero_shot.pixel_clip import PixelCLIP
 
 WORK = ".fitting"  # ends the name of the working folder
 OBSERVED_RATE = 0.02  # of benign finished images that a teacher takes for unsafe; the fit's own, where that is more
 POLICY, POLICY_NAME = "policy.json", "fitted"
+CAPTIONS = 2000  # everyday prompts that are texts to compare with
 SHOWN = 24  # guarded images on the page
 
 
@@ -91,12 +92,10 @@ class Fit:
             InputError: the settings, prompts or folders cannot be used, or the disk is full.
             UnsupportedPipelineError: the pipeline cannot be guarded.
         """
-        latents = self.latents
+        self.generations.latents  # noqa: B018  what cannot be guarded is told before anything is made
         self.settings.claim(self.work)
-        self.teacher  # noqa: B018  a CLIP that cannot be used is told before anything is generated
-        del latents
         policy = self.policy
-        guard = self.guard_with(self.bank_for(policy), policy)
+        guard = self.guard_with(self.bank, policy)
         verification = self.verification(guard, policy)
         guard.fitted_for = FittedFor.of(self.pipe, self.settings.model, self.settings.arguments, policy.window)
         guard.documents = self.documents(guard, verification)
@@ -104,14 +103,14 @@ class Fit:
         return guard, verification
 
     @cached_property
-    def latents(self) -> PipelineLatents:
-        """How the pipeline's latents are read."""
-        return PipelineLatents.of(self.pipe, LatentSpace.of_vae(self.pipe.vae), None)
+    def generations(self) -> Generations:
+        """What the pipeline makes, unguarded."""
+        return Generations(self.pipe, self.settings, self.prompts, self.work / "recordings")
 
     @cached_property
     def texts(self) -> Texts:
-        """What images are compared with: the bank's words, and the captions of everyday prompts."""
-        return Texts.of(self.prompt_sets, (*self.prompts.benign, *(row.prompt for row in self.prompts.unsafe)))
+        """What images are compared with: the bank's words, and everyday captions."""
+        return Texts.of(self.prompt_sets, self.prompts.benign[:CAPTIONS])
 
     @cached_property
     def teacher(self) -> Teacher:
@@ -120,39 +119,28 @@ class Fit:
             return Teacher.pixel(self.pixel_clip, self.pipe.vae, self.texts)
         return Teacher.latent(self.base, self.pipe.vae, self.texts)
 
-    def jobs(self, role: Role) -> list[Job]:
-        """The generations of a role, benign and unsafe ones taking turns."""
-        seed = self.settings.seed
-        benign = seeded(split(self.prompts.benign, seed, SHARES)[role], self.settings.count(role, benign=True), seed)
-        unsafe = seeded(split(self.prompts.unsafe, seed, SHARES)[role], self.settings.count(role, benign=False), seed)
-        jobs = [Job(prompt, number) for prompt, number in benign]
-        jobs += [Job(row.prompt, number, row.category) for row, number in unsafe]
-        order = torch.randperm(len(jobs), generator=torch.Generator().manual_seed(seed)).tolist()
-        return [jobs[place] for place in order]
-
-    def recording(self, role: Role) -> Recording:
-        """The unguarded generations of a role."""
-        folder = self.work / "recordings" / role.value
-        return self._record(self.jobs(role), folder, f"generating ({role.value})")
-
-    def _record(
-        self, jobs: Sequence[Job], folder: Path, words: str, perturb_of: Callable[[int], Perturb] | None = None
-    ) -> Recording:
-        arguments = self.settings.arguments
-        return record(self.pipe, self.latents, jobs, folder, SAFE.window, arguments, perturb_of, words)
+    @cached_property
+    def learnt_from(self) -> tuple[Recording, Tensor]:
+        """The unguarded generations that are learnt from, and the teacher's embeddings (N, D) of their images."""
+        recording = self.generations.of(Role.TUNE)
+        return recording, self.teacher.features(recording.batches(-1))
 
     @cached_property
     def first_lesson(self) -> Lesson:
-        """The unguarded generations that are learnt from."""
-        recording = self.recording(Role.TUNE)
-        return Lesson(recording, self.teacher.features(recording.batches(-1)))
+        """What is learnt from unguarded generations."""
+        recording, seen = self.learnt_from
+        groups = [job.category for job in recording.jobs]
+        return Lesson(recording, self._wanted(seen, posteriors(self.teacher.reference.scores(seen), groups)))
+
+    def _wanted(self, seen: Tensor, posterior: Tensor) -> Tensor:
+        return over_texts(self.teacher, self.texts, seen, posterior)
 
     @cached_property
     def observer(self) -> Observer:
         """The teacher with a threshold, set on its benign finished images."""
-        lesson = self.first_lesson
-        benign = torch.tensor([not job.category for job in lesson.recording.jobs])
-        return Observer.of(self.teacher, lesson.seen[benign], max(OBSERVED_RATE, self.settings.rate), self.judge)
+        recording, seen = self.learnt_from
+        benign = torch.tensor([not job.category for job in recording.jobs])
+        return Observer.of(self.teacher, seen[benign], max(OBSERVED_RATE, self.settings.rate), self.judge)
 
     @cached_property
     def model(self) -> LatentCLIP:
@@ -165,21 +153,29 @@ class Fit:
         clip = folder / "latent-clip"
         if not clip.is_dir():
             settings = replace(self.tuning, seed=self.settings.seed)
-            tune(start, lessons, self.teacher, self.texts, folder, settings).save_pretrained(clip)
+            tune(start, lessons, self.texts, folder, settings).save_pretrained(clip)
         return LatentCLIP.from_pretrained(clip, device=str(self.base.logit_scale.device))
 
     def _pushed_lesson(self, first: LatentCLIP) -> Lesson:
         bank = ConceptBank.build(first, self.prompt_sets)
-        asked = [job for job in self.jobs(Role.TUNE) if job.category]
-        count = self.settings.pushed
-        jobs = [replace(asked[n % len(asked)], seed=asked[n % len(asked)].seed + 1 + n) for n in range(count)]
-        folder = self.work / "recordings" / "pushed"
+        space = self.generations.latents.space
 
         def pushes(start: int) -> Perturb:
-            return pushes_by(first, bank, self.latents.space, self.settings.seed + start)
+            return pushes_by(first, bank, space, self.settings.seed + start)
 
-        recording = self._record(jobs, folder, "generating (pushed)", pushes)
-        return Lesson(recording, self.teacher.features(recording.batches(-1)))
+        recording = self.generations.pushed(pushes)
+        seen = self.teacher.features(recording.batches(-1))
+        # Pushed images of one prompt differ in what the pushes did to them: they are a group of their own.
+        groups = [f"{job.category}, pushed" for job in recording.jobs]
+        return Lesson(recording, self._wanted(seen, posteriors(self.teacher.reference.scores(seen), groups)))
+
+    @cached_property
+    def bank(self) -> ConceptBank:
+        """The bank, for the policy that was chosen; made once."""
+        folder = self.work / "bank"
+        if not (folder / CONTENT).is_file():
+            self.bank_for(self.policy).save(folder)
+        return ConceptBank.load(folder)
 
     def bank_for(self, policy: Policy) -> ConceptBank:
         """The bank, its thresholds set for the looks of a policy's window."""
@@ -192,7 +188,7 @@ class Fit:
 
     @cached_property
     def _calibration_images(self) -> CalibrationSet:
-        recording = self.recording(Role.CALIBRATE)
+        recording = self.generations.of(Role.CALIBRATE)
         shows = self.shows(recording)
         asked = torch.tensor([bool(job.category) for job in recording.jobs])
         shows[~asked] = False  # benign prompts are what the rate is promised for, whatever they show
@@ -222,18 +218,14 @@ class Fit:
         """Which finished images (N,) of a recording are unsafe."""
         if self.judge is None:
             return self.shows(recording).any(dim=1)
-        pictures = (
-            ((decode(self.pipe.vae, batch.float().to(self.pipe.device)).clamp(-1, 1) + 1) * 127.5).round().byte().cpu()
-            for batch in recording.batches(-1)
-        )
-        return torch.cat([self.judge(batch) for batch in pictures])
+        return torch.cat([self.judge(self.generations.pictures(batch)) for batch in recording.batches(-1)])
 
     @cached_property
     def policy(self) -> Policy:
         """The policy, chosen on dev prompts; chosen once."""
         path = self.work / POLICY
         if not path.exists():
-            recording = self.recording(Role.DEV)
+            recording = self.generations.of(Role.DEV)
             unsafe = self.unsafe(recording).tolist()
             jobs = [job for job, bad in zip(recording.jobs, unsafe, strict=True) if bad]
             if len(jobs) < 2:
@@ -253,15 +245,14 @@ class Fit:
     @cached_property
     def canary(self) -> Canary:
         """A picture that the pipeline made, with its latent by the pipeline's own VAE."""
-        raw = self.first_lesson.recording.batches(-1)[0][:1].float().to(self.pipe.device)
-        picture = ((decode(self.pipe.vae, raw).clamp(-1, 1) + 1) * 127.5).round().byte().cpu()[0]
-        return Canary.made_by(self.pipe.vae, picture)
+        finals = self.learnt_from[0].batches(-1)[0][:1]
+        return Canary.made_by(self.pipe.vae, self.generations.pictures(finals)[0])
 
     def verification(self, guard: LatentGuard, policy: Policy) -> Verification:
         """What the guard does on fresh prompts and seeds; measured once."""
         path = self.work / "verification.json"
         if not path.exists():
-            recording = self.recording(Role.VERIFY)
+            recording = self.generations.of(Role.VERIFY)
             unsafe = self.unsafe(recording)
             measured, guarded = verify(
                 guard, self.pipe, recording, unsafe, policy, self.observer, self.settings.arguments, self.said_by

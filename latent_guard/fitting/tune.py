@@ -18,7 +18,7 @@ from latent_guard.errors import GuardError, InputError
 from latent_guard.files.atomic import atomic_file
 from latent_guard.fitting.base import with_noise_input
 from latent_guard.fitting.record import Recording
-from latent_guard.fitting.teachers import Teacher, Texts
+from latent_guard.fitting.teachers import Texts
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.terminal import track
 
@@ -34,7 +34,6 @@ class TuneSettings:
     Attributes:
         steps, batch: how many steps, and samples in each.
         learning_rate: of AdamW at its peak; it rises over ``warmup`` steps and falls along half a cosine.
-        embedding_weight: of the cosine distance to the teacher's embedding, where student and teacher share one.
     """
 
     steps: int = 800
@@ -42,33 +41,30 @@ class TuneSettings:
     learning_rate: float = 3e-4
     warmup: int = 50
     weight_decay: float = 0.05
-    embedding_weight: float = 0.0
     save_every: int = 100
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """Generations, and a teacher's embeddings (N, D) of their finished images."""
+    """Generations, and the distributions over the texts (N, T) that their finished images are to have."""
 
     recording: Recording
-    seen: Tensor
+    wanted: Tensor
 
 
-def tune(
-    base: LatentCLIP, lessons: Sequence[Lesson], teacher: Teacher, texts: Texts, folder: Path, settings: TuneSettings
-) -> LatentCLIP:
+def tune(base: LatentCLIP, lessons: Sequence[Lesson], texts: Texts, folder: Path, settings: TuneSettings) -> LatentCLIP:
     """Tune a copy of ``base`` on recorded estimates; a run that was killed resumes from its last checkpoint.
 
-    At every estimate and its noise level, the student's distribution over the texts is to be the teacher's of the
-    finished image of the same generation, each by its own text tower: Kullback-Leibler divergence, as in knowledge
-    distillation (Hinton et al. 2015, section 2). The text tower stays as it is, so that concepts in words stay valid.
+    At every estimate and its noise level, the student's distribution over the texts is to be that of the finished image
+    of the same generation: Kullback-Leibler divergence, as in knowledge distillation (Hinton et al. 2015, section 2).
+    Student and teacher compare with the same texts, each by its own text tower. The student's stays as it is, so that
+    concepts in words stay valid.
 
     Args:
         base: an untouched Latent-CLIP; it is not changed.
         lessons: what is learnt from; every generation counts alike.
-        teacher: who has seen the finished images.
-        texts: of which the teacher's rows are.
+        texts: the T texts.
         folder: of checkpoints.
         settings: schedule.
 
@@ -86,16 +82,12 @@ def tune(
     optimizer = _optimizer(trained, settings)
     start = _resume(folder, student, optimizer, settings)
     student.train()
-    for step in track(range(start, settings.steps), "tuning"):
+    for step in track(range(start, settings.steps), f"tuning ({folder.name})"):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _rate_factor(step, settings)
-        latents, levels, rows = samples.batch(settings.batch, step, settings.seed)
-        features = student.encode_latents(latents.to(base.logit_scale), levels.to(base.logit_scale), normalize=True)
-        seen = samples.seen[rows].to(features)
-        wanted = (teacher.logit_scale * seen @ teacher.embedded.T).softmax(dim=-1)
+        latents, levels, wanted = (part.to(base.logit_scale) for part in samples.batch(settings, step))
+        features = student.encode_latents(latents, levels, normalize=True)
         loss = kl_div((scale * features @ texts_of_student.T).log_softmax(dim=-1), wanted, reduction="batchmean")
-        if settings.embedding_weight:
-            loss = loss + settings.embedding_weight * (1 - (features * seen).sum(dim=-1)).mean()
         loss.backward()
         nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
         optimizer.step()
@@ -109,12 +101,12 @@ def tune(
 
 @dataclass(frozen=True)
 class _Samples:
-    """Raw estimates of all lessons, as shards (B, S, C, H, W), with the row of ``seen`` at which each shard begins."""
+    """Raw estimates of all lessons, as shards (B, S, C, H, W), with the row of ``wanted`` at which each begins."""
 
     shards: tuple[Tensor, ...]
     levels: tuple[Tensor, ...]
     starts: Tensor
-    seen: Tensor
+    wanted: Tensor
 
     @classmethod
     def of(cls, lessons: Sequence[Lesson]) -> _Samples:
@@ -122,12 +114,13 @@ class _Samples:
         levels = [lesson.recording.noise_levels for lesson in lessons for _ in lesson.recording.shards]
         ends = torch.tensor([len(shard) for shard in shards]).cumsum(0)
         starts = torch.cat([torch.zeros(1, dtype=torch.long), ends])
-        return cls(tuple(shards), tuple(levels), starts, torch.cat([lesson.seen for lesson in lessons]))
+        return cls(tuple(shards), tuple(levels), starts, torch.cat([lesson.wanted for lesson in lessons]))
 
-    def batch(self, size: int, step: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Estimates (B, C, H, W), their noise levels (B,) and rows of ``seen`` (B,), by the step's number alone."""
-        generator = torch.Generator().manual_seed(1_000_003 * seed + step)
-        rows = torch.randint(len(self.seen), (size,), generator=generator)
+    def batch(self, settings: TuneSettings, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Estimates (B, C, H, W), their noise levels (B,) and what is wanted (B, T), by the step's number alone."""
+        size = settings.batch
+        generator = torch.Generator().manual_seed(1_000_003 * settings.seed + step)
+        rows = torch.randint(len(self.wanted), (size,), generator=generator)
         shares = torch.rand(size, generator=generator)
         places = torch.searchsorted(self.starts, rows, right=True) - 1
         latents, levels = [], []
@@ -135,7 +128,7 @@ class _Samples:
             look = int(share * len(self.levels[place]))
             latents.append(self.shards[place][row - int(self.starts[place]), look])
             levels.append(self.levels[place][look])
-        return torch.stack(latents), torch.stack(levels), rows
+        return torch.stack(latents), torch.stack(levels), self.wanted[rows]
 
 
 def _optimizer(trained: Sequence[nn.Parameter], settings: TuneSettings) -> torch.optim.Optimizer:

@@ -57,6 +57,7 @@ ERRORS = [
     "BlockedError",
     "CheckpointError",
     "DeviceMemoryError",
+    "FittedForOtherError",
     "GuardError",
     "InputError",
     "LatentGuardError",

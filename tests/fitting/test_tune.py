@@ -10,7 +10,7 @@ import torch
 
 from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.errors import InputError
-from latent_guard.fitting.record import BATCH, Recording, Job
+from latent_guard.fitting.record import BATCH, Job, Recording
 from latent_guard.fitting.teachers import Texts
 from latent_guard.fitting.tune import RESUME, Lesson, TuneSettings, tune
 from latent_guard.latent_clip.latent_space import LatentSpace

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from latent_guard.bounds import MAX_STEPS
 from latent_guard.cli.places import OutFolder
-from latent_guard.cli.validation import Seed
-from latent_guard.errors import InputError
+from latent_guard.cli.validation import Seed, assignment
 from latent_guard.terminal import Table, note, say, status
 
 if TYPE_CHECKING:
     from latent_guard.fitting.finished import PictureJudge
-    from latent_guard.fitting.fit import Fit
+    from latent_guard.fitting.settings import FitSettings
+    from latent_guard.fitting.stages import Fit
 
 STEPS = 20
 MAX_IMAGES = 1_000_000
@@ -63,14 +63,19 @@ def fit(
     push_to_hub: Annotated[str | None, typer.Option(help="Publish the guard as OWNER/NAME.")] = None,
 ) -> None:
     """Make a guard for a pipeline, and measure it. A fit that was stopped goes on where it was."""
-    from latent_guard.fitted_guards import place_of
     from latent_guard.fitting.settings import FitSettings
     from latent_guard.loading import usual_arguments
 
     chosen = {"num_inference_steps": steps} if steps else {}
+    given = dict(assignment(text, "--set") for text in set_ or [])
     settings = FitSettings(
         model=model,
-        arguments={"num_inference_steps": STEPS, **usual_arguments(model), **chosen, **_assignments(set_ or [])},
+        arguments={
+            "num_inference_steps": STEPS,
+            **usual_arguments(model),
+            **chosen,
+            **given,
+        },
         images=images,
         rate=rate,
         concepts=tuple(concepts or ["i2p"]),
@@ -81,7 +86,7 @@ def fit(
         seed=seed,
     )
     with status("loading the models"):
-        fitting = _opened(settings, place_of(model) if out is None else out, judge)
+        fitting = _opened(settings, out, judge)
     if dry_run:
         _say_estimate(fitting)
         return
@@ -96,30 +101,17 @@ def fit(
     note(f'use it with `latent-guard generate "..." --safe --model {model}`')
 
 
-def _opened(settings: Any, out: Path, judge: str | None) -> Fit:
+def _opened(settings: FitSettings, out: Path | None, judge: str | None) -> Fit:
     """Everything loaded and checked; nothing is generated yet."""
-    from latent_guard.concepts.sources import prompt_sets_of
-    from latent_guard.devices import best_device
-    from latent_guard.fitting.base import base_for
-    from latent_guard.fitting.fit import Fit
-    from latent_guard.fitting.prompts import fit_prompts
     from latent_guard.fitting.record import BATCH
+    from latent_guard.fitting.stages import Fit
     from latent_guard.loading import load_pipeline, load_pixel_clip
 
-    prompt_sets = [one for source in settings.concepts for one in prompt_sets_of(source)]
-    prompts = fit_prompts(prompt_sets, settings.benign, settings.unsafe)
+    opened = None if judge is None else _judge(judge)
+    pixel_clip = None if settings.teacher is None else load_pixel_clip(settings.model, settings.teacher)
     pipe = load_pipeline(settings.model, settings.arguments["num_inference_steps"], BATCH)
     pipe.set_progress_bar_config(disable=True)
-    return Fit(
-        pipe=pipe,
-        settings=settings,
-        out=out,
-        base=base_for(pipe, settings.latent_clip, best_device()),
-        prompt_sets=prompt_sets,
-        prompts=prompts,
-        pixel_clip=None if settings.teacher is None else load_pixel_clip(settings.model, settings.teacher),
-        judge=None if judge is None else _judge(judge),
-    )
+    return Fit.of(pipe, settings, out, pixel_clip, opened)
 
 
 def _judge(name: str) -> PictureJudge:
@@ -137,16 +129,3 @@ def _say_estimate(fitting: Fit) -> None:
     found = estimate(fitting)
     for line in found.lines():
         say(line)
-
-
-def _assignments(texts: list[str]) -> dict[str, Any]:
-    """Arguments of a call, NAME=VALUE, the value as YAML reads it."""
-    from latent_guard.files.documents import yaml_value
-
-    chosen = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not sign or not name.isidentifier():
-            raise InputError(f"--set {text} is no assignment; give NAME=VALUE, such as guidance_scale=0")
-        chosen[name] = yaml_value(value, f"--set {name}")
-    return chosen

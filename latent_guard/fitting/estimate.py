@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from latent_guard.fitting.fit import Fit
 from latent_guard.fitting.pushes import LOWEST_LEVELS, MOST_PUSHES, STRENGTHS
 from latent_guard.fitting.record import Job, record
 from latent_guard.fitting.roles import Role
+from latent_guard.fitting.stages import Fit
 from latent_guard.guidance.policy import SAFE
 
 TIMED = 3

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from latent_guard.building import build
+from latent_guard.files.documents import read_json
 from latent_guard.fitting.finished import Observer
 from latent_guard.fitting.guarded import run_guarded
 from latent_guard.fitting.record import Job
@@ -56,7 +59,12 @@ class Choice:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        return {"policy": asdict(self.policy), "trials": [asdict(trial) for trial in self.trials]}
+        return asdict(self)
+
+    @classmethod
+    def load(cls, path: Path) -> Choice:
+        """Read what ``to_dict`` gave from a JSON file; ``InputError`` for anything else."""
+        return build(cls, read_json(path, "the policy"), str(path))
 
 
 def choose_policy(

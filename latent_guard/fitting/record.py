@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from latent_guard.building import build
 from latent_guard.errors import GuardError, InputError
 from latent_guard.files.atomic import atomic_file, write_atomic
 from latent_guard.files.documents import read_json
@@ -35,6 +36,17 @@ class Job:
     prompt: str
     seed: int
     category: str = ""
+
+
+@dataclass(frozen=True)
+class _Jobs:
+    """What ``jobs.json`` holds."""
+
+    jobs: tuple[Job, ...]
+
+    def __post_init__(self) -> None:
+        if not self.jobs:
+            raise InputError("a recording needs at least one prompt")
 
 
 @dataclass(frozen=True)
@@ -58,7 +70,7 @@ class Recording:
         Raises:
             InputError: it is not finished, or its files are not what was written.
         """
-        jobs = tuple(Job(**job) for job in read_json(folder / JOBS, "the recording")["jobs"])
+        jobs = build(_Jobs, read_json(folder / JOBS, "the recording"), str(folder / JOBS)).jobs
         shards = tuple(_shard(folder, start) for start in range(0, len(jobs), BATCH))
         if missing := next((shard for shard in shards if not shard.exists()), None):
             raise InputError(f"{folder} has no {missing.name}; run the same command again to record it")
@@ -121,11 +133,11 @@ def record(
 
 
 def _require_same_jobs(folder: Path, jobs: Sequence[Job]) -> None:
-    content = {"jobs": [asdict(job) for job in jobs]}
+    wanted = _Jobs(tuple(jobs))
     path = folder / JOBS
     if not path.exists():
-        write_atomic(path, json.dumps(content, ensure_ascii=False).encode())
-    elif read_json(path, "the recording") != content:
+        write_atomic(path, json.dumps(asdict(wanted), ensure_ascii=False).encode())
+    elif build(_Jobs, read_json(path, "the recording"), str(path)) != wanted:
         raise InputError(f"{folder} holds the recording of other prompts; give another folder, or remove this one")
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from latent_guard.building import build
 from latent_guard.concepts.conformal import rate_bounds
+from latent_guard.files.documents import read_json
 from latent_guard.fitting.finished import Observer
 from latent_guard.fitting.guarded import GuardedImages, run_guarded
 from latent_guard.fitting.record import Recording
@@ -74,6 +77,11 @@ class Verification:
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
+
+    @classmethod
+    def load(cls, path: Path) -> Verification:
+        """Read what ``to_dict`` gave from a JSON file; ``InputError`` for anything else."""
+        return build(cls, read_json(path, "the verification"), str(path))
 
     def rows(self) -> list[tuple[str, str]]:
         """The table, as names and values in words."""

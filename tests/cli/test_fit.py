@@ -45,7 +45,7 @@ def arguments(models: Path, *more: str) -> list[str]:
         "--latent-clip",
         str(models / "clip"),
         "--images",
-        "200",
+        "300",
         "--rate",
         "0.2",
         "--steps",
@@ -76,7 +76,7 @@ def test_a_dry_run_says_what_it_would_take_and_keeps_nothing(
 ) -> None:
     done = latent_guard_command(*arguments(models, "--dry-run"))
     assert done.code == 0, done.err
-    assert "200 images would be recorded" in done.out
+    assert "300 images would be recorded" in done.out
     assert "minutes" in done.out
     assert "MB of latents" in done.out
     assert not home.exists()
@@ -86,7 +86,7 @@ def test_a_dry_run_says_what_it_would_take_and_keeps_nothing(
     ("changes", "says"),
     [
         (("--images", "10"), "at least"),
-        (("--set", "guidance_scale"), "NAME=VALUE"),
+        (("--set", "guidance_scale"), "is not key=value"),
         (("--latent-clip", "nowhere"), "neither a folder nor a hub id"),
         (("--judge", "nobody"), "unknown judge"),
         (("--benign", "absent.csv"), "absent.csv"),

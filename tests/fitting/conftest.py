@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from latent_guard.concepts.prompt_set import PromptSet
-from latent_guard.fitting.fit import Fit
 from latent_guard.fitting.prompts import FitPrompts, UnsafePrompt
 from latent_guard.fitting.settings import FitSettings
+from latent_guard.fitting.stages import Fit
 from latent_guard.fitting.tune import TuneSettings
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP

@@ -16,20 +16,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_guard.building import build
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.bank_files import CONTENT
 from latent_guard.concepts.calibration_set import CalibrationSet, identity_of_images
 from latent_guard.concepts.prompt_set import PromptSet
+from latent_guard.concepts.sources import prompt_sets_of
+from latent_guard.devices import best_device
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_atomic
-from latent_guard.files.documents import read_json
+from latent_guard.fitted_guards import place_of
+from latent_guard.fitting.base import base_for
 from latent_guard.fitting.finished import Observer, PictureJudge
 from latent_guard.fitting.generations import Generations
 from latent_guard.fitting.page import html_page
-from latent_guard.fitting.prompts import FitPrompts
+from latent_guard.fitting.prompts import FitPrompts, fit_prompts
 from latent_guard.fitting.pushed import pushes_by
-from latent_guard.fitting.pushes import Trial, choose_policy
+from latent_guard.fitting.pushes import Choice, choose_policy
 from latent_guard.fitting.record import Recording
 from latent_guard.fitting.roles import Role
 from latent_guard.fitting.settings import FitSettings
@@ -79,6 +81,22 @@ class Fit:
     pixel_clip: PixelCLIP | None = None
     judge: PictureJudge | None = None
     tuning: TuneSettings = field(default_factory=TuneSettings)
+
+    @classmethod
+    def of(
+        cls,
+        pipe: Any,
+        settings: FitSettings,
+        out: Path | None = None,
+        pixel_clip: PixelCLIP | None = None,
+        judge: PictureJudge | None = None,
+    ) -> Fit:
+        """Everything loaded and checked, nothing generated yet; arguments and errors as ``fit``."""
+        prompt_sets = [one for source in settings.concepts for one in prompt_sets_of(source)]
+        prompts = fit_prompts(prompt_sets, settings.benign, settings.unsafe)
+        base = base_for(pipe, settings.latent_clip, best_device())
+        place = place_of(settings.model) if out is None else out
+        return cls(pipe, settings, place, base, prompt_sets, prompts, pixel_clip, judge)
 
     @property
     def work(self) -> Path:
@@ -236,7 +254,7 @@ class Fit:
             guard = self.guard_with(self.bank_for(SAFE), SAFE)
             choice = choose_policy(guard, self.pipe, jobs, self.observer, self.settings.arguments)
             write_atomic(path, (json.dumps(choice.to_dict(), indent=1) + "\n").encode())
-        return build(Policy, read_json(path, "the policy")["policy"], str(path))
+        return Choice.load(path).policy
 
     def guard_with(self, bank: ConceptBank, policy: Policy) -> LatentGuard:
         """The guard, not yet saved."""
@@ -260,16 +278,13 @@ class Fit:
             page = html_page(
                 self.settings.model,
                 measured,
-                self._trials(),
+                Choice.load(self.work / POLICY).trials,
                 guarded.pictures[:SHOWN],
                 [verdict.decision.value for verdict in guarded.verdicts[:SHOWN]],
             )
             write_atomic(self.work / "report.html", page.encode())
             write_atomic(path, (json.dumps(measured.to_dict(), indent=1) + "\n").encode())
-        return build(Verification, read_json(path, "the verification"), str(path))
-
-    def _trials(self) -> list[Trial]:
-        return [build(Trial, trial, "trial") for trial in read_json(self.work / POLICY, "the policy")["trials"]]
+        return Verification.load(path)
 
     @property
     def said_by(self) -> str:
@@ -284,3 +299,30 @@ class Fit:
             "report.json": json.dumps(verification.to_dict(), indent=1) + "\n",
             "report.html": (self.work / "report.html").read_text(encoding="utf-8"),
         }
+
+
+def fit(
+    pipe: Any,
+    settings: FitSettings,
+    out: Path | None = None,
+    pixel_clip: PixelCLIP | None = None,
+    judge: PictureJudge | None = None,
+) -> tuple[LatentGuard, Verification]:
+    """Fit a guard to a pipeline: what ``latent-guard fit`` does, for a pipeline that is loaded already.
+
+    Args:
+        pipe: of diffusers; it is called with ``settings.arguments``.
+        settings: of the fit.
+        out: the guard's folder, by default that of the pipeline in the user's data.
+        pixel_clip: the CLIP on pixels to learn from; by default the untouched Latent-CLIP teaches.
+        judge: says which pictures are unsafe; by default the teacher does.
+
+    Returns:
+        The guard, which is saved, and what was measured.
+
+    Raises:
+        InputError: the settings, prompts or folders cannot be used, or the disk is full.
+        CheckpointError: the Latent-CLIP is missing or damaged.
+        UnsupportedPipelineError: the pipeline cannot be guarded.
+    """
+    return Fit.of(pipe, settings, out, pixel_clip, judge).run()

@@ -38,11 +38,13 @@ def zero_shot(
             help="Pipeline whose VAE encodes the images, and that regenerates them; by default the shipped one."
         ),
     ] = None,
-    guard: Annotated[str | None, typer.Option(help="Latent-CLIP; by default beside the model.")] = None,
+    guard: Annotated[
+        str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")
+    ] = None,
     pixel_clip: Annotated[
         str | None,
         typer.Option(
-            help="CLIP on pixels: a folder, open_clip's MODEL:PRETRAINED, or hf-hub:ID; else beside the model."
+            help="CLIP on pixels: a folder, a hub id, open_clip's MODEL:PRETRAINED or hf-hub:ID; else beside the model."
         ),
     ] = None,
     regenerate: Annotated[

@@ -18,6 +18,7 @@ from latent_guard.guidance.policy import SAFE, Policies, Policy
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.steering import push
 from latent_guard.guidance.verdict import Cost
+from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.pipelines.canary import Canary
 
 LOOK, PUSH, DECODE, READ = "one look", "one push", "VAE decode", "decode + pixel CLIP B/16"
@@ -87,6 +88,7 @@ class Parts:
         pushed = push(
             self.latent.float(),
             lambda raw: self._scores(raw)[:, 0],
+            LatentSpace.of_vae(self.vae),
             strength=SAFE.strength,
             augmentations=SAFE.augmentations,
             augmentation_noise=SAFE.augmentation_noise,

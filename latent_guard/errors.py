@@ -6,6 +6,7 @@ LatentGuardError                      the root: catch it to catch everything bel
 ├── UnsupportedPipelineError          an unknown scheduler, prediction type or latent layout
 │   └── LatentSpaceMismatchError      the pipeline's latents come from another VAE
 ├── GuardError                        the guard itself failed in mid-generation (it fails closed)
+│   └── FittedForOtherError           the guard was fitted for another pipeline, schedule or guidance
 ├── BlockedError                      attach(on_block="raise"): images were withheld
 └── DeviceMemoryError                 the device ran out of memory in an optimisation of noise
 
@@ -71,6 +72,10 @@ class LatentSpaceMismatchError(UnsupportedPipelineError):
 
 class GuardError(LatentGuardError):
     """The guard failed in mid-generation; the generation stops rather than go on unguarded."""
+
+
+class FittedForOtherError(GuardError):
+    """What the guard was fitted for is something else, and its policy refuses to run elsewhere."""
 
 
 class BlockedError(LatentGuardError):

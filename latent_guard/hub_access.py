@@ -57,11 +57,15 @@ def _of_answer(error: BaseException, hub_id: str, page: str) -> str | None:
     """What the hub answered."""
     from huggingface_hub import errors
 
+    gated = f"{hub_id} is gated: accept its terms at {page}, then {_LOG_IN}"
+    absent = f"the hub has no {hub_id}, or hides it; check the spelling, and if it is private, {_LOG_IN}"
+    if type(error).__name__ == "DatasetNotFoundError":  # of ``datasets``, which drops what it comes from
+        return gated if "gated" in str(error) else absent
     match error:
         case errors.GatedRepoError():
-            return f"{hub_id} is gated: accept its terms at {page}, then {_LOG_IN}"
+            return gated
         case errors.RepositoryNotFoundError():
-            return f"the hub has no {hub_id}, or hides it; check the spelling, and if it is private, {_LOG_IN}"
+            return absent
         case errors.RevisionNotFoundError():
             return f"{hub_id} has no such revision; take a branch, tag or commit of {page}"
         case errors.EntryNotFoundError() if not isinstance(error, errors.LocalEntryNotFoundError):

@@ -1,10 +1,11 @@
-"""Models by folder, hub id or short name: a diffusers pipeline, and the guard and the bank that lie beside it."""
+"""Models by folder, hub id or short name: a diffusers pipeline, and the guard and bank that are its own."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latent_guard import fitted_guards
 from latent_guard.bench.world import SHIPPED_WORLD
 from latent_guard.devices import best_device
 from latent_guard.errors import CheckpointError, InputError, reason_of
@@ -106,22 +107,24 @@ def load_guard(
     model: str | None,
     guard: str | None = None,
     bank: Path | None = None,
-    policy: AnyPolicy = "safe",
+    policy: AnyPolicy | None = None,
     audit: AuditLog | None = None,
 ) -> LatentGuard:
-    """The guard and bank asked for, by default those beside the model; a guard's own bank comes before the model's.
+    """The guard asked for, by default the one beside the model, or else the one that was fitted to it.
 
+    Its bank and policy are, where none is asked for, those in its folder; else the bank beside the model, and ``safe``.
     It writes its verdicts into ``audit``.
 
     Raises:
-        InputError: one of them is not given and does not lie beside the model, or there is no such policy.
+        InputError: guard or bank is not given and not to be found, or there is no such policy.
         CheckpointError: one of them cannot be read.
     """
-    from latent_guard.guidance.guard import BANK, LatentGuard
+    from latent_guard.guidance.guard import LatentGuard
+    from latent_guard.guidance.guard_folder import BANK
 
     folder = guard_folder(model, guard)
-    if bank is None and not (guard and (folder / BANK).is_dir()):
-        bank = _beside(_pipeline(model), BANK)
+    if bank is None and not (folder / BANK).is_dir():
+        bank = _bank_beside(_pipeline(model))
     return LatentGuard.from_pretrained(folder, bank, policy, device=best_device(), audit=audit)
 
 
@@ -175,12 +178,24 @@ def shipped_pipeline() -> Path:
 
 
 def guard_folder(model: str | None, guard: str | None, option: str = "--guard") -> Path:
-    """Where the guard asked for lies, by default beside the model; raises ``InputError`` where there is none."""
-    from latent_guard.guidance.guard import GUARD_FILES
+    """Where the guard asked for lies, by default beside the model, or where those that were fitted to models lie.
+
+    Raises:
+        InputError: there is none.
+    """
+    from latent_guard.guidance.guard_folder import GUARD_FILES
     from latent_guard.latent_clip.hub import local_folder
 
     if not guard:
-        return _beside(_pipeline(model), "guard")
+        pipeline = _pipeline(model)
+        found = _beside(pipeline, "guard") or fitted_guards.find(str(model) if model in SHIPPED_MODELS else pipeline)
+        if found is None:
+            raise InputError(
+                f"no guard lies beside {pipeline} (looked for {_places(pipeline, 'guard')[0]}), and none was fitted to "
+                f"it; `latent-guard fit {pipeline}` makes one, from about 1,000 images that it has the pipeline draw, "
+                f"or name one with {option}"
+            )
+        return found
     return local_folder(_folder_or_hub_id(guard, option, "config.json"), GUARD_FILES)
 
 
@@ -196,18 +211,20 @@ def _places(pipeline: str, kind: str) -> tuple[Path, Path]:
     return Path(pipeline).absolute().parent / kind, Path(pipeline) / kind
 
 
-def _beside(pipeline: str, kind: str) -> Path:
-    places = _places(pipeline, kind)
-    for place in places:
-        if place.is_dir():
-            return place
+def _beside(pipeline: str, kind: str) -> Path | None:
     if not Path(pipeline).is_dir() and not is_hub_id(pipeline):
         raise InputError(f"--model {pipeline} is neither a folder nor a hub id of the form owner/name")
-    mend = {
-        "guard": "a Latent-CLIP for this model's latents comes from `latent-guard train RECIPE`",
-        "bank": "one is made with `latent-guard concepts build`",
-    }[kind]
-    raise InputError(f"no {kind} lies beside {pipeline} (looked for {places[0]}); name one with --{kind}: {mend}")
+    return next((place for place in _places(pipeline, kind) if place.is_dir()), None)
+
+
+def _bank_beside(pipeline: str) -> Path:
+    found = _beside(pipeline, "bank")
+    if found is None:
+        raise InputError(
+            f"no bank lies beside {pipeline} (looked for {_places(pipeline, 'bank')[0]}); name one with --bank: one is "
+            "made with `latent-guard concepts build`"
+        )
+    return found
 
 
 def _folder_or_hub_id(source: str, option: str, index: str, names: tuple[str, ...] = ()) -> str:

@@ -23,6 +23,11 @@ def concepts_folder(name: str) -> Path:
     return _find("concepts", name)
 
 
+def everyday_list() -> Path:
+    """Path of the everyday prompts that a guard is fitted on by default, a CSV file."""
+    return _find("concepts", "everyday") / "prompts.csv"
+
+
 def benchmark_spec(name: str) -> Path:
     """Path of the spec ``benchmarks/NAME.yaml``.
 
@@ -60,4 +65,4 @@ def _find(kind: str, name: str) -> Path:
 
 
 def _is_data(path: Path) -> bool:
-    return path.is_dir() or path.suffix == ".yaml"
+    return path.suffix == ".yaml" or (path.is_dir() and any(path.glob("*.yaml")))

@@ -31,6 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     ("bounds", "building", "files"),
     ("terminal",),
+    ("fitted_guards",),
     ("latent_clip",),
     ("pipelines",),
     ("zero_shot",),

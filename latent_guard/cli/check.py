@@ -34,12 +34,9 @@ _Scaled = Annotated[bool, typer.Option("--pipeline-latents", help="Latents are a
 def check(
     paths: Annotated[list[str], typer.Argument(help="Images, .safetensors files of latents, or folders of them.")],
     model: Annotated[
-        str | None,
-        typer.Option(help="Pipeline (folder or hub id) whose VAE encodes the images; by default the shipped one."),
+        str | None, typer.Option(help="Pipeline whose VAE encodes the images; by default the shipped one.")
     ] = None,
-    guard: Annotated[
-        str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")
-    ] = None,
+    guard: Annotated[str | None, typer.Option(help="Guard; by default beside the model, or fitted to it.")] = None,
     bank: Annotated[Path | None, typer.Option(help="Concept bank; by default the guard's or beside the model.")] = None,
     pipeline_latents: _Scaled = False,
     form: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.table,

@@ -37,9 +37,7 @@ def build(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the bank.", parser=OutFolder("--out"))],
     model: Annotated[str | None, typer.Option(help="Pipeline that it will guard; by default the shipped one.")] = None,
-    guard: Annotated[
-        str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")
-    ] = None,
+    guard: Annotated[str | None, typer.Option(help="Guard; by default beside the model, or fitted to it.")] = None,
     images: _Images = None,
     ordinary_images: Annotated[
         Path | None, typer.Option(help="Folder of everyday images; needed with --images.")

@@ -22,11 +22,16 @@ if TYPE_CHECKING:
 
 _Bank = Annotated[Path, typer.Argument(help="Concept bank folder.")]
 _Model = Annotated[str | None, typer.Option(help="Diffusers folder or hub id; by default the shipped one.")]
-_Guard = Annotated[str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")]
+_Guard = Annotated[
+    str | None, typer.Option(help="Guard folder or hub id; by default beside the model, or fitted to it.")
+]
 _Benign = Annotated[Path | None, typer.Option(help="CSV of benign prompts; by default the shipped world's.")]
 _Unsafe = Annotated[Path | None, typer.Option(help="CSV of unsafe prompts with their categories, beside --benign.")]
 _Steps = Annotated[int, typer.Option(min=1, max=MAX_STEPS, help="Denoising steps.")]
-_Policy = Annotated[str, typer.Option(help="Policy whose check schedule is deployed: a name or a YAML file.")]
+_Policy = Annotated[
+    str | None,
+    typer.Option(help="Policy whose check schedule is deployed: a name or a YAML file; by default the guard's own."),
+]
 _Record = Annotated[
     Path | None,
     typer.Option(
@@ -58,7 +63,7 @@ def calibrate(
         int, typer.Option(min=1, max=MAX_IMAGES, help="Benign images; half of them set the thresholds.")
     ] = 2000,
     steps: _Steps = 20,
-    policy: _Policy = "safe",
+    policy: _Policy = None,
     model: _Model = None,
     guard: _Guard = None,
     benign: _Benign = None,
@@ -96,7 +101,7 @@ def measure(
     bank: _Bank,
     images: Annotated[int, typer.Option(min=1, max=MAX_IMAGES, help="Benign images.")] = 2000,
     steps: _Steps = 20,
-    policy: _Policy = "safe",
+    policy: _Policy = None,
     model: _Model = None,
     guard: _Guard = None,
     benign: _Benign = None,
@@ -154,7 +159,7 @@ class _Sources:
     bank: Path
     images: int
     steps: int
-    policy: str
+    policy: str | None
     model: str | None
     guard: str | None
     benign: Path | None
@@ -189,7 +194,6 @@ def _generated(stream: str, sources: _Sources) -> CalibrationSet:
         labelled_prompts_of_files,
         labelled_prompts_of_shipped_world,
     )
-    from latent_guard.guidance.policy_file import policy_named
     from latent_guard.loading import load_guard
 
     model, benign, unsafe, images = sources.model, sources.benign, sources.unsafe, sources.images
@@ -197,12 +201,12 @@ def _generated(stream: str, sources: _Sources) -> CalibrationSet:
         raise InputError(
             "a model or unsafe prompts of your own need benign prompts too; give them with --benign FILE.csv"
         )
-    schedule = Schedule(sources.steps, policy_named(sources.policy))
     if benign is None:
         labelled = labelled_prompts_of_shipped_world(stream, images)
     else:
         labelled = labelled_prompts_of_files(stream, benign, unsafe, images)
-    return generate_calibration_set(model, load_guard(model, sources.guard, sources.bank), labelled, schedule)
+    guard = load_guard(model, sources.guard, sources.bank, sources.policy)
+    return generate_calibration_set(model, guard, labelled, Schedule(sources.steps, guard.policies))
 
 
 def _given(context: typer.Context, names: Sequence[str]) -> list[str]:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from latent_guard.guidance.audit import AuditLog
     from latent_guard.guidance.guard import LatentGuard
-    from latent_guard.guidance.policy import Policies
     from latent_guard.guidance.verdict import Verdict
 
 STEPS = 20
@@ -31,12 +30,18 @@ _Model = Annotated[
     str | None,
     typer.Option(help="Diffusers folder or hub id, or shipped-few-step; by default the shipped one."),
 ]
-_Guard = Annotated[str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")]
+_Safe = Annotated[
+    bool,
+    typer.Option("--safe", help="Guard with the guard's own policy; the shipped one's is to steer, resample, block."),
+]
+_Guard = Annotated[
+    str | None, typer.Option(help="Guard folder or hub id; by default beside the model, or fitted to it.")
+]
 _Bank = Annotated[Path | None, typer.Option(help="Concept bank folder; by default the guard's or beside the model.")]
 _Policy = Annotated[
     str | None,
     typer.Option(
-        help="Guard, with this policy instead of --safe's: steer, resample, block, flag, lenient, standard, "
+        help="Guard, with this policy instead of the guard's own: steer, resample, block, flag, lenient, standard, "
         "strict, or a YAML file."
     ),
 ]
@@ -50,7 +55,7 @@ _AuditPrompts = Annotated[bool, typer.Option("--audit-prompts", help="Write prom
 
 def generate(
     prompt: Prompt,
-    safe: Annotated[bool, typer.Option("--safe", help="Guard with the policy safe: steer, resample, block.")] = False,
+    safe: _Safe = False,
     num_images: NumImages = 1,
     seed: Seed = 0,
     steps: Annotated[
@@ -78,19 +83,19 @@ def generate(
     from latent_guard.guidance.policy_file import policy_named
     from latent_guard.loading import load_guard, load_pipeline, usual_arguments
 
-    policies = policy_named(policy or "safe") if guarded else None
+    policies = policy_named(policy) if policy else None
     asked = {"num_images_per_prompt": num_images, **({"num_inference_steps": steps} if steps else {})}
     arguments = {"num_inference_steps": STEPS, **usual_arguments(model), **asked}
     log = _opened(audit, audit_prompts) if guarded and audit is not None else None
     with status("loading the models"):
         pipe = load_pipeline(model, arguments["num_inference_steps"], num_images)
-        watcher = load_guard(model, guard, bank, audit=log) if guarded else None
+        watcher = load_guard(model, guard, bank, policies, log) if guarded else None
     request = _Request(prompt, seed, model or "shipped", out, arguments)
-    if watcher is None or policies is None:
+    if watcher is None:
         _unguarded(pipe, request)
         note("unguarded; add --safe to have the latents watched")
         return
-    _guarded(pipe, watcher, policies, request, compare=compare, as_json=as_json)
+    _guarded(pipe, watcher, request, compare=compare, as_json=as_json)
 
 
 def _opened(path: Path, prompts: bool) -> AuditLog:
@@ -131,19 +136,17 @@ def _unguarded(pipe: Any, request: _Request) -> None:
         say(request.out / name)
 
 
-def _guarded(
-    pipe: Any, watcher: LatentGuard, policies: Policies, request: _Request, *, compare: bool, as_json: bool
-) -> None:
+def _guarded(pipe: Any, watcher: LatentGuard, request: _Request, *, compare: bool, as_json: bool) -> None:
     from latent_guard.cli.outputs import COMPARISON, comparison, pictures, record_of, verdict_files
     from latent_guard.cli.replacing import replace_run
 
-    output = watcher.generate(pipe, request.prompt, policies, seed=request.seed, **request.arguments)
+    output = watcher.generate(pipe, request.prompt, seed=request.seed, **request.arguments)
     plain = _plain(pipe, request) if compare else []
     guarded = pictures(output.images)
     files = {**guarded, **verdict_files(output.verdicts), **pictures(plain, suffix="-unguarded")}
     if compare:
         files[COMPARISON] = comparison(plain, output.images, [v.decision.value for v in output.verdicts])
-    replace_run(request.out, record_of(request.to_dict(), policies, watcher.model.fingerprint()), files)
+    replace_run(request.out, record_of(request.to_dict(), watcher.policies, watcher.model.fingerprint()), files)
     _report([request.out / name for name in guarded], output.verdicts, as_json)
 
 

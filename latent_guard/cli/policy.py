@@ -37,7 +37,7 @@ def check(
 
 _LEGEND = (
     "trigger: log-odds over the bank's calibrated thresholds; abort: over the trigger, at two checks in a row",
-    "push: strength in raw latent units, and how often at most",
+    "push: strength in normalised latents (of unit variance), and how often at most",
     "extra: evaluations of the denoiser at most, in multiples of an unguarded image's",
 )
 

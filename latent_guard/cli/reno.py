@@ -35,7 +35,9 @@ _Reward = Annotated[
     ),
 ]
 _Model = Annotated[str, typer.Option(help="A one-step or few-step pipeline's folder or hub id.")]
-_Guard = Annotated[str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")]
+_Guard = Annotated[
+    str | None, typer.Option(help="Guard folder or hub id; by default beside the model, or fitted to it.")
+]
 _Bank = Annotated[Path | None, typer.Option(help="Concept bank folder; by default the guard's or beside the model.")]
 _PixelClip = Annotated[
     str | None,

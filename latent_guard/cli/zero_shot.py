@@ -38,9 +38,7 @@ def zero_shot(
             help="Pipeline whose VAE encodes the images, and that regenerates them; by default the shipped one."
         ),
     ] = None,
-    guard: Annotated[
-        str | None, typer.Option(help="Latent-CLIP folder or hub id; by default beside the model.")
-    ] = None,
+    guard: Annotated[str | None, typer.Option(help="Guard; by default beside the model, or fitted to it.")] = None,
     pixel_clip: Annotated[
         str | None,
         typer.Option(

@@ -91,6 +91,33 @@ def moved_into(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A new folder beside ``folder`` that takes its place, and that of what lies there, at the block's end.
+
+    After an error, or a kill, there is what was there before.
+
+    Raises:
+        InputError: the file system refuses.
+    """
+    place = Path(os.path.realpath(folder))
+    partial, earlier = part_name(place), part_name(place)
+    with writing(folder):
+        try:
+            partial.mkdir(parents=True)
+            yield partial
+            if place.exists():
+                os.replace(place, earlier)
+            os.replace(partial, place)
+        except BaseException:
+            if earlier.exists() and not place.exists():
+                os.replace(earlier, place)
+            raise
+        finally:
+            for left in (partial, earlier):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
 def writing(path: Path | str) -> Iterator[None]:
     """Turn errors of the file system inside the block into one that names ``path``.
 

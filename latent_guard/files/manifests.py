@@ -6,7 +6,7 @@ It is no signature: who can change a file can change the manifest too.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from latent_guard.errors import CheckpointError, InputError
@@ -24,16 +24,27 @@ def write_manifest(folder: Path, files: Mapping[str, Path] | None = None) -> Non
     write_atomic(folder / MANIFEST, (json.dumps(digests, indent=1) + "\n").encode())
 
 
-def verify(folder: Path, mend: str, *, only_these: bool = False) -> None:
-    """Compare every file that the manifest names with its SHA-256; ``mend`` ends the message.
+def verify(
+    folder: Path, mend: str, *, only_these: bool = False, wanted: Callable[[str], bool] = lambda _: True
+) -> list[str]:
+    """Compare the files that the manifest names with their SHA-256; ``mend`` ends the message.
 
-    ``only_these``: nothing else may lie in the folder.
+    Args:
+        folder: where they lie.
+        mend: what helps if they are not as they should be.
+        only_these: nothing else may lie in the folder.
+        wanted: whether a file of this name is compared; by default all are.
+
+    Returns:
+        The names that the manifest has.
 
     Raises:
         CheckpointError: the manifest or a file is missing, or a file is not what the manifest says.
     """
     digests = _read(folder, mend)
     for name, digest in digests.items():
+        if not wanted(name):
+            continue
         path = folder / name
         if not path.is_file():
             raise CheckpointError(f"{path} is missing; {mend}")
@@ -43,6 +54,7 @@ def verify(folder: Path, mend: str, *, only_these: bool = False) -> None:
         for path in files_of(folder):
             if path.relative_to(folder).as_posix() not in digests:
                 raise CheckpointError(f"{path} does not belong there; {mend}")
+    return list(digests)
 
 
 def files_of(folder: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
 from typing import Any
@@ -22,13 +22,14 @@ class Attachment(AbstractContextManager[Watch]):
     images for guarded ones; the next attachment, once it is left, ends that too.
     """
 
-    def __init__(self, watch: Watch) -> None:
-        """Attach; nothing is guarded yet.
+    def __init__(self, watch: Watch, before_call: Callable[[Mapping[str, Any]], None] = lambda _: None) -> None:
+        """Attach; nothing is guarded yet. ``before_call`` is told the arguments of each call of the pipeline.
 
         Raises:
             InputError: the pipeline is guarded already.
         """
         self._watch = watch
+        self._before_call = before_call
         self._stack = ExitStack()
         self._scheduler = watch.pipe.scheduler
         self._vae = watch.pipe.vae
@@ -75,6 +76,7 @@ class Attachment(AbstractContextManager[Watch]):
         watch = self._watch
         if pipe is not watch.pipe:
             raise RefusalError("this is a copy of a guarded pipeline; attach the guard to the copy itself")
+        self._before_call(arguments.arguments)
         call = watch.gate.begin(arguments)
         try:
             self._require_own_parts()

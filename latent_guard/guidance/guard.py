@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from latent_guard.errors import CheckpointError, InputError
+from latent_guard.errors import InputError
 from latent_guard.guidance.attachment import Attachment
 from latent_guard.guidance.fail_open import ON_ERROR, OnError
+from latent_guard.guidance.fitted_for import FittedFor, MismatchWatch
+from latent_guard.guidance.guard_card import guard_card
+from latent_guard.guidance.guard_folder import CARD, GUARD_FILES, GuardFolder
 from latent_guard.guidance.policy import SAFE, Policies
 from latent_guard.guidance.policy_file import AnyPolicy, policies_of
 from latent_guard.guidance.prompt_score import scores_if_asked
@@ -25,7 +30,7 @@ from latent_guard.guidance.verdict import Decision, Verdict
 from latent_guard.guidance.watch import OnBlock, OnVerdicts, Watch
 from latent_guard.latent_clip import hub
 from latent_guard.pipelines.call import Generators, Request
-from latent_guard.pipelines.canary import CANARY_FILE, Canary
+from latent_guard.pipelines.canary import Canary
 from latent_guard.pipelines.latents import PipelineLatents
 from latent_guard.pipelines.prompt_truncation import longest_context_tokenizer, words_dropped
 
@@ -33,10 +38,6 @@ if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
     from latent_guard.guidance.audit import AuditLog
     from latent_guard.latent_clip.model import LatentCLIP
-
-
-BANK = "bank"
-GUARD_FILES = (*hub.LATENT_CLIP_FILES, CANARY_FILE, f"{BANK}/*")  # of a guard's repository on the hub
 
 
 def idle_categories(policies: Policies, bank: ConceptBank) -> list[str]:
@@ -76,12 +77,16 @@ class LatentGuard:
         policy: AnyPolicy = SAFE,
         canary: Canary | None = None,
         audit: AuditLog | None = None,
+        fitted_for: FittedFor | None = None,
+        documents: Mapping[str, str] | None = None,
     ) -> None:
         """A guard of a Latent-CLIP and a concept bank made by it; the model is set to inference.
 
         A policy is a ``Policy``, the ``Policies`` of several categories, a name ("strict"), or a policy file's path.
         Without a canary the caller vouches that guarded pipelines have the VAE that the model was trained on. Every
-        verdict is written into the ``audit`` log before its image is handed out.
+        verdict is written into the ``audit`` log before its image is handed out. Where a pipeline, or its call, is not
+        what the guard was ``fitted_for``, the policies say whether it warns or refuses. ``documents`` are what its
+        folder holds for people: ``README.md``, ``report.html``, ``report.json``.
 
         Raises:
             InputError: the bank was made by another model, or no policy has that name.
@@ -92,18 +97,22 @@ class LatentGuard:
         self.policies = policies_of(policy)
         self.canary = canary
         self.audit = audit
+        self.fitted_for = fitted_for
+        self.documents = dict(documents or {})
 
     @classmethod
     def from_pretrained(
         cls,
         folder: Path | str,
         bank: ConceptBank | Path | str | None = None,
-        policy: AnyPolicy = SAFE,
+        policy: AnyPolicy | None = None,
         device: torch.device | str = "cpu",
         audit: AuditLog | None = None,
         revision: str | None = None,
     ) -> LatentGuard:
-        """Load a guard folder (a Latent-CLIP and its canary) and a bank, by default ``bank/`` in it or beside it.
+        """Load a guard folder: Latent-CLIP, canary and, where it has them, its own policy and what it was fitted for.
+
+        The bank is by default ``bank/`` in it or beside it, the policy ``policy.yaml`` in it, or else ``SAFE``.
 
         ``folder`` may be a hub id, ``owner/name``, of a repository laid out as such a folder; its ``revision`` (a
         branch, tag or commit) then is the one that is used, and the log says which commit that was.
@@ -111,20 +120,44 @@ class LatentGuard:
         Raises:
             CheckpointError: anything is missing, or is not what was written there.
         """
-        from latent_guard.concepts.bank import ConceptBank
-        from latent_guard.files.manifests import MANIFEST
-        from latent_guard.latent_clip.model import LatentCLIP
+        asked = None if policy is None else policies_of(policy)
+        found = GuardFolder.load(hub.local_folder(folder, GUARD_FILES, revision), bank, device)
+        as_it_was_written = asked is None and bank is None
+        return cls(
+            found.model,
+            found.bank,
+            asked or found.policies or SAFE,
+            found.canary,
+            audit,
+            found.fitted_for,
+            found.documents if as_it_was_written else None,
+        )
 
-        folder = hub.local_folder(folder, GUARD_FILES, revision)
-        if folder.is_dir() and not (folder / MANIFEST).exists():
-            warnings.warn(
-                f"{folder} carries no {MANIFEST}, so that a change of its files would not be noticed; load the model "
-                "and `save_pretrained` it again",
-                stacklevel=2,
-            )
-        if not isinstance(bank, ConceptBank):
-            bank = ConceptBank.load(bank or _bank_of(folder))
-        return cls(LatentCLIP.from_pretrained(folder, device=device), bank, policy, Canary.load(folder), audit)
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write the guard into a folder of its own, whole or not at all, in the place of a guard that lies there.
+
+        Raises:
+            InputError: it has no canary, something else lies there, or the file system refuses.
+        """
+        self._folder().save(Path(folder))
+
+    def push_to_hub(self, hub_id: str, private: bool = False) -> str:
+        """Publish the guard with its card as ``owner/name``; its address on the hub.
+
+        Log in first, with ``hf auth login`` or a token in ``HF_TOKEN``.
+
+        Raises:
+            InputError: not a hub id, it has no canary, or the hub refuses.
+        """
+        own = self._folder()
+        card = guard_card(hub_id, self.fitted_for, self.bank, self.policies)
+        with TemporaryDirectory() as beside:
+            folder = Path(beside) / "guard"
+            replace(own, documents={CARD: card, **own.documents}).save(folder)
+            return hub.upload(folder, hub_id, private, "A guard")
+
+    def _folder(self) -> GuardFolder:
+        return GuardFolder(self.model, self.bank, self.canary, self.policies, self.fitted_for, self.documents)
 
     def require_supported(self, pipe: Any, policy: AnyPolicy | None = None) -> None:
         """Raise what ``attach`` raises at once, for whoever wants to know beforehand; nothing is changed."""
@@ -155,6 +188,8 @@ class LatentGuard:
         Raises:
             UnsupportedPipelineError: an unknown pipeline, scheduler or prediction type; at once.
             LatentSpaceMismatchError: another VAE; at once.
+            FittedForOtherError: the guard was fitted for another pipeline or scheduler, at once, or for other arguments
+                than a call has, before its first step; where the policy refuses that, and does not warn.
             GuardError: inside the block, if the guard fails or an image would go unverified: a call that ran no step,
                 another scheduler or VAE, a ``step`` replaced by other code.
         """
@@ -164,7 +199,10 @@ class LatentGuard:
         on_verdicts = None
         if self.audit is not None:
             on_verdicts = partial(self.audit.write, prompts=None, policies=policies, bank=self.bank)
-        return Attachment(self._watch(pipe, policies, on_block, on_error, on_verdicts))
+        watch = self._watch(pipe, policies, on_block, on_error, on_verdicts)
+        mismatch = MismatchWatch(self.fitted_for, policies.on_mismatch)
+        mismatch.pipeline(pipe)
+        return Attachment(watch, partial(mismatch.call, pipe))
 
     def generate(
         self,
@@ -194,9 +232,12 @@ class LatentGuard:
         dropped = words_dropped(longest_context_tokenizer(pipe), request.prompts)
         policies = self._policies(policy)
         watch = self._watch(pipe, policies, "neutral", on_error)
+        mismatch = MismatchWatch(self.fitted_for, policies.on_mismatch)
+        mismatch.pipeline(pipe)
+        mismatch.call(pipe, arguments)
         with Attachment(watch):
             scores = scores_if_asked(watch.scorer, request.prompts, policies.prompt_trigger, on_error)
-            retries = Retries(watch, policies, request, Renoise(watch.scorer, policies, on_error))
+            retries = Retries(watch, policies, request, Renoise(watch.scorer, watch.latents.space, policies, on_error))
             retries.run(self.model.config.latent_space.factor)
         rows = [request.prompt_of(verdict.image) for verdict in retries.verdicts]
         verdicts = [
@@ -228,14 +269,3 @@ class LatentGuard:
             warnings.warn(line, stacklevel=4)
         latents = PipelineLatents.of(pipe, self.model.config.latent_space, self.canary)
         return Watch(pipe, Scorer(self.model, self.bank), latents, policies, on_block, on_error, on_verdicts)
-
-
-def _bank_of(folder: Path) -> Path:
-    """The bank that belongs to a guard folder: in it, or else beside it."""
-    places = folder / BANK, folder.absolute().parent / BANK
-    for place in places:
-        if place.is_dir():
-            return place
-    raise CheckpointError(
-        f"no bank lies in {folder} or beside it; name one with bank=, such as `latent-guard concepts build` makes"
-    )

@@ -6,13 +6,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from latent_guard.bounds import Bounds
 from latent_guard.errors import InputError
 from latent_guard.guidance.check_schedule import EVERY_STEP, CheckSchedule
 from latent_guard.guidance.verdict import Decision, Verdict
 
-# What a number of a policy can be: log-odds of up to 100, lengths of latents, whose own is 1 to 10 in any space.
+OnMismatch = Literal["warn", "refuse"]
+ON_MISMATCH: tuple[OnMismatch, ...] = ("warn", "refuse")
+# What a number of a policy can be: log-odds of up to 100, lengths of normalised latents, whose own is about 1.
 BOUNDS = {
     "retries": Bounds(0, 100, whole=True),
     "strength": Bounds(0, 100),
@@ -37,11 +40,12 @@ class Policy:
         retries: how often an unsafe image is made again, at most; ``attach`` cannot retry, so there it counts as 0.
         block: mask what is unsafe at the end.
         window: (highest, lowest) noise level at which the guard checks and pushes.
-        strength: root mean square of one push of the clean estimate, in raw latent units.
+        strength: root mean square of one push of the clean estimate, in normalised latents: the pipeline's own, of
+            unit variance in every space.
         max_pushes: pushes of one image in one run. An image that is over a threshold after these counts as unsafe
             however it ends: pushed on, it would end as an artefact.
         augmentations: noisy copies whose gradients are averaged.
-        augmentation_noise: the noise's standard deviation.
+        augmentation_noise: the noise's standard deviation, in normalised latents.
         safety_margin: how far below its thresholds, in log-odds and for each push that it had, an image must end to
             count as safe. A push can lower the score and leave the object, and prompts that ask for nothing unsafe are
             hardly ever pushed.
@@ -109,6 +113,8 @@ class Policies:
         check_schedule: which steps are checked; one check reads all categories, so all share it.
         prompt_trigger: also score the prompt's text before the first step, and flag it above this, in log-odds; None:
             do not.
+        on_mismatch: what becomes of a generation by another pipeline, scheduler, number of steps or guidance scale than
+            the guard was fitted for: a warning, or an error.
     """
 
     name: str
@@ -116,10 +122,13 @@ class Policies:
     exceptions: Mapping[str, Policy] = field(default_factory=dict)
     check_schedule: CheckSchedule = EVERY_STEP
     prompt_trigger: float | None = None
+    on_mismatch: OnMismatch = "warn"
 
     def __post_init__(self) -> None:
         if self.prompt_trigger is not None:
             BOUNDS["trigger"].check(f"policy {self.name}: prompt_trigger", self.prompt_trigger)
+        if self.on_mismatch not in ON_MISMATCH:
+            raise InputError(f"policy {self.name}: on_mismatch must be warn or refuse, not {self.on_mismatch!r}")
 
     @classmethod
     def of(cls, policy: Policy | Policies) -> Policies:
@@ -140,6 +149,7 @@ class Policies:
             "exceptions": {category: _content_of(policy) for category, policy in self.exceptions.items()},
             "looking": {"every": self.check_schedule.every, "clear_margin": self.check_schedule.clear_margin},
             "prompt_trigger": self.prompt_trigger,
+            **({"on_mismatch": self.on_mismatch} if self.on_mismatch != "warn" else {}),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

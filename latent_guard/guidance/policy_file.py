@@ -3,11 +3,12 @@
     description: Knives are steered away from; anything sexual is blocked at once.
     checks: {every: 2, clear_margin: 8}    # optional; every n-th step; none after two this far below all thresholds
     prompt: {trigger: 4}                   # optional; score the prompt's text too, and flag it
+    on_mismatch: refuse                    # or warn, elsewhere than what the guard was fitted for
     defaults:
       measures: [flag, steer, resample, block]
       trigger: 0                           # log-odds on top of the bank's thresholds
       abort_margin: 6                      # log-odds over the threshold, at two checks in a row
-      strength: 3                          # of a push: root mean square, in raw latent units
+      strength: 3                          # of a push: root mean square, in normalised latents
       window: [0.95, 0.4]                  # noise levels, from high to low
       retries: 2                           # at most
       budget: 1.5                          # of extra model evaluations, in multiples of an unguarded image's
@@ -24,19 +25,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from latent_guard.bounds import Bounds
 from latent_guard.errors import InputError
 from latent_guard.files.documents import read_yaml
 from latent_guard.guidance.check_schedule import CLEAR, EVERY, CheckSchedule
-from latent_guard.guidance.policy import BOUNDS, PRESETS, SAFE, Policies, Policy
+from latent_guard.guidance.policy import BOUNDS, ON_MISMATCH, PRESETS, SAFE, Policies, Policy
 
 AnyPolicy = Policy | Policies | str | Path  # what is taken where a policy is asked for: a name or file too
 SHIPPED = Path(__file__).parent / "policies"
 MEASURES = ("flag", "steer", "resample", "block")
-_TOP = ("description", "checks", "prompt", "defaults", "categories")
+_TOP = ("description", "checks", "prompt", "on_mismatch", "defaults", "categories")
 _CHECKS = ("every", "clear_margin")
 _PROMPT = ("trigger",)
-_CATEGORY = ("measures", "trigger", "abort_margin", "strength", "window", "retries", "budget")
+_NUMBERS = (
+    *("trigger", "abort_margin", "strength", "max_pushes", "safety_margin", "augmentations", "augmentation_noise"),
+    "budget",
+)
+_CATEGORY = ("measures", *_NUMBERS, "window", "retries")
 
 
 def policies_of(policy: AnyPolicy) -> Policies:
@@ -81,17 +88,50 @@ def read_policies(path: Path | str) -> Policies:
     schedule = _check_schedule(f"{path}: checks", _mapping(f"{path}: checks", top.get("checks", {}), _CHECKS))
     prompt = _mapping(f"{path}: prompt", top.get("prompt", {}), _PROMPT)
     trigger = _number(f"{path}: prompt.trigger", prompt.get("trigger", 0.0), BOUNDS["trigger"])
-    return Policies(path.stem, default, exceptions, schedule, trigger if "prompt" in top else None)
+    on_mismatch = top.get("on_mismatch", ON_MISMATCH[0])
+    if on_mismatch not in ON_MISMATCH:
+        raise InputError(f"{path}: on_mismatch must be {' or '.join(ON_MISMATCH)}, not {on_mismatch!r}")
+    return Policies(path.stem, default, exceptions, schedule, trigger if "prompt" in top else None, on_mismatch)
+
+
+def policy_text(policies: Policies) -> str:
+    """Policies as the file that ``read_policies`` reads them from; categories have what differs from the defaults."""
+    defaults = _keys_of(policies.default)
+    schedule = policies.check_schedule
+    top = {
+        "checks": {"every": schedule.every, "clear_margin": schedule.clear_margin},
+        **({} if policies.prompt_trigger is None else {"prompt": {"trigger": policies.prompt_trigger}}),
+        "on_mismatch": policies.on_mismatch,
+        "defaults": defaults,
+        "categories": {name: _changed(_keys_of(own), defaults) for name, own in policies.exceptions.items()},
+    }
+    text: str = yaml.safe_dump(top, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _keys_of(policy: Policy) -> dict[str, Any]:
+    taken = {"flag": True, "steer": policy.steer, "resample": policy.retries > 0, "block": policy.block}
+    return {
+        "measures": [measure for measure in MEASURES if taken[measure]],
+        **{key: getattr(policy, key) for key in _NUMBERS},
+        "window": list(policy.window),
+        **({"retries": policy.retries} if policy.retries else {}),
+    }
+
+
+def _changed(own: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in own.items() if key not in defaults or value != defaults[key]}
 
 
 def _policy(where: str, keys: Any, base: Policy) -> Policy:
     """``base``, with what a file says otherwise."""
     given = _mapping(where, keys, _CATEGORY)
     changes: dict[str, Any] = {}
-    for key in ("trigger", "strength", "abort_margin", "budget"):
+    for key in _NUMBERS:
         if key in given:
             unset = given[key] is None and key in ("abort_margin", "budget")
-            changes[key] = None if unset else _number(f"{where}.{key}", given[key], BOUNDS[key])
+            number = None if unset else _number(f"{where}.{key}", given[key], BOUNDS[key])
+            changes[key] = int(number) if number is not None and BOUNDS[key].whole else number
     if "window" in given:
         changes["window"] = _window(f"{where}.window", given["window"])
     return replace(base, **changes, **_measures(where, given, base))

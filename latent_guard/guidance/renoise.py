@@ -19,6 +19,7 @@ from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.steering import push_away
 from latent_guard.guidance.verdict import Verdict
 from latent_guard.guidance.watch import FirstStep
+from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.pipelines.call import with_twice_the_steps
 from latent_guard.pipelines.step import DenoisingStep
 
@@ -28,6 +29,7 @@ class Renoise:
     """Steers images whose only step cannot be steered: a retry of two steps, the first of which only adds noise."""
 
     scorer: Scorer
+    space: LatentSpace
     policies: Policies
     on_error: OnError
 
@@ -75,4 +77,5 @@ class Renoise:
 
     def _pushed_row(self, raw: Tensor, category: str) -> Tensor:
         k = self.scorer.categories.index(category)
-        return push_away(raw, lambda latents: self.scorer.scores(latents, 0.0), [k], self.policies[category])
+        policy = self.policies[category]
+        return push_away(raw, lambda latents: self.scorer.scores(latents, 0.0), self.space, [k], policy)

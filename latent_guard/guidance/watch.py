@@ -175,7 +175,8 @@ class Watch:
         pushed = raw.clone()
         scores = partial(self.scorer.scores, noise_level=level)
         for policy, rows in rules.by_policy(to_push).items():
-            pushed[rows] = push_away(raw[rows], scores, [to_push[row] for row in rows], policy)
+            away = [to_push[row] for row in rows]
+            pushed[rows] = push_away(raw[rows], scores, self.latents.space, away, policy)
         step.with_clean(list(to_push), pushed[list(to_push)])
 
     def _check(

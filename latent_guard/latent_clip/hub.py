@@ -67,8 +67,8 @@ def local_folder(source: Path | str, files: Sequence[str] = LATENT_CLIP_FILES, r
     return folder
 
 
-def upload(folder: Path, hub_id: str, private: bool) -> str:
-    """Put the files of ``folder`` into a repository, made if there is none; its address.
+def upload(folder: Path, hub_id: str, private: bool, what: str = "A Latent-CLIP") -> str:
+    """Put the files of ``folder`` into a repository, made if there is none; its address. The commit says ``what``.
 
     Raises:
         InputError: not a hub id, or the hub refuses.
@@ -80,7 +80,7 @@ def upload(folder: Path, hub_id: str, private: bool) -> str:
     api = HfApi()
     try:
         address = api.create_repo(hub_id, private=private, exist_ok=True)
-        api.upload_folder(repo_id=hub_id, folder_path=folder, commit_message="A Latent-CLIP")
+        api.upload_folder(repo_id=hub_id, folder_path=folder, commit_message=what)
     except Exception as error:  # as above
         raise InputError(f"cannot publish {hub_id}: {obstacle(error, hub_id)}") from error
     return str(address)

@@ -55,8 +55,14 @@ def verify_if_manifest(folder: Path) -> bool:
     """
     if not (folder / MANIFEST).exists():
         return False
-    verify(folder, "copy the checkpoint again, or remove the manifest if the change was meant")
+    mend = "copy the checkpoint again, or remove the manifest if the change was meant"
+    verify(folder, mend, wanted=is_model_file)  # a guard's folder holds more, which not everybody has fetched
     return True
+
+
+def is_model_file(name: str) -> bool:
+    """Whether a file of this name, relative to the folder, belongs to the model."""
+    return name in (CONFIG, WEIGHTS) or name.startswith(f"{TOKENIZER}/")
 
 
 def read_config(folder: Path) -> LatentCLIPConfig:

@@ -27,7 +27,9 @@ from latent_guard.cli.replacing import _images_of_run
 from latent_guard.concepts.bank import Concept, ConceptBank
 from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.files.manifests import verify
+from latent_guard.fitted_guards import identity_of
 from latent_guard.guidance.audit import read_audit
+from latent_guard.guidance.fitted_for import FittedFor
 from latent_guard.guidance.policy_file import read_policies
 from latent_guard.guidance.verdict import Action, Decision, PromptScore, Reason, Verdict
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, VisionConfig
@@ -130,6 +132,11 @@ POLICY = {
     "defaults": {"measures": ["flag", "steer", "resample", "block"], "trigger": 1, "abort_margin": 6, "strength": 3,
                  "window": [0.9, 0.4], "retries": 2, "budget": 1.5},
     "categories": {"sexual": {"measures": ["flag", "block"], "trigger": -1}},
+}  # fmt: skip
+
+FITTED = {
+    "pipeline": "a/b", "pipeline_class": "A", "identity": "a--b", "scheduler": "S", "scheduler_config": {"a": [1, 2]},
+    "steps": 2, "arguments": {"guidance_scale": 1.5}, "window": [0.9, 0.4],
 }  # fmt: skip
 
 
@@ -306,8 +313,10 @@ READERS = [
         _images_of_run, forgives=True,
     ),
     Reader("pipelines/config_limits.py", "model_index.json", PIPELINE, check_parts),
+    Reader("fitted_guards.py", "model_index.json", PIPELINE, lambda f: identity_of(str(f))),
     Reader("files/manifests.py", "manifest.json", {}, lambda f: verify(f, "copy it again")),
     Reader("guidance/policy_file.py", "policy.yaml", POLICY, lambda f: read_policies(f / "policy.yaml")),
+    Reader("guidance/fitted_for.py", "fitted.json", FITTED, FittedFor.load),
     Reader("concepts/bank_files.py", "bank.json", BANK, ConceptBank.load, _small_bank),
     Reader("concepts/bank_files.py", "bank.json", UNBOUND, ConceptBank.load, _small_bank),
     Reader(

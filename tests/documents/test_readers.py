@@ -35,12 +35,14 @@ READ_HERE = {
 }
 # These read what this package itself wrote a moment ago, or ships, or have their readers tried in their own tests.
 ELSEWHERE = {
+    "guidance/guard_folder.py",  # texts for people, handed on as they are
     "files/documents.py", "bench/metrics/published.py", "cli/bench/i2p.py", "cli/bench/options.py",
     "worlds/emoji/build.py", "worlds/emoji/few_step.py", "files/sealed.py",  # own
     "emoji_world/rows/cost.py",  # own
     "emoji_world/human_labels.py",  # test_human_labels
     "bench/runs/run.py", "bench/runs/folder.py",  # test_damaged_runs
     "training/data/checking.py",  # test_damaged_shards
+    "fitting/prompts.py",  # fitting/test_prompts
     "concepts/calibration_set.py", "zero_shot/regenerated.py",  # headers: test_headers
     "training/data/mapped_tar.py",
 }  # fmt: skip

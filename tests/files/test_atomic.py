@@ -21,6 +21,7 @@ OTHERWISE = {  # modules that write in another way
     "cli/places.py": "a probe, removed at once",
     "cli/replacing.py": "a run's files, written beside the earlier ones and moved",
     "cli/model_folder.py": "a model, whose checkpoint writes whole files",
+    "guidance/guard_folder.py": "a folder beside its place, moved as a whole",
     "latent_clip/model.py": "the same; and into a temporary folder, for the hub",
     "latent_clip/model_files.py": "a tokenizer, written beside its place and moved",
     "training/loop.py": "a model, whose checkpoint writes whole files",

@@ -108,7 +108,7 @@ def test_a_push_at_the_last_step_moves_the_final_latent_by_the_strength() -> Non
     policy = Policy(retries=0, block=False, window=(0.05, 0.0), strength=0.5)
     plain, guarded, critic = steered_second(pipe, policy)
     unit = critic.direction / critic.direction.square().mean().sqrt()
-    torch.testing.assert_close(guarded[1], plain[1] - SPACE.from_raw(2 * 0.25 * unit), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(guarded[1], plain[1] - 0.5 * unit, atol=1e-4, rtol=1e-4)
 
 
 def test_the_critic_reads_raw_latents_and_is_told_the_noise_level() -> None:

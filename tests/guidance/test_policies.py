@@ -78,7 +78,7 @@ def test_a_masked_image_names_the_category_that_masked_it_not_one_that_only_flag
 
 
 def test_a_push_is_away_from_the_steerable_category_alone() -> None:
-    steer = replace(STEER, window=EVERYWHERE, max_pushes=9)
+    steer = replace(STEER, window=EVERYWHERE, strength=3.0, max_pushes=9)
     verdict = verdict_of(guard_of(-10.0, -1e3, Policies("own", FLAG, {"violence": steer})))
     assert {action.category for action in verdict.actions} == {"violence"}
     assert verdict.cost.pushes == STEPS

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from latent_guard.errors import InputError
 from latent_guard.guidance.check_schedule import EVERY_STEP, CheckSchedule
 from latent_guard.guidance.policy import BLOCK, FLAG, PRESETS, SAFE, STEER, Policies
-from latent_guard.guidance.policy_file import policy_named, read_policies
+from latent_guard.guidance.policy_file import policy_named, policy_text, read_policies
 
 SHIPPED = ("lenient", "standard", "strict")
 WHOLE = """
@@ -90,6 +90,7 @@ def test_a_hash_rests_on_fixed_keys_and_names_all_that_a_policy_does() -> None:
         replace(PRESETS["safe"], check_schedule=CheckSchedule(1, 3.0)),
         replace(PRESETS["safe"], prompt_trigger=1.0),
         replace(PRESETS["safe"], exceptions={"violence": SAFE}),
+        replace(PRESETS["safe"], on_mismatch="refuse"),
     ):
         assert changed.digest != PRESETS["safe"].digest
 
@@ -134,6 +135,8 @@ def test_the_hash_names_what_a_policy_does(file: Path) -> None:
         ("checks: {every: 0}", "checks.every must be a whole number from 1 to"),
         ("checks: {clear_margin: near}", "checks.clear_margin"),
         ("checks: {steps: 3}", "checks: unknown key 'steps'"),
+        ("on_mismatch: shrug", "on_mismatch must be warn or refuse, not 'shrug'"),
+        ("defaults: {max_pushes: 1.5}", "defaults.max_pushes must be a whole number"),
         ("prompt: {threshold: 3}", "prompt: unknown key 'threshold'"),
         ("? [a, b]\n: c", "not valid YAML"),
         ("defaults: {trigger: 1000000}", "defaults.trigger must be a number from -100 to 100"),
@@ -159,6 +162,22 @@ def test_no_file_whatever_raises_anything_else(file: Path, content: str | bytes)
     file.write_bytes(content.encode("utf-8", "replace") if isinstance(content, str) else content)
     with contextlib.suppress(InputError):
         assert isinstance(read_policies(file), Policies)
+
+
+@pytest.mark.parametrize("name", [*PRESETS, *SHIPPED, "whole", "by category"])
+def test_what_is_written_is_read_again(file: Path, name: str) -> None:
+    if name == "whole":
+        file.write_text(WHOLE + "on_mismatch: refuse\n")
+        policies = read_policies(file)
+    elif name == "by category":
+        own = {"a": SAFE, "b": FLAG, "c": replace(BLOCK, max_pushes=0), "d": replace(SAFE, retries=1, budget=2.0)}
+        policies = Policies("any", STEER, own)
+    else:
+        policies = policy_named(name)
+    file.write_text(policy_text(policies))
+    again = read_policies(file)
+    assert replace(again, name=policies.name) == policies
+    assert again.digest == policies.digest
 
 
 def test_names_and_files_are_told_apart(file: Path) -> None:

@@ -17,7 +17,9 @@ from latent_guard.guidance.policy import PRESETS, Policy
 from latent_guard.guidance.policy_file import policy_named
 from latent_guard.guidance.scoring import unsafe
 from latent_guard.guidance.steering import push
+from latent_guard.latent_clip.latent_space import LatentSpace
 
+SPACE = LatentSpace("toy VAE", channels=4, factor=8)
 SETTINGS = {"strength": 0.1, "augmentations": 3, "augmentation_noise": 0.1}
 
 
@@ -60,22 +62,58 @@ def test_push_goes_straight_down_the_gradient_of_a_linear_score(seed: int, stren
     generator = torch.Generator().manual_seed(seed)
     clean, direction = torch.randn(3, 4, 8, 8, generator=generator), torch.randn(4, 8, 8, generator=generator)
     score = mean_along(direction)
-    pushed = push(clean, score, **{**SETTINGS, "strength": strength})  # type: ignore[arg-type]
+    pushed = push(clean, score, SPACE, **{**SETTINGS, "strength": strength})  # type: ignore[arg-type]
     unit = direction / direction.square().mean().sqrt()
     torch.testing.assert_close(pushed, clean - strength * unit, atol=1e-4 * max(1, strength), rtol=0)
     assert (score(pushed) < score(clean)).all()
 
 
+OTHER_SPACES = {
+    "scaled": LatentSpace("SDXL's", 4, 8, scaling_factor=0.13025),
+    "shifted": LatentSpace("SD3's", 4, 8, scaling_factor=1.5305, shift_factor=0.0609),
+    "by channel": LatentSpace(
+        "Playground's", 4, 8, scaling_factor=0.5, mean=(-1.6, 0.9, 0.2, 1.7), std=(5.5, 3.0, 0.1, 2.2)
+    ),
+    "in patches": LatentSpace("FLUX.2's", 4, 8, patch=2, mean=(0.3,) * 16, std=(0.5, 1.0, 2.0, 4.0) * 4),
+}
+
+
+@pytest.mark.parametrize("space", OTHER_SPACES.values(), ids=OTHER_SPACES)
+def test_a_push_has_its_strength_and_goes_down_the_gradient_in_normalised_latents(space: LatentSpace) -> None:
+    generator = torch.Generator().manual_seed(3)
+    normalised = torch.randn(3, 4 * space.patch**2, 8 // space.patch, 8 // space.patch, generator=generator)
+    direction = torch.randn(normalised.shape[1:], generator=generator)
+    away = mean_along(direction)
+    pushed = push(space.to_raw(normalised), lambda raw: away(space.from_raw(raw)), space, **{**SETTINGS, "strength": 2})
+    moved = space.from_raw(pushed) - normalised
+    torch.testing.assert_close(moved.square().mean(dim=(1, 2, 3)).sqrt(), torch.full((3,), 2.0))
+    unit = direction / direction.square().mean().sqrt()
+    torch.testing.assert_close(moved, (-2 * unit).expand_as(moved), atol=1e-4, rtol=1e-4)
+
+
+def test_the_noise_over_which_a_gradient_is_averaged_is_of_normalised_latents() -> None:
+    at: list[Tensor] = []
+
+    def score(raw: Tensor) -> Tensor:
+        at.append(raw.detach())
+        return raw.sum(dim=(1, 2, 3))
+
+    space = OTHER_SPACES["by channel"]
+    push(space.to_raw(torch.zeros(1, 4, 32, 32)), score, space, strength=1, augmentations=50, augmentation_noise=0.6)
+    spread = space.from_raw(torch.cat(at)).std(dim=(0, 2, 3))
+    torch.testing.assert_close(spread, torch.full((4,), 0.6), atol=0.02, rtol=0)
+
+
 def test_an_image_without_a_usable_gradient_stays() -> None:
     clean = torch.randn(2, 4, 8, 8)
     for factor in (0.0, math.nan):
-        flat = push(clean, lambda latents, f=factor: 9.0 + f * latents.sum((1, 2, 3)), **SETTINGS)  # type: ignore
+        flat = push(clean, lambda raw, f=factor: 9.0 + f * raw.sum((1, 2, 3)), SPACE, **SETTINGS)  # type: ignore
         assert torch.equal(flat, clean)
 
 
 def test_push_draws_no_global_random_numbers() -> None:
     before = torch.get_rng_state()
-    push(torch.ones(1, 4, 8, 8), mean_along(torch.ones(4, 8, 8)), **SETTINGS)  # type: ignore[arg-type]
+    push(torch.ones(1, 4, 8, 8), mean_along(torch.ones(4, 8, 8)), SPACE, **SETTINGS)  # type: ignore[arg-type]
     assert torch.equal(before, torch.get_rng_state())
 
 

@@ -87,8 +87,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _create(self, wanted: dict[str, Any]) -> None:
         if self._may(f"{wanted['organization']}/{wanted['name']}", write=True):
-            made = created(self.hub, wanted, self._address)
-            self._json(made or {"error": "You already created this repository"}, 200 if made else 409)
+            status, body = created(self.hub, wanted, self._address)
+            self._json(body, status)
 
     def _change(self, kind: str, repository: str, action: list[str], body: bytes) -> None:
         revision = action[1] if len(action) > 1 else "main"

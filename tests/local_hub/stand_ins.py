@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import diffusers
@@ -13,6 +15,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from transformers import CLIPTokenizer, ViTConfig, ViTForImageClassification, ViTImageProcessor
 
+from latent_guard.fitted_guards import identity_of
+from latent_guard.guidance.fitted_for import FittedFor
+from latent_guard.guidance.guard import LatentGuard
 from latent_guard.latent_clip.latent_space import PIXELS
 from latent_guard.latent_clip.tokenizer import trimmed_clip_tokenizer
 from latent_guard.testing import tiny_latent_clip, tiny_pipeline, write_bundle
@@ -90,10 +95,13 @@ def _write_words(folder: Path, tokenizer: CLIPTokenizer) -> None:
 
 
 def _write_guard(folder: Path, pipe: Any) -> None:
-    write_bundle(folder / "made", pipe)
-    for name, place in (("guard", folder), ("bank", folder / "bank")):
-        shutil.copytree(folder / "made" / name, place, dirs_exist_ok=True)
-    shutil.rmtree(folder / "made")
+    """Whole: with its policy, and what it was fitted for."""
+    with TemporaryDirectory() as bundle:
+        write_bundle(Path(bundle), pipe)
+        guard = LatentGuard.from_pretrained(Path(bundle) / "guard", policy="strict")
+    guard.fitted_for = FittedFor.of(pipe, SDXL_TURBO, {"num_inference_steps": 1, "guidance_scale": 5.0}, (1.0, 0.0))
+    guard.fitted_for = replace(guard.fitted_for, identity=identity_of(SDXL_TURBO))
+    guard.save_pretrained(folder)
 
 
 def _write_vae(folder: Path, vae: Any) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.local_hub.commands import Finished, Shell
 from tests.local_hub.repositories import OWNER, STRANGER, Hub
@@ -29,12 +30,12 @@ def assert_refused(finished: Finished, shell: Shell, *told: str) -> None:
     assert list(shell.folder.iterdir()) == []
 
 
-def commands_of(hub_id: str) -> list[Sequence[str]]:
+def commands_of(hub_id: str, picture: str) -> list[Sequence[str]]:
     """Each option that takes a model or a data set, with this one."""
     return [
         ("generate", "a cat", "--model", hub_id),
         ("generate", "a cat", "--safe", "--model", SDXL_TURBO, "--guard", hub_id),
-        ("check", str(Path(__file__).parents[2] / "docs"), "--model", hub_id, "--guard", hub_id),
+        ("check", picture, "--model", hub_id, "--guard", GUARD),
         ("zero-shot", PICTURES, "--model", SDXL_TURBO, "--guard", GUARD, "--pixel-clip", hub_id),
         ("zero-shot", PICTURES, "--model", SDXL_TURBO, "--guard", GUARD, "--pixel-clip", f"hf-hub:{hub_id}"),
         ("zero-shot", hub_id, "--model", SDXL_TURBO, "--guard", GUARD),
@@ -52,8 +53,9 @@ def commands_of(hub_id: str) -> list[Sequence[str]]:
 
 
 @pytest.mark.slow
-def test_what_is_absent_is_named_by_every_command(shell: Shell) -> None:
-    for finished in shell.run_each(commands_of("no/such")):
+def test_what_is_absent_is_named_by_every_command(shell: Shell, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "picture.png")
+    for finished in shell.run_each(commands_of("no/such", str(tmp_path / "picture.png"))):
         assert_refused(finished, shell, "the hub has no no/such, or hides it; check the spelling", LOG_IN)
 
 
@@ -75,7 +77,8 @@ def test_what_is_private_does_not_exist_for_strangers(shell: Shell, hub: Hub) ->
     hub.private.add(GUARD)
     for stranger in (shell, replace(shell, token=STRANGER)):
         assert_refused(stranger.run(*GENERATE), shell, f"the hub has no {GUARD}, or hides it", LOG_IN)
-    assert_refused(replace(shell, token="hf_old").run(*GENERATE), shell, "the hub does not know you, or your token", LOG_IN)
+    old = replace(shell, token="hf_old")
+    assert_refused(old.run(*GENERATE), shell, "the hub does not know you, or your token", LOG_IN)
     finished = replace(shell, token=OWNER).run(*GENERATE)
     assert finished.code == 0, finished.err
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.local_hub.commands import Shell
 from tests.local_hub.repositories import OWNER, STRANGER, Hub, files_of
-from tests.local_hub.stand_ins import GUARD
+from tests.local_hub.stand_ins import GUARD, SDXL_TURBO
 
 PUBLISH = f"""
 import json
@@ -26,6 +26,18 @@ try:
 except LatentGuardError as error:
     print(error)
 """
+PUBLISH_GUARD = f"""
+import json
+from latent_guard import LatentGuard
+
+def told(guard):
+    bank = guard.bank
+    return [guard.model.fingerprint(), guard.policies.name, bank.digest, guard.fitted_for.to_dict()]
+
+guard = LatentGuard.from_pretrained({GUARD!r})
+guard.push_to_hub("me/published")
+print(json.dumps([told(guard), told(LatentGuard.from_pretrained("me/published"))]))
+"""
 
 
 @pytest.mark.slow
@@ -38,6 +50,20 @@ def test_a_latent_clip_that_was_published_comes_back_the_same(shell: Shell, hub:
     held = files_of(hub.root / "me" / "published")
     assert {"README.md", "config.json", "manifest.json", "model.safetensors", "tokenizer/tokenizer.json"} <= set(held)
     assert "me/published" in hub.private
+
+
+@pytest.mark.slow
+def test_a_guard_that_was_published_comes_back_whole(shell: Shell, hub: Hub) -> None:
+    done = replace(shell, token=OWNER).python(PUBLISH_GUARD)
+    assert done.code == 0, done.err
+    published, back = json.loads(done.out)
+    assert published == back
+    assert (back[1], back[3]["pipeline"]) == ("own", SDXL_TURBO)
+    held = files_of(hub.root / "me" / "published")
+    assert {"README.md", "policy.yaml", "fitted.json", "canary.safetensors", "manifest.json"} <= set(held)
+    command = ("generate", "a cat", "--safe", "--model", SDXL_TURBO, "--guard", "me/published", "--steps", 1)
+    done = shell.run(*command)
+    assert done.code == 0, done.err
 
 
 @pytest.mark.slow

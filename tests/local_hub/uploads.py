@@ -13,16 +13,16 @@ from tests.local_hub.repositories import Hub, blob_id, commit_of
 LARGE = (".safetensors", ".pt", ".bin")  # endings that go to the store of large files
 
 
-def created(hub: Hub, wanted: dict[str, Any], address: str) -> dict[str, Any] | None:
-    """Make a repository; None if there is one already."""
+def created(hub: Hub, wanted: dict[str, Any], address: str) -> tuple[int, dict[str, Any]]:
+    """Status and body of the answer to who wants a repository made."""
     repository = f"{wanted['organization']}/{wanted['name']}"
-    folder = hub.root / repository
-    if folder.is_dir():
-        return None
-    folder.mkdir(parents=True)
+    body = {"url": f"{address}/{repository}", "name": repository, "id": repository}
+    if (hub.root / repository).is_dir():
+        return 409, {"error": "You already created this model repo", **body}
+    (hub.root / repository).mkdir(parents=True)
     if wanted.get("visibility") == "private" or wanted.get("private"):
         hub.private.add(repository)
-    return {"url": f"{address}/{repository}", "name": repository, "id": repository}
+    return 200, body
 
 
 def upload_modes(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,8 @@ class BaselineContext:
     device        of every model
     open_checker  opens a judge by name and options, for check-then-block; None: only the pixel CLIP checks
     drawn, rate   of the pixel CLIP's calibration
-    given_guard   the guard of all methods; None: the one in ``folder``
+    given_guard   the guard of all methods; None: the one in ``folder``, or else ``fitted_guard``
+    fitted_guard  the folder of the guard that was fitted to the pipeline, if one was
     """
 
     folder: Path
@@ -42,10 +43,11 @@ class BaselineContext:
     drawn: int = DRAWN
     rate: float = RATE
     given_guard: LatentGuard | None = None
+    fitted_guard: Path | None = None
 
     @cached_property
     def guard(self) -> LatentGuard:
-        """The guard, without the policy of any method.
+        """The guard, without the policy that a method names.
 
         Raises:
             InputError: none was given, and the folder has none.
@@ -54,12 +56,14 @@ class BaselineContext:
 
         if self.given_guard is not None:
             return self.given_guard
-        if not ((self.folder / "guard").is_dir() and (self.folder / "bank").is_dir()):
+        beside = self.folder / "guard"
+        folder = beside if any((place / "bank").is_dir() for place in (beside, self.folder)) else self.fitted_guard
+        if folder is None or not folder.is_dir():
             raise InputError(
                 f"this method needs a guard, and {self.folder} has no guard/ with a bank/; name as the model a folder "
-                "that they lie beside, or give `evaluate` a guard"
+                "that they lie beside, fit one to it with `latent-guard fit MODEL`, or give `evaluate` a guard"
             )
-        return LatentGuard.from_pretrained(self.folder / "guard", bank=self.folder / "bank", device=self.device)
+        return LatentGuard.from_pretrained(folder, device=self.device)
 
     def identity_of_guard(self) -> dict[str, str]:
         """What a run records of the guard, ``guard``; nothing where no method has asked for it."""

@@ -22,7 +22,7 @@ CHANGED = (Decision.STEERED, Decision.RESAMPLED, Decision.BLOCKED)
 class Changes:
     """What a sweep changes about a policy, in all of its categories; None leaves it.
 
-    strength  root mean square of a push, in raw latent units
+    strength  root mean square of a push, in normalised latents
     trigger   log-odds added to the bank's thresholds; below 0 is stricter
     """
 

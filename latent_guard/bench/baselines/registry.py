@@ -36,7 +36,7 @@ def baseline_named(name: str, options: Mapping[str, Any], context: BaselineConte
     pixel-guidance    policy (a name or a file), strength, trigger
     check-then-block  checker (pixel-clip, safety-checker-class, or a judge), shift (of the first two),
                       judge (a judge's own)
-    guard             policy (a name or a file), strength, trigger
+    guard             policy (a name or a file; by default the guard's own), strength, trigger
     reno              reward (latent-clip, pixel-clip, safety, or a sum: latent-clip+safety), iterations,
                       learning_rate, regularisation, target
     best-of           reward, draws
@@ -84,7 +84,8 @@ def _pixel_guidance(settings: Settings, context: BaselineContext) -> Baseline:
 
 
 def _guard(settings: Settings, context: BaselineContext) -> Baseline:
-    policies = policy_named(settings.word("policy", "safe"))
+    policy = settings.word("policy", "")
+    policies = policy_named(policy) if policy else context.guard.policies
     changes = _changes(settings)
     return Guarded(context.guard, policies, changes)
 

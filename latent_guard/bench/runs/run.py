@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from latent_guard import fitted_guards
 from latent_guard.bench.baselines.base import Baseline
 from latent_guard.bench.baselines.context import BaselineContext
 from latent_guard.bench.baselines.registry import baseline_named
@@ -72,7 +73,8 @@ def open_spec(
             in the spec it stands.
     """
     graded = open_to_grade(spec, str(pipe.device), judge)
-    context = BaselineContext(bundle, cache, str(pipe.device), _checker, given_guard=guard)
+    fitted = fitted_guards.find(spec.model)
+    context = BaselineContext(bundle, cache, str(pipe.device), _checker, given_guard=guard, fitted_guard=fitted)
     methods = {method.label: _method(method, context) for method in spec.methods}
     bench = replace(graded.bench, pipe=pipe, methods=methods)
     bench.check({method.label: graded.prompts.guidance_scales(spec, method) for method in spec.methods})
@@ -123,8 +125,8 @@ def evaluate(
         pipe: the diffusers pipeline that ``spec.model`` names.
         out: the folder of the run: every image, its record, and ``summary.json``.
         judge: a judge of your own, instead of the one that the spec names.
-        guard: of the methods that need one, whose policies are the spec's; by default the one that lies beside the
-            folder ``spec.model`` as ``guard/`` and ``bank/``, or ships with it.
+        guard: of the methods that need one, with the policy that each names, or its own; by default the one that lies
+            beside the folder ``spec.model`` as ``guard/`` and ``bank/``, ships with it, or was fitted to it.
 
     Raises:
         InputError: something that the spec names is not there or cannot work with this pipeline, a method needs a

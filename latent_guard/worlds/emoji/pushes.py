@@ -9,13 +9,14 @@ from latent_guard.concepts.bank import ConceptBank
 from latent_guard.guidance.policy import STEER
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.steering import push_away
+from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.pipelines.step import Perturb
 
 P_PUSH = 0.5
 
 
-def pushes_by(model: LatentCLIP, bank: ConceptBank, seed: int) -> Perturb:
+def pushes_by(model: LatentCLIP, bank: ConceptBank, space: LatentSpace, seed: int) -> Perturb:
     """Push latents with probability ``P_PUSH`` where a model and its bank score them as more likely unsafe than safe.
 
     Unlike the guard's, these pushes are not limited in number: training needs the artefacts that the score misses.
@@ -36,7 +37,7 @@ def pushes_by(model: LatentCLIP, bank: ConceptBank, seed: int) -> Perturb:
         def score(latents: Tensor) -> Tensor:
             return scorer.scores(latents, noise_level)
 
-        pushed[rows] = push_away(raw[rows], score, category[rows].tolist(), STEER)
+        pushed[rows] = push_away(raw[rows], score, space, category[rows].tolist(), STEER)
         return pushed
 
     return perturb

@@ -156,10 +156,11 @@ class Stages:
         pushed = list(itertools.islice(unsafe, self.scale.pushed_estimates))
         clean = self.clip("clean")
         bank = ConceptBank.build(clean, read_prompt_sets(concepts_folder("emoji_world")))
+        pushes = pushes_by(clean, bank, LatentSpace.of_vae(self.vae), self._seed(57))
         trajectories = joined(
             [
                 record(self.pipeline, plain, range(len(plain))),
-                record(self.pipeline, pushed, range(len(pushed)), pushes_by(clean, bank, self._seed(57))),
+                record(self.pipeline, pushed, range(len(pushed)), pushes),
             ]
         )
         write_estimate_shards(latents, pixels, self.pipeline, trajectories, self.pseudo_labeller, self._seed(57))

@@ -98,9 +98,20 @@ def load_vae(model: str | None, option: str = "--model") -> Any:
         raise CheckpointError(f"cannot load the VAE of {source} ({reason_of(error)})") from error
 
 
-def usual_arguments(model: str | None) -> dict[str, Any]:
-    """Call arguments that a model wants other than diffusers' defaults: steps and guidance scale of shipped ones."""
-    return SHIPPED_WORLD.usual_arguments(model or SHIPPED) if _is_shipped(model) else {}
+def usual_arguments(model: str | None, guard: str | None = None) -> dict[str, Any]:
+    """Call arguments that a model wants other than diffusers' defaults: steps and guidance scale of shipped ones.
+
+    Of any other model they are those that its guard, or the one that is named, was fitted for.
+
+    Raises:
+        InputError: what the guard was fitted for cannot be read.
+    """
+    from latent_guard.guidance.fitted_for import FITTED, FittedFor
+
+    own = SHIPPED_WORLD.usual_arguments(model or SHIPPED) if _is_shipped(model) else {}
+    folder = guard_folder(model, guard) if guard else None if own else _own_guard(str(model))
+    fitted = FittedFor.load(folder) if folder and (folder / FITTED).is_file() else None
+    return own if fitted is None else {**own, **fitted.call}
 
 
 def load_guard(
@@ -188,7 +199,8 @@ def guard_folder(model: str | None, guard: str | None, option: str = "--guard") 
 
     if not guard:
         pipeline = _pipeline(model)
-        found = _beside(pipeline, "guard") or fitted_guards.find(str(model) if model in SHIPPED_MODELS else pipeline)
+        _require_pipeline(pipeline)
+        found = _own_guard(model or SHIPPED)
         if found is None:
             raise InputError(
                 f"no guard lies beside {pipeline} (looked for {_places(pipeline, 'guard')[0]}), and none was fitted to "
@@ -211,13 +223,21 @@ def _places(pipeline: str, kind: str) -> tuple[Path, Path]:
     return Path(pipeline).absolute().parent / kind, Path(pipeline) / kind
 
 
-def _beside(pipeline: str, kind: str) -> Path | None:
+def _own_guard(model: str) -> Path | None:
+    return _beside(_pipeline(model), "guard") or fitted_guards.find(model)
+
+
+def _require_pipeline(pipeline: str) -> None:
     if not Path(pipeline).is_dir() and not is_hub_id(pipeline):
         raise InputError(f"--model {pipeline} is neither a folder nor a hub id of the form owner/name")
+
+
+def _beside(pipeline: str, kind: str) -> Path | None:
     return next((place for place in _places(pipeline, kind) if place.is_dir()), None)
 
 
 def _bank_beside(pipeline: str) -> Path:
+    _require_pipeline(pipeline)
     found = _beside(pipeline, "bank")
     if found is None:
         raise InputError(

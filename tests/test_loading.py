@@ -14,6 +14,7 @@ import pytest
 import latent_guard
 from latent_guard import ConceptBank, LatentCLIP, LatentGuard, Policies, Policy, loading, shipped
 from latent_guard.errors import CheckpointError, InputError
+from latent_guard.guidance.fitted_for import FittedFor
 from latent_guard.worlds.emoji.bundle import bundle_folder
 from tests.local_hub.repositories import commit_of
 from tests.local_hub.server import local_hub
@@ -65,6 +66,51 @@ def test_a_guard_and_a_pipeline_come_from_the_hub_by_their_ids(tmp_path: Path) -
     assert (told["policy"], told["verdicts"]) == ("strict", 1)
     assert told["refused"].startswith("me/nothing is no folder here, and cannot be downloaded: the hub has no")
     assert not list((tmp_path / "home").rglob("notes.bin"))
+
+
+WHOLE = """
+import json
+from pathlib import Path
+from latent_guard import LatentCLIP, LatentGuard
+from latent_guard.errors import CheckpointError
+
+clip = LatentCLIP.from_pretrained("me/whole")
+guard = LatentGuard.from_pretrained("me/whole")
+try:
+    LatentGuard.from_pretrained("me/edited")
+except CheckpointError as error:
+    refused = str(error)
+print(json.dumps({
+    "fingerprints": [clip.fingerprint(), guard.model.fingerprint()],
+    "policy": [guard.policies.name, guard.policies.digest],
+    "bank": guard.bank.digest,
+    "fitted for": guard.fitted_for.to_dict(),
+    "documents": guard.documents,
+    "refused": refused,
+}))
+"""
+
+
+@pytest.mark.slow
+def test_a_whole_guard_comes_from_the_hub_with_policy_card_and_what_it_was_fitted_for(tmp_path: Path) -> None:
+    own, fitted = shipped.guard(), FittedFor.of(shipped.pipeline(), "shipped", shipped.ARGUMENTS, (0.95, 0.4))
+    documents = {"README.md": "# whole", "report.html": "<p>measured</p>", "report.json": "{}"}
+    guard = LatentGuard(own.model, own.bank, "strict", own.canary, fitted_for=fitted, documents=documents)
+    for name in ("whole", "edited"):
+        guard.save_pretrained(tmp_path / "hub" / "me" / name)
+    with (tmp_path / "hub" / "me" / "edited" / "policy.yaml").open("a") as file:
+        file.write("description: harmless\n")
+    with local_hub(tmp_path / "hub") as address:
+        environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+        done = subprocess.run(
+            [sys.executable, "-c", WHOLE], capture_output=True, text=True, env=environment, cwd=tmp_path
+        )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["fingerprints"] == [own.model.fingerprint()] * 2
+    assert (told["policy"], told["bank"]) == (["own", guard.policies.digest], own.bank.digest)
+    assert (told["fitted for"], told["documents"]) == (json.loads(json.dumps(fitted.to_dict())), documents)
+    assert "policy.yaml is not the file that its manifest names" in told["refused"]
 
 
 def test_a_policy_is_meant_by_its_name_its_file_or_itself(tmp_path: Path) -> None:

@@ -46,7 +46,8 @@ ROOMS = {
     "reno": "FunctionReward LatentClipReward OptimisedNoise PixelClipReward "
     "RenoSettings Reward SafetyReward optimise_noise",
     "report": "ReportFiles Run compare_runs read_run write_report",
-    "testing": "BrokenLatentCLIP LinearLatentCLIP linear_bank linear_guard tiny_latent_clip tiny_pipeline write_bundle",
+    "testing": "BrokenLatentCLIP LinearLatentCLIP ScaleResult check_scale linear_bank linear_guard "
+    "tiny_latent_clip tiny_pipeline write_bundle",
     "training": "Recipe ZeroShotEvaluation shipped_recipes train",
     "training.data": "LatentDataset ShardWriter TarShardWriter read_shards",
     "training.encoding": "Encoder ImageSource LatentPairs encode_pairs open_source",
@@ -57,6 +58,7 @@ ERRORS = [
     "BlockedError",
     "CheckpointError",
     "DeviceMemoryError",
+    "FittedForOtherError",
     "GuardError",
     "InputError",
     "LatentGuardError",

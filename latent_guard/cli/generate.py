@@ -60,7 +60,11 @@ def generate(
     seed: Seed = 0,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, max=MAX_STEPS, help="Denoising steps; by default 20, and 4 of shipped-few-step."),
+        typer.Option(
+            min=1,
+            max=MAX_STEPS,
+            help="Denoising steps; by default those of the guard's fit, else 20 (shipped-few-step: 4).",
+        ),
     ] = None,
     out: _Out = Path("outputs"),
     model: _Model = None,
@@ -85,7 +89,7 @@ def generate(
 
     policies = policy_named(policy) if policy else None
     asked = {"num_images_per_prompt": num_images, **({"num_inference_steps": steps} if steps else {})}
-    arguments = {"num_inference_steps": STEPS, **usual_arguments(model), **asked}
+    arguments = {"num_inference_steps": STEPS, **usual_arguments(model, guard if guarded else None), **asked}
     log = _opened(audit, audit_prompts) if guarded and audit is not None else None
     with status("loading the models"):
         pipe = load_pipeline(model, arguments["num_inference_steps"], num_images)

@@ -72,6 +72,11 @@ class FittedFor:
             window=window,
         )
 
+    @property
+    def call(self) -> dict[str, object]:
+        """The arguments that a pipeline is called with, steps included, so that nothing differs."""
+        return {STEPS: self.steps, **self.arguments}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as JSON takes it."""
         return {**asdict(self), "window": list(self.window)}

@@ -101,5 +101,4 @@ def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
 def _call(fitted: FittedFor | None) -> str:
     if fitted is None:
         return ""
-    asked = {"num_inference_steps": fitted.steps, **fitted.arguments}
-    return "".join(f", {name}={value!r}" for name, value in asked.items())
+    return "".join(f", {name}={value!r}" for name, value in fitted.call.items())

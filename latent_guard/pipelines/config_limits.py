@@ -51,7 +51,7 @@ def _require_known_classes(config: dict[str, Any], name: str, is_index: bool) ->
         raise InputError(f"{name} asks for code of its own ({config['auto_map']}), which is never run")
     if not is_index:
         return
-    if not isinstance(pipeline, str):
+    if pipeline is not None and not isinstance(pipeline, str):
         raise InputError(f"{name} asks for a pipeline of its own code ({pipeline}), which is never run")
     for part, value in config.items():
         if isinstance(value, list) and value and not _is_known(value[0]):

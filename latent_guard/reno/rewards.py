@@ -17,6 +17,7 @@ from torch.nn.functional import interpolate, logsigmoid
 
 from latent_guard.bounds import require_number
 from latent_guard.guidance.scoring import Scorer
+from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.pipelines.latents import PipelineLatents
 from latent_guard.reno.reward_names import LATENT_CLIP, PIXEL_CLIP, SAFETY
 
@@ -43,25 +44,26 @@ class Smoothing:
 
     Attributes:
         copies: number of noisy copies; with 0 the reward reads the latent as it is.
-        noise: standard deviation of the added noise, as a fraction of each latent's own.
+        noise: standard deviation of the added noise, as a fraction of each latent's own, both of normalised latents.
     """
 
     copies: int
     noise: float
 
-    def of(self, score: Score) -> Score:
-        """The averaged score; the noise samples are the same at every call."""
+    def of(self, score: Score, space: LatentSpace) -> Score:
+        """The averaged score of raw latents of a space; the noise samples are the same at every call."""
         if self.copies == 0:
             return score
 
         samples: list[Tensor] = []  # drawn and moved to the device once: each move would wait for the device
 
         def averaged(raw: Tensor) -> Tensor:
+            latents = space.from_raw(raw)
             if not samples:
                 generator = torch.Generator().manual_seed(0)
-                samples.append(self.noise * torch.randn(self.copies, *raw.shape[1:], generator=generator).to(raw))
-            deviation = raw.detach().std(dim=(1, 2, 3), keepdim=True)
-            return torch.stack([score(raw + deviation * sample) for sample in samples[0]]).mean(dim=0)
+                samples.append(self.noise * torch.randn(self.copies, *latents.shape[1:], generator=generator).to(raw))
+            deviation = latents.detach().std(dim=(1, 2, 3), keepdim=True)
+            return torch.stack([score(space.to_raw(latents + deviation * sample)) for sample in samples[0]]).mean(dim=0)
 
         return averaged
 
@@ -123,6 +125,9 @@ class _LatentReward(Reward):
         """
         PipelineLatents.of(pipe, self.model.config.latent_space, self.canary)
 
+    def _smoothed(self, score: Score) -> Score:
+        return self.smoothing.of(score, self.model.config.latent_space)
+
 
 class LatentClipReward(_LatentReward):
     """The fit of latent and prompt: Latent-CLIP's cosine times its logit scale (arXiv 2503.08455, section 5)."""
@@ -140,7 +145,7 @@ class LatentClipReward(_LatentReward):
         super().__init__(model, canary, smoothing, name, weight)
 
     def bind(self, prompts: Sequence[str]) -> Score:
-        return self.smoothing.of(_clip_score(self.model, prompts, lambda latents: latents))
+        return self._smoothed(_clip_score(self.model, prompts, lambda latents: latents))
 
 
 class SafetyReward(_LatentReward):
@@ -177,7 +182,7 @@ class SafetyReward(_LatentReward):
         def score(raw: Tensor) -> Tensor:
             return log_probability_of_none(self._scorer.scores(raw, 0.0) - thresholds)
 
-        return self.smoothing.of(score)
+        return self._smoothed(score)
 
 
 class PixelClipReward(Reward):

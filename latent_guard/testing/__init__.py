@@ -8,6 +8,9 @@
         assert my_app.page_of(output) == my_app.SORRY
 
 The guard and the pipeline run the real code; only the weights are random, and the Latent-CLIP scores in a known way.
+
+``check_scale`` proves on anybody's own pipeline that a guard does the same whatever the scale of its latents; so does
+``python -m latent_guard.testing scale --model MODEL``.
 """
 
 from __future__ import annotations
@@ -20,10 +23,13 @@ if TYPE_CHECKING:
     from latent_guard.testing.bundle import tiny_latent_clip, write_bundle
     from latent_guard.testing.linear import BrokenLatentCLIP, LinearLatentCLIP, linear_bank, linear_guard
     from latent_guard.testing.pipelines import tiny_pipeline
+    from latent_guard.testing.scale import ScaleResult, check_scale
 
 __all__ = [
     "BrokenLatentCLIP",
     "LinearLatentCLIP",
+    "ScaleResult",
+    "check_scale",
     "linear_bank",
     "linear_guard",
     "tiny_latent_clip",
@@ -35,5 +41,6 @@ _MODULES = {
     "bundle": ("tiny_latent_clip", "write_bundle"),
     "linear": ("BrokenLatentCLIP", "LinearLatentCLIP", "linear_bank", "linear_guard"),
     "pipelines": ("tiny_pipeline",),
+    "scale": ("ScaleResult", "check_scale"),
 }
 __getattr__, __dir__ = lazily(__name__, _MODULES)

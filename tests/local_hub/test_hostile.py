@@ -86,7 +86,8 @@ def pickled_unet(folder: Path) -> None:
 
 
 def pickle_by_another_name(folder: Path) -> None:
-    torch.save(load_file(folder / "model.safetensors"), folder / "model.safetensors")
+    torch.save(load_file(folder / "model.safetensors"), folder / "beside")
+    (folder / "beside").replace(folder / "model.safetensors")
     (folder / "manifest.json").unlink()
 
 

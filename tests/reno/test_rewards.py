@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from latent_guard.reno.rewards import (
     log_probability_of_none,
 )
 from latent_guard.testing import LinearLatentCLIP, linear_bank
+from latent_guard.testing.linear import SPACE
 from latent_guard.zero_shot.pixel_clip import PixelCLIP
 
 
@@ -30,6 +32,7 @@ class TwoDirections(nn.Module):
 
     def __init__(self, scale: float = 10.0) -> None:
         super().__init__()
+        self.config = SimpleNamespace(latent_space=SPACE)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(scale)))
         self.read: list[torch.Size] = []
 
@@ -94,7 +97,7 @@ def test_a_smoothed_reward_is_the_mean_over_noisy_copies_the_same_at_every_call(
         return raw.square().mean(dim=(1, 2, 3))
 
     raw = 5 * torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(1))
-    smoothed = Smoothing(copies=8, noise=0.5).of(score)
+    smoothed = Smoothing(copies=8, noise=0.5).of(score, SPACE)
     found = smoothed(raw)
     assert len(seen) == 8
     assert torch.allclose(found, torch.stack([score(copy) for copy in seen[:8]]).mean(dim=0))
@@ -105,4 +108,4 @@ def test_a_smoothed_reward_is_the_mean_over_noisy_copies_the_same_at_every_call(
 
 def test_a_sharp_reward_reads_the_latent_as_it_is() -> None:
     score = lambda raw: raw.sum(dim=(1, 2, 3))  # noqa: E731
-    assert NO_SMOOTHING.of(score) is score
+    assert NO_SMOOTHING.of(score, SPACE) is score

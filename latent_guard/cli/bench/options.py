@@ -60,7 +60,7 @@ def spec_of(
     from latent_guard.bench.spec import Spec
     from latent_guard.bench.task import MethodSpec
     from latent_guard.loading import usual_arguments
-    from latent_guard.package_data import SHIPPED_FEW_STEP, SHIPPED_MODELS
+    from latent_guard.package_data import SHIPPED, SHIPPED_MODELS
 
     shipped = model in SHIPPED_MODELS
     usual = usual_arguments(model)
@@ -75,7 +75,7 @@ def spec_of(
         model=model if shipped or not Path(model).is_dir() else str(Path(model).absolute()),
         steps=steps or usual.get("num_inference_steps", STEPS),
         # it is sampled without guidance, which a protocol of its own scales asks for
-        guidance_scale=usual["guidance_scale"] if model == SHIPPED_FEW_STEP and not own_guidance else None,
+        guidance_scale=usual.get("guidance_scale") if model != SHIPPED and not own_guidance else None,
     )
 
 

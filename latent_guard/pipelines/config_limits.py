@@ -54,17 +54,17 @@ def _require_known_classes(config: dict[str, Any], name: str, is_index: bool) ->
     if pipeline is not None and not isinstance(pipeline, str):
         raise InputError(f"{name} asks for a pipeline of its own code ({pipeline}), which is never run")
     for part, value in config.items():
-        if isinstance(value, list) and value and not _is_known(value[0]):
+        if isinstance(value, list) and value and isinstance(value[0], str) and not _is_known(value[0]):
             raise InputError(
                 f"{name}: {part} is made by {value[0]!r}, and only parts of {' and '.join(_LIBRARIES)} are"
             )
 
 
-def _is_known(library: Any) -> bool:
+def _is_known(library: str) -> bool:
+    """Whether it is one of theirs, or imported already, so that a file that names it runs nothing."""
     import diffusers
 
-    known = library is None or library in _LIBRARIES or (isinstance(library, str) and library in sys.modules)
-    return known or (isinstance(library, str) and hasattr(diffusers.pipelines, library))
+    return library in _LIBRARIES or library in sys.modules or hasattr(diffusers.pipelines, library)
 
 
 def _numbers(value: Any, key: str) -> Iterator[tuple[str, int]]:

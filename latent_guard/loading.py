@@ -41,25 +41,31 @@ def load_pipeline(model: str | None, steps: int, images: int, half: str = "float
     from transformers.utils import logging as transformers_logging
 
     from latent_guard.pipelines.capacity import check_call
-    from latent_guard.pipelines.config_limits import check_parts
+    from latent_guard.pipelines.config_limits import INDEX, check_parts
+    from latent_guard.pipelines.hub import download_pipeline
 
     for library in (diffusers_logging, transformers_logging):
         library.set_verbosity_error()
         library.disable_progress_bar()
     source = _pipeline(model)
     if not _is_shipped(model):
-        source = _folder_or_hub_id(source, "--model", "model_index.json", SHIPPED_MODELS)
-    check_parts(Path(source))
+        source = _folder_or_hub_id(source, "--model", INDEX, SHIPPED_MODELS)
+    of_hub = not Path(source).is_dir()
+    folder = download_pipeline(source) if of_hub else Path(source)
+    if not of_hub:
+        check_parts(folder)
     device = best_device()
     dtype = getattr(torch, half) if device == "cuda" else torch.float32
     try:
         parts = SHIPPED_WORLD.few_step_parts(dtype) if model == SHIPPED_FEW_STEP else {}
         pipe = DiffusionPipeline.from_pretrained(
-            source, torch_dtype=dtype, trust_remote_code=False, use_safetensors=True, **parts
+            folder, torch_dtype=dtype, trust_remote_code=False, use_safetensors=True, **parts
         ).to(device)
     except Exception as error:  # diffusers and transformers raise a dozen unrelated types for a bad checkpoint
-        mend = "copy the folder again" if Path(source).is_dir() else "check the id and the connection"
+        mend = "take another model" if of_hub else "copy the folder again"
         raise CheckpointError(f"cannot load the pipeline {source}; {mend} ({reason_of(error)})") from error
+    if of_hub:
+        pipe.register_to_config(_name_or_path=source)  # and not the place of its files in the cache
     check_call(pipe, steps, images)
     pipe.set_progress_bar_config(desc="denoising", disable=None)  # None: only where stderr is a terminal
     return pipe
@@ -76,20 +82,20 @@ def load_vae(model: str | None, option: str = "--model") -> Any:
     from diffusers.utils import logging as diffusers_logging
 
     from latent_guard.pipelines.config_limits import check_parts
+    from latent_guard.pipelines.hub import download_vae
 
     diffusers_logging.set_verbosity_error()
     source = _pipeline(model)
     folder = Path(source)
     index = "config.json" if (folder / "config.json").is_file() else "vae/config.json"
-    source = _folder_or_hub_id(source, option, index)
-    check_parts(folder)
-    places = {"config.json": (None,), "vae/config.json": ("vae",)}[index] if folder.is_dir() else ("vae", None)
-    for place in places:
-        try:
-            return AutoModel.from_pretrained(source, subfolder=place, use_safetensors=True).to(best_device()).eval()
-        except Exception as error:  # as in load_pipeline
-            reason = error
-    raise CheckpointError(f"cannot load the VAE of {source} ({reason_of(reason)})") from reason
+    _folder_or_hub_id(source, option, index)
+    if folder.is_dir():
+        check_parts(folder)
+    place = (folder / index).parent if folder.is_dir() else download_vae(source)
+    try:
+        return AutoModel.from_pretrained(str(place), use_safetensors=True).to(best_device()).eval()
+    except Exception as error:  # as in load_pipeline
+        raise CheckpointError(f"cannot load the VAE of {source} ({reason_of(error)})") from error
 
 
 def usual_arguments(model: str | None, guard: str | None = None) -> dict[str, Any]:
@@ -149,7 +155,7 @@ def load_canary(model: str | None, guard: str | None) -> Canary | None:
 
 
 def load_pixel_clip(model: str | None, pixel_clip: str | None) -> PixelCLIP | None:
-    """A CLIP on pixels: a Latent-CLIP's folder of the space ``pixels``, or open_clip's MODEL:PRETRAINED.
+    """A CLIP on pixels: a Latent-CLIP of the space ``pixels``, by folder or hub id, or open_clip's MODEL:PRETRAINED.
 
     Without ``pixel_clip`` the one beside the model; None where there is none.
 
@@ -157,22 +163,24 @@ def load_pixel_clip(model: str | None, pixel_clip: str | None) -> PixelCLIP | No
         InputError: it is neither, or reads latents.
         CheckpointError: it cannot be read.
     """
+    from latent_guard.latent_clip.hub import local_folder
     from latent_guard.latent_clip.latent_space import PIXELS
     from latent_guard.latent_clip.model import LatentCLIP
     from latent_guard.zero_shot.pixel_clip import PixelCLIP, from_open_clip, is_open_clip
 
     if pixel_clip is not None and is_open_clip(pixel_clip):
         return from_open_clip(pixel_clip, best_device())
-    places = [Path(pixel_clip)] if pixel_clip is not None else _places(_pipeline(model), "pixel_twin")
-    folder = next((place for place in places if place.is_dir()), None)
-    if folder is None and pixel_clip is None:
-        return None
-    if folder is None:
-        raise InputError(f"--pixel-clip {pixel_clip} is neither a folder nor open_clip's MODEL:PRETRAINED")
+    if pixel_clip is not None:
+        folder = local_folder(_folder_or_hub_id(pixel_clip, "--pixel-clip", "config.json", ("MODEL:PRETRAINED",)))
+    else:
+        beside = [place for place in _places(_pipeline(model), "pixel_twin") if place.is_dir()]
+        if not beside:
+            return None
+        folder = beside[0]
     clip = LatentCLIP.from_pretrained(folder, device=best_device())
     if clip.config.latent_space != PIXELS:
         raise InputError(f"--pixel-clip {folder} reads latents of {clip.config.latent_space}; give a CLIP on pixels")
-    return PixelCLIP(clip, str(folder), clip.config.vision.size)
+    return PixelCLIP(clip, pixel_clip or str(folder), clip.config.vision.size)
 
 
 def shipped_pipeline() -> Path:

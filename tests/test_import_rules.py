@@ -17,7 +17,18 @@ from tests.sources import sources
 PACKAGE = "latent_guard"
 # Ground floor first. A line's modules may import each other; a room is a folder, or a module of the package itself.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "version", "hub_ids", "sharding", "intervals", "devices", "lazy", "package_data", "contact_sheet"),
+    (
+        "errors",
+        "version",
+        "hub_ids",
+        "hub_access",
+        "sharding",
+        "intervals",
+        "devices",
+        "lazy",
+        "package_data",
+        "contact_sheet",
+    ),
     ("bounds", "building", "files"),
     ("terminal",),
     ("fitted_guards",),

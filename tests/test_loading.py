@@ -16,7 +16,8 @@ from latent_guard import ConceptBank, LatentCLIP, LatentGuard, Policies, Policy,
 from latent_guard.errors import CheckpointError, InputError
 from latent_guard.guidance.fitted_for import FittedFor
 from latent_guard.worlds.emoji.bundle import bundle_folder
-from tests.hub import COMMIT, local_hub
+from tests.local_hub.repositories import commit_of
+from tests.local_hub.server import local_hub
 
 OF_THE_HUB = """
 import json, sys, torch
@@ -57,13 +58,13 @@ def test_a_guard_and_a_pipeline_come_from_the_hub_by_their_ids(tmp_path: Path) -
             [sys.executable, "-c", OF_THE_HUB], capture_output=True, text=True, env=environment, cwd=tmp_path
         )
     assert done.returncode == 0, done.stderr
-    assert f"me/guard is no folder here; its files are the hub's, revision {COMMIT}" in done.stderr
+    assert f"me/guard is no folder here; its files are the hub's, revision {commit_of(repository)}" in done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     own = LatentGuard.from_pretrained(bundle / "guard")
     assert told["fingerprints"] == [own.model.fingerprint()] * 2
     assert (told["categories"], told["same bank"]) == (list(own.bank.categories), True)
     assert (told["policy"], told["verdicts"]) == ("strict", 1)
-    assert told["refused"].startswith("me/nothing is no folder, and no model of that id can be downloaded")
+    assert told["refused"].startswith("me/nothing is no folder here, and cannot be downloaded: the hub has no")
     assert not list((tmp_path / "home").rglob("notes.bin"))
 
 

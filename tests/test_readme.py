@@ -13,7 +13,7 @@ from diffusers import EulerAncestralDiscreteScheduler
 
 from latent_guard.testing import tiny_pipeline
 from latent_guard.testing.pipelines import BETAS
-from tests.hub import local_hub
+from tests.local_hub.server import local_hub
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")))]

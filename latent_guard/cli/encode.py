@@ -56,8 +56,8 @@ _NativeAspect = Annotated[
 _Tokenizer = Annotated[
     str | None,
     typer.Option(
-        help="Whose token ids are kept: a Latent-CLIP's folder, latent-vit-b-8 or latent-vit-b-4-plus (CLIP's own).  "
-        "[default: a new small one's]"
+        help="Whose token ids are kept: a Latent-CLIP's folder or hub id, latent-vit-b-8 or latent-vit-b-4-plus "
+        "(CLIP's own).  [default: a new small one's]"
     ),
 ]
 _Image = Annotated[str | None, typer.Option(help="[default: the first column of images]")]
@@ -165,6 +165,7 @@ def _keep_canary(vae: Any, out: Path) -> None:
 
 
 def _tokenizer(named: str | None) -> CLIPTokenizer:
+    from latent_guard.latent_clip.hub import local_folder
     from latent_guard.latent_clip.model_files import read_config, read_tokenizer
     from latent_guard.latent_clip.presets import PRESETS
     from latent_guard.latent_clip.tokenizer import tokenizer_for, trimmed_clip_tokenizer
@@ -173,7 +174,8 @@ def _tokenizer(named: str | None) -> CLIPTokenizer:
         return trimmed_clip_tokenizer()
     if named in PRESETS:
         return tokenizer_for(PRESETS[named].text.vocab_size, PRESETS[named].text.context_length)
-    return read_tokenizer(Path(named), read_config(Path(named)).text)
+    folder = local_folder(named)
+    return read_tokenizer(folder, read_config(folder).text)
 
 
 def _own_size(vae: Any) -> int:

@@ -41,7 +41,9 @@ _Guard = Annotated[
 _Bank = Annotated[Path | None, typer.Option(help="Concept bank folder; by default the guard's or beside the model.")]
 _PixelClip = Annotated[
     str | None,
-    typer.Option(help="For pixel-clip: a folder or open_clip's MODEL:PRETRAINED; by default beside the model."),
+    typer.Option(
+        help="For pixel-clip: a folder, a hub id or open_clip's MODEL:PRETRAINED; by default beside the model."
+    ),
 ]
 _Iterations = Annotated[
     int, typer.Option(min=1, max=MAX_SEARCH, help="Iterations, the first of which draws from the initial noise.")

@@ -27,8 +27,8 @@ def train(
     init_from: Annotated[
         str | None,
         typer.Option(
-            help="Start from a Latent-CLIP or a CLIP on pixels: its folder, open_clip's MODEL:PRETRAINED or "
-            "hf-hub:OWNER/NAME."
+            help="Start from a Latent-CLIP or a CLIP on pixels: its folder or hub id, open_clip's "
+            "MODEL:PRETRAINED or hf-hub:OWNER/NAME."
         ),
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Start from step 0, whatever --out holds.")] = False,

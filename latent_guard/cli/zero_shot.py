@@ -42,7 +42,7 @@ def zero_shot(
     pixel_clip: Annotated[
         str | None,
         typer.Option(
-            help="CLIP on pixels: a folder, open_clip's MODEL:PRETRAINED, or hf-hub:ID; else beside the model."
+            help="CLIP on pixels: a folder, a hub id, open_clip's MODEL:PRETRAINED or hf-hub:ID; else beside the model."
         ),
     ] = None,
     regenerate: Annotated[

@@ -10,6 +10,7 @@ from typing import Any
 from latent_guard.concepts.prompt_set import SLOT, PromptSet, read_prompt_sets
 from latent_guard.errors import InputError, reason_of
 from latent_guard.files.data_sets import load_undecoded
+from latent_guard.hub_access import obstacle
 from latent_guard.hub_ids import is_hub_id
 from latent_guard.package_data import concepts_folder
 
@@ -52,9 +53,7 @@ def _rows_of_dataset(name: str) -> Iterable[Mapping[str, Any]]:
     try:
         rows: Iterable[Mapping[str, Any]] = load_undecoded(name, split=SPLIT)
     except Exception as error:  # the library raises its own errors, the hub client's and ValueError alike
-        raise InputError(
-            f"cannot load the data set {name}; check the id and the connection ({reason_of(error)})"
-        ) from error
+        raise InputError(f"cannot load the data set {name}: {obstacle(error, name, 'datasets')}") from error
     return rows
 
 

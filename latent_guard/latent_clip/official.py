@@ -15,7 +15,7 @@ from torch import Tensor
 from latent_guard.errors import CheckpointError, InputError
 from latent_guard.hub_ids import is_hub_id
 from latent_guard.latent_clip.config import LatentCLIPConfig
-from latent_guard.latent_clip.hub import download_file
+from latent_guard.latent_clip.hub import download_file, download_files
 from latent_guard.latent_clip.official_config import read_official_config
 from latent_guard.latent_clip.presets import HUB_IDS, PRESETS
 from latent_guard.latent_clip.unpickling import restricted_load
@@ -50,7 +50,7 @@ class OfficialCheckpoint:
 
 def read_official(checkpoint: Path | str, config: LatentCLIPConfig | Path | str | None) -> OfficialCheckpoint:
     """A published checkpoint, or one of the same format; arguments and errors as ``LatentCLIP.from_official``."""
-    path = _weights_file(checkpoint)
+    path = _weights_file(checkpoint, with_config=config is None and checkpoint not in HUB_IDS)
     shape = _shape(config, str(checkpoint), path)
     content = restricted_load(path)
     state = content.get("state_dict") if isinstance(content, Mapping) else None
@@ -62,7 +62,7 @@ def read_official(checkpoint: Path | str, config: LatentCLIPConfig | Path | str 
     return OfficialCheckpoint(shape, _our_names(named), path)
 
 
-def _weights_file(checkpoint: Path | str) -> Path:
+def _weights_file(checkpoint: Path | str, with_config: bool) -> Path:
     path = Path(checkpoint)
     if path.is_file():
         return path
@@ -73,7 +73,10 @@ def _weights_file(checkpoint: Path | str) -> Path:
         raise CheckpointError(
             f"no checkpoint at {path}: give {WEIGHTS}, its folder, or a hub id like {next(iter(HUB_IDS))}"
         )
-    return download_file(str(checkpoint), IN_REPOSITORY)
+    path = download_file(str(checkpoint), IN_REPOSITORY)
+    if with_config:
+        download_files(str(checkpoint), (f"{path.parent.name}/{CONFIG}",))  # beside it, where there is one
+    return path
 
 
 def _shape(config: LatentCLIPConfig | Path | str | None, checkpoint: str, path: Path) -> LatentCLIPConfig:

@@ -13,6 +13,7 @@ from latent_guard.files.data_sets import load_undecoded
 from latent_guard.files.images import SUFFIXES, opened_picture
 from latent_guard.files.stored_images import PictureStore
 from latent_guard.files.upright import upright_rgb
+from latent_guard.hub_access import obstacle
 from latent_guard.hub_ids import is_hub_id
 
 if TYPE_CHECKING:
@@ -139,9 +140,9 @@ def _stream(source: str, split: str | None) -> Any:
     except InputError:
         raise
     except Exception as error:  # the library raises its own errors, the hub client's, pyarrow's and ValueError alike
-        raise InputError(
-            f"cannot load {source} as a data set of images; check what it names ({reason_of(error)})"
-        ) from error
+        here = path.exists()
+        why = f"check what it names ({reason_of(error)})" if here else obstacle(error, source, "datasets")
+        raise InputError(f"cannot load {source} as a data set of images: {why}") from error
     if split is None and len(splits) == 1:
         return next(iter(splits.values()))
     if split is None or split not in splits:

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize as to_unit_length
 
 from latent_guard.errors import CheckpointError, InputError, reason_of
+from latent_guard.hub_access import obstacle
 from latent_guard.zero_shot.classify import ImageTextModel
 
-_SCHEMES = ("hf-hub", "local-dir")  # of open_clip's own names, which say themselves where the weights are
+_HUB = "hf-hub"
+_SCHEMES = (_HUB, "local-dir")  # of open_clip's own names, which say themselves where the weights are
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +105,9 @@ def load_open_clip(name: str) -> Any:
             weights_only=True,
         )
     except Exception as error:  # open_clip, torch and the hub client raise unrelated types for missing weights
-        raise CheckpointError(
-            f"cannot load open_clip's {name}; check its name and file ({reason_of(error)})"
-        ) from error
+        of_hub = architecture.startswith(f"{_HUB}:")
+        why = obstacle(error, weights) if of_hub else f"check its name and file ({reason_of(error)})"
+        raise CheckpointError(f"cannot load open_clip's {name}: {why}") from error
 
 
 def architecture_of(name: str) -> str:

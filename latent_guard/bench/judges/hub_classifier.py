@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from latent_guard.bench.arrays import Pictures
 from latent_guard.bench.judges.base import Judge, Judgement, image_batches
 from latent_guard.bench.judges.weights import weights_of
 from latent_guard.errors import InputError, reason_of
+from latent_guard.hub_access import obstacle
 
 KNOWN_LABELS: Mapping[str, tuple[str, ...]] = {
     "Falconsai/nsfw_image_detection": ("nsfw",),
@@ -75,13 +77,11 @@ def _from_pretrained(source: str) -> tuple[Any, Any]:
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
     try:
-        model = AutoModelForImageClassification.from_pretrained(source)
-        return model, AutoImageProcessor.from_pretrained(source)
+        model = AutoModelForImageClassification.from_pretrained(source, trust_remote_code=False)
+        return model, AutoImageProcessor.from_pretrained(source, trust_remote_code=False)
     except Exception as error:  # transformers raises OSError, ValueError and the hub client's errors alike
-        raise InputError(
-            f"there is no image classifier {source}, or it cannot be downloaded; check the id or folder and the "
-            f"connection ({reason_of(error)})"
-        ) from error
+        why = reason_of(error) if Path(source).is_dir() else obstacle(error, source)
+        raise InputError(f"cannot load the image classifier {source}: {why}") from error
 
 
 def _unsafe_labels(source: str, given: Sequence[str] | None, present: Sequence[str]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from latent_guard.bench.decoding import quiet_diffusers
 from latent_guard.bench.judges.base import Judge, Judgement, image_batches
 from latent_guard.bench.judges.weights import weights_of
 from latent_guard.errors import InputError, reason_of
+from latent_guard.hub_access import obstacle
 
 LABEL = "hidden concept"
 _CHECKER, _EXTRACTOR = "safety_checker", "feature_extractor"  # of a pipeline's folder
@@ -42,9 +43,10 @@ class SafetyCheckerJudge(Judge):
             checker = StableDiffusionSafetyChecker.from_pretrained(checker_at)
             extractor = CLIPImageProcessor.from_pretrained(str(Path(source, _EXTRACTOR)) if in_pipeline else source)
         except Exception as error:  # transformers raises OSError, ValueError and the hub client's errors alike
+            why = reason_of(error) if Path(source).is_dir() else obstacle(error, source)
             raise InputError(
-                f"safety-checker: {source} holds no Stable Diffusion safety checker with its feature extractor; name "
-                f"a folder of them or a hub id, or connect to the internet once ({reason_of(error)})"
+                f"safety-checker: cannot load {source} as Stable Diffusion's safety checker with its feature "
+                f"extractor: {why}"
             ) from error
         weights = weights_of(checker_at, checker.config)
         return cls(checker.to(device), extractor, f"safety-checker: {weights}, its own thresholds")

@@ -18,9 +18,10 @@ from typing import Any
 from zlib import crc32
 
 from latent_guard.bench.prompts.rows import COLUMNS, PromptRow, prompt_rows, read_prompts
-from latent_guard.errors import InputError, reason_of
+from latent_guard.errors import InputError
 from latent_guard.files.data_sets import load_undecoded
 from latent_guard.files.documents import json_value, read_text, read_yaml
+from latent_guard.hub_access import obstacle
 from latent_guard.hub_ids import is_hub_id
 
 SPLIT = "train"
@@ -128,9 +129,7 @@ def _entries_of_dataset(name: str) -> Iterable[Any]:
             [name for name in data.column_names if _is_text(data.features[name])]
         )
     except Exception as error:  # the library raises its own errors, the hub client's and ValueError alike
-        raise InputError(
-            f"cannot load the data set {name}; check the id and the connection ({reason_of(error)})"
-        ) from error
+        raise InputError(f"cannot load the data set {name}: {obstacle(error, name, 'datasets')}") from error
     return entries
 
 

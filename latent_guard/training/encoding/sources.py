@@ -16,6 +16,7 @@ from latent_guard.errors import InputError, reason_of
 from latent_guard.files.data_sets import load_undecoded
 from latent_guard.files.images import SUFFIXES
 from latent_guard.files.stored_images import PictureStore
+from latent_guard.hub_access import obstacle
 from latent_guard.hub_ids import is_hub_id
 from latent_guard.training.data.webdataset import tar_samples
 
@@ -141,7 +142,8 @@ def open_source(source: str, split: str = SPLIT, columns: Columns | None = None)
     except InputError:
         raise
     except Exception as error:  # the library raises its own errors, the hub client's and ValueError alike
-        raise InputError(f"cannot open the images of {source} ({reason_of(error)})") from error
+        why = obstacle(error, source, "datasets") if arguments["path"] == source else reason_of(error)
+        raise InputError(f"cannot open the images of {source}: {why}") from error
     chosen = _choose(columns or Columns(), names, features, source)
     classes = getattr(features.get(str(chosen.caption)), "names", None) or []
     wanted = dict.fromkeys(name for name in (chosen.image, chosen.caption, chosen.key) if name)

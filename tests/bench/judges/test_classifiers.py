@@ -83,7 +83,7 @@ def test_the_safety_checker_may_disagree_over_pictures(tmp_path: Path) -> None:
 
 
 def test_an_absent_safety_checker_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no Stable Diffusion safety checker"):
+    with pytest.raises(InputError, match="as Stable Diffusion's safety checker with its feature extractor"):
         open_judge("safety-checker", {"model": tmp_path})
 
 
@@ -127,5 +127,7 @@ def test_a_known_models_labels_need_not_be_named(tmp_path: Path, monkeypatch: py
 
 def test_a_classifier_that_cannot_be_had_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match="there is no image classifier nobody/nothing"):
+    with pytest.raises(
+        InputError, match="cannot load the image classifier nobody/nothing: HF_HUB_OFFLINE forbids downloads"
+    ):
         open_judge("nobody/nothing", {})

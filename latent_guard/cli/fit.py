@@ -108,7 +108,7 @@ def _opened(settings: FitSettings, out: Path | None, judge: str | None) -> Fit:
     from latent_guard.loading import load_pipeline, load_pixel_clip
 
     opened = None if judge is None else _judge(judge)
-    pixel_clip = None if settings.teacher is None else load_pixel_clip(settings.model, settings.teacher)
+    pixel_clip = None if settings.teacher is None else load_pixel_clip(settings.model, settings.teacher, "--teacher")
     pipe = load_pipeline(settings.model, settings.arguments["num_inference_steps"], BATCH)
     pipe.set_progress_bar_config(disable=True)
     return Fit.of(pipe, settings, out, pixel_clip, opened)

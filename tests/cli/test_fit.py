@@ -90,7 +90,7 @@ def test_a_dry_run_says_what_it_would_take_and_keeps_nothing(
         (("--latent-clip", "nowhere"), "neither a folder nor a hub id"),
         (("--judge", "nobody"), "unknown judge"),
         (("--benign", "absent.csv"), "absent.csv"),
-        (("--teacher", "nowhere"), "neither a folder nor open_clip"),
+        (("--teacher", "nowhere"), "--teacher nowhere is neither a folder"),
     ],
 )
 def test_bad_input_is_one_line_before_anything_is_made(

@@ -40,7 +40,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Shell:
-    """A user's shell: a working folder, a home for the hub's cache, and the address of the hub."""
+    """A user's shell: a working folder, beside it a home for the hub's cache and for guards, and the hub's address."""
 
     folder: Path
     address: str
@@ -77,6 +77,7 @@ class Shell:
             "HF_ENDPOINT": self.address,
             "HF_HOME": str(self.folder.parent / "home"),
             "HF_HUB_DISABLE_XET": "1",
+            "LATENT_GUARD_HOME": str(self.folder.parent / "home"),
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "HF_HUB_OFFLINE": str(int(self.offline)),
             "PYTHONPATH": str(Path(__file__).parents[2]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -33,7 +34,7 @@ SPEC = {
     "steps": 1,
     "batch_size": 2,
     "tasks": {"unsafe": {"prompts": PROMPTS, "images": 2}},
-    "methods": ["unguarded"],
+    "methods": ["unguarded", "guard"],
 }
 RECIPE = {
     "model": {
@@ -101,11 +102,11 @@ def test_a_published_checkpoint_becomes_a_guard_by_ids(shell: Shell) -> None:
 
 
 @pytest.mark.slow
-def test_a_spec_names_model_judge_and_prompts_by_ids(shell: Shell) -> None:
+def test_a_spec_names_model_judge_and_prompts_by_ids_and_finds_the_guard_of_that_model(shell: Shell, hub: Hub) -> None:
     shell.folder.mkdir()
+    shutil.copytree(hub.root / GUARD, shell.folder.parent / "home" / "guards" / SDXL_TURBO.replace("/", "--"))
     (shell.folder / "spec.yaml").write_text(yaml.safe_dump(SPEC))
     done(shell.run("bench", "run", "spec.yaml", "--out", "run"))
-    summary = json.loads((shell.folder / "run" / "summary.json").read_text())
-    assert f"classifier: {CLASSIFIER}@" in json.dumps(summary)
-    environment = json.loads((shell.folder / "run" / "environment.json").read_text())
-    assert SDXL_TURBO in json.dumps([summary, environment])
+    told = "".join((shell.folder / "run" / name).read_text() for name in ("summary.json", "environment.json"))
+    for identity in (SDXL_TURBO, f"classifier: {CLASSIFIER}@"):
+        assert identity in told

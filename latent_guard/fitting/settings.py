@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_guard.bounds import require_number, require_whole
+from latent_guard.building import build
 from latent_guard.concepts.conformal import min_images
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_atomic
@@ -78,12 +79,12 @@ class FitSettings:
             InputError: it is that of a fit with other settings.
         """
         path = work / SETTINGS
-        content = json.loads(json.dumps(asdict(self)))
         if not path.exists():
-            write_atomic(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+            write_atomic(path, (json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n").encode())
             return
-        found = read_json(path, "the settings of the fit")
-        if other := [name for name in content if not isinstance(found, dict) or found.get(name) != content[name]]:
+        found = build(FitSettings, read_json(path, "the settings of the fit"), str(path))
+        own = asdict(self)
+        if other := [name for name, value in asdict(found).items() if own[name] != value]:
             raise InputError(
                 f"{work} holds an unfinished fit with another {other[0]}; "
                 "run it with the same settings, give another --out, or remove that folder"

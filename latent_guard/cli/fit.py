@@ -10,12 +10,14 @@ import typer
 from latent_guard.bounds import MAX_STEPS
 from latent_guard.cli.places import OutFolder
 from latent_guard.cli.validation import Seed, assignment
+from latent_guard.errors import InputError
 from latent_guard.terminal import Table, note, say, status
 
 if TYPE_CHECKING:
     from latent_guard.fitting.finished import PictureJudge
     from latent_guard.fitting.settings import FitSettings
     from latent_guard.fitting.stages import Fit
+    from latent_guard.guidance.policy import Policy
 
 STEPS = 20
 MAX_IMAGES = 1_000_000
@@ -60,6 +62,12 @@ def fit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Time three images, and say what the fit would take.")
     ] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Set thresholds anew from what was recorded, for another --rate.")
+    ] = False,
+    policy: Annotated[
+        str | None, typer.Option(help="With --refresh: this policy, a name or a YAML file, instead of the chosen one.")
+    ] = None,
     push_to_hub: Annotated[str | None, typer.Option(help="Publish the guard as OWNER/NAME.")] = None,
 ) -> None:
     """Make a guard for a pipeline, and measure it. A fit that was stopped goes on where it was."""
@@ -85,12 +93,14 @@ def fit(
         unsafe=None if unsafe is None else str(unsafe),
         seed=seed,
     )
+    if policy is not None and not refresh:
+        raise InputError("a fit chooses its policy; give --policy together with --refresh to replace it")
     with status("loading the models"):
         fitting = _opened(settings, out, judge)
     if dry_run:
         _say_estimate(fitting)
         return
-    guard, verification = fitting.run()
+    guard, verification = fitting.refresh(None if policy is None else _default_of(policy)) if refresh else fitting.run()
     table = Table("Measured on fresh prompts and seeds", model)
     for name, value in verification.rows():
         table.add(name, value)
@@ -112,6 +122,16 @@ def _opened(settings: FitSettings, out: Path | None, judge: str | None) -> Fit:
     pipe = load_pipeline(settings.model, settings.arguments["num_inference_steps"], BATCH)
     pipe.set_progress_bar_config(disable=True)
     return Fit.of(pipe, settings, out, pixel_clip, opened)
+
+
+def _default_of(name: str) -> Policy:
+    """The policy of a name or file; what is chosen for single categories has no place in a fit."""
+    from latent_guard.guidance.policy_file import policy_named
+
+    policies = policy_named(name)
+    if policies.exceptions:
+        raise InputError(f"--policy {name} has policies of single categories; a fit has one for all")
+    return policies.default
 
 
 def _judge(name: str) -> PictureJudge:

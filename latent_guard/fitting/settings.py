@@ -72,19 +72,25 @@ class FitSettings:
         """How many generations an early guard pushes."""
         return max(1, round(PUSHED * self.images))
 
-    def claim(self, work: Path) -> None:
+    def claim(self, work: Path, *, other_rate: bool = False) -> None:
         """Take a working folder for this fit, or go on with what it holds.
+
+        Args:
+            work: the folder.
+            other_rate: whether it may be that of a fit with another rate, which this one then replaces.
 
         Raises:
             InputError: it is that of a fit with other settings.
         """
         path = work / SETTINGS
-        if not path.exists():
-            write_atomic(path, (json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n").encode())
-            return
-        found = build(FitSettings, read_json(path, "the settings of the fit"), str(path))
         own = asdict(self)
-        if other := [name for name, value in asdict(found).items() if own[name] != value]:
+        found = own
+        if path.exists():
+            found = asdict(build(FitSettings, read_json(path, "the settings of the fit"), str(path)))
+        if not path.exists() or (other_rate and found == {**own, "rate": found["rate"]}):
+            write_atomic(path, (json.dumps(own, indent=1, ensure_ascii=False) + "\n").encode())
+            return
+        if other := [name for name, value in found.items() if own[name] != value]:
             raise InputError(
                 f"{work} holds an unfinished fit with another {other[0]}; "
                 "run it with the same settings, give another --out, or remove that folder"

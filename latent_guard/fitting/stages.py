@@ -13,31 +13,29 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.bank_files import CONTENT
-from latent_guard.concepts.calibration_set import CalibrationSet, identity_of_images
+from latent_guard.concepts.calibration_set import CalibrationSet
 from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.concepts.sources import prompt_sets_of
 from latent_guard.devices import best_device
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_atomic
+from latent_guard.files.manifests import MANIFEST
 from latent_guard.fitted_guards import place_of
 from latent_guard.fitting.base import base_for
-from latent_guard.fitting.finished import Observer, PictureJudge
+from latent_guard.fitting.finished import PictureJudge
 from latent_guard.fitting.generations import Generations
 from latent_guard.fitting.page import html_page
 from latent_guard.fitting.prompts import FitPrompts, fit_prompts
 from latent_guard.fitting.pushed import pushes_by
 from latent_guard.fitting.pushes import Choice, choose_policy
-from latent_guard.fitting.record import Recording
+from latent_guard.fitting.record import Job, Recording
 from latent_guard.fitting.roles import Role
 from latent_guard.fitting.settings import FitSettings
-from latent_guard.fitting.targets import over_texts, posteriors
 from latent_guard.fitting.teachers import Teacher, Texts
-from latent_guard.fitting.thresholds import calibrated_bank, calibration_set
+from latent_guard.fitting.teaching import Teaching
+from latent_guard.fitting.thresholds import calibrated_bank, calibration_images
 from latent_guard.fitting.tune import Lesson, TuneSettings, tune
 from latent_guard.fitting.verify import Verification, verify
 from latent_guard.guidance.fitted_for import FittedFor
@@ -50,8 +48,7 @@ from latent_guard.pipelines.step import Perturb
 from latent_guard.zero_shot.pixel_clip import PixelCLIP
 
 WORK = ".fitting"  # ends the name of the working folder
-OBSERVED_RATE = 0.02  # of benign finished images that a teacher takes for unsafe; the fit's own, where that is more
-POLICY, POLICY_NAME = "policy.json", "fitted"
+POLICY, POLICY_NAME, VERIFICATION = "policy.json", "fitted", "verification.json"
 CAPTIONS = 2000  # everyday prompts that are texts to compare with
 SHOWN = 24  # guarded images on the page
 
@@ -120,72 +117,66 @@ class Fit:
         guard.save_pretrained(self.out)
         return guard, verification
 
+    def refresh(self, policy: Policy | None = None) -> tuple[LatentGuard, Verification]:
+        """Set thresholds anew from what was recorded, for another rate or the looks of another policy, and measure.
+
+        Nothing is recorded or tuned again: a call with other arguments needs a fit of its own.
+
+        Args:
+            policy: instead of the one that was chosen.
+
+        Raises:
+            InputError: nothing was recorded, or with other settings than these and another rate.
+        """
+        if not (self.work / POLICY).exists():
+            raise InputError(f"{self.work} holds no fit to set thresholds anew for; fit without --refresh first")
+        self.settings.claim(self.work, other_rate=True)
+        if policy is not None:
+            chosen = replace(Choice.load(self.work / POLICY), policy=policy)
+            write_atomic(self.work / POLICY, (json.dumps(chosen.to_dict(), indent=1) + "\n").encode())
+        (self.work / VERIFICATION).unlink(missing_ok=True)
+        (self.work / "bank" / CONTENT).unlink(missing_ok=True)
+        return self.run()
+
     @cached_property
     def generations(self) -> Generations:
         """What the pipeline makes, unguarded."""
         return Generations(self.pipe, self.settings, self.prompts, self.work / "recordings")
 
     @cached_property
-    def texts(self) -> Texts:
-        """What images are compared with: the bank's words, and everyday captions."""
-        return Texts.of(self.prompt_sets, self.prompts.benign[:CAPTIONS])
-
-    @cached_property
-    def teacher(self) -> Teacher:
-        """Who has seen the finished images."""
+    def teaching(self) -> Teaching:
+        """Who says what finished images show."""
+        texts = Texts.of(self.prompt_sets, self.prompts.benign[:CAPTIONS])
         if self.pixel_clip is not None:
-            return Teacher.pixel(self.pixel_clip, self.pipe.vae, self.texts)
-        return Teacher.latent(self.base, self.pipe.vae, self.texts)
-
-    @cached_property
-    def learnt_from(self) -> tuple[Recording, Tensor]:
-        """The unguarded generations that are learnt from, and the teacher's embeddings (N, D) of their images."""
-        recording = self.generations.of(Role.TUNE)
-        return recording, self.teacher.features(recording.batches(-1))
-
-    @cached_property
-    def first_lesson(self) -> Lesson:
-        """What is learnt from unguarded generations."""
-        recording, seen = self.learnt_from
-        groups = [job.category for job in recording.jobs]
-        return Lesson(recording, self._wanted(seen, posteriors(self.teacher.reference.scores(seen), groups)))
-
-    def _wanted(self, seen: Tensor, posterior: Tensor) -> Tensor:
-        return over_texts(self.teacher, self.texts, seen, posterior)
-
-    @cached_property
-    def observer(self) -> Observer:
-        """The teacher with a threshold, set on its benign finished images."""
-        recording, seen = self.learnt_from
-        benign = torch.tensor([not job.category for job in recording.jobs])
-        return Observer.of(self.teacher, seen[benign], max(OBSERVED_RATE, self.settings.rate), self.judge)
+            teacher = Teacher.pixel(self.pixel_clip, self.pipe.vae, texts)
+        else:
+            teacher = Teacher.latent(self.base, self.pipe.vae, texts)
+        return Teaching(teacher, texts, self.generations, self.settings, self.judge)
 
     @cached_property
     def model(self) -> LatentCLIP:
         """The tuned Latent-CLIP: first on unguarded generations, then also on such as the first pushed."""
-        first = self._tuned("first", self.base, [self.first_lesson])
-        return self._tuned("second", first, [self.first_lesson, self._pushed_lesson(first)])
+        unguarded = self.teaching.lesson(self.generations.of(Role.TUNE))
+        first = self._tuned("first", self.base, [unguarded])
+        pushed = self.teaching.lesson(self._pushed_by(first), ", pushed")
+        return self._tuned("second", first, [unguarded, pushed])
 
     def _tuned(self, name: str, start: LatentCLIP, lessons: Sequence[Lesson]) -> LatentCLIP:
         folder = self.work / "tuning" / name
         clip = folder / "latent-clip"
-        if not clip.is_dir():
+        if not (clip / MANIFEST).is_file():
             settings = replace(self.tuning, seed=self.settings.seed)
-            tune(start, lessons, self.texts, folder, settings).save_pretrained(clip)
+            tune(start, lessons, self.teaching.texts, folder, settings).save_pretrained(clip)
         return LatentCLIP.from_pretrained(clip, device=str(self.base.logit_scale.device))
 
-    def _pushed_lesson(self, first: LatentCLIP) -> Lesson:
+    def _pushed_by(self, first: LatentCLIP) -> Recording:
         bank = ConceptBank.build(first, self.prompt_sets)
         space = self.generations.latents.space
 
         def pushes(start: int) -> Perturb:
             return pushes_by(first, bank, space, self.settings.seed + start)
 
-        recording = self.generations.pushed(pushes)
-        seen = self.teacher.features(recording.batches(-1))
-        # Pushed images of one prompt differ in what the pushes did to them: they are a group of their own.
-        groups = [f"{job.category}, pushed" for job in recording.jobs]
-        return Lesson(recording, self._wanted(seen, posteriors(self.teacher.reference.scores(seen), groups)))
+        return self.generations.pushed(pushes)
 
     @cached_property
     def bank(self) -> ConceptBank:
@@ -197,64 +188,36 @@ class Fit:
 
     def bank_for(self, policy: Policy) -> ConceptBank:
         """The bank, its thresholds set for the looks of a policy's window."""
-        high, low = policy.window
         images = self._calibration_images
-        levels = images.noise_levels
-        looks = ((levels <= high) & (levels >= low)) | (levels == 0)
-        images = replace(images, features=images.features[:, looks], noise_levels=levels[looks])
-        return calibrated_bank(self.model, self.prompt_sets, [images], self.settings.rate)
+        return calibrated_bank(self.model, self.prompt_sets, images, policy.window, self.settings.rate)
 
     @cached_property
     def _calibration_images(self) -> CalibrationSet:
-        recording = self.generations.of(Role.CALIBRATE)
-        shows = self.shows(recording)
-        asked = torch.tensor([bool(job.category) for job in recording.jobs])
-        shows[~asked] = False  # benign prompts are what the rate is promised for, whatever they show
-        kept = ~asked | shows.any(dim=1)  # and a risky one that shows nothing says nothing
-        settings = self.settings
-        images = calibration_set(
-            self.model,
-            ConceptBank.build(self.model, self.prompt_sets),
-            recording,
-            shows,
-            self.texts.categories,
-            f"{settings.model}, generations of {settings.images} images of a fit, labelled by {self.said_by}",
-            identity_of_images(
-                settings.model, [(job.prompt, job.seed) for job in recording.jobs], dict(settings.arguments)
-            ),
-        )
-        return images.rows(kept)
-
-    def shows(self, recording: Recording) -> Tensor:
-        """Which categories (N, K) the finished images of a recording show, in the eyes of the observer."""
-        shows = self.observer.shows(self.teacher.features(recording.batches(-1)))
-        if self.judge is None:
-            return shows
-        return shows & self.unsafe(recording)[:, None]
-
-    def unsafe(self, recording: Recording) -> Tensor:
-        """Which finished images (N,) of a recording are unsafe."""
-        if self.judge is None:
-            return self.shows(recording).any(dim=1)
-        return torch.cat([self.judge(self.generations.pictures(batch)) for batch in recording.batches(-1)])
+        bank = ConceptBank.build(self.model, self.prompt_sets)
+        return calibration_images(self.model, bank, self.generations.of(Role.CALIBRATE), self.teaching)
 
     @cached_property
     def policy(self) -> Policy:
         """The policy, chosen on dev prompts; chosen once."""
         path = self.work / POLICY
         if not path.exists():
-            recording = self.generations.of(Role.DEV)
-            unsafe = self.unsafe(recording).tolist()
-            jobs = [job for job, bad in zip(recording.jobs, unsafe, strict=True) if bad]
-            if len(jobs) < 2:
-                raise InputError(
-                    f"of {len(recording)} images of unsafe prompts {len(jobs)} are unsafe, by {self.said_by}: there is "
-                    "nothing to choose a policy on; give prompts that ask for more with --unsafe, or more --images"
-                )
+            jobs = self._unsafe_dev_jobs()
             guard = self.guard_with(self.bank_for(SAFE), SAFE)
-            choice = choose_policy(guard, self.pipe, jobs, self.observer, self.settings.arguments)
+            choice = choose_policy(guard, self.pipe, jobs, self.teaching.observer, self.settings.arguments)
             write_atomic(path, (json.dumps(choice.to_dict(), indent=1) + "\n").encode())
         return Choice.load(path).policy
+
+    def _unsafe_dev_jobs(self) -> list[Job]:
+        """The dev prompts whose unguarded images are unsafe."""
+        recording = self.generations.of(Role.DEV)
+        unsafe = self.teaching.unsafe(recording).tolist()
+        jobs = [job for job, bad in zip(recording.jobs, unsafe, strict=True) if bad]
+        if len(jobs) < 2:
+            raise InputError(
+                f"{self.teaching.said_by} finds {len(jobs)} of {len(recording)} images of unsafe prompts unsafe: there "
+                "is nothing to choose a policy on; give prompts that ask for more with --unsafe, or more --images"
+            )
+        return jobs
 
     def guard_with(self, bank: ConceptBank, policy: Policy) -> LatentGuard:
         """The guard, not yet saved."""
@@ -263,18 +226,15 @@ class Fit:
     @cached_property
     def canary(self) -> Canary:
         """A picture that the pipeline made, with its latent by the pipeline's own VAE."""
-        finals = self.learnt_from[0].batches(-1)[0][:1]
+        finals = self.generations.of(Role.TUNE).batches(-1)[0][:1]
         return Canary.made_by(self.pipe.vae, self.generations.pictures(finals)[0])
 
     def verification(self, guard: LatentGuard, policy: Policy) -> Verification:
         """What the guard does on fresh prompts and seeds; measured once."""
-        path = self.work / "verification.json"
+        path = self.work / VERIFICATION
         if not path.exists():
             recording = self.generations.of(Role.VERIFY)
-            unsafe = self.unsafe(recording)
-            measured, guarded = verify(
-                guard, self.pipe, recording, unsafe, policy, self.observer, self.settings.arguments, self.said_by
-            )
+            measured, guarded = verify(guard, self.pipe, recording, policy, self.teaching)
             page = html_page(
                 self.settings.model,
                 measured,
@@ -285,11 +245,6 @@ class Fit:
             write_atomic(self.work / "report.html", page.encode())
             write_atomic(path, (json.dumps(measured.to_dict(), indent=1) + "\n").encode())
         return Verification.load(path)
-
-    @property
-    def said_by(self) -> str:
-        """Who says what finished images show."""
-        return "the judge" if self.judge is not None else self.teacher.name
 
     def documents(self, guard: LatentGuard, verification: Verification) -> dict[str, str]:
         """What the guard's folder holds for people, by file name."""

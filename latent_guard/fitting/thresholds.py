@@ -3,56 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibrate import calibrate
-from latent_guard.concepts.calibration_set import CalibrationSet, joined
+from latent_guard.concepts.calibration_set import CalibrationSet, identity_of_images
 from latent_guard.concepts.prompt_set import PromptSet
-from latent_guard.fitting.record import Recording
+from latent_guard.fitting.record import NoiseWindow, Recording
+from latent_guard.fitting.settings import FitSettings
+from latent_guard.fitting.teaching import Teaching
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.latent_clip.model import LatentCLIP
 
 BATCH = 64
 
 
-def calibration_set(
-    model: LatentCLIP,
-    bank: ConceptBank,
-    recording: Recording,
-    shows: Tensor,
-    categories: tuple[str, ...],
-    made_by: str,
-    identity: str,
+def calibration_images(
+    model: LatentCLIP, bank: ConceptBank, recording: Recording, teaching: Teaching
 ) -> CalibrationSet:
-    """What a guard's Latent-CLIP sees of a recording, at every look.
+    """What a guard's Latent-CLIP sees of a recording at every look, and what the finished images show.
+
+    An image of a benign prompt counts as harmless, whatever it shows: these are what the rate is promised for. One of
+    an unsafe prompt that shows nothing unsafe is left out.
 
     Args:
         model: of the guard.
         bank: made by the model.
         recording: of N generations.
-        shows: (N, K) bool, which of the K ``categories`` each finished image shows.
-        categories: their names.
-        made_by: describes prompts, pipeline and who labelled, for people.
-        identity: names the images, see ``identity_of_images``.
+        teaching: says what the images of unsafe prompts show.
 
     Raises:
         GuardError: the model did not give one embedding of length one for each latent.
     """
-    scorer = Scorer(model, bank)
-    looks = []
-    for look, level in enumerate(recording.noise_levels.tolist()):
-        latents = torch.cat(recording.batches(look))
-        looks.append(torch.cat([scorer.embeddings(part.float(), level) for part in latents.split(BATCH)]))
-    features = torch.stack(looks, dim=1)
-    fingerprint = model.fingerprint()
-    return CalibrationSet(features, recording.noise_levels, shows, categories, fingerprint, made_by, identity)
+    shows = teaching.shows(recording)
+    asked = torch.tensor([bool(job.category) for job in recording.jobs])
+    shows[~asked] = False
+    settings = teaching.settings
+    images = CalibrationSet(
+        features=_features(model, bank, recording),
+        noise_levels=recording.noise_levels,
+        shows=shows,
+        categories=teaching.texts.categories,
+        fingerprint=model.fingerprint(),
+        made_by=f"{settings.model}, a fit of {settings.images} images, labelled by {teaching.said_by}",
+        identity=_identity(settings, recording),
+    )
+    return images.rows(~asked | shows.any(dim=1))
 
 
 def calibrated_bank(
-    model: LatentCLIP, prompt_sets: Sequence[PromptSet], images: Sequence[CalibrationSet], rate: float
+    model: LatentCLIP, prompt_sets: Sequence[PromptSet], images: CalibrationSet, window: NoiseWindow, rate: float
 ) -> ConceptBank:
     """A bank with thresholds that at most a share ``rate`` of benign images exceeds at any look, in any category.
 
@@ -60,10 +63,29 @@ def calibrated_bank(
         model: of the guard.
         prompt_sets: concepts and benign anchors in words.
         images: benign generations, and unsafe ones, from which temperature and probabilities are fitted.
+        window: noise levels at which the guard will look; it looks at the final latents too.
         rate: between 0 and 1.
 
     Raises:
         InputError: too few benign images for the rate.
     """
-    bank = ConceptBank.build(model, prompt_sets)
-    return calibrate(bank, joined(list(images)), rate).bank
+    high, low = window
+    levels = images.noise_levels
+    looks = ((levels <= high) & (levels >= low)) | (levels == 0)
+    seen = replace(images, features=images.features[:, looks], noise_levels=levels[looks])
+    return calibrate(ConceptBank.build(model, prompt_sets), seen, rate).bank
+
+
+def _features(model: LatentCLIP, bank: ConceptBank, recording: Recording) -> Tensor:
+    """(N, S, D), of length one."""
+    scorer = Scorer(model, bank)
+    looks = []
+    for look, level in enumerate(recording.noise_levels.tolist()):
+        latents = torch.cat(recording.batches(look))
+        looks.append(torch.cat([scorer.embeddings(part.float(), level) for part in latents.split(BATCH)]))
+    return torch.stack(looks, dim=1)
+
+
+def _identity(settings: FitSettings, recording: Recording) -> str:
+    jobs = [(job.prompt, job.seed) for job in recording.jobs]
+    return identity_of_images(settings.model, jobs, dict(settings.arguments))

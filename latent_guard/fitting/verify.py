@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from torch import Tensor
 from latent_guard.building import build
 from latent_guard.concepts.conformal import rate_bounds
 from latent_guard.files.documents import read_json
-from latent_guard.fitting.finished import Observer
 from latent_guard.fitting.guarded import GuardedImages, run_guarded
 from latent_guard.fitting.record import Recording
+from latent_guard.fitting.teaching import Teaching
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import Policy
 from latent_guard.guidance.scoring import Scorer
@@ -109,14 +109,7 @@ class Verification:
 
 
 def verify(
-    guard: LatentGuard,
-    pipe: Any,
-    unguarded: Recording,
-    shows: Tensor,
-    policy: Policy,
-    observer: Observer,
-    arguments: Mapping[str, Any],
-    said_by: str,
+    guard: LatentGuard, pipe: Any, unguarded: Recording, policy: Policy, teaching: Teaching
 ) -> tuple[Verification, GuardedImages]:
     """Run the guard on the jobs of a recording, and compare.
 
@@ -124,15 +117,13 @@ def verify(
         guard: fitted.
         pipe: the pipeline.
         unguarded: the same jobs, unguarded: both benign and unsafe prompts.
-        shows: (N,) bool, which of its finished images are unsafe.
         policy: that the guard is to be used with.
-        observer: says what guarded images show.
-        arguments: of the pipeline's call.
-        said_by: names whoever says what is unsafe.
+        teaching: says what images show.
 
     Returns:
         What was measured, and the guarded images of unsafe prompts.
     """
+    shows, observer, arguments = teaching.unsafe(unguarded), teaching.observer, teaching.settings.arguments
     asked = torch.tensor([bool(job.category) for job in unguarded.jobs])
     benign = [job for job in unguarded.jobs if not job.category]
     risky = [job for job in unguarded.jobs if job.category]
@@ -154,7 +145,7 @@ def verify(
         auroc=auroc,
         seconds_of_look=_seconds_of_look(scorer, latents),
         evaluations=(_evaluations(on_risky), _evaluations(on_benign), _alone(on_benign)),
-        said_by=said_by,
+        said_by=teaching.said_by,
     )
     return measured, seen_risky
 

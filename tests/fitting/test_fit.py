@@ -9,6 +9,7 @@ import pytest
 from latent_guard.errors import InputError
 from latent_guard.fitting.roles import Role
 from latent_guard.guidance.guard import LatentGuard
+from latent_guard.guidance.policy import FLAG
 from tests.fitting.conftest import ARGUMENTS
 
 
@@ -43,6 +44,23 @@ def test_a_fit_that_was_stopped_makes_nothing_twice(fit_of, monkeypatch) -> None
     assert verification == measured
     assert again.model.fingerprint() == whole.model.fingerprint()
     assert again.bank.digest == whole.bank.digest
+
+
+def test_thresholds_are_set_anew_for_another_rate_without_new_recordings(fit_of) -> None:
+    strict, _ = fit_of(images=80, rate=0.1).run()
+    recorded = {path: path.stat().st_mtime_ns for path in fit_of().work.rglob("recordings/*/*.safetensors")}
+    lax, _ = fit_of(images=80, rate=0.3).refresh(FLAG)
+    assert (lax.bank.thresholds < strict.bank.thresholds).all()
+    assert lax.model.fingerprint() == strict.model.fingerprint()
+    assert LatentGuard.from_pretrained(fit_of().out).policies.default == FLAG
+    assert {path: path.stat().st_mtime_ns for path in recorded} == recorded
+    with pytest.raises(InputError, match="another images"):
+        fit_of(images=70).refresh()
+
+
+def test_without_a_fit_there_is_nothing_to_refresh(fit_of) -> None:
+    with pytest.raises(InputError, match="without --refresh first"):
+        fit_of().refresh()
 
 
 def test_roles_share_no_prompt(fit_of) -> None:

@@ -1,0 +1,65 @@
+"""What finished images show, for everything in a fit that needs to know: lessons, labels, and the choice of a policy.
+
+Shapes: N images, K categories.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from latent_guard.fitting.finished import Observer, PictureJudge
+from latent_guard.fitting.generations import Generations
+from latent_guard.fitting.record import Recording
+from latent_guard.fitting.roles import Role
+from latent_guard.fitting.settings import FitSettings
+from latent_guard.fitting.targets import over_texts, posteriors
+from latent_guard.fitting.teachers import Teacher, Texts
+from latent_guard.fitting.tune import Lesson
+
+OBSERVED_RATE = 0.02  # of benign finished images that a teacher takes for unsafe; more where there are few
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """A teacher, the texts that it compares with, and a judge of pictures where there is one."""
+
+    teacher: Teacher
+    texts: Texts
+    generations: Generations
+    settings: FitSettings
+    judge: PictureJudge | None
+
+    @property
+    def said_by(self) -> str:
+        """Who says what finished images show."""
+        return "the judge" if self.judge is not None else self.teacher.name
+
+    def lesson(self, recording: Recording, kind: str = "") -> Lesson:
+        """What is learnt from generations; those of a ``kind`` of their own are compared among themselves."""
+        seen = self.teacher.features(recording.batches(-1))
+        groups = [job.category + kind for job in recording.jobs]
+        posterior = posteriors(self.teacher.reference.scores(seen), groups)
+        return Lesson(recording, over_texts(self.teacher, self.texts, seen, posterior))
+
+    @cached_property
+    def observer(self) -> Observer:
+        """The teacher with a threshold, set on benign finished images of those that are learnt from."""
+        recording = self.generations.of(Role.TUNE)
+        benign = torch.tensor([not job.category for job in recording.jobs])
+        seen = self.teacher.features(recording.batches(-1))[benign]
+        return Observer.of(self.teacher, seen, max(OBSERVED_RATE, 1 / (len(seen) + 1)), self.judge)
+
+    def shows(self, recording: Recording) -> Tensor:
+        """Which categories (N, K) the finished images of a recording show."""
+        shows = self.observer.shows(self.teacher.features(recording.batches(-1)))
+        return shows if self.judge is None else shows & self.unsafe(recording)[:, None]
+
+    def unsafe(self, recording: Recording) -> Tensor:
+        """Which finished images (N,) of a recording are unsafe."""
+        if self.judge is None:
+            return self.shows(recording).any(dim=1)
+        return torch.cat([self.judge(self.generations.pictures(batch)) for batch in recording.batches(-1)])

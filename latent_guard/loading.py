@@ -154,7 +154,7 @@ def load_canary(model: str | None, guard: str | None) -> Canary | None:
     return Canary.load(folder) if (folder / CANARY_FILE).is_file() else None
 
 
-def load_pixel_clip(model: str | None, pixel_clip: str | None) -> PixelCLIP | None:
+def load_pixel_clip(model: str | None, pixel_clip: str | None, option: str = "--pixel-clip") -> PixelCLIP | None:
     """A CLIP on pixels: a Latent-CLIP of the space ``pixels``, by folder or hub id, or open_clip's MODEL:PRETRAINED.
 
     Without ``pixel_clip`` the one beside the model; None where there is none.
@@ -171,7 +171,7 @@ def load_pixel_clip(model: str | None, pixel_clip: str | None) -> PixelCLIP | No
     if pixel_clip is not None and is_open_clip(pixel_clip):
         return from_open_clip(pixel_clip, best_device())
     if pixel_clip is not None:
-        folder = local_folder(_folder_or_hub_id(pixel_clip, "--pixel-clip", "config.json", ("MODEL:PRETRAINED",)))
+        folder = local_folder(_folder_or_hub_id(pixel_clip, option, "config.json", ("MODEL:PRETRAINED",)))
     else:
         beside = [place for place in _places(_pipeline(model), "pixel_twin") if place.is_dir()]
         if not beside:
@@ -179,7 +179,7 @@ def load_pixel_clip(model: str | None, pixel_clip: str | None) -> PixelCLIP | No
         folder = beside[0]
     clip = LatentCLIP.from_pretrained(folder, device=best_device())
     if clip.config.latent_space != PIXELS:
-        raise InputError(f"--pixel-clip {folder} reads latents of {clip.config.latent_space}; give a CLIP on pixels")
+        raise InputError(f"{option} {folder} reads latents of {clip.config.latent_space}; give a CLIP on pixels")
     return PixelCLIP(clip, pixel_clip or str(folder), clip.config.vision.size)
 
 

@@ -39,7 +39,8 @@ ROOMS = {
     "Spec TaskSpec World evaluate open_judge read_spec",
     "concepts": "CalibrationReport Concept ConceptBank PromptSet conformal_threshold prompt_sets_of read_prompt_sets",
     "files": "atomic_file read_json read_yaml write_atomic writing",
-    "fitting": "FitPrompts Role UnsafePrompt everyday_prompts fit_prompts seeded split unsafe_prompts",
+    "fitting": "Fit FitPrompts FitSettings Role UnsafePrompt Verification everyday_prompts fit fit_prompts seeded "
+    "split unsafe_prompts",
     "guidance": "AuditLog Decision GuardedOutput LatentGuard LatentGuardCallback Moderator Policies Policy Verdict",
     "latent_clip": "LatentAdapter LatentCLIP LatentCLIPConfig LatentSpace TrainingFacts fit_adapter",
     "pipelines": "Canary DenoisingStep PipelineLatents clean_estimates generators_from_seed",

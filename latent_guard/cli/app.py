@@ -15,6 +15,7 @@ from latent_guard.cli import (
     concepts,
     convert,
     encode,
+    fit,
     generate,
     policy,
     reno,
@@ -33,6 +34,7 @@ app = Commands(
     pretty_exceptions_enable=False,
 )
 app.command()(generate.generate)
+app.command()(fit.fit)
 app.command()(reno.reno)
 app.command()(check.check)
 app.command()(train.train)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,3 +22,13 @@ def check_request(prompt: str, num_images: int, seed: int) -> None:
     require_text(prompt)
     if seed + num_images - 1 > MAX_SEED:
         raise InputError(f"--seed is {seed}; the last of {num_images} images would have one of 2**63 or more")
+
+
+def assignment(text: str, option: str) -> tuple[str, Any]:
+    """``key=value``, the value as YAML reads it: numbers are numbers, ``[a, b]`` is a list."""
+    from latent_guard.files.documents import yaml_value
+
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise InputError(f"{option}: {text!r} is not key=value")
+    return key.strip(), yaml_value(value, f"{option}: the value of {text!r}")

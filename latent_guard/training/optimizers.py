@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from latent_guard.devices import has_fast_bfloat16
 from latent_guard.training.recipe import Recipe
 from latent_guard.training.towers import Towers
 
@@ -98,10 +99,14 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """Approximate U V' of each matrix U S V' in a batch (N, rows, columns), by Newton-Schulz iterations in bfloat16."""
+    """Approximate U V' of each matrix U S V' in a batch (N, rows, columns), by Newton-Schulz iterations.
+
+    They are in bfloat16, which is enough, or in float32 where that is faster.
+    """
     a, b, c = _MUON_COEFFICIENTS
     wide = matrices.shape[1] <= matrices.shape[2]
-    x = (matrices if wide else matrices.mT).bfloat16()
+    dtype = torch.bfloat16 if has_fast_bfloat16(matrices.device.type) else torch.float32
+    x = (matrices if wide else matrices.mT).to(dtype)
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(_MUON_ITERATIONS):
         gram = x @ x.mT

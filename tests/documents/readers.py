@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,6 +12,7 @@ from unittest.mock import MagicMock
 
 import torch
 import yaml
+from safetensors.torch import save_file
 
 from latent_guard.bench.prompts.files import read_prompt_file
 from latent_guard.bench.prompts.geneval import read_geneval
@@ -28,8 +29,13 @@ from latent_guard.concepts.bank import Concept, ConceptBank
 from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.files.manifests import verify
 from latent_guard.fitted_guards import identity_of
+from latent_guard.fitting.pushes import Choice, Trial
+from latent_guard.fitting.record import Job, Recording
+from latent_guard.fitting.settings import FitSettings
+from latent_guard.fitting.verify import Share, Verification
 from latent_guard.guidance.audit import read_audit
 from latent_guard.guidance.fitted_for import FittedFor
+from latent_guard.guidance.policy import SAFE
 from latent_guard.guidance.policy_file import read_policies
 from latent_guard.guidance.verdict import Action, Decision, PromptScore, Reason, Verdict
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, VisionConfig
@@ -237,6 +243,18 @@ SUMMARY = {
     "out_of_domain": "few",
 }  # fmt: skip
 
+CHOICE = json.loads(json.dumps(Choice(SAFE, (Trial(3.0, 0.4, 4, 1.0, 12, 0.5, 0.1),)).to_dict()))
+_SHARE = Share(1, 4, 0.1, 0.6)
+VERIFIED = json.loads(
+    json.dumps(Verification(*[_SHARE] * 7, (0.9, 0.0), (0.9, 1.0), 0.01, (4.0, 5.0, 4.0), "the judge").to_dict())
+)
+FIT = json.loads(json.dumps(asdict(FitSettings("mine"))))
+
+
+def _one_shard(folder: Path) -> None:
+    save_file({"latents": torch.zeros(1, 1, 4, 8, 8), "noise_levels": torch.zeros(1)}, folder / "000000.safetensors")
+
+
 READERS = [
     Reader("training/recipe.py", "recipe.yaml", RECIPE, lambda f: Recipe.read(f / "recipe.yaml")),
     Reader("concepts/prompt_set.py", "set.yaml", PROMPT_SET, lambda f: PromptSet.read(f / "set.yaml")),
@@ -317,6 +335,10 @@ READERS = [
     Reader("files/manifests.py", "manifest.json", {}, lambda f: verify(f, "copy it again")),
     Reader("guidance/policy_file.py", "policy.yaml", POLICY, lambda f: read_policies(f / "policy.yaml")),
     Reader("guidance/fitted_for.py", "fitted.json", FITTED, FittedFor.load),
+    Reader("fitting/record.py", "jobs.json", {"jobs": [asdict(Job("a cat", 1))]}, Recording.open, _one_shard),
+    Reader("fitting/pushes.py", "policy.json", CHOICE, lambda f: Choice.load(f / "policy.json")),
+    Reader("fitting/verify.py", "verification.json", VERIFIED, lambda f: Verification.load(f / "verification.json")),
+    Reader("fitting/settings.py", "settings.json", FIT, FitSettings("mine").claim),
     Reader("concepts/bank_files.py", "bank.json", BANK, ConceptBank.load, _small_bank),
     Reader("concepts/bank_files.py", "bank.json", UNBOUND, ConceptBank.load, _small_bank),
     Reader(

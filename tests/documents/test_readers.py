@@ -36,7 +36,7 @@ READ_HERE = {
 # These read what this package itself wrote a moment ago, or ships, or have their readers tried in their own tests.
 ELSEWHERE = {
     "guidance/guard_folder.py",  # texts for people, handed on as they are
-    "files/documents.py", "bench/metrics/published.py", "cli/bench/i2p.py", "cli/bench/options.py",
+    "files/documents.py", "bench/metrics/published.py", "cli/bench/i2p.py", "cli/validation.py",
     "worlds/emoji/build.py", "worlds/emoji/few_step.py", "files/sealed.py",  # own
     "emoji_world/rows/cost.py",  # own
     "emoji_world/human_labels.py",  # test_human_labels

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from latent_guard.bounds import MAX_IMAGES, MAX_STEPS
+from latent_guard.cli.validation import assignment
 from latent_guard.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def spec_of(
         name=name,
         tasks=tuple(tasks),
         methods=tuple(_method(text) for text in method),
-        judge=MethodSpec(judge or EMOJI_JUDGE, dict(_pair(text, "--judge-option") for text in judge_option)),
+        judge=MethodSpec(judge or EMOJI_JUDGE, dict(assignment(text, "--judge-option") for text in judge_option)),
         model=model if shipped or not Path(model).is_dir() else str(Path(model).absolute()),
         steps=steps or usual.get("num_inference_steps", STEPS),
         # it is sampled without guidance, which a protocol of its own scales asks for
@@ -89,14 +90,4 @@ def _method(text: str) -> MethodSpec:
     from latent_guard.bench.task import MethodSpec
 
     name, _, settings = text.partition(":")
-    return MethodSpec(name, dict(_pair(part, "--method") for part in settings.split(",")) if settings else {})
-
-
-def _pair(text: str, option: str) -> tuple[str, Any]:
-    """``key=value``, the value as YAML reads it: numbers are numbers, ``[a, b]`` is a list."""
-    from latent_guard.files.documents import yaml_value
-
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise InputError(f"{option}: {text!r} is not key=value")
-    return key.strip(), yaml_value(value, f"{option}: the value of {text!r}")
+    return MethodSpec(name, dict(assignment(part, "--method") for part in settings.split(",")) if settings else {})

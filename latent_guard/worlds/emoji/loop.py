@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from latent_guard.devices import has_fast_bfloat16
 from latent_guard.files.atomic import atomic_file, write_atomic
 from latent_guard.training.optimizers import Muon
 
@@ -55,11 +56,6 @@ class LoopSettings:
     snapshot_every: int | None = None
 
 
-def _has_bfloat16(device: str) -> bool:
-    """Whether bfloat16 is fast: processors before AVX-512 convert every number, and take many times as long."""
-    return device != "cpu" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX", "AVX2")
-
-
 def fit(model: M, loss_at: Callable[[int], Tensor], settings: LoopSettings, folder: Path) -> M:
     """Minimise ``loss_at(step)`` over ``model``'s trainable weights, resuming from ``folder`` if it holds a run.
 
@@ -82,7 +78,7 @@ def fit(model: M, loss_at: Callable[[int], Tensor], settings: LoopSettings, fold
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * rate_factor_at(step, settings)
         torch.manual_seed(step)
-        with torch.autocast(device, torch.bfloat16, enabled=_has_bfloat16(device)), sdpa_kernel(ATTENTION[device]):
+        with torch.autocast(device, torch.bfloat16, enabled=has_fast_bfloat16(device)), sdpa_kernel(ATTENTION[device]):
             loss = loss_at(step)
             loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), settings.clip)

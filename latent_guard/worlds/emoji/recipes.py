@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from latent_guard.devices import best_device, has_fast_bfloat16
 from latent_guard.files.atomic import write_atomic
 from latent_guard.worlds.emoji.scale import Scale
 
@@ -42,6 +43,7 @@ def write_recipe(name: str, folder: Path, scale: Scale, seed: int) -> Path:
         "muon_rate": 1e-2,
         "warmup": scale.clip_steps // 20,
         "weight_decay": 0.05,
+        "precision": "bf16" if has_fast_bfloat16(best_device()) else "fp32",
         "seed": seed + 1 if first else seed,
     }
     if first:

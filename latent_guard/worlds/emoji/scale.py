@@ -15,6 +15,7 @@ class Scale:
     text: LoopSettings
     generator: LoopSettings
     few_step: LoopSettings
+    flow: LoopSettings
     classifier: LoopSettings
     scenes: int
     captions: int
@@ -39,6 +40,9 @@ SHIPPED = Scale(
     few_step=LoopSettings(
         400, learning_rate=5e-4, adam_rate=1e-4, warmup=50, decay=0.75, ema=0.99, save_every=100, snapshot_every=100
     ),
+    flow=LoopSettings(
+        9000, learning_rate=0.01, adam_rate=1e-3, decay=0.3, ema=0.999, save_every=250, snapshot_every=1000
+    ),
     classifier=LoopSettings(1500, learning_rate=0.01, decay=0.5),
     scenes=24_000,
     captions=60_000,
@@ -59,6 +63,7 @@ MINIATURE = Scale(
     text=_BRIEF,
     generator=LoopSettings(4, warmup=1, save_every=2, log_every=2, snapshot_every=2),
     few_step=_BRIEF,
+    flow=_BRIEF,
     classifier=_BRIEF,
     scenes=128,
     captions=256,

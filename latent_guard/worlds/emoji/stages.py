@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import AutoencoderKL, SD3Transformer2DModel, StableDiffusionPipeline
 from diffusers import UNet2DConditionModel as UNet
 from transformers import CLIPTextModel
 
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.files.atomic import atomic_file
+from latent_guard.fitting.pushed import pushes_by
+from latent_guard.guidance.policy import STEER
 from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.package_data import concepts_folder
@@ -32,8 +34,8 @@ from latent_guard.worlds.emoji.distillation import distil
 from latent_guard.worlds.emoji.estimates import Trajectories, joined, record, write_estimate_shards
 from latent_guard.worlds.emoji.generator import assemble, train_generator
 from latent_guard.worlds.emoji.pool import Pool, draw_pool
-from latent_guard.worlds.emoji.pushes import pushes_by
 from latent_guard.worlds.emoji.recipes import write_recipe
+from latent_guard.worlds.emoji.rectified_flow import train_flow
 from latent_guard.worlds.emoji.sampling import training_samples
 from latent_guard.worlds.emoji.scale import Scale
 from latent_guard.worlds.emoji.scenes import FULL, MILD
@@ -103,6 +105,24 @@ class Stages:
         return UNet.from_pretrained(home)
 
     @cached_property
+    def flow(self) -> SD3Transformer2DModel:
+        """The transformer of the flow generator, trained on the latents that ``unet`` was trained on."""
+        home = self.folder / "flow"
+        if not _is_done(home):
+            transformer = train_flow(
+                home,
+                self.folder / "generator",
+                self.vae,
+                self.text_encoder,
+                self.scale.flow,
+                seed=self._seed(107),
+                latents_seed=self._seed(27),
+                scenes=self.scale.generator_scenes,
+            )
+            _finish(home, transformer.save_pretrained)
+        return SD3Transformer2DModel.from_pretrained(home)
+
+    @cached_property
     def pipeline(self) -> StableDiffusionPipeline:
         """The whole generator."""
         pipe = assemble(self.vae, self.text_encoder, self.unet)
@@ -156,7 +176,7 @@ class Stages:
         pushed = list(itertools.islice(unsafe, self.scale.pushed_estimates))
         clean = self.clip("clean")
         bank = ConceptBank.build(clean, read_prompt_sets(concepts_folder("emoji_world")))
-        pushes = pushes_by(clean, bank, LatentSpace.of_vae(self.vae), self._seed(57))
+        pushes = pushes_by(clean, bank, LatentSpace.of_vae(self.vae), self._seed(57), (STEER.strength,) * 2)
         trajectories = joined(
             [
                 record(self.pipeline, plain, range(len(plain))),

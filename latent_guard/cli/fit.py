@@ -1,0 +1,131 @@
+"""``latent-guard fit``: a guard for a pipeline of one's own, from its own generations, without labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latent_guard.bounds import MAX_STEPS
+from latent_guard.cli.places import OutFolder
+from latent_guard.cli.validation import Seed, assignment
+from latent_guard.terminal import Table, note, say, status
+
+if TYPE_CHECKING:
+    from latent_guard.fitting.finished import PictureJudge
+    from latent_guard.fitting.settings import FitSettings
+    from latent_guard.fitting.stages import Fit
+
+STEPS = 20
+MAX_IMAGES = 1_000_000
+
+_LatentCLIP = Annotated[
+    str | None,
+    typer.Option(help="Latent-CLIP to start from, folder or hub id; by default the one published for these latents."),
+]
+_Teacher = Annotated[
+    str | None,
+    typer.Option(help="CLIP on pixels to learn from, folder or open_clip's MODEL:PRETRAINED; by default none."),
+]
+_Concepts = Annotated[
+    list[str] | None,
+    typer.Option(help="Prompt sets: a name that ships, a YAML or CSV file, a folder or a data set; by default i2p."),
+]
+_Judge = Annotated[
+    str | None, typer.Option(help="Judge of finished images: nudenet, safety-checker, or a classifier's hub id.")
+]
+_Out = Annotated[
+    Path | None,
+    typer.Option(help="The guard's folder; by default in the user's data.", parser=OutFolder("--out")),
+]
+
+
+def fit(
+    model: Annotated[str, typer.Argument(help="Diffusers folder or hub id.")],
+    latent_clip: _LatentCLIP = None,
+    teacher: _Teacher = None,
+    concepts: _Concepts = None,
+    benign: Annotated[Path | None, typer.Option(help="Benign prompts, CSV with the column prompt.")] = None,
+    unsafe: Annotated[Path | None, typer.Option(help="Unsafe prompts, CSV with prompt and categories.")] = None,
+    images: Annotated[int, typer.Option(min=1, max=MAX_IMAGES, help="Generations in all.")] = 1000,
+    rate: Annotated[float, typer.Option(min=1e-6, max=0.5, help="Share of benign images that may be touched.")] = 0.01,
+    steps: Annotated[int | None, typer.Option(min=1, max=MAX_STEPS, help="Denoising steps.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="An argument of the pipeline's call: guidance_scale=0.")
+    ] = None,
+    judge: _Judge = None,
+    seed: Seed = 0,
+    out: _Out = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Time three images, and say what the fit would take.")
+    ] = False,
+    push_to_hub: Annotated[str | None, typer.Option(help="Publish the guard as OWNER/NAME.")] = None,
+) -> None:
+    """Make a guard for a pipeline, and measure it. A fit that was stopped goes on where it was."""
+    from latent_guard.fitting.settings import FitSettings
+    from latent_guard.loading import usual_arguments
+
+    chosen = {"num_inference_steps": steps} if steps else {}
+    given = dict(assignment(text, "--set") for text in set_ or [])
+    settings = FitSettings(
+        model=model,
+        arguments={
+            "num_inference_steps": STEPS,
+            **usual_arguments(model),
+            **chosen,
+            **given,
+        },
+        images=images,
+        rate=rate,
+        concepts=tuple(concepts or ["i2p"]),
+        latent_clip=latent_clip,
+        teacher=teacher,
+        benign=None if benign is None else str(benign),
+        unsafe=None if unsafe is None else str(unsafe),
+        seed=seed,
+    )
+    with status("loading the models"):
+        fitting = _opened(settings, out, judge)
+    if dry_run:
+        _say_estimate(fitting)
+        return
+    guard, verification = fitting.run()
+    table = Table("Measured on fresh prompts and seeds", model)
+    for name, value in verification.rows():
+        table.add(name, value)
+    table.show()
+    say(f"wrote {fitting.out}")
+    if push_to_hub is not None:
+        say(guard.push_to_hub(push_to_hub))
+    note(f'use it with `latent-guard generate "..." --safe --model {model}`')
+
+
+def _opened(settings: FitSettings, out: Path | None, judge: str | None) -> Fit:
+    """Everything loaded and checked; nothing is generated yet."""
+    from latent_guard.fitting.record import BATCH
+    from latent_guard.fitting.stages import Fit
+    from latent_guard.loading import load_pipeline, load_pixel_clip
+
+    opened = None if judge is None else _judge(judge)
+    pixel_clip = None if settings.teacher is None else load_pixel_clip(settings.model, settings.teacher, "--teacher")
+    pipe = load_pipeline(settings.model, settings.arguments["num_inference_steps"], BATCH)
+    pipe.set_progress_bar_config(disable=True)
+    return Fit.of(pipe, settings, out, pixel_clip, opened)
+
+
+def _judge(name: str) -> PictureJudge:
+    import torch
+
+    from latent_guard.bench.judges.registry import open_judge
+
+    opened = open_judge(name, {})
+    return lambda pictures: torch.from_numpy(opened.judge(pictures.numpy()).unsafe)
+
+
+def _say_estimate(fitting: Fit) -> None:
+    from latent_guard.fitting.estimate import estimate
+
+    found = estimate(fitting)
+    for line in found.lines():
+        say(line)

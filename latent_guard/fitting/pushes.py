@@ -1,0 +1,138 @@
+"""The choice of a policy: how long, how early and how often to push, by what a finished image shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from latent_guard.building import build
+from latent_guard.files.documents import read_json
+from latent_guard.fitting.finished import Observer
+from latent_guard.fitting.guarded import run_guarded
+from latent_guard.fitting.record import Job
+from latent_guard.guidance.guard import LatentGuard
+from latent_guard.guidance.policy import BLOCK, SAFE, STEER, Policy
+from latent_guard.guidance.verdict import Decision, Verdict
+from latent_guard.terminal import track
+
+# Tried one after the other, each with the best of those before. Lengths are in normalised latents, whose own is 1.
+STRENGTHS = (1.5, 3.0, 6.0, 9.0)
+LOWEST_LEVELS = (0.4, 0.6, 0.8)
+MOST_PUSHES = (2, 4, 8)
+SAFETY_MARGINS = (0.0, 0.5, 1.0, 2.5, 4.0)
+LEAST_SETTLED = 0.2  # share of unsafe images below which pushes are not worth their cost
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What pushes came to on dev prompts whose unguarded images are unsafe, as shares of these.
+
+    Attributes:
+        strength, lowest_level, max_pushes, safety_margin: of the policy.
+        images: how many.
+        settled: handed out, and safe.
+        missed: handed out, and unsafe.
+    """
+
+    strength: float
+    lowest_level: float
+    max_pushes: int
+    safety_margin: float
+    images: int
+    settled: float
+    missed: float
+
+    @property
+    def worth(self) -> float:
+        """Settled minus missed: an unsafe image that is handed out undoes a settled one."""
+        return self.settled - self.missed
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The policy that was chosen, and all trials."""
+
+    policy: Policy
+    trials: tuple[Trial, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    @classmethod
+    def load(cls, path: Path) -> Choice:
+        """Read what ``to_dict`` gave from a JSON file; ``InputError`` for anything else."""
+        return build(cls, read_json(path, "the policy"), str(path))
+
+
+def choose_policy(
+    guard: LatentGuard, pipe: Any, jobs: Sequence[Job], observer: Observer, arguments: Mapping[str, Any]
+) -> Choice:
+    """Choose strength, window, number and safety margin of pushes on dev prompts.
+
+    Where pushes settle next to nothing the policy does not steer: it blocks.
+
+    Args:
+        guard: with its thresholds set.
+        pipe: the pipeline.
+        jobs: dev prompts whose unguarded images are unsafe.
+        observer: says what finished images show.
+        arguments: of the pipeline's call.
+    """
+    trials: list[Trial] = []
+
+    def best_of(policies: Iterable[Policy], words: str) -> Policy:
+        tried = [(policy, trial) for one in track(list(policies), words) for policy, trial in _tried(one)]
+        trials.extend(trial for _, trial in tried)
+        return max(tried, key=lambda pair: pair[1].worth)[0]
+
+    def _tried(policy: Policy) -> list[tuple[Policy, Trial]]:
+        seen = run_guarded(guard, pipe, jobs, policy, observer, arguments)
+        margins = {margin: replace(policy, safety_margin=margin) for margin in SAFETY_MARGINS}
+        return [(one, _trial(one, seen.verdicts, seen.unsafe)) for one in margins.values()]
+
+    start = replace(STEER, safety_margin=0.0)
+    policy = best_of((replace(start, strength=strength) for strength in STRENGTHS), "lengths of pushes")
+    policy = best_of(
+        (replace(policy, window=(policy.window[0], low)) for low in LOWEST_LEVELS if low != policy.window[1]),
+        "windows of pushes",
+    )
+    policy = best_of(
+        (replace(policy, max_pushes=most) for most in MOST_PUSHES if most != policy.max_pushes), "numbers of pushes"
+    )
+    best = max(trials, key=lambda trial: trial.worth)
+    if best.settled < LEAST_SETTLED:
+        return Choice(replace(BLOCK, abort_margin=None), tuple(trials))
+    window = (policy.window[0], best.lowest_level)
+    chosen = replace(
+        SAFE,
+        strength=best.strength,
+        window=window,
+        max_pushes=best.max_pushes,
+        safety_margin=best.safety_margin,
+    )
+    return Choice(chosen, tuple(trials))
+
+
+def _trial(policy: Policy, verdicts: Sequence[Verdict], unsafe: Sequence[bool]) -> Trial:
+    """What a run without a safety margin would have come to with the policy's."""
+    accepted = [_accepted(verdict, policy.safety_margin) for verdict in verdicts]
+    settled = sum(taken and not bad for taken, bad in zip(accepted, unsafe, strict=True))
+    missed = sum(taken and bad for taken, bad in zip(accepted, unsafe, strict=True))
+    count = len(verdicts)
+    return Trial(
+        policy.strength,
+        policy.window[1],
+        policy.max_pushes,
+        policy.safety_margin,
+        count,
+        settled / count,
+        missed / count,
+    )
+
+
+def _accepted(verdict: Verdict, safety_margin: float) -> bool:
+    handed_out = verdict.decision in (Decision.ALLOWED, Decision.STEERED)
+    return handed_out and verdict.margin <= -safety_margin * verdict.cost.pushes

@@ -1,0 +1,171 @@
+"""Tuning without labels: in estimates on the way, a Latent-CLIP learns to see what a teacher sees in finished images.
+
+Shapes: B samples, T texts, D embedding width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import kl_div
+
+from latent_guard.errors import GuardError, InputError
+from latent_guard.files.atomic import atomic_file
+from latent_guard.fitting.base import with_noise_input
+from latent_guard.fitting.record import Recording
+from latent_guard.fitting.teachers import Texts
+from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.terminal import track
+
+RESUME = "resume.pt"
+BETAS = (0.9, 0.98)
+MAX_GRADIENT_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """The schedule of a tuning.
+
+    Attributes:
+        steps, batch: how many steps, and samples in each.
+        learning_rate: of AdamW at its peak; it rises over ``warmup`` steps and falls along half a cosine.
+    """
+
+    steps: int = 800
+    batch: int = 128
+    learning_rate: float = 3e-4
+    warmup: int = 50
+    weight_decay: float = 0.05
+    save_every: int = 100
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Generations, and the distributions over the texts (N, T) that their finished images are to have."""
+
+    recording: Recording
+    wanted: Tensor
+
+
+def tune(base: LatentCLIP, lessons: Sequence[Lesson], texts: Texts, folder: Path, settings: TuneSettings) -> LatentCLIP:
+    """Tune a copy of ``base`` on recorded estimates; a run that was killed resumes from its last checkpoint.
+
+    At every estimate and its noise level, the student's distribution over the texts is to be that of the finished image
+    of the same generation: Kullback-Leibler divergence, as in knowledge distillation (Hinton et al. 2015, section 2).
+    Student and teacher compare with the same texts, each by its own text tower. The student's stays as it is, so that
+    concepts in words stay valid.
+
+    Args:
+        base: an untouched Latent-CLIP; it is not changed.
+        lessons: what is learnt from; every generation counts alike.
+        texts: the T texts.
+        folder: of checkpoints.
+        settings: schedule.
+
+    Raises:
+        GuardError: the loss is no longer finite.
+        InputError: the folder's checkpoint is of other settings, or the disk is full.
+    """
+    student = with_noise_input(base)
+    samples = _Samples.of(lessons)
+    texts_of_student = texts.embedded_by(base)
+    scale = float(base.logit_scale.detach().exp())
+    trained = list(student.visual.parameters())
+    student.requires_grad_(False)
+    student.visual.requires_grad_(True)
+    optimizer = _optimizer(trained, settings)
+    start = _resume(folder, student, optimizer, settings)
+    student.train()
+    for step in track(range(start, settings.steps), f"tuning ({folder.name})"):
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * _rate_factor(step, settings)
+        latents, levels, wanted = (part.to(base.logit_scale) for part in samples.batch(settings, step))
+        features = student.encode_latents(latents, levels, normalize=True)
+        loss = kl_div((scale * features @ texts_of_student.T).log_softmax(dim=-1), wanted, reduction="batchmean")
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
+            if not math.isfinite(float(loss.detach())):
+                raise GuardError(f"the loss of the tuning is not finite at step {step + 1}; fit in float32")
+            _save(folder, step + 1, student, optimizer, settings)
+    return student.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Raw estimates of all lessons, as shards (B, S, C, H, W), with the row of ``wanted`` at which each begins."""
+
+    shards: tuple[Tensor, ...]
+    levels: tuple[Tensor, ...]
+    starts: Tensor
+    wanted: Tensor
+
+    @classmethod
+    def of(cls, lessons: Sequence[Lesson]) -> _Samples:
+        shards = [shard for lesson in lessons for shard in lesson.recording.batches()]
+        levels = [lesson.recording.noise_levels for lesson in lessons for _ in lesson.recording.shards]
+        ends = torch.tensor([len(shard) for shard in shards]).cumsum(0)
+        starts = torch.cat([torch.zeros(1, dtype=torch.long), ends])
+        return cls(tuple(shards), tuple(levels), starts, torch.cat([lesson.wanted for lesson in lessons]))
+
+    def batch(self, settings: TuneSettings, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Estimates (B, C, H, W), their noise levels (B,) and what is wanted (B, T), by the step's number alone."""
+        size = settings.batch
+        generator = torch.Generator().manual_seed(1_000_003 * settings.seed + step)
+        rows = torch.randint(len(self.wanted), (size,), generator=generator)
+        shares = torch.rand(size, generator=generator)
+        places = torch.searchsorted(self.starts, rows, right=True) - 1
+        latents, levels = [], []
+        for row, place, share in zip(rows.tolist(), places.tolist(), shares.tolist(), strict=True):
+            look = int(share * len(self.levels[place]))
+            latents.append(self.shards[place][row - int(self.starts[place]), look])
+            levels.append(self.levels[place][look])
+        return torch.stack(latents), torch.stack(levels), self.wanted[rows]
+
+
+def _optimizer(trained: Sequence[nn.Parameter], settings: TuneSettings) -> torch.optim.Optimizer:
+    matrices = [weight for weight in trained if weight.ndim >= 2]
+    vectors = [weight for weight in trained if weight.ndim < 2]
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=BETAS)
+
+
+def _rate_factor(step: int, settings: TuneSettings) -> float:
+    rise = min(1.0, (step + 1) / max(1, settings.warmup))
+    return rise * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+
+
+def _save(
+    folder: Path, step: int, student: LatentCLIP, optimizer: torch.optim.Optimizer, settings: TuneSettings
+) -> None:
+    state = {
+        "step": step,
+        "settings": vars(settings),
+        "visual": student.visual.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    with atomic_file(folder / RESUME) as partial:
+        torch.save(state, partial)
+
+
+def _resume(folder: Path, student: LatentCLIP, optimizer: torch.optim.Optimizer, settings: TuneSettings) -> int:
+    path = folder / RESUME
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if state["settings"] != vars(settings):
+        raise InputError(f"{path} is of a tuning with other settings; remove it, or give another folder")
+    student.visual.load_state_dict(state["visual"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])

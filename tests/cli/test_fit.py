@@ -1,0 +1,139 @@
+"""``latent-guard fit``: from a folder to a guard that ``generate --safe`` finds by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latent_guard import LatentGuard, fitted_guards
+from latent_guard.latent_clip.tokenizer import trimmed_clip_tokenizer
+from latent_guard.testing import tiny_pipeline, write_bundle
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline in ``mine``, and a Latent-CLIP for its latents in ``clip``, which is not beside it."""
+    folder = tmp_path_factory.mktemp("models")
+    tokenizer = trimmed_clip_tokenizer(merges=200, context_length=16)
+    write_bundle(folder / "made", tiny_pipeline(tokenizer=tokenizer, pixels=16))
+    (folder / "mine").mkdir()
+    (folder / "made" / "pipeline").rename(folder / "mine" / "pipeline")
+    (folder / "made" / "guard").rename(folder / "clip")
+    return folder
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv(fitted_guards.HOME, str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def arguments(models: Path, *more: str) -> list[str]:
+    return [
+        "fit",
+        str(models / "mine" / "pipeline"),
+        "--latent-clip",
+        str(models / "clip"),
+        "--images",
+        "300",
+        "--rate",
+        "0.2",
+        "--steps",
+        "2",
+        "--set",
+        "guidance_scale=1.0",
+        *more,
+    ]
+
+
+def test_a_fit_is_found_by_generate(latent_guard_command: Command, models: Path, home: Path, tmp_path: Path) -> None:
+    done = latent_guard_command(*arguments(models))
+    assert done.code == 0, done.err
+    assert "benign images touched" in done.out
+    place = fitted_guards.place_of(str(models / "mine" / "pipeline"))
+    guard = LatentGuard.from_pretrained(place)
+    assert guard.fitted_for is not None
+    assert guard.fitted_for.arguments["guidance_scale"] == 1.0
+    drawn = latent_guard_command(
+        "generate", "a cat", "--safe", "--model", str(models / "mine" / "pipeline"), "--out", tmp_path / "out"
+    )
+    assert drawn.code in (0, 3), drawn.err
+    assert "fitted for" not in drawn.err  # as it was fitted: nothing to warn of
+
+
+def test_a_dry_run_says_what_it_would_take_and_keeps_nothing(
+    latent_guard_command: Command, models: Path, home: Path
+) -> None:
+    done = latent_guard_command(*arguments(models, "--dry-run"))
+    assert done.code == 0, done.err
+    assert "300 images would be recorded" in done.out
+    assert "minutes" in done.out
+    assert "MB of latents" in done.out
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (("--images", "10"), "at least"),
+        (("--set", "guidance_scale"), "is not key=value"),
+        (("--latent-clip", "nowhere"), "neither a folder nor a hub id"),
+        (("--judge", "nobody"), "unknown judge"),
+        (("--benign", "absent.csv"), "absent.csv"),
+        (("--teacher", "nowhere"), "--teacher nowhere is neither a folder"),
+    ],
+)
+def test_bad_input_is_one_line_before_anything_is_made(
+    latent_guard_command: Command, models: Path, home: Path, changes: tuple[str, ...], says: str
+) -> None:
+    done = latent_guard_command(*arguments(models, *changes))
+    assert done.code == 2
+    assert says in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert not home.exists()
+
+
+def test_without_a_latent_clip_for_these_latents_the_ways_to_one_are_named(
+    latent_guard_command: Command, models: Path, home: Path
+) -> None:
+    done = latent_guard_command("fit", str(models / "mine" / "pipeline"), "--steps", "2")
+    assert done.code == 2
+    assert "latent-guard adapt" in done.err
+    assert "latent-guard train" in done.err
+
+
+@pytest.mark.slow
+def test_killed_at_any_stage_it_ends_in_the_same_guard(models: Path, tmp_path: Path) -> None:
+    def run(home: Path, kill_after: float | None = None) -> int:
+        command = [sys.executable, "-m", "latent_guard", *arguments(models)]
+        process = subprocess.Popen(
+            command, env={**os.environ, fitted_guards.HOME: str(home)}, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        if kill_after is not None:
+            time.sleep(kill_after)
+            process.send_signal(signal.SIGKILL)
+        process.communicate()
+        return process.returncode
+
+    started = time.monotonic()
+    assert run(tmp_path / "whole") == 0
+    seconds = time.monotonic() - started
+    for share in (0.5, 0.7, 0.9):
+        run(tmp_path / "killed", kill_after=share * seconds)
+    assert run(tmp_path / "killed") == 0
+    whole, resumed = (
+        LatentGuard.from_pretrained(next((tmp_path / name / "guards").glob("*[!.fitting]")))
+        for name in ("whole", "killed")
+    )
+    assert resumed.model.fingerprint() == whole.model.fingerprint()
+    assert resumed.policies == whole.policies

@@ -1,0 +1,97 @@
+"""Tuning: what is learnt, what stays, and how a killed run goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from latent_guard.concepts.prompt_set import PromptSet
+from latent_guard.errors import InputError
+from latent_guard.fitting.record import BATCH, Job, Recording
+from latent_guard.fitting.teachers import Texts
+from latent_guard.fitting.tune import RESUME, Lesson, TuneSettings, tune
+from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.testing import tiny_latent_clip
+
+SPACE = LatentSpace("AutoencoderKL", 4, 8)
+TEXTS = Texts.of(
+    (PromptSet("k", "violence", "test", 1, "Apache-2.0", ("{}",), ("a dagger",), ("a fork",)),), ("a cat",)
+)
+SETTINGS = TuneSettings(steps=60, batch=16, learning_rate=3e-3, warmup=5, save_every=20)
+
+
+def lesson(folder: Path) -> Lesson:
+    """Daggers are latents of one sign, forks of the other, at every look; both drown in noise at the first."""
+    from safetensors.torch import save_file
+
+    generator = torch.Generator().manual_seed(0)
+    shows = torch.arange(BATCH) % 2 == 0
+    sign = torch.where(shows, 1.0, -1.0)[:, None, None, None, None]
+    latents = (sign + torch.randn(BATCH, 2, 4, 8, 8, generator=generator)).half()
+    folder.mkdir()
+    save_file({"latents": latents, "noise_levels": torch.tensor([0.8, 0.0])}, folder / "000000.safetensors")
+    jobs = tuple(Job("x", number) for number in range(BATCH))
+    recording = Recording(jobs, torch.tensor([0.8, 0.0]), (folder / "000000.safetensors",))
+    wanted = torch.zeros(BATCH, 3)
+    wanted[shows, 0] = 1.0
+    wanted[~shows, 1] = 1.0
+    return Lesson(recording, wanted)
+
+
+@pytest.fixture
+def base() -> LatentCLIP:
+    torch.manual_seed(0)
+    return tiny_latent_clip(SPACE)
+
+
+def test_the_student_tells_what_the_base_could_not(base, tmp_path) -> None:
+    lessons = [lesson(tmp_path / "recording")]
+    before = base.fingerprint()
+    student = tune(base, lessons, TEXTS, tmp_path / "run", SETTINGS)
+    latents = lessons[0].recording.batches(0)[0].float()
+    texts = TEXTS.embedded_by(base)
+    scores = student.encode_latents(latents, 0.8, normalize=True) @ (texts[0] - texts[1])
+    assert bool((scores[::2] > scores[1::2].max()).all())
+    assert base.fingerprint() == before
+    assert torch.equal(student.encode_text(["a knife"]), base.encode_text(["a knife"]))  # new words stay valid
+
+
+def test_a_run_that_stopped_ends_in_the_same_weights(base, tmp_path) -> None:
+    lessons = [lesson(tmp_path / "recording")]
+    whole = tune(base, lessons, TEXTS, tmp_path / "whole", SETTINGS)
+    state = {}
+
+    def stop_at_forty(*_: object, **__: object) -> None:
+        state["saves"] = state.get("saves", 0) + 1
+        if state["saves"] == 2:
+            raise KeyboardInterrupt
+
+    from latent_guard.fitting import tune as module
+
+    original = module._save
+
+    def saving(*arguments: object) -> None:
+        original(*arguments)
+        stop_at_forty()
+
+    module._save = saving
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            tune(base, lessons, TEXTS, tmp_path / "stopped", SETTINGS)
+    finally:
+        module._save = original
+    assert (tmp_path / "stopped" / RESUME).exists()
+    resumed = tune(base, lessons, TEXTS, tmp_path / "stopped", SETTINGS)
+    assert resumed.fingerprint() == whole.fingerprint()
+
+
+def test_a_checkpoint_of_other_settings_is_refused(base, tmp_path) -> None:
+    lessons = [lesson(tmp_path / "recording")]
+    brief = replace(SETTINGS, steps=2, save_every=2)
+    tune(base, lessons, TEXTS, tmp_path / "run", brief)
+    with pytest.raises(InputError, match="other settings"):
+        tune(base, lessons, TEXTS, tmp_path / "run", replace(brief, seed=1))

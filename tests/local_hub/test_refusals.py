@@ -62,8 +62,13 @@ def test_what_is_absent_is_named_by_every_command(shell: Shell, tmp_path: Path) 
 @pytest.mark.slow
 def test_what_is_gated_says_where_its_terms_are_accepted(shell: Shell, hub: Hub) -> None:
     hub.gated |= {FLUX, GUARD, SDXL_TURBO, PICTURES}
-    commands = [("encode", PICTURES, "shards", "--vae", FLUX), GENERATE, ("convert", GUARD, "out", "--vae", FLUX)]
-    refused = (f"datasets/{PICTURES}", SDXL_TURBO, GUARD)
+    commands = [
+        ("encode", PICTURES, "shards", "--vae", SDXL_VAE),
+        ("generate", "a cat", "--model", SDXL_TURBO),
+        ("convert", GUARD, "guard"),
+        ("convert", SMALL_PUBLISHED, "guard", "--vae", FLUX),
+    ]
+    refused = (f"datasets/{PICTURES}", SDXL_TURBO, GUARD, FLUX)
     for stranger in (shell, replace(shell, token=STRANGER)):
         for finished, repository in zip(stranger.run_each(commands), refused, strict=True):
             page = f"accept its terms at {shell.address}/{repository}"

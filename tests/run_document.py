@@ -1,7 +1,7 @@
 """Run the code blocks of a document, in the folder that this is started in: shell commands first, then Python.
 
 What they download comes from the hub that ``HF_ENDPOINT`` names. Of ``docs/`` the shell commands, which would train or
-draw for hours, are only parsed.
+draw for hours, are only parsed; so is ``fit``, whose guard is made at once of random weights.
 """
 
 from __future__ import annotations
@@ -12,11 +12,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 import typer
 
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.cli import main
 from latent_guard.cli.app import command
+from latent_guard.concepts.bank import ConceptBank
+from latent_guard.concepts.prompt_set import read_prompt_sets
+from latent_guard.fitted_guards import place_of
+from latent_guard.guidance.fitted_for import FittedFor
+from latent_guard.guidance.guard import LatentGuard
+from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.loading import load_pipeline
+from latent_guard.package_data import concepts_folder
+from latent_guard.pipelines.canary import Canary
 from latent_guard.training.recipe import Recipe
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -34,7 +44,13 @@ def run_document(path: Path) -> None:
     for line in (line for kind, code in blocks if kind == "sh" for line in code.splitlines()):
         words = shlex.split(line, comments=True)
         if words[:1] == ["latent-guard"]:
-            _run(words[1:]) if path.name == "README.md" else _parse(words[1:])
+            if words[1] == "fit":
+                _parse(words[1:])
+                _put_guard_for(words[2])
+            elif path.name == "README.md":
+                _run(words[1:])
+            else:
+                _parse(words[1:])
         elif words[:5] == ["accelerate", "launch", "-m", "latent_guard", "train"]:
             _parse(words[4:])
         elif words:
@@ -66,6 +82,20 @@ def _parse(arguments: list[str]) -> None:
     while isinstance(tree, typer.core.TyperGroup):
         name, tree, arguments = tree.resolve_command(context, arguments)
         context = tree.make_context(name, arguments, parent=context)
+
+
+def _put_guard_for(model: str) -> None:
+    """What lies in the user's data folder after a fit of SDXL Turbo with four steps."""
+    picture = torch.randint(256, (3, 64, 64), dtype=torch.uint8)
+    pipe = load_pipeline(model, 4, 1)
+    clip = LatentCLIP.from_official(GOLDEN)
+    guard = LatentGuard(
+        clip,
+        ConceptBank.build(clip, read_prompt_sets(concepts_folder("i2p"))),
+        canary=Canary.made_by(pipe.vae, picture),
+        fitted_for=FittedFor.of(pipe, model, {"num_inference_steps": 4, "guidance_scale": 0.0}, (0.95, 0.4)),
+    )
+    guard.save_pretrained(place_of(model))
 
 
 def _execute(code: str, name: str) -> None:

@@ -40,6 +40,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_its_code_runs(document: str, hub: Path, tmp_path: Path) -> None:
     with local_hub(hub) as address:
         environment = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+        environment["LATENT_GUARD_HOME"] = str(tmp_path / "guards")
         done = subprocess.run(
             [sys.executable, "-m", "tests.run_document", str(ROOT / document)],
             capture_output=True,

@@ -79,7 +79,8 @@ def test_pictures_are_checked_classified_and_encoded_by_ids(shell: Shell) -> Non
         (record,) = (shell.folder / folder).glob("*.json")
         assert json.loads(record.read_text())["pixel_clip"] == pixel_clip
     assert (shell.folder / "shards" / "canary.safetensors").is_file()
-    assert LatentCLIP.from_pretrained(shell.folder / "model").config.reads_noise_level
+    assert json.loads((shell.folder / "model" / "training.json").read_text())["recipe"]["init_from"] == GUARD
+    assert LatentCLIP.from_pretrained(shell.folder / "model").config.pixels == 64
 
 
 @pytest.mark.slow
@@ -95,10 +96,9 @@ def test_a_published_checkpoint_becomes_a_guard_by_ids(shell: Shell) -> None:
     ]
     for finished in shell.run_each(commands):
         done(finished)
-    assert "a knife and 0 forks" in {concept.name for concept in ConceptBank.load(shell.folder / "bank").concepts}
-    adapter = LatentCLIP.from_pretrained(shell.folder / "adapted").config.adapter
-    assert adapter is not None
-    assert adapter.source.scaling_factor == 0.36
+    assert "a knife and 0 forks" in {concept.prompt for concept in ConceptBank.load(shell.folder / "bank").concepts}
+    adapted = LatentCLIP.from_pretrained(shell.folder / "adapted").config
+    assert (adapted.latent_space.scaling_factor, adapted.adapter is None) == (0.36, False)
 
 
 @pytest.mark.slow

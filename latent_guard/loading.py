@@ -41,7 +41,7 @@ def load_pipeline(model: str | None, steps: int, images: int, half: str = "float
     from transformers.utils import logging as transformers_logging
 
     from latent_guard.pipelines.capacity import check_call
-    from latent_guard.pipelines.config_limits import INDEX, check_parts
+    from latent_guard.pipelines.config_limits import INDEX, absent_parts, check_parts
     from latent_guard.pipelines.hub import download_pipeline
 
     for library in (diffusers_logging, transformers_logging):
@@ -57,7 +57,7 @@ def load_pipeline(model: str | None, steps: int, images: int, half: str = "float
     device = best_device()
     dtype = getattr(torch, half) if device == "cuda" else torch.float32
     try:
-        parts = SHIPPED_WORLD.few_step_parts(dtype) if model == SHIPPED_FEW_STEP else {}
+        parts = SHIPPED_WORLD.few_step_parts(dtype) if model == SHIPPED_FEW_STEP else absent_parts(folder)
         pipe = DiffusionPipeline.from_pretrained(
             folder, torch_dtype=dtype, trust_remote_code=False, use_safetensors=True, **parts
         ).to(device)

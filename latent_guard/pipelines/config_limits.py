@@ -77,3 +77,12 @@ def _numbers(value: Any, key: str) -> Iterator[tuple[str, int]]:
             yield from _numbers(part, key)
     elif isinstance(value, int) and not isinstance(value, bool):
         yield key, value
+
+
+def absent_parts(folder: Path) -> dict[str, None]:
+    """The parts that a pipeline's index says it does not have, as arguments of ``from_pretrained``.
+
+    Without them diffusers refuses Stable Diffusion 3 without its T5, which its own ``save_pretrained`` writes.
+    """
+    index = read_json(folder / INDEX, "the pipeline's index")
+    return {name: None for name, part in index.items() if part == [None, None]}

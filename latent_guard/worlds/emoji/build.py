@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import shutil
@@ -29,6 +30,7 @@ from latent_guard.worlds.emoji.few_step import save_few_step
 from latent_guard.worlds.emoji.labelled_prompts import labelled_prompts
 from latent_guard.worlds.emoji.loop import start_from
 from latent_guard.worlds.emoji.pool import draw_pool
+from latent_guard.worlds.emoji.rectified_flow import assemble_flow
 from latent_guard.worlds.emoji.scale import MINIATURE, SHIPPED
 from latent_guard.worlds.emoji.scenes import FULL
 from latent_guard.worlds.emoji.stages import DONE, Stages
@@ -61,7 +63,8 @@ def build(folder: Path, seed: int, fast: bool, from_shipped: bool = False) -> No
     stages.write_estimate_shards()
     guard = stages.clip("guard")
     pixel_clip = stages.clip("pixel_twin")
-    write_few_step(stages)  # before the bundle, which converts its models to half precision
+    write_few_step(stages)  # before the bundle, which converts its models to half precision, as is the next
+    write_flow(stages)
     write_bundle(stages, guard, pixel_clip)
     write_grader(stages)
 
@@ -70,6 +73,18 @@ def write_few_step(stages: Stages) -> None:
     """Write the few-step generator with its own manifest: it can be distilled again without a new bundle."""
     record = {"seed": stages.seed, "scenes": stages.scale.generator_scenes, **asdict(stages.scale.few_step)}
     save_few_step(stages.few_step, stages.folder / "bundle_few_step", record)
+
+
+def write_flow(stages: Stages) -> None:
+    """Write the flow generator, a whole pipeline in half precision, with its own manifest."""
+    home = stages.folder / "bundle_flow"
+    shutil.rmtree(home, ignore_errors=True)
+    pipe = assemble_flow(copy.deepcopy(stages.vae), stages.text_encoder, copy.deepcopy(stages.flow))
+    pipe.to(dtype=torch.float16).save_pretrained(home / "pipeline", safe_serialization=True)
+    _clean_configs(home / "pipeline")
+    record = {"seed": stages.seed, "scenes": stages.scale.generator_scenes, **asdict(stages.scale.flow)}
+    (home / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+    write_manifest(home)
 
 
 def write_grader(stages: Stages) -> None:
@@ -102,10 +117,15 @@ def _save_pipeline(pipe: StableDiffusionPipeline, home: Path) -> None:
     """Save the pipeline in half precision; it loads in single precision by default, as users of diffusers expect."""
     pipe.register_modules(tokenizer=world_tokenizer())  # a used one would save its last padding
     pipe.to(dtype=torch.float16).save_pretrained(home, safe_serialization=True)
+    _clean_configs(home)
+
+
+def _clean_configs(home: Path) -> None:
+    """Take out of the configs of a pipeline's parts what is of the machine or of the file's precision."""
     for config in home.glob("*/config.json"):
         settings = read_json(config, "the config")
         settings.pop("_name_or_path", None)  # a path of the machine that trained it
-        if config.parent.name == "text_encoder":
+        if config.parent.name.startswith("text_encoder"):
             settings["dtype"] = "float32"  # transformers would load the precision of the file
         config.write_text(json.dumps(settings, indent=2) + "\n")
 

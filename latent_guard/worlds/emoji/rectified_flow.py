@@ -58,8 +58,9 @@ def assemble_flow(
 ) -> StableDiffusion3Pipeline:
     """Assemble the parts into a pipeline that plain diffusers saves and loads.
 
-    Stable Diffusion 3 reads two CLIP text encoders and a T5: here one encoder serves as both, and there is no T5. Call
-    it with ``max_sequence_length=1``, the length of T5's part, as it was trained.
+    Stable Diffusion 3 reads two CLIP text encoders and a T5: here one encoder serves as both, and there is no T5: load
+    it with ``text_encoder_3=None, tokenizer_3=None``, as diffusers wants, and call it with ``max_sequence_length=1``,
+    the length of T5's part, as it was trained.
     """
     encoder = with_projection(text_encoder)
     tokenizer = trimmed_clip_tokenizer(context_length=CONTEXT_LENGTH)

@@ -11,6 +11,7 @@ from diffusers import StableDiffusionPipeline
 from benchmarks.emoji_world.snapshots import measure_curve
 from latent_guard.errors import InputError
 from latent_guard.guidance.guard import LatentGuard
+from latent_guard.loading import load_pipeline
 from latent_guard.worlds.emoji import bundle, stages
 from latent_guard.worlds.emoji.build import adopt, build
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier
@@ -47,11 +48,21 @@ def test_the_miniature_few_step_generator_draws_in_the_miniature_pipeline(built)
     assert pipe("a cat", num_inference_steps=2, guidance_scale=1.0, output_type="pt").images.shape == (1, 3, 64, 64)
 
 
+def test_the_miniature_flow_generator_draws_under_guard(built) -> None:
+    home = built / "bundle_flow"
+    bundle.verify(home)
+    pipe = load_pipeline(str(home / "pipeline"), steps=2, images=1)
+    guard = LatentGuard.from_pretrained(built / "bundle" / "guard")
+    output = guard.generate(pipe, "a cat", seed=0, num_inference_steps=2, guidance_scale=3.0, max_sequence_length=1)
+    assert len(output.verdicts) == 1
+
+
 def test_building_again_trains_nothing_again(built, monkeypatch) -> None:
     def refuse(*args, **kwargs):
         raise AssertionError("trained again")
 
-    for name in ("train_autoencoder", "train_text_encoder", "train_generator", "distil", "train_classifier", "record"):
+    names = ("train_autoencoder", "train_text_encoder", "train_generator", "distil", "train_flow", "train_classifier")
+    for name in (*names, "record"):
         monkeypatch.setattr(stages, name, refuse)
     before = (built / "bundle" / "manifest.json").read_text()
     build(built, seed=0, fast=True)

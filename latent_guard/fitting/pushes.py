@@ -57,6 +57,18 @@ class Choice:
     policy: Policy
     trials: tuple[Trial, ...]
 
+    @property
+    def words(self) -> str:
+        """What the policy does, for people."""
+        if not self.policy.steer:
+            settled = max((trial.settled for trial in self.trials), default=0.0)
+            return f"it does not steer: no push settled more than {settled:.0%} of the unsafe dev images"
+        high, low = self.policy.window
+        return (
+            f"pushes of {self.policy.strength:g}, at most {self.policy.max_pushes}, at noise levels from {high:g} to "
+            f"{low:g}, with a safety margin of {self.policy.safety_margin:g} each"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
@@ -89,7 +101,7 @@ def choose_policy(
         return max(tried, key=lambda pair: pair[1].worth)[0]
 
     def _tried(policy: Policy) -> list[tuple[Policy, Trial]]:
-        seen = run_guarded(guard, pipe, jobs, policy, observer, arguments)
+        seen = run_guarded(guard, pipe, jobs, replace(policy, safety_margin=0.0), observer, arguments)
         margins = {margin: replace(policy, safety_margin=margin) for margin in SAFETY_MARGINS}
         return [(one, _trial(one, seen.verdicts, seen.unsafe)) for one in margins.values()]
 

@@ -111,7 +111,7 @@ class Fit:
         self.settings.claim(self.work)
         policy = self.policy
         guard = self.guard_with(self.bank, policy)
-        verification = self.verification(guard, policy)
+        verification = self.verification(guard)
         guard.fitted_for = FittedFor.of(self.pipe, self.settings.model, self.settings.arguments, policy.window)
         guard.documents = self.documents(guard, verification)
         guard.save_pretrained(self.out)
@@ -229,16 +229,17 @@ class Fit:
         finals = self.generations.of(Role.TUNE).batches(-1)[0][:1]
         return Canary.made_by(self.pipe.vae, self.generations.pictures(finals)[0])
 
-    def verification(self, guard: LatentGuard, policy: Policy) -> Verification:
+    def verification(self, guard: LatentGuard) -> Verification:
         """What the guard does on fresh prompts and seeds; measured once."""
         path = self.work / VERIFICATION
         if not path.exists():
             recording = self.generations.of(Role.VERIFY)
-            measured, guarded = verify(guard, self.pipe, recording, policy, self.teaching)
+            choice = Choice.load(self.work / POLICY)
+            measured, guarded = verify(guard, self.pipe, recording, choice, self.teaching)
             page = html_page(
                 self.settings.model,
                 measured,
-                Choice.load(self.work / POLICY).trials,
+                choice.trials,
                 guarded.pictures[:SHOWN],
                 [verdict.decision.value for verdict in guarded.verdicts[:SHOWN]],
             )

@@ -15,10 +15,10 @@ from latent_guard.building import build
 from latent_guard.concepts.conformal import rate_bounds
 from latent_guard.files.documents import read_json
 from latent_guard.fitting.guarded import GuardedImages, run_guarded
+from latent_guard.fitting.pushes import Choice
 from latent_guard.fitting.record import Recording
 from latent_guard.fitting.teaching import Teaching
 from latent_guard.guidance.guard import LatentGuard
-from latent_guard.guidance.policy import Policy
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Decision, Verdict
 
@@ -59,6 +59,7 @@ class Verification:
         seconds_of_look: of one image's look.
         evaluations: of the denoiser, for an image of an unsafe prompt and of a benign one, and unguarded.
         said_by: who says what is unsafe.
+        policy: what the policy does, in words.
     """
 
     benign_touched: Share
@@ -73,6 +74,7 @@ class Verification:
     seconds_of_look: float
     evaluations: tuple[float, float, float]
     said_by: str
+    policy: str
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -87,6 +89,7 @@ class Verification:
         """The table, as names and values in words."""
         on_unsafe, on_benign, alone = self.evaluations
         lines = [
+            ("policy", self.policy),
             ("benign images touched", str(self.benign_touched)),
             ("unsafe images of unsafe prompts, unguarded", str(self.unsafe_unguarded)),
             ("unsafe images of unsafe prompts, guarded", str(self.unsafe_guarded)),
@@ -109,7 +112,7 @@ class Verification:
 
 
 def verify(
-    guard: LatentGuard, pipe: Any, unguarded: Recording, policy: Policy, teaching: Teaching
+    guard: LatentGuard, pipe: Any, unguarded: Recording, choice: Choice, teaching: Teaching
 ) -> tuple[Verification, GuardedImages]:
     """Run the guard on the jobs of a recording, and compare.
 
@@ -117,7 +120,7 @@ def verify(
         guard: fitted.
         pipe: the pipeline.
         unguarded: the same jobs, unguarded: both benign and unsafe prompts.
-        policy: that the guard is to be used with.
+        choice: of the policy that the guard is to be used with.
         teaching: says what images show.
 
     Returns:
@@ -127,8 +130,8 @@ def verify(
     asked = torch.tensor([bool(job.category) for job in unguarded.jobs])
     benign = [job for job in unguarded.jobs if not job.category]
     risky = [job for job in unguarded.jobs if job.category]
-    on_benign = run_guarded(guard, pipe, benign, policy, observer, arguments).verdicts
-    seen_risky = run_guarded(guard, pipe, risky, policy, observer, arguments)
+    on_benign = run_guarded(guard, pipe, benign, choice.policy, observer, arguments).verdicts
+    seen_risky = run_guarded(guard, pipe, risky, choice.policy, observer, arguments)
     on_risky = seen_risky.verdicts
     handed_out = [verdict.decision is not Decision.BLOCKED for verdict in on_risky]
     scorer = Scorer(guard.model, guard.bank)
@@ -146,6 +149,7 @@ def verify(
         seconds_of_look=_seconds_of_look(scorer, latents),
         evaluations=(_evaluations(on_risky), _evaluations(on_benign), _alone(on_benign)),
         said_by=teaching.said_by,
+        policy=choice.words,
     )
     return measured, seen_risky
 

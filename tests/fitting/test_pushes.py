@@ -1,0 +1,62 @@
+"""The choice of a policy, on a pipeline whose scores are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from latent_guard.fitting import pushes
+from latent_guard.fitting.guarded import GuardedImages
+from latent_guard.fitting.pushes import MOST_PUSHES, SAFETY_MARGINS, STRENGTHS, Trial, choose_policy
+from latent_guard.fitting.record import Job
+from latent_guard.guidance.policy import Policy
+from latent_guard.guidance.verdict import Cost, Decision, Verdict
+
+JOBS = [Job("a dagger", seed, "violence") for seed in range(10)]
+
+
+def outcomes(monkeypatch: pytest.MonkeyPatch, share_settled: Any) -> list[Policy]:
+    """Stands in for guarded generations: of ten images so many end safe and accepted, the rest unsafe, half of these
+    accepted with a thin margin; gives the policies that were run."""
+    ran: list[Policy] = []
+
+    def run_guarded(guard: Any, pipe: Any, jobs: Any, policy: Policy, *_: Any) -> GuardedImages:
+        ran.append(policy)
+        safe = round(10 * share_settled(policy))
+        verdicts = [_verdict(-9.0)] * safe + [_verdict(-0.3 if n % 2 else 1.0) for n in range(10 - safe)]
+        return GuardedImages(tuple(verdicts), (False,) * safe + (True,) * (10 - safe), torch.zeros(10, 3, 8, 8))
+
+    monkeypatch.setattr(pushes, "run_guarded", run_guarded)
+    return ran
+
+
+def _verdict(margin: float) -> Verdict:
+    decision = Decision.STEERED if margin <= 0 else Decision.FLAGGED
+    return Verdict(0, decision, "violence", {"violence": margin}, {"violence": 0.0}, cost=Cost(pushes=1))
+
+
+def test_the_length_that_settles_most_is_chosen_with_a_margin_that_misses_nothing(monkeypatch) -> None:
+    ran = outcomes(monkeypatch, lambda policy: {1.5: 0.2, 3.0: 0.6, 6.0: 0.8, 9.0: 0.5}[policy.strength])
+    choice = choose_policy(None, None, JOBS, None, {})
+    assert choice.policy.strength == 6.0
+    assert choice.policy.steer
+    assert choice.policy.safety_margin == 0.5  # the least that refuses the thin ones
+    assert {policy.strength for policy in ran} == set(STRENGTHS)
+    assert {policy.max_pushes for policy in ran} == set(MOST_PUSHES)
+    assert {policy.safety_margin for policy in ran} == {0.0}  # a margin is applied to what was seen, never twice
+    assert len(choice.trials) == len(ran) * len(SAFETY_MARGINS)
+    assert "pushes of 6" in choice.words
+
+
+def test_where_no_push_helps_the_policy_says_so_and_blocks(monkeypatch) -> None:
+    outcomes(monkeypatch, lambda policy: 0.1)
+    choice = choose_policy(None, None, JOBS, None, {})
+    assert not choice.policy.steer
+    assert choice.policy.block
+    assert choice.words == "it does not steer: no push settled more than 10% of the unsafe dev images"
+
+
+def test_an_unsafe_image_that_is_handed_out_undoes_a_settled_one() -> None:
+    assert Trial(3.0, 0.4, 4, 0.0, 10, 0.6, 0.2).worth == pytest.approx(0.4)

@@ -9,10 +9,13 @@ from typing import Any
 import torch
 
 from latent_guard.errors import InputError
+from latent_guard.hub_ids import is_hub_id
+from latent_guard.latent_clip.hub import download_files
 from latent_guard.latent_clip.latent_space import PUBLISHED, LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.presets import HUB_IDS
 
+CONFIG = "config.json"  # at the top of a repository of this package's format
 # By the family of the latent space: the checkpoint that its authors published.
 BASES = {"SDXL": "wendlerc/latent-clip-b-8-512-34b-80k"}
 _WAYS = (
@@ -69,10 +72,16 @@ def with_noise_input(model: LatentCLIP) -> LatentCLIP:
 
 
 def _load(source: str, device: str) -> LatentCLIP:
-    if source in HUB_IDS or _is_official(Path(source)):
+    if _is_official(source):
         return LatentCLIP.from_official(source, device=device)
     return LatentCLIP.from_pretrained(source, device=device)
 
 
-def _is_official(path: Path) -> bool:
-    return path.suffix == ".pt" or (path.is_dir() and not (path / "model.safetensors").is_file())
+def _is_official(source: str) -> bool:
+    """Whether it is of the authors' format, and not of this package's."""
+    path = Path(source)
+    if source in HUB_IDS or path.suffix == ".pt":
+        return True
+    if path.is_dir():
+        return not (path / "model.safetensors").is_file()
+    return is_hub_id(source) and not (download_files(source, (CONFIG,)) / CONFIG).is_file()

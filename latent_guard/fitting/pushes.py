@@ -22,6 +22,7 @@ STRENGTHS = (1.5, 3.0, 6.0, 9.0)
 LOWEST_LEVELS = (0.4, 0.6, 0.8)
 MOST_PUSHES = (2, 4, 8)
 SAFETY_MARGINS = (0.0, 0.5, 1.0, 2.5, 4.0)
+NO_PUSHES = replace(BLOCK, abort_margin=None)
 LEAST_SETTLED = 0.2  # share of unsafe images below which pushes are not worth their cost
 
 
@@ -61,7 +62,9 @@ class Choice:
     def words(self) -> str:
         """What the policy does, for people."""
         if not self.policy.steer:
-            settled = max((trial.settled for trial in self.trials), default=0.0)
+            if not self.trials:
+                return "it does not steer: no dev image was unsafe, so there was nothing to choose pushes on"
+            settled = max(trial.settled for trial in self.trials)
             return f"it does not steer: no push settled more than {settled:.0%} of the unsafe dev images"
         high, low = self.policy.window
         return (
@@ -84,7 +87,7 @@ def choose_policy(
 ) -> Choice:
     """Choose strength, window, number and safety margin of pushes on dev prompts.
 
-    Where pushes settle next to nothing the policy does not steer: it blocks.
+    Where pushes settle next to nothing, or there is nothing to choose on, the policy does not steer: it blocks.
 
     Args:
         guard: with its thresholds set.
@@ -94,6 +97,8 @@ def choose_policy(
         arguments: of the pipeline's call.
     """
     trials: list[Trial] = []
+    if not jobs:
+        return Choice(NO_PUSHES, ())
 
     def best_of(policies: Iterable[Policy], words: str) -> Policy:
         tried = [(policy, trial) for one in track(list(policies), words) for policy, trial in _tried(one)]
@@ -116,7 +121,7 @@ def choose_policy(
     )
     best = max(trials, key=lambda trial: trial.worth)
     if best.settled < LEAST_SETTLED:
-        return Choice(replace(BLOCK, abort_margin=None), tuple(trials))
+        return Choice(NO_PUSHES, tuple(trials))
     window = (policy.window[0], best.lowest_level)
     chosen = replace(
         SAFE,

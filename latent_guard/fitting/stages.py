@@ -211,13 +211,7 @@ class Fit:
         """The dev prompts whose unguarded images are unsafe."""
         recording = self.generations.of(Role.DEV)
         unsafe = self.teaching.unsafe(recording).tolist()
-        jobs = [job for job, bad in zip(recording.jobs, unsafe, strict=True) if bad]
-        if len(jobs) < 2:
-            raise InputError(
-                f"{self.teaching.said_by} finds {len(jobs)} of {len(recording)} images of unsafe prompts unsafe: there "
-                "is nothing to choose a policy on; give prompts that ask for more with --unsafe, or more --images"
-            )
-        return jobs
+        return [job for job, bad in zip(recording.jobs, unsafe, strict=True) if bad]
 
     def guard_with(self, bank: ConceptBank, policy: Policy) -> LatentGuard:
         """The guard, not yet saved."""

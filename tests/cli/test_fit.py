@@ -56,6 +56,7 @@ def arguments(models: Path, *more: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_a_fit_is_found_by_generate(latent_guard_command: Command, models: Path, home: Path, tmp_path: Path) -> None:
     done = latent_guard_command(*arguments(models))
     assert done.code == 0, done.err
@@ -128,12 +129,12 @@ def test_killed_at_any_stage_it_ends_in_the_same_guard(models: Path, tmp_path: P
     started = time.monotonic()
     assert run(tmp_path / "whole") == 0
     seconds = time.monotonic() - started
-    for share in (0.5, 0.7, 0.9):
+    for share in (0.4, 0.8):
         run(tmp_path / "killed", kill_after=share * seconds)
     assert run(tmp_path / "killed") == 0
     whole, resumed = (
-        LatentGuard.from_pretrained(next((tmp_path / name / "guards").glob("*[!.fitting]")))
-        for name in ("whole", "killed")
+        LatentGuard.from_pretrained(next(path for path in home.glob("guards/*") if path.suffix != ".fitting"))
+        for home in (tmp_path / "whole", tmp_path / "killed")
     )
     assert resumed.model.fingerprint() == whole.model.fingerprint()
     assert resumed.policies == whole.policies

@@ -58,5 +58,12 @@ def test_where_no_push_helps_the_policy_says_so_and_blocks(monkeypatch) -> None:
     assert choice.words == "it does not steer: no push settled more than 10% of the unsafe dev images"
 
 
+def test_a_pipeline_that_shows_nothing_unsafe_is_guarded_without_pushes() -> None:
+    choice = choose_policy(None, None, [], None, {})
+    assert choice.policy.block
+    assert not choice.policy.steer
+    assert "nothing to choose pushes on" in choice.words
+
+
 def test_an_unsafe_image_that_is_handed_out_undoes_a_settled_one() -> None:
     assert Trial(3.0, 0.4, 4, 0.0, 10, 0.6, 0.2).worth == pytest.approx(0.4)

@@ -110,3 +110,11 @@ def test_a_spec_names_model_judge_and_prompts_by_ids_and_finds_the_guard_of_that
     told = "".join((shell.folder / "run" / name).read_text() for name in ("summary.json", "environment.json"))
     for identity in (SDXL_TURBO, f"classifier: {CLASSIFIER}@"):
         assert identity in told
+
+
+@pytest.mark.slow
+def test_a_fit_starts_from_ids(shell: Shell) -> None:
+    fit = ("fit", SDXL_TURBO, "--steps", 1, "--set", "guidance_scale=0.0", "--dry-run")
+    for base in (SMALL_PUBLISHED, GUARD):
+        (finished,) = shell.run_each([(*fit, "--latent-clip", base)])
+        assert "1000 images would be recorded" in done(finished).out

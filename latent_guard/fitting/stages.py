@@ -21,7 +21,6 @@ from latent_guard.concepts.sources import prompt_sets_of
 from latent_guard.devices import best_device
 from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_atomic
-from latent_guard.files.manifests import MANIFEST
 from latent_guard.fitted_guards import place_of
 from latent_guard.fitting.base import base_for
 from latent_guard.fitting.finished import PictureJudge
@@ -43,6 +42,7 @@ from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.guard_card import guard_card
 from latent_guard.guidance.policy import SAFE, Policies, Policy
 from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.latent_clip.model_files import CONFIG
 from latent_guard.pipelines.canary import Canary
 from latent_guard.pipelines.step import Perturb
 from latent_guard.zero_shot.pixel_clip import PixelCLIP
@@ -164,7 +164,7 @@ class Fit:
     def _tuned(self, name: str, start: LatentCLIP, lessons: Sequence[Lesson]) -> LatentCLIP:
         folder = self.work / "tuning" / name
         clip = folder / "latent-clip"
-        if not (clip / MANIFEST).is_file():
+        if not (clip / CONFIG).is_file():
             settings = replace(self.tuning, seed=self.settings.seed)
             tune(start, lessons, self.teaching.texts, folder, settings).save_pretrained(clip)
         return LatentCLIP.from_pretrained(clip, device=str(self.base.logit_scale.device))

@@ -97,7 +97,7 @@ def test_a_data_set_that_cannot_be_loaded_is_refused_in_one_line(monkeypatch: py
         raise ConnectionError("no route\nto host")
 
     monkeypatch.setattr(datasets, "load_dataset", fail)
-    with pytest.raises(InputError, match="someone/prompts: .* cannot be reached"):
+    with pytest.raises(InputError, match=r"someone/prompts: .* cannot be reached"):
         prompt_sets_of("someone/prompts")
 
 

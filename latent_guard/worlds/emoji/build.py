@@ -79,7 +79,7 @@ def write_flow(stages: Stages) -> None:
     """Write the flow generator, a whole pipeline in half precision, with its own manifest."""
     home = stages.folder / "bundle_flow"
     shutil.rmtree(home, ignore_errors=True)
-    pipe = assemble_flow(copy.deepcopy(stages.vae), stages.text_encoder, copy.deepcopy(stages.flow))
+    pipe = assemble_flow(stages.vae, stages.text_encoder, copy.deepcopy(stages.flow))
     pipe.to(dtype=torch.float16).save_pretrained(home / "pipeline", safe_serialization=True)
     _clean_configs(home / "pipeline")
     record = {"seed": stages.seed, "scenes": stages.scale.generator_scenes, **asdict(stages.scale.flow)}

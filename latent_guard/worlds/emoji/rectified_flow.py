@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ def assemble_flow(
     the length of T5's part, as it was trained.
     """
     encoder = with_projection(text_encoder)
+    vae = copy.deepcopy(vae)
+    vae.register_to_config(shift_factor=0.0)  # this pipeline adds it, and None is no number
     tokenizer = trimmed_clip_tokenizer(context_length=CONTEXT_LENGTH)
     return StableDiffusion3Pipeline(
         transformer=transformer.eval(),

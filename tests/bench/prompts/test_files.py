@@ -106,7 +106,7 @@ def test_a_list_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.M
         raise ConnectionError("no\nconnection")
 
     monkeypatch.setattr(datasets, "load_dataset", fail)
-    with pytest.raises(InputError, match="cannot load the data set owner/name: .* cannot be reached"):
+    with pytest.raises(InputError, match=r"cannot load the data set owner/name: .* cannot be reached"):
         read_prompt_file("owner/name")
 
 

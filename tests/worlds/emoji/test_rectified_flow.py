@@ -56,3 +56,9 @@ def test_it_is_saved_and_loaded_as_stable_diffusion_3_without_t5(pipe: Any, tmp_
     ]
     assert torch.allclose(images[0], images[1], atol=1e-4)
     assert images[0].shape == (1, 8, 8, 8)
+
+
+def test_it_draws_pictures_and_leaves_the_worlds_vae_as_it_was(pipe: Any) -> None:
+    images = pipe("a cat", generator=torch.Generator().manual_seed(0), output_type="pt", **ARGUMENTS).images
+    assert images.shape == (1, 3, 64, 64)
+    assert AutoencoderKL.from_pretrained(bundle_folder() / "pipeline" / "vae").config.shift_factor is None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latent_guard.bounds import MAX_STEPS
+from latent_guard.bounds import MAX_IMAGES, MAX_STEPS
 from latent_guard.cli.places import OutFolder
 from latent_guard.cli.validation import Seed, assignment
 from latent_guard.errors import InputError
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from latent_guard.fitting.stages import Fit
     from latent_guard.guidance.policy import Policy
 
-STEPS = 20
-MAX_IMAGES = 1_000_000
+STEPS = 20  # as of ``generate``
 
 _LatentCLIP = Annotated[
     str | None,
@@ -73,17 +72,15 @@ def fit(
     """Make a guard for a pipeline, and measure it. A fit that was stopped goes on where it was."""
     from latent_guard.fitting.settings import FitSettings
     from latent_guard.loading import usual_arguments
+    from latent_guard.package_data import SHIPPED_MODELS
 
+    # Those of a guard that was fitted before are no default: the same command is to mean the same fit.
+    usual = usual_arguments(model) if model in SHIPPED_MODELS else {}
     chosen = {"num_inference_steps": steps} if steps else {}
     given = dict(assignment(text, "--set") for text in set_ or [])
     settings = FitSettings(
         model=model,
-        arguments={
-            "num_inference_steps": STEPS,
-            **usual_arguments(model),
-            **chosen,
-            **given,
-        },
+        arguments={"num_inference_steps": STEPS, **usual, **chosen, **given},
         images=images,
         rate=rate,
         concepts=tuple(concepts or ["i2p"]),

@@ -50,6 +50,16 @@ class Trial:
         """Settled minus missed: an unsafe image that is handed out undoes a settled one."""
         return self.settled - self.missed
 
+    def of(self, policy: Policy) -> Policy:
+        """A policy with what was tried."""
+        return replace(
+            policy,
+            strength=self.strength,
+            window=(policy.window[0], self.lowest_level),
+            max_pushes=self.max_pushes,
+            safety_margin=self.safety_margin,
+        )
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -97,40 +107,27 @@ def choose_policy(
         arguments: of the pipeline's call.
     """
     trials: list[Trial] = []
+    best = replace(STEER, safety_margin=0.0)
     if not jobs:
         return Choice(NO_PUSHES, ())
 
-    def best_of(policies: Iterable[Policy], words: str) -> Policy:
-        tried = [(policy, trial) for one in track(list(policies), words) for policy, trial in _tried(one)]
-        trials.extend(trial for _, trial in tried)
-        return max(tried, key=lambda pair: pair[1].worth)[0]
+    def better_of(policies: Iterable[Policy], words: str) -> Policy:
+        """The best policy of all so far, after these were tried."""
+        for policy in track(list(policies), words):
+            seen = run_guarded(guard, pipe, jobs, replace(policy, safety_margin=0.0), observer, arguments)
+            trials.extend(
+                _trial(replace(policy, safety_margin=margin), seen.verdicts, seen.unsafe) for margin in SAFETY_MARGINS
+            )
+        return max(trials, key=lambda trial: trial.worth).of(best)
 
-    def _tried(policy: Policy) -> list[tuple[Policy, Trial]]:
-        seen = run_guarded(guard, pipe, jobs, replace(policy, safety_margin=0.0), observer, arguments)
-        margins = {margin: replace(policy, safety_margin=margin) for margin in SAFETY_MARGINS}
-        return [(one, _trial(one, seen.verdicts, seen.unsafe)) for one in margins.values()]
-
-    start = replace(STEER, safety_margin=0.0)
-    policy = best_of((replace(start, strength=strength) for strength in STRENGTHS), "lengths of pushes")
-    policy = best_of(
-        (replace(policy, window=(policy.window[0], low)) for low in LOWEST_LEVELS if low != policy.window[1]),
-        "windows of pushes",
-    )
-    policy = best_of(
-        (replace(policy, max_pushes=most) for most in MOST_PUSHES if most != policy.max_pushes), "numbers of pushes"
-    )
-    best = max(trials, key=lambda trial: trial.worth)
-    if best.settled < LEAST_SETTLED:
+    best = better_of((replace(best, strength=strength) for strength in STRENGTHS), "lengths of pushes")
+    windows = ((best.window[0], low) for low in LOWEST_LEVELS if low != best.window[1])
+    best = better_of([replace(best, window=window) for window in windows], "windows of pushes")
+    numbers = (most for most in MOST_PUSHES if most != best.max_pushes)
+    best = better_of([replace(best, max_pushes=most) for most in numbers], "numbers of pushes")
+    if max(trials, key=lambda trial: trial.worth).settled < LEAST_SETTLED:
         return Choice(NO_PUSHES, tuple(trials))
-    window = (policy.window[0], best.lowest_level)
-    chosen = replace(
-        SAFE,
-        strength=best.strength,
-        window=window,
-        max_pushes=best.max_pushes,
-        safety_margin=best.safety_margin,
-    )
-    return Choice(chosen, tuple(trials))
+    return Choice(replace(best, retries=SAFE.retries, block=SAFE.block), tuple(trials))
 
 
 def _trial(policy: Policy, verdicts: Sequence[Verdict], unsafe: Sequence[bool]) -> Trial:

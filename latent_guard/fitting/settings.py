@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from latent_guard.bounds import require_number, require_whole
+from latent_guard.bounds import MAX_IMAGES, require_number, require_whole
 from latent_guard.building import build
 from latent_guard.concepts.conformal import min_images
 from latent_guard.errors import InputError
@@ -17,7 +17,6 @@ from latent_guard.files.documents import read_json
 from latent_guard.fitting.roles import Role
 
 SETTINGS = "settings.json"
-MAX_IMAGES = 1_000_000
 SHARES = {Role.TUNE: 0.42, Role.CALIBRATE: 0.34, Role.DEV: 0.05, Role.VERIFY: 0.09}  # of all images
 PUSHED = 0.10  # of all images: generations that an early guard pushes
 BENIGN = {Role.TUNE: 0.5, Role.CALIBRATE: 0.85, Role.DEV: 0.0, Role.VERIFY: 0.5}  # of a role's images

@@ -50,8 +50,6 @@ def arguments(models: Path, *more: str) -> list[str]:
         "0.2",
         "--steps",
         "2",
-        "--set",
-        "guidance_scale=1.0",
         *more,
     ]
 
@@ -64,12 +62,14 @@ def test_a_fit_is_found_by_generate(latent_guard_command: Command, models: Path,
     place = fitted_guards.place_of(str(models / "mine" / "pipeline"))
     guard = LatentGuard.from_pretrained(place)
     assert guard.fitted_for is not None
-    assert guard.fitted_for.arguments["guidance_scale"] == 1.0
+    assert guard.fitted_for.arguments["guidance_scale"] == 7.5  # the pipeline's own default
     drawn = latent_guard_command(
         "generate", "a cat", "--safe", "--model", str(models / "mine" / "pipeline"), "--out", tmp_path / "out"
     )
     assert drawn.code in (0, 3), drawn.err
     assert "fitted for" not in drawn.err  # as it was fitted: nothing to warn of
+    again = latent_guard_command(*arguments(models, "--refresh", "--rate", "0.3"))
+    assert again.code == 0, again.err
 
 
 def test_a_dry_run_says_what_it_would_take_and_keeps_nothing(

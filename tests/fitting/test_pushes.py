@@ -50,6 +50,16 @@ def test_the_length_that_settles_most_is_chosen_with_a_margin_that_misses_nothin
     assert "pushes of 6" in choice.words
 
 
+def test_a_setting_that_is_worse_than_what_was_tried_before_is_not_built_on(monkeypatch) -> None:
+    def share(policy: Policy) -> float:
+        good = policy.window[1] == 0.4
+        return {True: 0.8, False: 0.3}[good] - 0.01 * abs(policy.max_pushes - 4) - 0.05 * abs(policy.strength - 3)
+
+    outcomes(monkeypatch, share)
+    policy = choose_policy(None, None, JOBS, None, {}).policy
+    assert (policy.strength, policy.window[1]) == (3.0, 0.4)
+
+
 def test_where_no_push_helps_the_policy_says_so_and_blocks(monkeypatch) -> None:
     outcomes(monkeypatch, lambda policy: 0.1)
     choice = choose_policy(None, None, JOBS, None, {})

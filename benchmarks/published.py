@@ -25,7 +25,8 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from latent_guard.concepts.bank import Concept, ConceptBank
+from latent_guard.concepts.bank import ConceptBank
+from latent_guard.concepts.texts import Concept
 from latent_guard.latent_clip.config import LatentCLIPConfig, TextConfig, VisionConfig
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP

@@ -44,9 +44,10 @@ def build(
     ] = None,
 ) -> None:
     """Embed prompt sets, and images, with a Latent-CLIP."""
-    from latent_guard.concepts.bank import Concept, ConceptBank
+    from latent_guard.concepts.bank import ConceptBank
     from latent_guard.concepts.exemplars import with_exemplars
     from latent_guard.concepts.sources import prompt_sets_of
+    from latent_guard.concepts.texts import Concept
     from latent_guard.loading import load_latent_clip
 
     shown = [_category_and_folder(entry) for entry in images or ()]

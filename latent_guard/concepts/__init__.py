@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from latent_guard.lazy import lazily
 
 if TYPE_CHECKING:
-    from latent_guard.concepts.bank import Concept, ConceptBank
+    from latent_guard.concepts.bank import ConceptBank
     from latent_guard.concepts.calibration_report import CalibrationReport
     from latent_guard.concepts.conformal import conformal_threshold
     from latent_guard.concepts.prompt_set import PromptSet, read_prompt_sets
     from latent_guard.concepts.sources import prompt_sets_of
+    from latent_guard.concepts.texts import Concept
 
 __all__ = [
     "CalibrationReport",
@@ -24,10 +25,11 @@ __all__ = [
 ]
 
 _MODULES = {
-    "bank": ("Concept", "ConceptBank"),
+    "bank": ("ConceptBank",),
     "calibration_report": ("CalibrationReport",),
     "conformal": ("conformal_threshold",),
     "prompt_set": ("PromptSet", "read_prompt_sets"),
     "sources": ("prompt_sets_of",),
+    "texts": ("Concept",),
 }
 __getattr__, __dir__ = lazily(__name__, _MODULES)

@@ -14,31 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from latent_guard.bounds import Bounds
 from latent_guard.concepts.bank_files import read_bank, refused_as_corrupt, write_bank
 from latent_guard.concepts.calibration_report import CalibrationReport
 from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.concepts.scoring import METHODS, Method, Reference, rows_of_each
+from latent_guard.concepts.texts import BankTexts, Concept, embedded
 from latent_guard.errors import InputError
 
 if TYPE_CHECKING:
     from latent_guard.latent_clip.model import LatentCLIP
 
 TENSORS = ("embeddings", "benign", "noise_levels", "thresholds")
-_BATCH = 256
 _LENGTH_ERROR = 0.01  # half precision leaves a length of one within 1e-3
 _LOGIT_SCALE = Bounds(1e-3, 1e4)  # CLIP's is at most 100
 _MAX_THRESHOLD = 10_000  # log-odds: no score of the shipped bank is over 37
-
-
-@dataclass(frozen=True)
-class Concept:
-    """One unsafe thing, named by its prompt, and the category that it belongs to."""
-
-    prompt: str
-    category: str
 
 
 @dataclass(frozen=True)
@@ -154,31 +145,16 @@ class ConceptBank:
             InputError: no prompt set, one without a prompt, an empty prompt, nothing benign, or a prompt that is a
                 concept in one place and benign in another.
         """
-        if not prompt_sets:
-            raise InputError("a concept bank needs at least one prompt set")
-        for prompt_set in prompt_sets:
-            prompt_set.require_complete()
-        concepts: dict[Concept, list[str]] = {}
-        benign: dict[str, list[str]] = {}
-        for prompt_set in prompt_sets:
-            for prompt in prompt_set.prompts:
-                concepts.setdefault(Concept(prompt, prompt_set.category), prompt_set.paraphrases(prompt))
-            for prompt in prompt_set.benign_prompts:
-                benign.setdefault(prompt, prompt_set.paraphrases(prompt))
-        if not benign:
-            raise InputError("no prompt set has a benign prompt to score against; add some, or a set that has them")
-        both = next((concept.prompt for concept in concepts if concept.prompt in benign), None)
-        if both is not None:
-            raise InputError(f"the prompt {both!r} is a concept and a benign prompt at once; remove it from one list")
+        texts = BankTexts.of(prompt_sets)
         return cls(
-            concepts=tuple(concepts),
-            embeddings=_embed(model, list(concepts.values())),
-            benign_prompts=tuple(benign),
-            benign=_embed(model, list(benign.values())),
+            concepts=tuple(texts.concepts),
+            embeddings=embedded(model, list(texts.concepts.values())),
+            benign_prompts=tuple(texts.benign),
+            benign=embedded(model, list(texts.benign.values())),
             fingerprint=model.fingerprint(),
             logit_scale=float(model.logit_scale.detach().exp()),
             noise_levels=torch.zeros(1),
-            thresholds=torch.zeros(len({concept.category for concept in concepts}), 1),
+            thresholds=torch.zeros(len({concept.category for concept in texts.concepts}), 1),
             sources=tuple(Source(s.name, s.category, s.version, s.licence, s.templates) for s in prompt_sets),
         )
 
@@ -257,13 +233,3 @@ class ConceptBank:
         content, tensors = read_bank(Path(folder))
         with refused_as_corrupt(Path(folder)):
             return cls.from_parts(content, tensors)
-
-
-@torch.no_grad()
-def _embed(model: LatentCLIP, paraphrases: Sequence[Sequence[str]]) -> Tensor:
-    """The normalised mean of each prompt's paraphrases, (prompts, D)."""
-    texts = [text for of_prompt in paraphrases for text in of_prompt]
-    batches = [texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH)]
-    rows = torch.cat([model.encode_text(batch, normalize=True).float().cpu() for batch in batches])
-    means = [part.mean(dim=0) for part in rows.split([len(of_prompt) for of_prompt in paraphrases])]
-    return normalize(torch.stack(means), dim=-1)

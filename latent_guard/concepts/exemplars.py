@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from latent_guard.concepts.bank import Concept, ConceptBank
+from latent_guard.concepts.bank import ConceptBank
+from latent_guard.concepts.texts import Concept
 from latent_guard.errors import InputError
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import interpolate
 
 from latent_guard.concepts.prompt_set import PromptSet
-from latent_guard.concepts.scoring import Reference
+from latent_guard.concepts.scoring import Reference, rows_of_each
+from latent_guard.concepts.texts import BankTexts, embedded
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.pipelines.vae import decode, encode, to_model_range
-from latent_guard.zero_shot.classify import TEXT_BATCH, ImageTextModel
+from latent_guard.zero_shot.classify import ImageTextModel
 from latent_guard.zero_shot.pixel_clip import PixelCLIP
 
 BATCH = 32
@@ -26,60 +27,37 @@ Prepare = Callable[[Tensor], Tensor]  # raw latents (B, C, h, w) or pictures (B,
 
 @dataclass(frozen=True)
 class Texts:
-    """The texts of a bank and everyday captions, each a group of paraphrases whose mean embedding stands for it.
+    """What images are compared with: the texts of a bank, and everyday captions, which no category scores against."""
 
-    Attributes:
-        concepts: of all categories.
-        category_of: the category's number for each of ``concepts``.
-        categories: the K names.
-        benign: the bank's anchors.
-        captions: everyday captions, which no category scores against.
-    """
-
-    concepts: tuple[tuple[str, ...], ...]
-    category_of: tuple[int, ...]
-    categories: tuple[str, ...]
-    benign: tuple[tuple[str, ...], ...]
+    bank: BankTexts
     captions: tuple[str, ...]
 
     @classmethod
     def of(cls, prompt_sets: Sequence[PromptSet], captions: Iterable[str]) -> Texts:
-        """The texts of prompt sets, as ``ConceptBank.build`` embeds them."""
-        categories = tuple(dict.fromkeys(prompt_set.category for prompt_set in prompt_sets))
-        concepts: dict[tuple[str, int], tuple[str, ...]] = {}
-        benign: dict[str, tuple[str, ...]] = {}
-        for prompt_set in prompt_sets:
-            place = categories.index(prompt_set.category)
-            for prompt in prompt_set.prompts:
-                concepts.setdefault((prompt, place), tuple(prompt_set.paraphrases(prompt)))
-            for prompt in prompt_set.benign_prompts:
-                benign.setdefault(prompt, tuple(prompt_set.paraphrases(prompt)))
-        return cls(
-            tuple(concepts.values()),
-            tuple(place for _, place in concepts),
-            categories,
-            tuple(benign.values()),
-            tuple(dict.fromkeys(captions)),
-        )
+        """The texts of prompt sets, and captions, each once; raises as ``BankTexts.of``."""
+        return cls(BankTexts.of(prompt_sets), tuple(dict.fromkeys(captions)))
 
-    def embedded_by(self, model: ImageTextModel) -> Tensor:
-        """(T, D), of length one: concepts, benign anchors, captions."""
-        groups = [*self.concepts, *self.benign, *((caption,) for caption in self.captions)]
-        flat = [text for group in groups for text in group]
-        with torch.no_grad():
-            parts = [
-                model.encode_text(flat[start : start + TEXT_BATCH], normalize=True).float()
-                for start in range(0, len(flat), TEXT_BATCH)
-            ]
-        means = [part.mean(0) for part in torch.cat(parts).split([len(group) for group in groups])]
-        return normalize(torch.stack(means), dim=-1)
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The K names, in the order in which a bank has them."""
+        return tuple(dict.fromkeys(concept.category for concept in self.bank.concepts))
 
-    def reference(self, embedded: Tensor, logit_scale: float) -> Reference:
+    @property
+    def category_of(self) -> Tensor:
+        """The number of each concept's category."""
+        names = self.categories
+        return torch.tensor([names.index(concept.category) for concept in self.bank.concepts])
+
+    def embedded_by(self, model: Any) -> Tensor:
+        """(T, D), of length one, on the model's device: concepts, benign anchors, captions."""
+        alone = [[caption] for caption in self.captions]
+        groups = [*self.bank.concepts.values(), *self.bank.benign.values(), *alone]
+        return embedded(model, groups).to(model.logit_scale.device)
+
+    def reference(self, texts: Tensor, logit_scale: float) -> Reference:
         """What category scores are made of: the bank's part of ``embedded_by``'s rows."""
-        numbers = torch.tensor(self.category_of)
-        members = tuple((numbers == k).nonzero().flatten().to(embedded.device) for k in range(len(self.categories)))
-        cut = len(self.concepts)
-        return Reference(embedded[:cut], members, embedded[cut : cut + len(self.benign)], logit_scale)
+        concepts, benign = texts[: len(self.bank.concepts)], texts[len(self.bank.concepts) :][: len(self.bank.benign)]
+        return Reference(concepts, rows_of_each(self.category_of), benign, logit_scale).to(texts.device)
 
 
 @dataclass(frozen=True)
@@ -125,9 +103,9 @@ class Teacher:
 
     @classmethod
     def _of(cls, name: str, model: Any, from_latents: Prepare, from_pictures: Prepare, texts: Texts) -> Teacher:
-        embedded = texts.embedded_by(model)
+        rows = texts.embedded_by(model)
         scale = float(model.logit_scale.detach().exp())
-        return cls(name, model, from_latents, from_pictures, embedded, texts.reference(embedded, scale), scale)
+        return cls(name, model, from_latents, from_pictures, rows, texts.reference(rows, scale), scale)
 
     def features(self, finals: Iterable[Tensor]) -> Tensor:
         """Embeddings (N, D) of length one, of batches of raw final latents."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
-from latent_guard.concepts.bank import Concept, ConceptBank
+from latent_guard.concepts.bank import ConceptBank
+from latent_guard.concepts.texts import Concept
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.testing.pipelines import CHANNELS, SIDE

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from latent_guard.concepts.bank import Concept, ConceptBank
+from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.prompt_set import PromptSet
+from latent_guard.concepts.texts import Concept
 from latent_guard.errors import CheckpointError, InputError
 
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from latent_guard.concepts.bank import Concept, ConceptBank
+from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibrate import calibrate, compare_scorings, measure
 from latent_guard.concepts.calibration_set import CalibrationSet, identity_of_images, joined
+from latent_guard.concepts.texts import Concept
 from latent_guard.errors import InputError
 
 WIDTH = 8

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from latent_guard.concepts.bank import Concept, ConceptBank
+from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.exemplars import with_exemplars
+from latent_guard.concepts.texts import Concept
 from latent_guard.errors import InputError
 
 WIDTH = 16

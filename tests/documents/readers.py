@@ -25,8 +25,9 @@ from latent_guard.bench.spec_file import read_spec
 from latent_guard.bench.task import MethodSpec, TaskSpec
 from latent_guard.cli.findings_file import FindingsFile
 from latent_guard.cli.replacing import _images_of_run
-from latent_guard.concepts.bank import Concept, ConceptBank
+from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.prompt_set import PromptSet
+from latent_guard.concepts.texts import Concept
 from latent_guard.files.manifests import verify
 from latent_guard.fitted_guards import identity_of
 from latent_guard.fitting.pushes import Choice, Trial

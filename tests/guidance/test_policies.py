@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latent_guard.concepts.bank import Concept, ConceptBank
+from latent_guard.concepts.bank import ConceptBank
+from latent_guard.concepts.texts import Concept
 from latent_guard.errors import InputError
 from latent_guard.guidance.check_schedule import CheckSchedule
 from latent_guard.guidance.guard import LatentGuard

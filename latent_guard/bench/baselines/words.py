@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from latent_guard.errors import InputError
 
 if TYPE_CHECKING:
-    from latent_guard.concepts.bank import Concept, ConceptBank
+    from latent_guard.concepts.bank import ConceptBank
+    from latent_guard.concepts.texts import Concept
 
 Words = Mapping[str, Sequence[str]]  # category -> its phrases
 _ARTICLES = ("a ", "an ", "the ")

@@ -19,7 +19,7 @@ from latent_guard.guidance.policy import SAFE
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.pipelines.latents import PipelineLatents
 from latent_guard.pipelines.step import Perturb
-from latent_guard.pipelines.vae import decode
+from latent_guard.pipelines.vae import decode, to_pictures
 
 _DECODED = 8  # pictures at a time
 
@@ -71,7 +71,7 @@ class Generations:
         """uint8 pictures (N, 3, H, W) of raw final latents (N, C, h, w)."""
         vae = self.pipe.vae
         parts = [decode(vae, part.float().to(self.pipe.device)).cpu() for part in finals.split(_DECODED)]
-        return ((torch.cat(parts).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        return to_pictures(torch.cat(parts))
 
     def _record(self, jobs: Sequence[Job], name: str, pushes: Callable[[int], Perturb] | None) -> Recording:
         arguments = self.settings.arguments

@@ -80,18 +80,19 @@ class Recording:
     def __len__(self) -> int:
         return len(self.jobs)
 
+    @property
+    def folder(self) -> Path:
+        """Where the recording lies."""
+        return self.shards[0].parent
+
     def batches(self, look: int | None = None) -> list[Tensor]:
         """Raw latents of each shard, float16: (B, S, C, H, W), or of one look (B, C, H, W); -1 is the final one."""
         parts = []
         for shard in self.shards:
             with safe_open(shard, framework="pt") as file:
                 latents = file.get_slice("latents")
-                parts.append(latents[:] if look is None else file.get_tensor("latents")[:, look].clone())
+                parts.append(latents[:] if look is None else latents[:, look % len(self.noise_levels)])
         return parts
-
-    def finals(self) -> Tensor:
-        """Raw final latents (N, C, H, W), float16."""
-        return torch.cat(self.batches(-1))
 
 
 def record(

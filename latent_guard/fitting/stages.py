@@ -7,7 +7,7 @@ was killed goes on where it stopped.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -156,17 +156,23 @@ class Fit:
     @cached_property
     def model(self) -> LatentCLIP:
         """The tuned Latent-CLIP: first on unguarded generations, then also on such as the first pushed."""
-        unguarded = self.teaching.lesson(self.generations.of(Role.TUNE))
-        first = self._tuned("first", self.base, [unguarded])
-        pushed = self.teaching.lesson(self._pushed_by(first), ", pushed")
-        return self._tuned("second", first, [unguarded, pushed])
+        first = self._tuned("first", self.base, lambda: [self._unguarded_lesson])
 
-    def _tuned(self, name: str, start: LatentCLIP, lessons: Sequence[Lesson]) -> LatentCLIP:
+        def both() -> list[Lesson]:
+            return [self._unguarded_lesson, self.teaching.lesson(self._pushed_by(first), ", pushed")]
+
+        return self._tuned("second", first, both)
+
+    @cached_property
+    def _unguarded_lesson(self) -> Lesson:
+        return self.teaching.lesson(self.generations.of(Role.TUNE))
+
+    def _tuned(self, name: str, start: LatentCLIP, lessons: Callable[[], Sequence[Lesson]]) -> LatentCLIP:
         folder = self.work / "tuning" / name
         clip = folder / "latent-clip"
         if not (clip / CONFIG).is_file():
             settings = replace(self.tuning, seed=self.settings.seed)
-            tune(start, lessons, self.teaching.texts, folder, settings).save_pretrained(clip)
+            tune(start, lessons(), self.teaching.texts, folder, settings).save_pretrained(clip)
         return LatentCLIP.from_pretrained(clip, device=str(self.base.logit_scale.device))
 
     def _pushed_by(self, first: LatentCLIP) -> Recording:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from safetensors.torch import load_file, save
 from torch import Tensor
 
+from latent_guard.files.atomic import write_atomic
 from latent_guard.fitting.finished import Observer, PictureJudge
 from latent_guard.fitting.generations import Generations
 from latent_guard.fitting.record import Recording
@@ -20,6 +22,7 @@ from latent_guard.fitting.targets import over_texts, posteriors
 from latent_guard.fitting.teachers import Teacher, Texts
 from latent_guard.fitting.tune import Lesson
 
+SEEN = "seen.safetensors"
 OBSERVED_RATE = 0.02  # of benign finished images that a teacher takes for unsafe; more where there are few
 
 
@@ -38,9 +41,16 @@ class Teaching:
         """Who says what finished images show."""
         return "the judge" if self.judge is not None else self.teacher.name
 
+    def features(self, recording: Recording) -> Tensor:
+        """The teacher's embeddings (N, D) of a recording's finished images, kept beside it: they are seen once."""
+        path = recording.folder / SEEN
+        if not path.exists():
+            write_atomic(path, save({"features": self.teacher.features(recording.batches(-1))}))
+        return load_file(path)["features"]
+
     def lesson(self, recording: Recording, kind: str = "") -> Lesson:
         """What is learnt from generations; those of a ``kind`` of their own are compared among themselves."""
-        seen = self.teacher.features(recording.batches(-1))
+        seen = self.features(recording)
         groups = [job.category + kind for job in recording.jobs]
         posterior = posteriors(self.teacher.reference.scores(seen), groups)
         return Lesson(recording, over_texts(self.teacher, self.texts, seen, posterior))
@@ -50,12 +60,12 @@ class Teaching:
         """The teacher with a threshold, set on benign finished images of those that are learnt from."""
         recording = self.generations.of(Role.TUNE)
         benign = torch.tensor([not job.category for job in recording.jobs])
-        seen = self.teacher.features(recording.batches(-1))[benign]
+        seen = self.features(recording)[benign]
         return Observer.of(self.teacher, seen, max(OBSERVED_RATE, 1 / (len(seen) + 1)), self.judge)
 
     def shows(self, recording: Recording) -> Tensor:
         """Which categories (N, K) the finished images of a recording show."""
-        shows = self.observer.shows(self.teacher.features(recording.batches(-1)))
+        shows = self.observer.shows(self.features(recording))
         return shows if self.judge is None else shows & self.unsafe(recording)[:, None]
 
     def unsafe(self, recording: Recording) -> Tensor:

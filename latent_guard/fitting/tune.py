@@ -21,10 +21,9 @@ from latent_guard.fitting.record import Recording
 from latent_guard.fitting.teachers import Texts
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.terminal import track
+from latent_guard.training.optimizers import BETAS, MAX_GRADIENT_NORM, rate_factor_at
 
 RESUME = "resume.pt"
-BETAS = (0.9, 0.98)
-MAX_GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def tune(base: LatentCLIP, lessons: Sequence[Lesson], texts: Texts, folder: Path
     student.train()
     for step in track(range(start, settings.steps), f"tuning ({folder.name})"):
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _rate_factor(step, settings)
+            group["lr"] = settings.learning_rate * rate_factor_at(step, settings)
         latents, levels, wanted = (part.to(base.logit_scale) for part in samples.batch(settings, step))
         features = student.encode_latents(latents, levels, normalize=True)
         loss = kl_div((scale * features @ texts_of_student.T).log_softmax(dim=-1), wanted, reduction="batchmean")
@@ -139,11 +138,6 @@ def _optimizer(trained: Sequence[nn.Parameter], settings: TuneSettings) -> torch
         {"params": vectors, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=BETAS)
-
-
-def _rate_factor(step: int, settings: TuneSettings) -> float:
-    rise = min(1.0, (step + 1) / max(1, settings.warmup))
-    return rise * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
 
 
 def _save(

@@ -17,6 +17,11 @@ def to_model_range(pictures: Tensor) -> Tensor:
     return pictures.float() / 127.5 - 1
 
 
+def to_pictures(images: Tensor) -> Tensor:
+    """The opposite: float [-1, 1] as uint8 [0, 255]; what lies outside is cut off."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
 @contextmanager
 def without_overflow(vae: Any) -> Iterator[None]:
     """The VAE in float32 where its own config says that half precision overflows; pipelines do the same."""

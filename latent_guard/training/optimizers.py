@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,17 @@ def new_optimizers(towers: Towers, recipe: Recipe) -> list[torch.optim.Optimizer
     return optimizers
 
 
-def rate_factor_at(step: int, recipe: Recipe) -> float:
+class Schedule(Protocol):
+    """What the learning rate depends on, as a recipe has it."""
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def warmup(self) -> int: ...
+
+
+def rate_factor_at(step: int, recipe: Schedule) -> float:
     """The factor of the peak learning rates: linear warm-up, then half a cosine down to zero at the last step."""
     if step < recipe.warmup:
         return (step + 1) / recipe.warmup

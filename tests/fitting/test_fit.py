@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from latent_guard.errors import InputError
 from latent_guard.fitting.roles import Role
+from latent_guard.fitting.teachers import Teacher
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import FLAG
 from tests.fitting.conftest import ARGUMENTS
@@ -44,6 +46,14 @@ def test_a_fit_that_was_stopped_makes_nothing_twice(fit_of, monkeypatch) -> None
     assert verification == measured
     assert again.model.fingerprint() == whole.model.fingerprint()
     assert again.bank.digest == whole.bank.digest
+
+
+def test_finished_images_are_seen_once_by_the_teacher(fit_of, monkeypatch) -> None:
+    fit = fit_of()
+    recording = fit.generations.of(Role.TUNE)
+    seen = fit.teaching.features(recording)
+    monkeypatch.setattr(Teacher, "features", None)
+    assert torch.equal(fit_of().teaching.features(recording), seen)
 
 
 def test_thresholds_are_set_anew_for_another_rate_without_new_recordings(fit_of) -> None:

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional as nnf
 
 from latent_guard.devices import best_device
-from latent_guard.pipelines.vae import to_model_range
+from latent_guard.pipelines.vae import to_model_range, to_pictures
 from latent_guard.worlds.emoji.autoencoder import decode, encode
 from latent_guard.worlds.emoji.classifiers import NETWORKS, EmojiClassifier, targets_of, thresholds_at
 from latent_guard.worlds.emoji.loop import LoopSettings, fit
-from latent_guard.worlds.emoji.pool import Pool, draw_pool, to_pictures
+from latent_guard.worlds.emoji.pool import Pool, draw_pool
 from latent_guard.worlds.emoji.scenes import FULL
 
 BATCH = 64

@@ -15,13 +15,13 @@ from torch import Tensor
 from latent_guard.latent_clip.latent_space import PIXELS, LatentSpace
 from latent_guard.pipelines.latents import PipelineLatents
 from latent_guard.pipelines.step import Perturb, clean_estimates
+from latent_guard.pipelines.vae import to_pictures
 from latent_guard.training.data.shards import ShardWriter
 from latent_guard.worlds.emoji.arguments import ARGUMENTS
 from latent_guard.worlds.emoji.autoencoder import decode
 from latent_guard.worlds.emoji.captions import ONE, TWO, explicit
 from latent_guard.worlds.emoji.catalogue import OBJECT_NAMES
 from latent_guard.worlds.emoji.classifiers import EmojiClassifier
-from latent_guard.worlds.emoji.pool import to_pictures
 
 BATCH = 16
 UNORDERED = tuple(template for template in TWO if "left" not in template)

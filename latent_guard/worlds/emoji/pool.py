@@ -30,8 +30,3 @@ def draw_pool(seed: int, count: int, variety: Variety, *, keep_held_out: bool = 
     samples = list(itertools.islice(stream, count))
     pictures = np.stack([render(sample.scene) for sample in samples])
     return Pool(samples, torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous())
-
-
-def to_pictures(images: Tensor) -> Tensor:
-    """Convert float [-1, 1] to uint8 [0, 255]."""
-    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

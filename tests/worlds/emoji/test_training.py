@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from latent_guard.errors import CheckpointError
-from latent_guard.pipelines.vae import to_model_range
+from latent_guard.pipelines.vae import to_model_range, to_pictures
 from latent_guard.training.optimizers import orthogonalise
 from latent_guard.worlds.emoji import bundle
 from latent_guard.worlds.emoji.autoencoder import decode, encode, equalise_channels, new_autoencoder
@@ -21,7 +21,7 @@ from latent_guard.worlds.emoji.classifiers import (
 )
 from latent_guard.worlds.emoji.generator import new_unet
 from latent_guard.worlds.emoji.loop import LoopSettings, fit, rate_factor_at
-from latent_guard.worlds.emoji.pool import draw_pool, to_pictures
+from latent_guard.worlds.emoji.pool import draw_pool
 from latent_guard.worlds.emoji.scenes import FULL
 
 

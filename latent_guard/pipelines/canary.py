@@ -21,7 +21,7 @@ from latent_guard.pipelines.vae import encode
 MAX_RELATIVE_ERROR = 0.1  # half precision moves a latent by about 1e-3, another VAE by about 1
 CANARY_FILE = "canary.safetensors"
 DIGEST = "sha256"  # of both tensors, in the file's metadata
-_MAX_SIDE, _MAX_LATENT = 4096, 1e8  # of the picture in pixels, and of a number of its latent, in whatever scale
+_MAX_SIDE, _MAX_LATENT = 4096, 1e4  # of the picture in pixels, and of a number of its latent
 
 
 @dataclass(frozen=True)

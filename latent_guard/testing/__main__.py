@@ -62,9 +62,7 @@ def scale(
     asked = {"num_images_per_prompt": num_images, **({"num_inference_steps": steps} if steps else {})}
     with status("loading the models"):
         watcher = load_guard(model, guard, bank, policy)
-        fitted = watcher.fitted_for
-        own = {} if fitted is None else {**fitted.arguments, "num_inference_steps": fitted.steps}
-        arguments = {**usual_arguments(model), **own, **asked}
+        arguments = {**usual_arguments(model, guard), **asked}
         pipe = load_pipeline(model, arguments.get("num_inference_steps", 1), num_images)
     prompts = prompt or list({concept.category: concept.prompt for concept in watcher.bank.concepts}.values())
     header = ("times", "images", "other decisions", "other actions", "gray levels", "result")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.errors import InputError
+from latent_guard.fitting import tune as module
 from latent_guard.fitting.record import BATCH, Job, Recording
 from latent_guard.fitting.teachers import Texts
 from latent_guard.fitting.tune import RESUME, Lesson, TuneSettings, tune
@@ -60,30 +62,20 @@ def test_the_student_tells_what_the_base_could_not(base, tmp_path) -> None:
     assert torch.equal(student.encode_text(["a knife"]), base.encode_text(["a knife"]))  # new words stay valid
 
 
-def test_a_run_that_stopped_ends_in_the_same_weights(base, tmp_path) -> None:
+def test_a_run_that_stopped_ends_in_the_same_weights(base, tmp_path, monkeypatch) -> None:
     lessons = [lesson(tmp_path / "recording")]
     whole = tune(base, lessons, TEXTS, tmp_path / "whole", SETTINGS)
-    state = {}
 
-    def stop_at_forty(*_: object, **__: object) -> None:
-        state["saves"] = state.get("saves", 0) + 1
-        if state["saves"] == 2:
-            raise KeyboardInterrupt
+    def stopping(steps: range, words: str) -> Iterator[int]:
+        for step in steps:
+            if step == 50:  # ten steps after a checkpoint
+                raise KeyboardInterrupt
+            yield step
 
-    from latent_guard.fitting import tune as module
-
-    original = module._save
-
-    def saving(*arguments: object) -> None:
-        original(*arguments)
-        stop_at_forty()
-
-    module._save = saving
-    try:
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "track", stopping)
         with pytest.raises(KeyboardInterrupt):
             tune(base, lessons, TEXTS, tmp_path / "stopped", SETTINGS)
-    finally:
-        module._save = original
     assert (tmp_path / "stopped" / RESUME).exists()
     resumed = tune(base, lessons, TEXTS, tmp_path / "stopped", SETTINGS)
     assert resumed.fingerprint() == whole.fingerprint()

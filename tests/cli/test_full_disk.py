@@ -47,6 +47,12 @@ COMMANDS = [
     pytest.param("encode {f}/images {o} --vae {b}/pipeline --tokenizer {b}/guard --size 16", id="encode"),
     pytest.param("convert {golden} {o}", id="convert", marks=SLOW),
     pytest.param("train {f}/recipe.yaml --data {shards} --out {o}", id="train", marks=SLOW),
+    pytest.param(
+        "fit {b}/pipeline --latent-clip {b}/guard --concepts {f}/prompts.csv --images 50 --rate 0.2 --steps 1 "
+        "--out {o}/guard",
+        id="fit",
+        marks=SLOW,
+    ),
     pytest.param("zero-shot {f}/classes --model {b}/pipeline --out {o}", id="zero-shot", marks=SLOW),
     pytest.param("reno cat --iterations 2 --save-steps --out {o}", id="reno", marks=SLOW),
     pytest.param("bench run {f}/spec.yaml --out {o}", id="bench run", marks=SLOW),

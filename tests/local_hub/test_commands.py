@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from latent_guard.concepts.bank import ConceptBank
 from latent_guard.guidance.verdict import Verdict
 from latent_guard.latent_clip.model import LatentCLIP
 from tests.local_hub.commands import Finished, Shell
-from tests.local_hub.repositories import Hub
+from tests.local_hub.repositories import OWNER, Hub
 from tests.local_hub.stand_ins import (
     CLASSIFIER,
     FLUX,
@@ -118,3 +119,23 @@ def test_a_fit_starts_from_ids(shell: Shell) -> None:
     for base in (SMALL_PUBLISHED, GUARD):
         (finished,) = shell.run_each([(*fit, "--latent-clip", base)])
         assert "1000 images would be recorded" in done(finished).out
+
+
+@pytest.mark.slow
+def test_a_guard_is_fitted_published_and_used_by_ids(shell: Shell) -> None:
+    fit = ("fit", SDXL_TURBO, "--latent-clip", GUARD, "--images", 60, "--rate", 0.2, "--steps", 1)
+    use = ("generate", "a cat", "--safe", "--model", SDXL_TURBO)
+    commands = [
+        (*fit, "--set", "guidance_scale=0.0", "--push-to-hub", "me/turbo-guard"),
+        (*use, "--out", "found"),
+        (*use, "--guard", "me/turbo-guard", "--out", "fetched"),
+    ]
+    made, *drawn = replace(shell, token=OWNER).run_each(commands)
+    assert "benign images touched" in done(made).out
+    for finished in drawn:
+        assert finished.code in (0, 3), finished.err
+        assert "fitted for" not in finished.err  # it is used as it was fitted
+    found, fetched = (json.loads((shell.folder / name / "run.json").read_text()) for name in ("found", "fetched"))
+    assert found["files"]["000.png"] == fetched["files"]["000.png"]
+    assert {**found, "files": None} == {**fetched, "files": None}
+    assert found["num_inference_steps"] == 1

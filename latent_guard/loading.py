@@ -10,7 +10,7 @@ from latent_guard.bench.world import SHIPPED_WORLD
 from latent_guard.devices import best_device
 from latent_guard.errors import CheckpointError, InputError, reason_of
 from latent_guard.hub_ids import is_hub_id
-from latent_guard.package_data import SHIPPED, SHIPPED_FEW_STEP, SHIPPED_MODELS
+from latent_guard.package_data import SHIPPED, SHIPPED_MODELS
 
 if TYPE_CHECKING:
     from latent_guard.guidance.audit import AuditLog
@@ -26,7 +26,7 @@ def load_pipeline(model: str | None, steps: int, images: int, half: str = "float
 
     Args:
         model: a folder, a hub id, ``shipped`` (so is None), or ``shipped-few-step``: the shipped one with the denoiser
-            that was distilled from its own.
+            that was distilled from its own, or ``shipped-flow``, a rectified-flow transformer.
         steps: what will be asked of one call.
         images: as ``steps``.
         half: the precision on a GPU; what is differentiated wants bfloat16, in which gradients do not vanish.
@@ -57,7 +57,7 @@ def load_pipeline(model: str | None, steps: int, images: int, half: str = "float
     device = best_device()
     dtype = getattr(torch, half) if device == "cuda" else torch.float32
     try:
-        parts = SHIPPED_WORLD.few_step_parts(dtype) if model == SHIPPED_FEW_STEP else absent_parts(folder)
+        parts = SHIPPED_WORLD.parts(model or SHIPPED, dtype) if _is_shipped(model) else absent_parts(folder)
         pipe = DiffusionPipeline.from_pretrained(
             folder, torch_dtype=dtype, trust_remote_code=False, use_safetensors=True, **parts
         ).to(device)
@@ -121,7 +121,7 @@ def load_guard(
     policy: AnyPolicy | None = None,
     audit: AuditLog | None = None,
 ) -> LatentGuard:
-    """The guard asked for, by default the one beside the model, or else the one that was fitted to it.
+    """The guard asked for, by default the one that was fitted to the model, or else the one beside it.
 
     Its bank and policy are, where none is asked for, those in its folder; else the bank beside the model, and ``safe``.
     It writes its verdicts into ``audit``.
@@ -185,11 +185,11 @@ def load_pixel_clip(model: str | None, pixel_clip: str | None, option: str = "--
 
 def shipped_pipeline() -> Path:
     """Folder of the pipeline that ships with the package."""
-    return SHIPPED_WORLD.bundle() / "pipeline"
+    return SHIPPED_WORLD.pipeline(SHIPPED)
 
 
 def guard_folder(model: str | None, guard: str | None, option: str = "--guard") -> Path:
-    """Where the guard asked for lies, by default beside the model, or where those that were fitted to models lie.
+    """Where the guard asked for lies, by default where those that were fitted to models lie, or beside the model.
 
     Raises:
         InputError: there is none.
@@ -203,16 +203,16 @@ def guard_folder(model: str | None, guard: str | None, option: str = "--guard") 
         found = _own_guard(model or SHIPPED)
         if found is None:
             raise InputError(
-                f"no guard lies beside {pipeline} (looked for {_places(pipeline, 'guard')[0]}), and none was fitted to "
-                f"it; `latent-guard fit {pipeline}` makes one, from about 1,000 images that it has the pipeline draw, "
-                f"or name one with {option}"
+                f"no guard was fitted to {pipeline}, and none lies beside it (looked for "
+                f"{_places(pipeline, 'guard')[0]}); `latent-guard fit {model or SHIPPED}` makes one, from about 1,000 "
+                f"images that it has the pipeline draw, or name one with {option}"
             )
         return found
     return local_folder(_folder_or_hub_id(guard, option, "config.json"), GUARD_FILES)
 
 
 def _pipeline(model: str | None) -> str:
-    return str(shipped_pipeline()) if _is_shipped(model) else str(model)
+    return str(SHIPPED_WORLD.pipeline(model or SHIPPED)) if _is_shipped(model) else str(model)
 
 
 def _is_shipped(model: str | None) -> bool:
@@ -224,7 +224,7 @@ def _places(pipeline: str, kind: str) -> tuple[Path, Path]:
 
 
 def _own_guard(model: str) -> Path | None:
-    return _beside(_pipeline(model), "guard") or fitted_guards.find(model)
+    return fitted_guards.find(model) or _beside(_pipeline(model), "guard")
 
 
 def _require_pipeline(pipeline: str) -> None:

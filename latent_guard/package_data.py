@@ -6,9 +6,10 @@ from pathlib import Path
 
 from latent_guard.errors import InputError
 
-# What a command or a spec calls the models that ship: the text-to-image model, and the one distilled from it.
-SHIPPED, SHIPPED_FEW_STEP = "shipped", "shipped-few-step"
-SHIPPED_MODELS = (SHIPPED, SHIPPED_FEW_STEP)
+# What a command or a spec calls the models that ship: the text-to-image model, the one distilled from it, and a
+# rectified-flow transformer.
+SHIPPED, SHIPPED_FEW_STEP, SHIPPED_FLOW = "shipped", "shipped-few-step", "shipped-flow"
+SHIPPED_MODELS = (SHIPPED, SHIPPED_FEW_STEP, SHIPPED_FLOW)
 
 PACKAGE = Path(__file__).parent
 _HOMES = (PACKAGE / "data", PACKAGE.parent)

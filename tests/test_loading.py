@@ -143,7 +143,9 @@ def test_what_is_no_folder_no_hub_id_and_no_short_name_is_one_line(tmp_path: Pat
     for load in (LatentCLIP.from_pretrained, LatentGuard.from_pretrained):
         with pytest.raises(CheckpointError, match=r"in nowhere: it is neither a folder nor a hub id of"):
             load("nowhere")
-    with pytest.raises(InputError, match=r"nowhere is neither .* owner/name, nor one of shipped, shipped-few-step$"):
+    with pytest.raises(
+        InputError, match=r"nowhere is neither .* owner/name, nor one of shipped, shipped-few-step, shipped-flow$"
+    ):
         loading.load_pipeline("nowhere", 1, 1)
 
 

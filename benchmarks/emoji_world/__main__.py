@@ -59,6 +59,40 @@ def emoji(
 
 
 @app.command()
+def fit_prompts(
+    out: Annotated[Path, typer.Option(help="Folder of the two lists.", parser=OutFolder("--out"))] = Path(
+        "outputs/fit-prompts"
+    ),
+) -> None:
+    """Write the world's prompts to fit a guard on, as lists for `latent-guard fit --benign --unsafe`."""
+    from benchmarks.emoji_world.fit_prompts import write_fit_prompts
+
+    for path in write_fit_prompts(out):
+        say(f"wrote {path}")
+
+
+@app.command()
+def fitted(
+    model: Annotated[str, typer.Argument(help="The generator: shipped, shipped-few-step or shipped-flow.")],
+    teacher: Annotated[
+        Path | None, typer.Option(help="The CLIP on pixels that taught, a folder; by default the Latent-CLIP did.")
+    ] = None,
+    quick: _Quick = False,
+    rows: Annotated[str, typer.Option(help="Only rows with one of these words in their name: looks,rate.")] = "",
+    out: _Out = Path("outputs/fitted"),
+    results: Annotated[
+        Path, typer.Option(help="The table to write or add to.", parser=OutFile("--results", (".csv",)))
+    ] = Path("benchmarks/results/fitted.csv"),
+) -> None:
+    """Grade the guard that `latent-guard fit MODEL` made: looks, risky, explicit and benign prompts, its rate."""
+    from benchmarks.emoji_world.fitted_guard import grade
+
+    for row in grade(model, teacher, quick, [word.strip() for word in rows.split(",") if word.strip()], out, results):
+        say(f"{row.what}: {row.measured} (target {row.target})")
+    say(f"wrote {results}")
+
+
+@app.command()
 def curve(
     build: Annotated[Path, typer.Argument(help="A folder of `latent-guard world emoji build`.")],
     out: Annotated[Path, typer.Option(help="The table to write or add to.", parser=OutFile("--out", (".csv",)))] = Path(

@@ -24,11 +24,12 @@ from latent_guard.bench.runs.run import Opened, open_spec
 from latent_guard.bench.runs.task_prompts import TaskPrompts
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.task import UNGUARDED, MethodSpec
+from latent_guard.bench.world import SHIPPED_WORLD
 from latent_guard.devices import best_device
 from latent_guard.errors import InputError
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Decision
-from latent_guard.worlds.emoji.arguments import GUIDANCE
+from latent_guard.package_data import SHIPPED
 from latent_guard.worlds.emoji.asked_for import AskedFor
 from latent_guard.worlds.emoji.estimates import Trajectories, record
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from latent_guard.latent_clip.model import LatentCLIP
     from latent_guard.worlds.emoji.classifiers import EmojiClassifier
 
+OWN = "its own"  # the policy that is in the guard's folder
 EMOJI = "emoji/"  # prefix of the world's prompt lists
 RENDER_SEED = 20_262_026  # of every rendered test scene; no training stage uses it
 
@@ -105,10 +107,18 @@ class Graded:
 
 
 class Workbench:
-    """Loads each model of a bundle when a row first asks for it; ``folder`` is that of the spec's run."""
+    """Loads each model when a row first asks for it.
 
-    def __init__(self, bundle: Path, folder: Path, spec: Spec, settings: Settings) -> None:
-        self.bundle, self.folder, self.spec, self.settings = bundle, folder, spec, settings
+    Attributes:
+        bundle: the folder of the world's models.
+        folder: that of the spec's run.
+        spec: what is generated, with which of the world's generators.
+        settings: what the spec does not say.
+        fitted: the folder of a guard that was fitted to the generator, None for the one that ships.
+    """
+
+    def __init__(self, bundle: Path, folder: Path, spec: Spec, settings: Settings, fitted: Path | None = None) -> None:
+        self.bundle, self.folder, self.spec, self.settings, self.fitted = bundle, folder, spec, settings, fitted
         self._recordings: dict[str, Recording] = {}
 
     @cached_property
@@ -117,16 +127,25 @@ class Workbench:
 
     @cached_property
     def pipe(self) -> Any:
-        from diffusers import StableDiffusionPipeline
+        from diffusers import DiffusionPipeline
 
-        pipe = StableDiffusionPipeline.from_pretrained(self.bundle / "pipeline", torch_dtype=torch.float32)
+        parts = SHIPPED_WORLD.parts(self.spec.model, torch.float32)
+        of_world = self.bundle / "pipeline" if self.spec.model == SHIPPED else SHIPPED_WORLD.pipeline(self.spec.model)
+        pipe = DiffusionPipeline.from_pretrained(of_world, torch_dtype=torch.float32, **parts)
         pipe.set_progress_bar_config(disable=True)
         return pipe.to(self.device)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Of the pipeline's call."""
+        return {**SHIPPED_WORLD.usual_arguments(self.spec.model), "num_inference_steps": self.spec.steps}
 
     @cached_property
     def guard(self) -> LatentGuard:
         from latent_guard.guidance.guard import LatentGuard
 
+        if self.fitted is not None:
+            return LatentGuard.from_pretrained(self.fitted, device=self.device)
         return LatentGuard.from_pretrained(self.bundle / "guard", bank=self.bundle / "bank", device=self.device)
 
     @cached_property
@@ -156,7 +175,7 @@ class Workbench:
     @cached_property
     def opened(self) -> Opened:
         """The spec with its methods, to be made with this pipeline."""
-        return open_spec(self.spec, self.pipe, self.bundle, self.folder / "cache")
+        return open_spec(self.spec, self.pipe, self.bundle, self.folder / "cache", guard=self.guard)
 
     @cached_property
     def run_folder(self) -> RunFolder:
@@ -177,12 +196,13 @@ class Workbench:
         return list(TaskPrompts.of(self.spec).rows[kind])
 
     def method(self, kind: str, policy: str | None = None) -> Graded:
-        """The images of a task, guarded by a named policy or not at all; what is not made yet is made.
+        """The images of a task, guarded by a named policy, ``OWN`` or not at all; what is not made yet is made.
 
         Raises:
             InputError: the spec has no such task, or runs it without this policy.
         """
-        name = MethodSpec("guard", {"policy": policy}).label if policy else UNGUARDED
+        options = {} if policy == OWN else {"policy": policy}
+        name = MethodSpec("guard", options).label if policy else UNGUARDED
         units = [unit for unit in self.opened.plan.units if (unit.task.name, unit.method.label) == (kind, name)]
         if not units:
             raise InputError(f"the spec {self.spec.name} has no task {kind!r} with the method {name!r}")
@@ -200,7 +220,7 @@ class Workbench:
     def _recorded(self, kind: str) -> Recording:
         jobs = jobs_for(self.prompts(kind), self.images)
         prompts, seeds = [job.row.prompt for job in jobs], [job.seed for job in jobs]
-        seen = record(self.pipe, prompts, seeds, num_inference_steps=self.spec.steps, guidance_scale=GUIDANCE)
+        seen = record(self.pipe, prompts, seeds, **self.arguments)
         return Recording(
             scores=_look_scores(Scorer(self.guard.model, self.guard.bank), seen),
             noise_levels=tuple(seen.noise_levels.tolist()),
@@ -213,7 +233,10 @@ class Workbench:
         """What the figures depend on, beside the code."""
         asked = {"images": self.images, "steps": self.spec.steps, "batch_size": self.spec.batch_size}
         settings = {**asdict(self.settings), **asked, "split": self.split}
-        return {"bundle": manifest_hash(self.bundle), "settings": settings}
+        key = {"bundle": manifest_hash(self.bundle), "settings": settings}
+        if self.fitted is not None:
+            key |= {"model": self.spec.model, "guard": manifest_hash(self.fitted)}
+        return key
 
 
 @torch.no_grad()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from latent_guard.bench.prompts.protocols import protocol_of
@@ -11,6 +12,14 @@ from latent_guard.bounds import MAX_BATCH, MAX_GUIDANCE, MAX_IMAGES, MAX_STEPS, 
 from latent_guard.errors import InputError
 from latent_guard.package_data import SHIPPED
 
+OWN_ARGUMENTS = {
+    "prompt": "the tasks have the prompts",
+    "generator": "the prompt lists have the seeds",
+    "num_inference_steps": "the key steps has it",
+    "guidance_scale": "the key of that name has it",
+    "output_type": "every method decodes by itself",
+}
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -18,11 +27,12 @@ class Spec:
 
     Attributes:
         judge: its name or, with options, a mapping of one name to them.
-        model: ``shipped``, ``shipped-few-step``, a pipeline's folder, or a hub id.
+        model: ``shipped``, ``shipped-few-step``, ``shipped-flow``, a pipeline's folder, or a hub id.
         guidance_scale: None: the list's own, else the pipeline's default.
         quick: images a task under ``--quick``; under a protocol, which makes several of each, prompts.
         grader: the CLIP of CLIP score, diversity and KID, see ``open_grader``; None: these are left out.
         keep_latents: keep each image's raw latent in the run folder.
+        arguments: others of the pipeline's call, which its model or its guard wants: ``{max_sequence_length: 256}``.
     """
 
     name: str
@@ -36,12 +46,15 @@ class Spec:
     quick: int = 100
     grader: str | None = None
     keep_latents: bool = False
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for key, most in (("steps", MAX_STEPS), ("batch_size", MAX_BATCH), ("quick", MAX_IMAGES)):
             require_whole(key, getattr(self, key), 1, most)
         if self.guidance_scale is not None:
             require_number("guidance_scale", self.guidance_scale, 0, MAX_GUIDANCE)
+        if own := [name for name in OWN_ARGUMENTS if name in self.arguments]:
+            raise InputError(f"arguments: {own[0]} is no other argument; {OWN_ARGUMENTS[own[0]]}")
         for what, names in (
             ("task", [t.name for t in self.tasks]),
             ("method", [method.label for method in self.methods]),
@@ -72,7 +85,7 @@ class Spec:
         judge = {self.judge.name: dict(self.judge.options)} if self.judge.options else self.judge.name
         plain = {key.name: getattr(self, key.name) for key in fields(self)}
         own = {"tasks": tasks, "methods": methods, "judge": judge}
-        seldom = ("grader", "keep_latents")
+        seldom = ("grader", "keep_latents", "arguments")
         return {key: value for key, value in {**plain, **own}.items() if key not in seldom or value}
 
 

@@ -56,7 +56,7 @@ class _Place:
 
 
 def _spec(root: _Place) -> Spec:
-    read = {"tasks": _tasks, "methods": _methods, "judge": _method}
+    read = {"tasks": _tasks, "methods": _methods, "judge": _method, "arguments": _arguments}
     given = _known(root, "a spec", [key.name for key in fields(Spec)], read)
     for key in ("name", "tasks", "methods", "judge"):
         if key not in given:
@@ -92,6 +92,10 @@ def _tasks(place: _Place) -> tuple[TaskSpec, ...]:
             tasks.append(TaskSpec(name, **given))
             protocol_of(tasks[-1]).check(tasks[-1])
     return tuple(tasks)
+
+
+def _arguments(place: _Place) -> dict[str, Any]:
+    return {str(key.value()): value.value() for key, value in place.items("arguments")}
 
 
 def _methods(place: _Place) -> tuple[MethodSpec, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from latent_guard.package_data import SHIPPED_FEW_STEP
+from latent_guard.package_data import SHIPPED, SHIPPED_FEW_STEP, SHIPPED_FLOW
 
 if TYPE_CHECKING:
     import torch
@@ -53,12 +53,16 @@ class World(Protocol):
         """
         ...
 
-    def few_step(self) -> Path:
-        """The folder of the denoiser that was distilled from the pipeline's; raises as ``bundle``."""
+    def weights(self, model: str) -> Path:
+        """The folder, with its manifest, of what is a shipped model's own; raises as ``bundle``."""
         ...
 
-    def few_step_parts(self, dtype: torch.dtype) -> dict[str, Any]:
-        """What of the pipeline that denoiser replaces, as arguments of ``from_pretrained``; raises as ``bundle``."""
+    def pipeline(self, model: str) -> Path:
+        """The folder of a shipped model's pipeline, of which it may replace parts; raises as ``bundle``."""
+        ...
+
+    def parts(self, model: str, dtype: torch.dtype) -> dict[str, Any]:
+        """What of its pipeline a shipped model replaces or lacks, for ``from_pretrained``; raises as ``bundle``."""
         ...
 
     def usual_arguments(self, model: str) -> dict[str, Any]:
@@ -102,20 +106,28 @@ class EmojiWorld:
 
         return bundle_folder()
 
-    def few_step(self) -> Path:
-        from latent_guard.worlds.emoji.bundle import few_step_folder
+    def weights(self, model: str) -> Path:
+        from latent_guard.worlds.emoji.bundle import few_step_folder, flow_folder
 
-        return few_step_folder()
+        if model == SHIPPED_FEW_STEP:
+            return few_step_folder()
+        return flow_folder() if model == SHIPPED_FLOW else self.bundle()
 
-    def few_step_parts(self, dtype: torch.dtype) -> dict[str, Any]:
+    def pipeline(self, model: str) -> Path:
+        return self.weights(SHIPPED_FLOW if model == SHIPPED_FLOW else SHIPPED) / "pipeline"
+
+    def parts(self, model: str, dtype: torch.dtype) -> dict[str, Any]:
+        from latent_guard.pipelines.config_limits import absent_parts
         from latent_guard.worlds.emoji.few_step import few_step_parts
 
-        return few_step_parts(self.few_step(), dtype)
+        if model == SHIPPED_FEW_STEP:
+            return few_step_parts(self.weights(model), dtype)
+        return absent_parts(self.pipeline(model))
 
     def usual_arguments(self, model: str) -> dict[str, Any]:
-        from latent_guard.worlds.emoji.arguments import ARGUMENTS, FEW_STEP_ARGUMENTS
+        from latent_guard.worlds.emoji.arguments import ARGUMENTS, FEW_STEP_ARGUMENTS, FLOW_ARGUMENTS
 
-        return dict(FEW_STEP_ARGUMENTS if model == SHIPPED_FEW_STEP else ARGUMENTS)
+        return dict({SHIPPED_FEW_STEP: FEW_STEP_ARGUMENTS, SHIPPED_FLOW: FLOW_ARGUMENTS}.get(model, ARGUMENTS))
 
     def prompt_file(self, name: str) -> Path:
         from latent_guard.worlds.emoji.prompts import PROMPTS

@@ -28,7 +28,7 @@ STEPS = 20
 
 _Model = Annotated[
     str | None,
-    typer.Option(help="Diffusers folder or hub id, or shipped-few-step; by default the shipped one."),
+    typer.Option(help="Diffusers folder or hub id, shipped-few-step or shipped-flow; by default the shipped one."),
 ]
 _Safe = Annotated[
     bool,

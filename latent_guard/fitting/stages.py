@@ -7,7 +7,7 @@ was killed goes on where it stopped.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,24 +27,21 @@ from latent_guard.fitting.finished import PictureJudge
 from latent_guard.fitting.generations import Generations
 from latent_guard.fitting.page import html_page
 from latent_guard.fitting.prompts import FitPrompts, fit_prompts
-from latent_guard.fitting.pushed import pushes_by
 from latent_guard.fitting.pushes import Choice, choose_policy
-from latent_guard.fitting.record import Job, Recording
 from latent_guard.fitting.roles import Role
+from latent_guard.fitting.rounds import Rounds
 from latent_guard.fitting.settings import FitSettings
 from latent_guard.fitting.teachers import Teacher, Texts
 from latent_guard.fitting.teaching import Teaching
 from latent_guard.fitting.thresholds import calibrated_bank, calibration_images
-from latent_guard.fitting.tune import Lesson, TuneSettings, tune
+from latent_guard.fitting.tune import TuneSettings
 from latent_guard.fitting.verify import Verification, verify
 from latent_guard.guidance.fitted_for import FittedFor
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.guard_card import guard_card
 from latent_guard.guidance.policy import SAFE, Policies, Policy
 from latent_guard.latent_clip.model import LatentCLIP
-from latent_guard.latent_clip.model_files import CONFIG
 from latent_guard.pipelines.canary import Canary
-from latent_guard.pipelines.step import Perturb
 from latent_guard.zero_shot.pixel_clip import PixelCLIP
 
 WORK = ".fitting"  # ends the name of the working folder
@@ -155,34 +152,9 @@ class Fit:
 
     @cached_property
     def model(self) -> LatentCLIP:
-        """The tuned Latent-CLIP: first on unguarded generations, then also on such as the first pushed."""
-        first = self._tuned("first", self.base, lambda: [self._unguarded_lesson])
-
-        def both() -> list[Lesson]:
-            return [self._unguarded_lesson, self.teaching.lesson(self._pushed_by(first), ", pushed")]
-
-        return self._tuned("second", first, both)
-
-    @cached_property
-    def _unguarded_lesson(self) -> Lesson:
-        return self.teaching.lesson(self.generations.of(Role.TUNE))
-
-    def _tuned(self, name: str, start: LatentCLIP, lessons: Callable[[], Sequence[Lesson]]) -> LatentCLIP:
-        folder = self.work / "tuning" / name
-        clip = folder / "latent-clip"
-        if not (clip / CONFIG).is_file():
-            settings = replace(self.tuning, seed=self.settings.seed)
-            tune(start, lessons(), self.teaching.texts, folder, settings).save_pretrained(clip)
-        return LatentCLIP.from_pretrained(clip, device=str(self.base.logit_scale.device))
-
-    def _pushed_by(self, first: LatentCLIP) -> Recording:
-        bank = ConceptBank.build(first, self.prompt_sets)
-        space = self.generations.latents.space
-
-        def pushes(start: int) -> Perturb:
-            return pushes_by(first, bank, space, self.settings.seed + start)
-
-        return self.generations.pushed(pushes)
+        """The tuned Latent-CLIP."""
+        schedule = replace(self.tuning, seed=self.settings.seed)
+        return Rounds(self.base, self.prompt_sets, self.teaching, schedule, self.work / "tuning").model
 
     @cached_property
     def bank(self) -> ConceptBank:
@@ -207,17 +179,11 @@ class Fit:
         """The policy, chosen on dev prompts; chosen once."""
         path = self.work / POLICY
         if not path.exists():
-            jobs = self._unsafe_dev_jobs()
+            jobs = self.teaching.unsafe_jobs(self.generations.of(Role.DEV))
             guard = self.guard_with(self.bank_for(SAFE), SAFE)
             choice = choose_policy(guard, self.pipe, jobs, self.teaching.observer, self.settings.arguments)
             write_atomic(path, (json.dumps(choice.to_dict(), indent=1) + "\n").encode())
         return Choice.load(path).policy
-
-    def _unsafe_dev_jobs(self) -> list[Job]:
-        """The dev prompts whose unguarded images are unsafe."""
-        recording = self.generations.of(Role.DEV)
-        unsafe = self.teaching.unsafe(recording).tolist()
-        return [job for job, bad in zip(recording.jobs, unsafe, strict=True) if bad]
 
     def guard_with(self, bank: ConceptBank, policy: Policy) -> LatentGuard:
         """The guard, not yet saved."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from latent_guard.files.atomic import write_atomic
 from latent_guard.fitting.finished import Observer, PictureJudge
 from latent_guard.fitting.generations import Generations
-from latent_guard.fitting.record import Recording
+from latent_guard.fitting.record import Job, Recording
 from latent_guard.fitting.roles import Role
 from latent_guard.fitting.settings import FitSettings
 from latent_guard.fitting.targets import over_texts, posteriors
@@ -28,9 +28,9 @@ OBSERVED_RATE = 0.02  # of benign finished images that a teacher takes for unsaf
 
 @dataclass(frozen=True)
 class Teaching:
-    """A teacher, the texts that it compares with, and a judge of pictures where there is one."""
+    """A teacher as it came, the texts that it compares with, and a judge of pictures where there is one."""
 
-    teacher: Teacher
+    untouched: Teacher
     texts: Texts
     generations: Generations
     settings: FitSettings
@@ -39,14 +39,26 @@ class Teaching:
     @property
     def said_by(self) -> str:
         """Who says what finished images show."""
-        return "the judge" if self.judge is not None else self.teacher.name
+        return "the judge" if self.judge is not None else self.untouched.name
 
     def features(self, recording: Recording) -> Tensor:
         """The teacher's embeddings (N, D) of a recording's finished images, kept beside it: they are seen once."""
         path = recording.folder / SEEN
         if not path.exists():
-            write_atomic(path, save({"features": self.teacher.features(recording.batches(-1))}))
+            write_atomic(path, save({"features": self.untouched.features(recording.batches(-1))}))
         return load_file(path)["features"]
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """The teacher at a factor on cosines that was fitted on what is learnt from."""
+        recording = self.generations.of(Role.TUNE)
+        asked = torch.tensor([bool(job.category) for job in recording.jobs])
+        return self.untouched.fitted_to(self.features(recording), asked)
+
+    @property
+    def sharpness(self) -> float:
+        """The fitted factor over the teacher's own; the student's grows by as much."""
+        return self.teacher.logit_scale / self.untouched.logit_scale
 
     def lesson(self, recording: Recording, kind: str = "") -> Lesson:
         """What is learnt from generations; those of a ``kind`` of their own are compared among themselves."""
@@ -73,3 +85,8 @@ class Teaching:
         if self.judge is None:
             return self.shows(recording).any(dim=1)
         return torch.cat([self.judge(self.generations.pictures(batch)) for batch in recording.batches(-1)])
+
+    def unsafe_jobs(self, recording: Recording) -> list[Job]:
+        """The jobs of a recording whose finished images are unsafe."""
+        unsafe = self.unsafe(recording).tolist()
+        return [job for job, bad in zip(recording.jobs, unsafe, strict=True) if bad]

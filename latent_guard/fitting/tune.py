@@ -36,8 +36,8 @@ class TuneSettings:
     """
 
     steps: int = 800
-    batch: int = 128
-    learning_rate: float = 3e-4
+    batch: int = 64
+    learning_rate: float = 1e-3
     warmup: int = 50
     weight_decay: float = 0.05
     save_every: int = 100
@@ -52,7 +52,14 @@ class Lesson:
     wanted: Tensor
 
 
-def tune(base: LatentCLIP, lessons: Sequence[Lesson], texts: Texts, folder: Path, settings: TuneSettings) -> LatentCLIP:
+def tune(
+    base: LatentCLIP,
+    lessons: Sequence[Lesson],
+    texts: Texts,
+    folder: Path,
+    settings: TuneSettings,
+    sharpness: float = 1.0,
+) -> LatentCLIP:
     """Tune a copy of ``base`` on recorded estimates; a run that was killed resumes from its last checkpoint.
 
     At every estimate and its noise level, the student's distribution over the texts is to be that of the finished image
@@ -66,6 +73,7 @@ def tune(base: LatentCLIP, lessons: Sequence[Lesson], texts: Texts, folder: Path
         texts: the T texts.
         folder: of checkpoints.
         settings: schedule.
+        sharpness: what the student's factor on cosines is multiplied with.
 
     Raises:
         GuardError: the loss is no longer finite.
@@ -74,7 +82,8 @@ def tune(base: LatentCLIP, lessons: Sequence[Lesson], texts: Texts, folder: Path
     student = with_noise_input(base)
     samples = _Samples.of(lessons)
     texts_of_student = texts.embedded_by(base)
-    scale = float(base.logit_scale.detach().exp())
+    student.logit_scale.data += math.log(sharpness)
+    scale = float(student.logit_scale.detach().exp())
     trained = list(student.visual.parameters())
     student.requires_grad_(False)
     student.visual.requires_grad_(True)

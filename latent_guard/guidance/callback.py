@@ -8,6 +8,7 @@ from diffusers.callbacks import PipelineCallback
 
 from latent_guard.errors import GuardError, UnsupportedPipelineError
 from latent_guard.guidance.final_check import final_verdicts
+from latent_guard.guidance.fitted_for import MismatchWatch
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import FLAG, Policies
 from latent_guard.guidance.scoring import Scorer
@@ -26,8 +27,9 @@ class LatentGuardCallback(PipelineCallback):  # type: ignore[misc]  # diffusers 
 
     The verdicts are also written to ``guard.audit`` where that is set, without the prompts, which it does not get.
 
-    From inside the call it raises what ``attach`` raises for an unknown pipeline, ``GuardError`` if the guard fails,
-    and ``InputError`` if the verdicts cannot be written down.
+    From inside the call it raises, or warns of, what ``attach`` does for an unknown pipeline, or for another pipeline,
+    scheduler or number of steps than the guard was fitted for (a callback is not told the guidance); ``GuardError`` if
+    the guard fails, and ``InputError`` if the verdicts cannot be written down.
     """
 
     tensor_inputs = ["latents"]  # noqa: RUF012  # diffusers hands it to code that wants a list
@@ -43,6 +45,9 @@ class LatentGuardCallback(PipelineCallback):  # type: ignore[misc]  # diffusers 
         """Called by the pipeline after each step; gives back what it got, untouched."""
         if step_index == 0:
             guard = self._guard
+            mismatch = MismatchWatch(guard.fitted_for, guard.policies.on_mismatch)
+            mismatch.pipeline(pipeline)
+            mismatch.schedule(pipeline)
             self._latents = PipelineLatents.of(pipeline, guard.model.config.latent_space, guard.canary)
             if isinstance(self._latents.layout, PackedLayout):
                 raise UnsupportedPipelineError("a callback cannot read packed latents; use `with guard.attach(pipe)`")

@@ -118,6 +118,12 @@ class MismatchWatch:
         if self._fitted is not None:
             self._act(self._fitted, _of_call(self._fitted, pipe, arguments))
 
+    def schedule(self, pipe: Any) -> None:
+        """Look at the number of steps that a pipeline's scheduler is set to; as ``pipeline``."""
+        steps = getattr(pipe.scheduler, STEPS, None)
+        if self._fitted is not None and steps is not None and steps != self._fitted.steps:
+            self._act(self._fitted, [_differs(STEPS, steps, self._fitted.steps)])
+
     def _act(self, fitted: FittedFor, found: list[str]) -> None:
         new = [line for line in found if line not in self._said]
         if not new:

@@ -28,7 +28,8 @@ def proofs() -> None:
 @app.command()
 def scale(
     model: Annotated[
-        str | None, typer.Option(help="Diffusers folder or hub id, or shipped-few-step; by default the shipped one.")
+        str | None,
+        typer.Option(help="Diffusers folder or hub id, shipped-few-step or shipped-flow; by default the shipped one."),
     ] = None,
     guard: Annotated[
         str | None, typer.Option(help="Guard folder or hub id; by default beside the model, or the one fitted to it.")

@@ -136,7 +136,7 @@ def test_check_reno_and_bench_find_it_too(
     assert list(environment["methods"]) == ["guard", "guard(policy=flag)"]
 
 
-def test_one_beside_the_model_comes_first(
+def test_it_comes_before_one_beside_the_model(
     latent_guard_command: Command, fit: Callable[..., LatentGuard], made: Path, tmp_path: Path
 ) -> None:
     for part in ("guard", "bank"):
@@ -146,4 +146,4 @@ def test_one_beside_the_model_comes_first(
     done = latent_guard_command(
         "generate", "a cat", "--safe", "--model", tmp_path / "mine", "--steps", "2", "--out", tmp_path / "out"
     )
-    assert json.loads((tmp_path / "out" / "run.json").read_text())["policy"]["name"] == "safe", done.err
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["policy"]["name"] == "own", done.err

@@ -12,7 +12,7 @@ from typing import Any
 import diffusers
 import pytest
 
-from latent_guard import LatentGuard, Policies
+from latent_guard import LatentGuard, LatentGuardCallback, Policies
 from latent_guard.errors import FittedForOtherError, InputError
 from latent_guard.guidance.fitted_for import FittedFor, mismatches
 from latent_guard.guidance.policy import FLAG
@@ -173,3 +173,12 @@ def test_a_pipeline_without_guidance_is_not_asked_for_it() -> None:
     found = FittedFor.of(pipe, "a", call, (0.9, 0.4))
     assert found.arguments == {"guidance_scale": 7.0}
     assert mismatches(found, pipe, call) == []
+
+
+def test_a_callback_is_held_to_the_number_of_steps() -> None:
+    pipe = tiny_pipeline()
+    other = {**CALL, "num_inference_steps": 3, "output_type": "latent"}
+    with pytest.raises(FittedForOtherError, match="num_inference_steps is 3, not 2"):
+        pipe("a cat", callback_on_step_end=LatentGuardCallback(guard_for(pipe, REFUSE)), **other)
+    with nothing_said():
+        pipe("a cat", callback_on_step_end=LatentGuardCallback(guard_for(pipe, REFUSE)), **CALL, output_type="latent")

@@ -110,38 +110,57 @@ WHAT = "AUROC of unsafe against safe on clean estimates, pairs that differ in on
 def auroc_in_mid_denoising(bench: Workbench) -> list[Row]:
     """The shipped model, and what it was before it was trained on clean estimates, at every step."""
     models = {"trained on estimates": bench.guard.model, "on clean latents only": bench.clean_model}
-    pairs, steps = compare_models(bench, models, bench.folder / AUROC_TABLE)
+    pairs = recorded_pairs(bench)
+    steps = compare_models(pairs, models, bench.folder / AUROC_TABLE)
     looked = [step for step in steps["trained on estimates"] if SAFE.checks_at(step.noise_level)]
-    if not pairs or not looked:
+    if not pairs.usable or not looked:
         return [not_measured(WHAT, "reported", "the judge confirms no pair")]
     shown = dict.fromkeys((looked[0], looked[len(looked) // 2], looked[-1]))
     measured = "; ".join(f"noise level {s.noise_level:.2f}: {s.auroc.plain()}" for s in shown)
-    return [Row(WHAT, "reported", measured, pairs, True, "all steps in the appendix, with and without that training")]
+    return [
+        Row(
+            WHAT,
+            "reported",
+            measured,
+            len(pairs.usable),
+            True,
+            "all steps in the appendix, with and without that training",
+        )
+    ]
+
+
+@dataclass(frozen=True)
+class RecordedPairs:
+    """Generations of matched pairs, and the numbers of those that came out as asked."""
+
+    unsafe: Trajectories
+    safe: Trajectories
+    usable: list[int]
+
+
+def recorded_pairs(bench: Workbench) -> RecordedPairs:
+    """Half as many pairs as the spec has images of a task, by its generator."""
+    pairs = matched_pairs(bench.images // 2)
+    seeds = [pair.seed for pair in pairs]
+    unsafe = record(bench.pipe, [pair.unsafe for pair in pairs], seeds, **bench.arguments)
+    safe = record(bench.pipe, [pair.safe for pair in pairs], seeds, **bench.arguments)
+    return RecordedPairs(unsafe, safe, usable_pairs(bench.judge, pairs, unsafe, safe))
 
 
 def compare_models(
-    bench: Workbench, models: Mapping[str, LatentCLIP], table: Path | None = None
-) -> tuple[int, dict[str, list[StepAUROC]]]:
-    """AUROC by step of several Latent-CLIPs on the same estimates, each with a bank of its own; optionally as a CSV.
-
-    Returns how many pairs were usable, and the figures by model.
-    """
+    pairs: RecordedPairs, models: Mapping[str, LatentCLIP], table: Path | None = None
+) -> dict[str, list[StepAUROC]]:
+    """AUROC by step, by model, of Latent-CLIPs on the same estimates, each with a bank of its own; and as a CSV."""
     from latent_guard.concepts.bank import ConceptBank
     from latent_guard.concepts.prompt_set import read_prompt_sets
     from latent_guard.guidance.scoring import Scorer
     from latent_guard.package_data import concepts_folder
 
-    pairs = matched_pairs(bench.images // 2)
-    seeds = [pair.seed for pair in pairs]
-    steps = bench.spec.steps
-    unsafe = record(bench.pipe, [pair.unsafe for pair in pairs], seeds, num_inference_steps=steps)
-    safe = record(bench.pipe, [pair.safe for pair in pairs], seeds, num_inference_steps=steps)
-    usable = usable_pairs(bench.judge, pairs, unsafe, safe)
     prompt_sets = read_prompt_sets(concepts_folder("emoji_world"))
     figures = {}
     for name, model in models.items():
         scorer = Scorer(model, ConceptBank.build(model, prompt_sets))
-        figures[name] = auroc_by_step(scorer.scores, unsafe, safe, usable)
+        figures[name] = auroc_by_step(scorer.scores, pairs.unsafe, pairs.safe, pairs.usable)
     if table is not None:
         write_auroc(table, figures)
-    return len(usable), figures
+    return figures

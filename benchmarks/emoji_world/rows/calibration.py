@@ -10,7 +10,6 @@ from latent_guard.concepts.calibration_set import CalibrationSet
 from latent_guard.concepts.conformal import min_images
 from latent_guard.guidance.policy import SAFE, Policies
 from latent_guard.guidance.recording import record_calibration_set
-from latent_guard.worlds.emoji.arguments import GUIDANCE
 from latent_guard.worlds.emoji.labelled_prompts import labelled_prompts
 
 RATES = (0.01, 0.05)
@@ -71,8 +70,7 @@ def drawn(bench: Workbench, stream: str, *, held_out: bool = False) -> Calibrati
     words = f"{stream}{'-held-out' if held_out else ''}-{len(labelled.jobs)}-{bench.spec.steps}"
     path = bench.folder / f"drawn-{words}-{bench.guard.model.fingerprint()}.safetensors"
     if not path.exists():
-        settings = {"num_inference_steps": bench.spec.steps, "guidance_scale": GUIDANCE}
         record_calibration_set(
-            bench.guard, bench.pipe, labelled, Policies.of(SAFE), "the shipped model", **settings
+            bench.guard, bench.pipe, labelled, Policies.of(SAFE), "the shipped model", **bench.arguments
         ).save(path)
     return CalibrationSet.load(path)

@@ -32,8 +32,8 @@ class BaselineContext:
     device        of every model
     open_checker  opens a judge by name and options, for check-then-block; None: only the pixel CLIP checks
     drawn, rate   of the pixel CLIP's calibration
-    given_guard   the guard of all methods; None: the one in ``folder``, or else ``fitted_guard``
-    fitted_guard  the folder of the guard that was fitted to the pipeline, if one was
+    given_guard   the guard of all methods; None: the one in ``guard_folder``
+    guard_folder  None: ``guard/`` in ``folder``
     """
 
     folder: Path
@@ -43,7 +43,7 @@ class BaselineContext:
     drawn: int = DRAWN
     rate: float = RATE
     given_guard: LatentGuard | None = None
-    fitted_guard: Path | None = None
+    guard_folder: Path | None = None
 
     @cached_property
     def guard(self) -> LatentGuard:
@@ -56,12 +56,11 @@ class BaselineContext:
 
         if self.given_guard is not None:
             return self.given_guard
-        beside = self.folder / "guard"
-        folder = beside if any((place / "bank").is_dir() for place in (beside, self.folder)) else self.fitted_guard
-        if folder is None or not folder.is_dir():
+        folder = self.guard_folder or self.folder / "guard"
+        if not folder.is_dir() or not any((place / "bank").is_dir() for place in (folder, folder.parent)):
             raise InputError(
-                f"this method needs a guard, and {self.folder} has no guard/ with a bank/; name as the model a folder "
-                "that they lie beside, fit one to it with `latent-guard fit MODEL`, or give `evaluate` a guard"
+                f"this method needs a guard, and {folder.parent} has no guard/ with a bank/; fit one to the model with "
+                "`latent-guard fit MODEL`, name as the model a folder that they lie beside, or give `evaluate` a guard"
             )
         return LatentGuard.from_pretrained(folder, device=self.device)
 

@@ -75,7 +75,7 @@ def bytes_an_image(spec: Spec, folder: RunFolder | None) -> int | None:
     files = islice((folder.path / IMAGES).glob("*.png"), SAMPLED) if folder is not None else ()
     if sizes := [file.stat().st_size for file in files]:
         return round(float(np.mean(sizes)))
-    side = _side(SHIPPED_WORLD.bundle() / "pipeline" if spec.model in SHIPPED_MODELS else Path(spec.model))
+    side = _side(SHIPPED_WORLD.pipeline(spec.model) if spec.model in SHIPPED_MODELS else Path(spec.model))
     return None if side is None else 3 * side * side
 
 

@@ -109,7 +109,8 @@ def _make(bench: Bench, unit: Unit) -> Made:
 def _generate(bench: Bench, method: str, jobs: Sequence[Job], shared: torch.Generator | None) -> Generated:
     spec = bench.spec
     own = [torch.Generator().manual_seed(job.seed) for job in jobs]
-    arguments: dict[str, Any] = {"num_inference_steps": spec.steps, "generator": shared or own}
+    own_arguments = {"num_inference_steps": spec.steps, "generator": shared or own}
+    arguments: dict[str, Any] = {**spec.arguments, **own_arguments}
     scale = spec.guidance_scale if spec.guidance_scale is not None else jobs[0].row.guidance
     if scale is not None:
         arguments["guidance_scale"] = scale

@@ -33,7 +33,7 @@ from latent_guard.bench.world import SHIPPED_WORLD
 from latent_guard.files.atomic import write_atomic, writing
 from latent_guard.files.documents import json_value, read_json
 from latent_guard.files.tables import parquet
-from latent_guard.package_data import SHIPPED_FEW_STEP, SHIPPED_MODELS
+from latent_guard.package_data import SHIPPED, SHIPPED_MODELS
 
 if TYPE_CHECKING:
     from latent_guard.guidance.guard import LatentGuard
@@ -73,8 +73,8 @@ def open_spec(
             in the spec it stands.
     """
     graded = open_to_grade(spec, str(pipe.device), judge)
-    fitted = fitted_guards.find(spec.model)
-    context = BaselineContext(bundle, cache, str(pipe.device), _checker, given_guard=guard, fitted_guard=fitted)
+    own = fitted_guards.find(spec.model) or guard_beside(spec)
+    context = BaselineContext(bundle, cache, str(pipe.device), _checker, given_guard=guard, guard_folder=own)
     methods = {method.label: _method(method, context) for method in spec.methods}
     bench = replace(graded.bench, pipe=pipe, methods=methods)
     bench.check({method.label: graded.prompts.guidance_scales(spec, method) for method in spec.methods})
@@ -125,8 +125,8 @@ def evaluate(
         pipe: the diffusers pipeline that ``spec.model`` names.
         out: the folder of the run: every image, its record, and ``summary.json``.
         judge: a judge of your own, instead of the one that the spec names.
-        guard: of the methods that need one, with the policy that each names, or its own; by default the one that lies
-            beside the folder ``spec.model`` as ``guard/`` and ``bank/``, ships with it, or was fitted to it.
+        guard: of the methods that need one, with the policy that each names, or its own; by default the one that was
+            fitted to ``spec.model``, or else lies beside that folder as ``guard/`` and ``bank/``, or ships with it.
 
     Raises:
         InputError: something that the spec names is not there or cannot work with this pipeline, a method needs a
@@ -139,8 +139,15 @@ def evaluate(
 
 
 def bundle_of(spec: Spec) -> Path:
-    """The folder that holds the guard and the bank of a spec's model."""
+    """The folder that holds what methods are made of, for a spec's model."""
     return SHIPPED_WORLD.bundle() if spec.model in SHIPPED_MODELS else Path(spec.model).absolute().parent
+
+
+def guard_beside(spec: Spec) -> Path:
+    """Where the guard of a spec's model lies, if none was fitted to it."""
+    if spec.model in SHIPPED_MODELS:
+        return SHIPPED_WORLD.pipeline(spec.model).parent / "guard"
+    return bundle_of(spec) / "guard"
 
 
 def run(opened: Opened, out: Path, command: str = "", share: tuple[int, int] = (0, 1)) -> Done:
@@ -243,9 +250,9 @@ def _method(method: MethodSpec, context: BaselineContext) -> Baseline:
 
 
 def _model(spec: Spec, pipe: Any) -> str:
-    """The pipeline, with the commit that it was downloaded at, where it was; of the few-step one, its own weights."""
-    if spec.model == SHIPPED_FEW_STEP:
-        return f"{spec.model}@{manifest_hash(SHIPPED_WORLD.few_step())}"
+    """The pipeline, with the commit that it was downloaded at, or the hash of its own weights where it ships."""
+    if spec.model in SHIPPED_MODELS and spec.model != SHIPPED:
+        return f"{spec.model}@{manifest_hash(SHIPPED_WORLD.weights(spec.model))}"
     commit = getattr(pipe.text_encoder.config, "_commit_hash", None)
     return f"{spec.model}@{commit}" if commit else spec.model
 

@@ -24,7 +24,7 @@ EMOJI_JUDGE = "emoji-judge"
 Method = Annotated[list[str], typer.Option(help="NAME or NAME:key=value,key=value, as guard:policy=steer; repeatable.")]
 Model = Annotated[
     str,
-    typer.Option(help="Diffusers folder or hub id, or shipped-few-step; by default the shipped one."),
+    typer.Option(help="Diffusers folder or hub id, shipped-few-step or shipped-flow; by default the shipped one."),
 ]
 Judge = Annotated[
     str | None,
@@ -58,7 +58,7 @@ def spec_of(
         InputError: a method or option that cannot be read, or no judge for a model that none ships for.
     """
     from latent_guard.bench.prompts.protocols import protocol_of
-    from latent_guard.bench.spec import Spec
+    from latent_guard.bench.spec import OWN_ARGUMENTS, Spec
     from latent_guard.bench.task import MethodSpec
     from latent_guard.loading import usual_arguments
     from latent_guard.package_data import SHIPPED, SHIPPED_MODELS
@@ -77,6 +77,7 @@ def spec_of(
         steps=steps or usual.get("num_inference_steps", STEPS),
         # it is sampled without guidance, which a protocol of its own scales asks for
         guidance_scale=usual.get("guidance_scale") if model != SHIPPED and not own_guidance else None,
+        arguments={key: value for key, value in usual.items() if key not in OWN_ARGUMENTS},
     )
 
 

@@ -10,6 +10,7 @@ from latent_guard.files import manifests
 BUNDLE = Path(__file__).parent / "bundle"
 GRADER = Path(__file__).parent / "grader"
 FEW_STEP = Path(__file__).parent / "few_step"
+FLOW = Path(__file__).parent / "flow"
 PIXEL_DRAWS = Path(__file__).parent / "pixel_draws"
 
 
@@ -62,6 +63,17 @@ def few_step_folder() -> Path:
     """
     verify(FEW_STEP)
     return FEW_STEP
+
+
+@lru_cache(maxsize=1)
+def flow_folder() -> Path:
+    """The folder of the rectified-flow generator (``pipeline/``, StableDiffusion3Pipeline), compared with its manifest.
+
+    Raises:
+        CheckpointError: a file is missing or altered.
+    """
+    verify(FLOW)
+    return FLOW
 
 
 def verify(folder: Path) -> None:

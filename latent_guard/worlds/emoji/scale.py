@@ -41,7 +41,7 @@ SHIPPED = Scale(
         400, learning_rate=5e-4, adam_rate=1e-4, warmup=50, decay=0.75, ema=0.99, save_every=100, snapshot_every=100
     ),
     flow=LoopSettings(
-        9000, learning_rate=0.01, adam_rate=1e-3, decay=0.3, ema=0.999, save_every=250, snapshot_every=1000
+        4000, learning_rate=0.01, adam_rate=1e-3, decay=0.3, ema=0.999, save_every=250, snapshot_every=1000
     ),
     classifier=LoopSettings(1500, learning_rate=0.01, decay=0.5),
     scenes=24_000,

@@ -93,6 +93,21 @@ def fitted(
 
 
 @app.command()
+def tuning(
+    out: _Out = Path("outputs/tuning"),
+    results: Annotated[Path, typer.Option(help="The table to write.", parser=OutFile("--results", (".csv",)))] = Path(
+        "benchmarks/results/tuning.csv"
+    ),
+) -> None:
+    """Tune a Latent-CLIP without labels by several losses, each alone, and from 250 to 2,000 images."""
+    from benchmarks.emoji_world.tuning import dev_pairs, fit_to_study, study
+
+    bench = _workbench(out)
+    for line in study(fit_to_study(out), dev_pairs(bench), out, results).to_string(index=False).split("\n"):
+        say(line)
+
+
+@app.command()
 def curve(
     build: Annotated[Path, typer.Argument(help="A folder of `latent-guard world emoji build`.")],
     out: Annotated[Path, typer.Option(help="The table to write or add to.", parser=OutFile("--out", (".csv",)))] = Path(

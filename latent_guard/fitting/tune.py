@@ -6,7 +6,7 @@ Shapes: B samples, T texts, D embedding width.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from latent_guard.terminal import track
 from latent_guard.training.optimizers import BETAS, MAX_GRADIENT_NORM, rate_factor_at
 
 RESUME = "resume.pt"
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class TuneSettings:
     seed: int = 0
 
 
+def divergence(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of a student's distributions over the texts, from logits, from what is wanted."""
+    return kl_div(logits.log_softmax(dim=-1), wanted, reduction="batchmean")
+
+
 @dataclass(frozen=True)
 class Lesson:
     """Generations, and the distributions over the texts (N, T) that their finished images are to have."""
@@ -59,6 +65,9 @@ def tune(
     folder: Path,
     settings: TuneSettings,
     sharpness: float = 1.0,
+    *,
+    loss_of: Loss = divergence,
+    layers: Sequence[str] = ("",),
 ) -> LatentCLIP:
     """Tune a copy of ``base`` on recorded estimates; a run that was killed resumes from its last checkpoint.
 
@@ -74,6 +83,8 @@ def tune(
         folder: of checkpoints.
         settings: schedule.
         sharpness: what the student's factor on cosines is multiplied with.
+        loss_of: compares the student's logits over the texts (B, T) with what is wanted (B, T).
+        layers: how the names of the image tower's weights that learn begin.
 
     Raises:
         GuardError: the loss is no longer finite.
@@ -84,9 +95,10 @@ def tune(
     texts_of_student = texts.embedded_by(base)
     student.logit_scale.data += math.log(sharpness)
     scale = float(student.logit_scale.detach().exp())
-    trained = list(student.visual.parameters())
     student.requires_grad_(False)
-    student.visual.requires_grad_(True)
+    trained = [weight for name, weight in student.visual.named_parameters() if name.startswith(tuple(layers))]
+    for weight in trained:
+        weight.requires_grad_(True)
     optimizer = _optimizer(trained, settings)
     start = _resume(folder, student, optimizer, settings)
     student.train()
@@ -95,7 +107,7 @@ def tune(
             group["lr"] = settings.learning_rate * rate_factor_at(step, settings)
         latents, levels, wanted = (part.to(base.logit_scale) for part in samples.batch(settings, step))
         features = student.encode_latents(latents, levels, normalize=True)
-        loss = kl_div((scale * features @ texts_of_student.T).log_softmax(dim=-1), wanted, reduction="batchmean")
+        loss = loss_of(scale * features @ texts_of_student.T, wanted)
         loss.backward()
         nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
         optimizer.step()

@@ -51,8 +51,10 @@ def test_keys_that_most_specs_do_not_have_are_written_only_where_they_are_given(
     plain = read(tmp_path).to_dict()
     assert "keep_latents" not in plain
     assert all("methods" not in task for task in plain["tasks"].values())
-    spec = read(tmp_path, TEXT.replace("kind: benign", "methods: [sld(preset=strong)]") + "keep_latents: true\n")
+    seldom = "keep_latents: true\narguments: {max_sequence_length: 64}\n"
+    spec = read(tmp_path, TEXT.replace("kind: benign", "methods: [sld(preset=strong)]") + seldom)
     assert spec.keep_latents
+    assert spec.arguments == {"max_sequence_length": 64}
     assert read(tmp_path, yaml.safe_dump(spec.to_dict(), sort_keys=False)) == spec
 
 
@@ -85,6 +87,8 @@ def test_what_ships_can_be_read(name: str) -> None:
         ("kind: benign", "methods: [sld]", r"line 5: methods must be one or more of unguarded, sld\(.*\), not sld"),
         ("kind: benign", "methods: []", r"line 5: methods must be one or more of unguarded, .*, not none"),
         ("batch_size: 2", "keep_latents: 2", r"keep_latents must be true or false, not 2"),
+        ("batch_size: 2", "arguments: {prompt: a cat}", r"line 9: arguments: prompt is no other argument; the tasks"),
+        ("batch_size: 2", "arguments: 2", r"line 9: arguments is keys and values"),
         ("kind: benign", "kind: nice", r"line 5: kind must be risky or benign"),
         ("  - unguarded\n", "  - [unguarded]\n", r"line 7: give a name, or one name with its options"),
         ("  - unguarded\n", "  - unguarded\n  - unguarded\n", r"methods: 'unguarded' is there twice"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,3 +67,16 @@ def test_texts_are_scored_as_a_bank_scores_them() -> None:
     teacher = Teacher.pixel(PixelCLIP(clip, "tiny", 8), None, Texts.of(SETS, ("a cat",)))
     features = torch.nn.functional.normalize(torch.randn(5, 16), dim=1)
     assert torch.allclose(teacher.reference.scores(features), bank.reference().scores(features), atol=1e-4)
+
+
+def test_a_teacher_is_as_sharp_as_tells_unsafe_prompts_best() -> None:
+    """Two concepts in the middle add up at a small factor to more than one that is met."""
+    texts = Texts.of(SETS, ())
+    plain = Teacher.pixel(PixelCLIP(tiny_latent_clip(PIXELS), "tiny", 8), None, texts)
+    rows = torch.tensor([[1.0, 0, 0, 0, 0], [0, 1.0, 0, 0, 0], [0, 0, 1.0, 0, 0], [0, 0, 0, 1.0, 0], [0, 0, 0, 0, 1.0]])
+    teacher = replace(plain, embedded=rows, reference=texts.reference(rows, 1.0), logit_scale=1.0)
+    features = torch.tensor([[1.0, 0, 0, 0.9, 0.0], [0.5, 0.5, 0, 0.6, 0.0]])
+    fitted = teacher.fitted_to(features, torch.tensor([True, False]))
+    scores = fitted.reference.scores(features).amax(dim=1)
+    assert fitted.logit_scale > teacher.logit_scale
+    assert scores[0] > scores[1]

@@ -138,9 +138,9 @@ class RecordedPairs:
     usable: list[int]
 
 
-def recorded_pairs(bench: Workbench) -> RecordedPairs:
+def recorded_pairs(bench: Workbench, seed: int = SEED) -> RecordedPairs:
     """Half as many pairs as the spec has images of a task, by its generator."""
-    pairs = matched_pairs(bench.images // 2)
+    pairs = matched_pairs(bench.images // 2, seed)
     seeds = [pair.seed for pair in pairs]
     unsafe = record(bench.pipe, [pair.unsafe for pair in pairs], seeds, **bench.arguments)
     safe = record(bench.pipe, [pair.safe for pair in pairs], seeds, **bench.arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from latent_guard.bench.runs.plan import Unit
 from latent_guard.bench.runs.progress import shown_progress
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.task import UNGUARDED, placed
+from latent_guard.errors import InputError
 from latent_guard.guidance.verdict import Decision
 from latent_guard.latent_clip.latent_space import LatentSpace
 
@@ -42,6 +44,9 @@ class Bench:
         The error is the method's own, with its place in the spec.
         """
         denoiser_of(self.pipe)
+        known = inspect.signature(type(self.pipe).__call__).parameters
+        if unknown := [name for name in self.spec.arguments if name not in known]:
+            raise InputError(f"arguments: {type(self.pipe).__name__}'s call has no {unknown[0]}; leave it out")
         for method in self.spec.methods:
             with placed(method):
                 for scale in guidance_scales[method.label]:

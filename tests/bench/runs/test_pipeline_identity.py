@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,13 @@ def test_a_method_that_needs_a_guard_has_the_one_that_is_given(tmp_path: Path) -
     assert [verdict["decision"] for verdict in verdicts] == ["flagged"] * 4
     with pytest.raises(InputError, match="was begun with another guard"):
         bench.evaluate(spec, pipe, tmp_path / "run", NONE_UNSAFE, linear_guard(1000))
+
+
+def test_other_arguments_of_a_call_reach_the_pipeline_and_no_unknown_one(tmp_path: Path) -> None:
+    plain, pipe = spec_of(tmp_path, bench.MethodSpec("unguarded")), tiny_pipeline()
+    with pytest.raises(InputError, match="arguments: StableDiffusionPipeline's call has no max_sequence_length"):
+        bench.evaluate(replace(plain, arguments={"max_sequence_length": 64}), pipe, tmp_path / "run", NONE_UNSAFE)
+    bench.evaluate(plain, pipe, tmp_path / "plain", NONE_UNSAFE)
+    bench.evaluate(replace(plain, arguments={"guidance_rescale": 0.7}), pipe, tmp_path / "other", NONE_UNSAFE)
+    images = [sorted(path.read_bytes() for path in (tmp_path / run / "images").iterdir()) for run in ("plain", "other")]
+    assert images[0] != images[1]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
+
 from latent_guard.fitting.pushes import LOWEST_LEVELS, MOST_PUSHES, STRENGTHS
-from latent_guard.fitting.record import Job, record
+from latent_guard.fitting.record import Job, Recording, record
 from latent_guard.fitting.roles import Role
+from latent_guard.fitting.rounds import ROUNDS
 from latent_guard.fitting.stages import Fit
+from latent_guard.fitting.teachers import Texts
+from latent_guard.fitting.tune import Lesson, tune
 from latent_guard.guidance.policy import SAFE
 
 TIMED = 3
@@ -24,6 +29,8 @@ class Estimate:
     Attributes:
         generations: how many images are generated, guarded ones of trials among them.
         seconds_of_image: measured.
+        seconds_of_step: of tuning, measured.
+        steps: of tuning, in all rounds.
         bytes_of_image: on disk.
         images: that are recorded.
         out: the guard's folder.
@@ -31,16 +38,19 @@ class Estimate:
 
     generations: int
     seconds_of_image: float
+    seconds_of_step: float
+    steps: int
     bytes_of_image: int
     images: int
     out: Path
 
     def lines(self) -> list[str]:
         """In words, a line each."""
-        minutes = self.generations * self.seconds_of_image / 60
+        minutes = (self.generations * self.seconds_of_image + self.steps * self.seconds_of_step) / 60
         return [
             f"{self.images} images would be recorded, and {self.generations - self.images} made again in trials",
-            f"{self.seconds_of_image:.2f} s an image: about {minutes:.0f} minutes, and some for the tuning",
+            f"{self.seconds_of_image:.2f} s an image, and {self.seconds_of_step:.2f} s each of {self.steps} steps of "
+            f"tuning: about {minutes:.0f} minutes",
             f"{self.bytes_of_image * self.images / 1e6:,.0f} MB of latents beside {self.out} while it runs",
             f"the guard would be written into {self.out}",
         ]
@@ -56,8 +66,24 @@ def estimate(fitting: Fit) -> Estimate:
             fitting.pipe, fitting.generations.latents, jobs, Path(folder), SAFE.window, settings.arguments
         )
         seconds = (time.perf_counter() - started) / len(jobs)
+        step = _seconds_of_step(fitting, recording, Path(folder))
         size = sum(shard.stat().st_size for shard in recording.shards) // len(jobs)
     trials = len(STRENGTHS) + len(LOWEST_LEVELS) + len(MOST_PUSHES) - 2
     guarded = trials * settings.count(Role.DEV, benign=False) + settings.count(Role.VERIFY, benign=False)
     again = round(_GUARDED * guarded) + settings.count(Role.VERIFY, benign=True)
-    return Estimate(settings.images + again, seconds, size, settings.images, fitting.out)
+    return Estimate(
+        settings.images + again, seconds, step, ROUNDS * fitting.tuning.steps, size, settings.images, fitting.out
+    )
+
+
+def _seconds_of_step(fitting: Fit, recording: Recording, folder: Path) -> float:
+    """Of tuning, as what more steps take than one, so that the texts are not counted each time."""
+    texts = Texts.of(fitting.prompt_sets, ())
+    count = len(texts.bank.concepts) + len(texts.bank.benign)
+    lesson = Lesson(recording, torch.full((len(recording), count), 1 / count))
+    seconds = []
+    for steps in (1, 1 + TIMED):
+        started = time.perf_counter()
+        tune(fitting.base, [lesson], texts, folder / str(steps), replace(fitting.tuning, steps=steps))
+        seconds.append(time.perf_counter() - started)
+    return max(0.0, seconds[1] - seconds[0]) / TIMED

@@ -18,6 +18,8 @@ from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.latent_clip.model_files import CONFIG
 from latent_guard.pipelines.step import Perturb
 
+ROUNDS = 2
+
 
 @dataclass(frozen=True)
 class Rounds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,13 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusion3Pipeline
 from transformers import CLIPTextModel
 
+from latent_guard.bench.judges.emoji import EmojiJudge
+from latent_guard.errors import InputError
+from latent_guard.fitted_guards import HOME
 from latent_guard.latent_clip.tokenizer import tokenize
-from latent_guard.loading import load_pipeline
+from latent_guard.loading import load_guard, load_pipeline
+from latent_guard.package_data import SHIPPED_FLOW
+from latent_guard.worlds.emoji.arguments import FLOW_ARGUMENTS
 from latent_guard.worlds.emoji.bundle import bundle_folder
 from latent_guard.worlds.emoji.rectified_flow import CONTEXT_LENGTH, _read, assemble_flow, new_transformer
 from latent_guard.worlds.emoji.text_encoder import world_tokenizer
@@ -62,3 +68,22 @@ def test_it_draws_pictures_and_leaves_the_worlds_vae_as_it_was(pipe: Any) -> Non
     images = pipe("a cat", generator=torch.Generator().manual_seed(0), output_type="pt", **ARGUMENTS).images
     assert images.shape == (1, 3, 64, 64)
     assert AutoencoderKL.from_pretrained(bundle_folder() / "pipeline" / "vae").config.shift_factor is None
+
+
+def test_the_one_that_ships_draws_what_it_is_asked_for() -> None:
+    shipped = load_pipeline(SHIPPED_FLOW, FLOW_ARGUMENTS["num_inference_steps"], images=4)
+    shipped.set_progress_bar_config(disable=True)
+    names = ["skull", "pumpkin", "bikini", "pizza"]
+    generators = [torch.Generator().manual_seed(number) for number in range(4)]
+    prompts = [f"a picture of a {name} on a green background" for name in names]
+    images = shipped(prompts, generator=generators, output_type="np", **FLOW_ARGUMENTS).images
+    judge = EmojiJudge.load(bundle_folder() / "judge")
+    present = judge.present((images * 255).round().astype("uint8").transpose(0, 3, 1, 2))
+    columns = judge.columns_of(tuple(names))
+    assert [bool(present[row, column]) for row, column in enumerate(columns)] == [True] * 4
+
+
+def test_no_guard_ships_for_it_and_fit_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(HOME, str(tmp_path))
+    with pytest.raises(InputError, match="`latent-guard fit shipped-flow` makes one"):
+        load_guard(SHIPPED_FLOW)

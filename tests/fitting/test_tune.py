@@ -12,6 +12,7 @@ import torch
 from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.errors import InputError
 from latent_guard.fitting import tune as module
+from latent_guard.fitting.base import with_noise_input
 from latent_guard.fitting.record import BATCH, Job, Recording
 from latent_guard.fitting.teachers import Texts
 from latent_guard.fitting.tune import RESUME, Lesson, TuneSettings, tune
@@ -87,3 +88,26 @@ def test_a_checkpoint_of_other_settings_is_refused(base, tmp_path) -> None:
     tune(base, lessons, TEXTS, tmp_path / "run", brief)
     with pytest.raises(InputError, match="other settings"):
         tune(base, lessons, TEXTS, tmp_path / "run", replace(brief, seed=1))
+
+
+def test_the_student_keeps_half_of_what_it_learnt(base, tmp_path) -> None:
+    student = tune(base, [lesson(tmp_path / "recording")], TEXTS, tmp_path / "run", replace(SETTINGS, steps=5))
+    learnt = torch.load(tmp_path / "run" / RESUME, weights_only=True)["visual"]
+    start = with_noise_input(base).visual.state_dict()
+    for name, weight in student.visual.state_dict().items():
+        assert torch.allclose(weight, (start[name] + learnt[name]) / 2, atol=1e-6)
+
+
+def test_a_sharper_student_is_one_whose_factor_on_cosines_is_greater(base, tmp_path) -> None:
+    brief = replace(SETTINGS, steps=1)
+    student = tune(base, [lesson(tmp_path / "recording")], TEXTS, tmp_path / "run", brief, sharpness=2.0)
+    assert float(student.logit_scale.exp() / base.logit_scale.exp()) == pytest.approx(2.0)
+
+
+def test_only_the_layers_that_are_named_learn(base, tmp_path) -> None:
+    given = base, [lesson(tmp_path / "recording")], TEXTS, tmp_path / "run", replace(SETTINGS, steps=2)
+    student = tune(*given, layers=("ln_post", "proj"))
+    start = with_noise_input(base).visual.state_dict()
+    changed = {name for name, weight in student.visual.state_dict().items() if not torch.equal(weight, start[name])}
+    assert changed
+    assert all(name.startswith(("ln_post", "proj")) for name in changed)

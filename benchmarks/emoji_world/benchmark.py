@@ -38,7 +38,9 @@ RowFunction = Callable[[Workbench], list[Row]]
 
 RESULTS = Path("benchmarks/RESULTS.md")
 _KEPT = Path("benchmarks/results")
-EXPERIMENTS = {  # each by a script of benchmarks/, which keeps its table
+EXPERIMENTS = {  # each by a script or command of benchmarks/, which keeps its table
+    "Guards that `latent-guard fit` made without labels (`emoji_world fitted`)": _KEPT / "fitted.csv",
+    "Tuning without labels, by what is learnt from and how much (`emoji_world tuning`)": _KEPT / "tuning.csv",
     "Zero-shot top-1 on a second VAE: native, adapted, trained again (`adapter.py`)": _KEPT / "adapter.csv",
     "Zero-shot top-1 at other sizes, % (`sizes.py`)": _KEPT / "sizes.csv",
     "Zero-shot top-1 by samples seen, from nothing or from pixels, % (`from_pixels.py`)": _KEPT / "from_pixels.csv",

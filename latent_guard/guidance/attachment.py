@@ -22,14 +22,23 @@ class Attachment(AbstractContextManager[Watch]):
     images for guarded ones; the next attachment, once it is left, ends that too.
     """
 
-    def __init__(self, watch: Watch, before_call: Callable[[Mapping[str, Any]], None] = lambda _: None) -> None:
-        """Attach; nothing is guarded yet. ``before_call`` is told the arguments of each call of the pipeline.
+    def __init__(
+        self,
+        watch: Watch,
+        before_call: Callable[[Mapping[str, Any]], None] = lambda _: None,
+        before_loop: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Attach; nothing is guarded yet.
+
+        ``before_call`` is told the arguments of each call of the pipeline; ``before_loop`` comes before the first step
+        of a loop of somebody's own.
 
         Raises:
             InputError: the pipeline is guarded already.
         """
         self._watch = watch
         self._before_call = before_call
+        self._before_loop = before_loop
         self._stack = ExitStack()
         self._scheduler = watch.pipe.scheduler
         self._vae = watch.pipe.vae
@@ -56,7 +65,7 @@ class Attachment(AbstractContextManager[Watch]):
         """The block in which steps and decodes pass the guard; everything is as it was afterwards."""
         watch = self._watch
         try:
-            with around_step(self._scheduler, watch.step), watch.latents.layout.following():
+            with around_step(self._scheduler, self._step), watch.latents.layout.following():
                 if self._vae is None:
                     yield
                 else:
@@ -91,6 +100,11 @@ class Attachment(AbstractContextManager[Watch]):
             return output
         finally:
             watch.end_call()
+
+    def _step(self, scheduler: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
+        if self._watch.gate.call is None and self._watch.run is None:
+            self._before_loop()
+        return self._watch.step(scheduler, original, arguments)
 
     def _require_own_parts(self) -> None:
         """Raise ``GuardError`` if another scheduler or VAE is at work than the ones that are watched."""

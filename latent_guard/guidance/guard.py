@@ -189,7 +189,8 @@ class LatentGuard:
             UnsupportedPipelineError: an unknown pipeline, scheduler or prediction type; at once.
             LatentSpaceMismatchError: another VAE; at once.
             FittedForOtherError: the guard was fitted for another pipeline or scheduler, at once, or for other arguments
-                than a call has, before its first step; where the policy refuses that, and does not warn.
+                than a call has, or other steps than a loop of your own, before the first step; where the policy
+                refuses that, and does not warn.
             GuardError: inside the block, if the guard fails or an image would go unverified: a call that ran no step,
                 another scheduler or VAE, a ``step`` replaced by other code.
         """
@@ -202,7 +203,7 @@ class LatentGuard:
         watch = self._watch(pipe, policies, on_block, on_error, on_verdicts)
         mismatch = MismatchWatch(self.fitted_for, policies.on_mismatch)
         mismatch.pipeline(pipe)
-        return Attachment(watch, partial(mismatch.call, pipe))
+        return Attachment(watch, partial(mismatch.call, pipe), partial(mismatch.schedule, pipe))
 
     def generate(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 
 import diffusers
 import pytest
+import torch
 
 from latent_guard import LatentGuard, LatentGuardCallback, Policies
 from latent_guard.errors import FittedForOtherError, InputError
@@ -182,3 +183,20 @@ def test_a_callback_is_held_to_the_number_of_steps() -> None:
         pipe("a cat", callback_on_step_end=LatentGuardCallback(guard_for(pipe, REFUSE)), **other)
     with nothing_said():
         pipe("a cat", callback_on_step_end=LatentGuardCallback(guard_for(pipe, REFUSE)), **CALL, output_type="latent")
+
+
+def test_a_loop_of_ones_own_is_held_to_the_number_of_steps() -> None:
+    def loop(policies: Policies, steps: int) -> None:
+        pipe = tiny_pipeline()
+        latents = embeds(4, 8, 8)
+        with guard_for(pipe, policies).attach(pipe), torch.no_grad():
+            pipe.scheduler.set_timesteps(steps)
+            for timestep in pipe.scheduler.timesteps:
+                latents = pipe.scheduler.step(latents, timestep, latents).prev_sample
+
+    with pytest.raises(FittedForOtherError, match="num_inference_steps is 3, not 2"):
+        loop(REFUSE, 3)
+    with pytest.warns(UserWarning, match="num_inference_steps is 3, not 2"):
+        loop(Policies("mine", FLAG), 3)
+    with nothing_said():
+        loop(REFUSE, 2)

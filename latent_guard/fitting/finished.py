@@ -18,44 +18,65 @@ PictureJudge = Callable[[Tensor], Tensor]  # uint8 pictures (N, 3, H, W) -> whic
 
 
 @dataclass(frozen=True)
+class Seen:
+    """Which of N pictures are unsafe, and which are spoilt, (N,) bool each."""
+
+    unsafe: Tensor
+    spoilt: Tensor
+
+
+@dataclass(frozen=True)
 class Observer:
     """A teacher with a threshold: what it takes for unsafe.
 
     Attributes:
         teacher: scores finished images in the K categories.
         threshold: of the highest score.
+        faintest: the least that an image resembles the text that it resembles most; one below it is spoilt.
         judge: has the last word on pictures, where one is given.
     """
 
     teacher: Teacher
     threshold: float
+    faintest: float
     judge: PictureJudge | None = None
 
     @classmethod
-    def of(cls, teacher: Teacher, benign: Tensor, rate: float, judge: PictureJudge | None = None) -> Observer:
-        """An observer that takes at most a share ``rate`` of benign images for unsafe.
+    def of(
+        cls, teacher: Teacher, seen: Tensor, benign: Tensor, rate: float, judge: PictureJudge | None = None
+    ) -> Observer:
+        """An observer that takes at most a share ``rate`` of benign images for unsafe, and of all images for spoilt.
 
         Args:
             teacher: the teacher.
-            benign: features (N, D) of finished images of benign prompts, by the teacher.
+            seen: features (N, D) of finished unguarded images, by the teacher.
+            benign: (N,) which of them are of benign prompts.
             rate: between 0 and 1.
             judge: as the attribute.
 
         Raises:
             InputError: too few benign images for the rate.
         """
-        highest = teacher.reference.scores(benign).amax(dim=1)
-        return cls(teacher, conformal_threshold(highest.double().numpy(), rate), judge)
+        highest = teacher.reference.scores(seen[benign]).amax(dim=1)
+        faintest = float(teacher.nearest(seen).quantile(rate))
+        return cls(teacher, conformal_threshold(highest.double().numpy(), rate), faintest, judge)
 
     def shows(self, features: Tensor) -> Tensor:
         """Which categories (N, K) images with these features of the teacher (N, D) show."""
         return self.teacher.reference.scores(features) > self.threshold
 
-    def unsafe(self, pictures: Tensor) -> Tensor:
-        """Which of uint8 pictures (N, 3, H, W) are unsafe, (N,) bool."""
-        if self.judge is not None:
-            return self.judge(pictures)
-        return self.shows(self.teacher.features_of_pictures([pictures])).any(dim=1)
+    def spoilt(self, features: Tensor) -> Tensor:
+        """Which images (N,) resemble no text as much as images do that nobody pushed: pushes have broken them.
+
+        No classifier is to be asked what such an image shows: it saw none in its training.
+        """
+        return self.teacher.nearest(features) < self.faintest
+
+    def seen(self, pictures: Tensor) -> Seen:
+        """What of uint8 pictures (N, 3, H, W) there is to say."""
+        features = self.teacher.features_of_pictures([pictures])
+        unsafe = self.shows(features).any(dim=1) if self.judge is None else self.judge(pictures)
+        return Seen(unsafe, self.spoilt(features))
 
 
 def stacked(images: list[Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_guard.fitting.finished import Observer, stacked
+from latent_guard.fitting.finished import Observer, Seen, stacked
 from latent_guard.fitting.record import BATCH, Job
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import Policy
@@ -18,10 +18,11 @@ from latent_guard.guidance.verdict import Verdict
 
 @dataclass(frozen=True)
 class GuardedImages:
-    """N guarded images: their verdicts, which are unsafe, and the uint8 pictures (N, 3, H, W)."""
+    """N guarded images: their verdicts, which are unsafe or spoilt, and the uint8 pictures (N, 3, H, W)."""
 
     verdicts: tuple[Verdict, ...]
     unsafe: tuple[bool, ...]
+    spoilt: tuple[bool, ...]
     pictures: Tensor
 
 
@@ -35,7 +36,7 @@ def run_guarded(
 ) -> GuardedImages:
     """Generate the image of every job under a policy, and have it seen; there is at least one job."""
     verdicts: list[Verdict] = []
-    unsafe: list[bool] = []
+    found: list[Seen] = []
     pictures: list[Tensor] = []
     for start in range(0, len(jobs), BATCH):
         batch = jobs[start : start + BATCH]
@@ -45,5 +46,7 @@ def run_guarded(
         )
         verdicts += output.verdicts
         pictures.append(stacked(list(output.images)))
-        unsafe += observer.unsafe(pictures[-1]).tolist()
-    return GuardedImages(tuple(verdicts), tuple(unsafe), torch.cat(pictures))
+        found.append(observer.seen(pictures[-1]))
+    unsafe = tuple(flag for one in found for flag in one.unsafe.tolist())
+    spoilt = tuple(flag for one in found for flag in one.spoilt.tolist())
+    return GuardedImages(tuple(verdicts), unsafe, spoilt, torch.cat(pictures))

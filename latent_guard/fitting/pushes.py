@@ -10,7 +10,7 @@ from typing import Any
 from latent_guard.building import build
 from latent_guard.files.documents import read_json
 from latent_guard.fitting.finished import Observer
-from latent_guard.fitting.guarded import run_guarded
+from latent_guard.fitting.guarded import GuardedImages, run_guarded
 from latent_guard.fitting.record import Job
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import BLOCK, SAFE, STEER, Policy
@@ -33,8 +33,9 @@ class Trial:
     Attributes:
         strength, lowest_level, max_pushes, safety_margin: of the policy.
         images: how many.
-        settled: handed out, and safe.
+        settled: handed out, safe, and still like an image.
         missed: handed out, and unsafe.
+        spoilt: handed out, and broken.
     """
 
     strength: float
@@ -44,11 +45,12 @@ class Trial:
     images: int
     settled: float
     missed: float
+    spoilt: float = 0.0
 
     @property
     def worth(self) -> float:
-        """Settled minus missed: an unsafe image that is handed out undoes a settled one."""
-        return self.settled - self.missed
+        """Settled minus missed and spoilt: an unsafe or broken image that is handed out undoes a settled one."""
+        return self.settled - self.missed - self.spoilt
 
     def of(self, policy: Policy) -> Policy:
         """A policy with what was tried."""
@@ -115,9 +117,7 @@ def choose_policy(
         """The best policy of all so far, after these were tried."""
         for policy in track(list(policies), words):
             seen = run_guarded(guard, pipe, jobs, replace(policy, safety_margin=0.0), observer, arguments)
-            trials.extend(
-                _trial(replace(policy, safety_margin=margin), seen.verdicts, seen.unsafe) for margin in SAFETY_MARGINS
-            )
+            trials.extend(_trial(replace(policy, safety_margin=margin), seen) for margin in SAFETY_MARGINS)
         return max(trials, key=lambda trial: trial.worth).of(best)
 
     best = better_of((replace(best, strength=strength) for strength in STRENGTHS), "lengths of pushes")
@@ -130,12 +130,14 @@ def choose_policy(
     return Choice(replace(best, retries=SAFE.retries, block=SAFE.block), tuple(trials))
 
 
-def _trial(policy: Policy, verdicts: Sequence[Verdict], unsafe: Sequence[bool]) -> Trial:
+def _trial(policy: Policy, seen: GuardedImages) -> Trial:
     """What a run without a safety margin would have come to with the policy's."""
-    accepted = [_accepted(verdict, policy.safety_margin) for verdict in verdicts]
-    settled = sum(taken and not bad for taken, bad in zip(accepted, unsafe, strict=True))
-    missed = sum(taken and bad for taken, bad in zip(accepted, unsafe, strict=True))
-    count = len(verdicts)
+    accepted = [_accepted(verdict, policy.safety_margin) for verdict in seen.verdicts]
+    found = list(zip(accepted, seen.unsafe, seen.spoilt, strict=True))
+    settled = sum(taken and not bad and not spoilt for taken, bad, spoilt in found)
+    missed = sum(taken and bad for taken, bad, _ in found)
+    spoilt = sum(taken and spoilt and not bad for taken, bad, spoilt in found)
+    count = len(found)
     return Trial(
         policy.strength,
         policy.window[1],
@@ -144,6 +146,7 @@ def _trial(policy: Policy, verdicts: Sequence[Verdict], unsafe: Sequence[bool]) 
         count,
         settled / count,
         missed / count,
+        spoilt / count,
     )
 
 

@@ -116,6 +116,10 @@ class Teacher:
         """The same of batches of uint8 pictures."""
         return self._seen(pictures, self.from_pictures)
 
+    def nearest(self, features: Tensor) -> Tensor:
+        """Cosine (N,) of images with the text that each resembles most."""
+        return (features @ self.embedded.T.to(features)).amax(dim=1)
+
     def fitted_to(self, features: Tensor, asked: Tensor) -> Teacher:
         """This teacher at the factor on cosines at which it best tells images of unsafe prompts from benign ones'.
 

@@ -61,19 +61,39 @@ class Teaching:
         return self.teacher.logit_scale / self.untouched.logit_scale
 
     def lesson(self, recording: Recording, kind: str = "") -> Lesson:
-        """What is learnt from generations; those of a ``kind`` of their own are compared among themselves."""
+        """What is learnt from generations; those of a ``kind`` of their own are compared among themselves.
+
+        Among these, that were pushed, a spoilt image counts as what its prompt asked for: no push is to gain anything
+        by breaking an image.
+        """
         seen = self.features(recording)
         groups = [job.category + kind for job in recording.jobs]
         posterior = posteriors(self.teacher.reference.scores(seen), groups)
+        if kind:
+            spoilt = self.observer.spoilt(seen)
+            posterior[spoilt] = self._asked(recording)[spoilt]
         return Lesson(recording, over_texts(self.teacher, self.texts, seen, posterior))
+
+    def _asked(self, recording: Recording) -> Tensor:
+        """(N, K + 1), one where a prompt asks for a category, or in column 0 for none, or for all that are unsafe."""
+        names = self.texts.categories
+        asked = torch.zeros(len(recording), len(names) + 1)
+        for row, job in enumerate(recording.jobs):
+            if job.category in names:
+                asked[row, 1 + names.index(job.category)] = 1
+            elif job.category:
+                asked[row, 1:] = 1 / len(names)
+            else:
+                asked[row, 0] = 1
+        return asked
 
     @cached_property
     def observer(self) -> Observer:
         """The teacher with a threshold, set on benign finished images of those that are learnt from."""
         recording = self.generations.of(Role.TUNE)
         benign = torch.tensor([not job.category for job in recording.jobs])
-        seen = self.features(recording)[benign]
-        return Observer.of(self.teacher, seen, max(OBSERVED_RATE, 1 / (len(seen) + 1)), self.judge)
+        rate = max(OBSERVED_RATE, 1 / (int(benign.sum()) + 1))
+        return Observer.of(self.teacher, self.features(recording), benign, rate, self.judge)
 
     def shows(self, recording: Recording) -> Tensor:
         """Which categories (N, K) the finished images of a recording show."""

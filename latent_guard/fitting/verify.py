@@ -51,6 +51,7 @@ class Verification:
         benign_touched: images of benign prompts that were pushed, made again, flagged or blocked.
         unsafe_unguarded, unsafe_guarded: images of unsafe prompts that are unsafe, without the guard, and with it
             among those that were handed out.
+        spoilt: images of unsafe prompts that were handed out, and that pushes had broken.
         flagged, steered, resampled, blocked: what became of the images of unsafe prompts; ``flagged`` counts those that
             were over a threshold at any look.
         noise_levels: of the looks, falling; the last is 0, the final latents.
@@ -65,6 +66,7 @@ class Verification:
     benign_touched: Share
     unsafe_unguarded: Share
     unsafe_guarded: Share
+    spoilt: Share
     flagged: Share
     steered: Share
     resampled: Share
@@ -93,6 +95,7 @@ class Verification:
             ("benign images touched", str(self.benign_touched)),
             ("unsafe images of unsafe prompts, unguarded", str(self.unsafe_unguarded)),
             ("unsafe images of unsafe prompts, guarded", str(self.unsafe_guarded)),
+            ("of unsafe prompts, guarded: broken by pushes", str(self.spoilt)),
             ("images of unsafe prompts over a threshold", str(self.flagged)),
             ("steered", str(self.steered)),
             ("made again", str(self.resampled)),
@@ -140,6 +143,7 @@ def verify(
         benign_touched=Share.among([_touched(verdict) for verdict in on_benign]),
         unsafe_unguarded=Share.among(shows[asked].tolist()),
         unsafe_guarded=Share.among([out and bad for out, bad in zip(handed_out, seen_risky.unsafe, strict=True)]),
+        spoilt=Share.among([out and bad for out, bad in zip(handed_out, seen_risky.spoilt, strict=True)]),
         flagged=Share.among([_touched(verdict) for verdict in on_risky]),
         steered=_decided(on_risky, Decision.STEERED),
         resampled=_decided(on_risky, Decision.RESAMPLED),

@@ -26,7 +26,8 @@ def outcomes(monkeypatch: pytest.MonkeyPatch, share_settled: Any) -> list[Policy
         ran.append(policy)
         safe = round(10 * share_settled(policy))
         verdicts = [_verdict(-9.0)] * safe + [_verdict(-0.3 if n % 2 else 1.0) for n in range(10 - safe)]
-        return GuardedImages(tuple(verdicts), (False,) * safe + (True,) * (10 - safe), torch.zeros(10, 3, 8, 8))
+        unsafe, spoilt = (False,) * safe + (True,) * (10 - safe), (False,) * 10
+        return GuardedImages(tuple(verdicts), unsafe, spoilt, torch.zeros(10, 3, 8, 8))
 
     monkeypatch.setattr(pushes, "run_guarded", run_guarded)
     return ran
@@ -77,3 +78,18 @@ def test_a_pipeline_that_shows_nothing_unsafe_is_guarded_without_pushes() -> Non
 
 def test_an_unsafe_image_that_is_handed_out_undoes_a_settled_one() -> None:
     assert Trial(3.0, 0.4, 4, 0.0, 10, 0.6, 0.2).worth == pytest.approx(0.4)
+
+
+def test_longer_pushes_that_break_images_are_not_chosen(monkeypatch) -> None:
+    """The longest leaves nothing unsafe, and nothing of the image either."""
+
+    def run_guarded(guard: Any, pipe: Any, jobs: Any, policy: Policy, *_: Any) -> GuardedImages:
+        broken = 10 if policy.strength == 9.0 else 0
+        unsafe = {9.0: 0, 6.0: 3}.get(policy.strength, 8)
+        flags = (True,) * unsafe + (False,) * (10 - unsafe), (True,) * broken + (False,) * (10 - broken)
+        return GuardedImages((_verdict(-9.0),) * 10, *flags, torch.zeros(10, 3, 8, 8))
+
+    monkeypatch.setattr(pushes, "run_guarded", run_guarded)
+    choice = choose_policy(None, None, JOBS, None, {})
+    assert choice.policy.strength == 6.0
+    assert max(trial.spoilt for trial in choice.trials if trial.strength == 9.0) == 1.0

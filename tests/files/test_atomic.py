@@ -30,7 +30,8 @@ OTHERWISE = {  # modules that write in another way
     "testing/bundle.py": "a test's own bundle",
     "worlds/emoji/build.py": "a bundle, which is made anew after any interruption",
     "worlds/emoji/few_step.py": "the same",
-    "fitting/stages.py": "a model is whole once its config, the last of its files, is there",
+    "fitting/rounds.py": "a model is whole once its config, the last of its files, is there",
+    "fitting/stages.py": "a guard, whose folder is moved as a whole",
     "worlds/emoji/stages.py": "a stage's model, marked as done afterwards",
 }
 

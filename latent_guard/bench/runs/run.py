@@ -33,7 +33,7 @@ from latent_guard.bench.world import SHIPPED_WORLD
 from latent_guard.files.atomic import write_atomic, writing
 from latent_guard.files.documents import json_value, read_json
 from latent_guard.files.tables import parquet
-from latent_guard.package_data import SHIPPED, SHIPPED_MODELS
+from latent_guard.package_data import SHIPPED, SHIPPED_FLOW, SHIPPED_MODELS
 
 if TYPE_CHECKING:
     from latent_guard.guidance.guard import LatentGuard
@@ -73,7 +73,7 @@ def open_spec(
             in the spec it stands.
     """
     graded = open_to_grade(spec, str(pipe.device), judge)
-    own = fitted_guards.find(spec.model) or guard_beside(spec)
+    own = fitted_guards.find(spec.model) or _guard_beside(spec, bundle)
     context = BaselineContext(bundle, cache, str(pipe.device), _checker, given_guard=guard, guard_folder=own)
     methods = {method.label: _method(method, context) for method in spec.methods}
     bench = replace(graded.bench, pipe=pipe, methods=methods)
@@ -141,13 +141,6 @@ def evaluate(
 def bundle_of(spec: Spec) -> Path:
     """The folder that holds what methods are made of, for a spec's model."""
     return SHIPPED_WORLD.bundle() if spec.model in SHIPPED_MODELS else Path(spec.model).absolute().parent
-
-
-def guard_beside(spec: Spec) -> Path:
-    """Where the guard of a spec's model lies, if none was fitted to it."""
-    if spec.model in SHIPPED_MODELS:
-        return SHIPPED_WORLD.pipeline(spec.model).parent / "guard"
-    return bundle_of(spec) / "guard"
 
 
 def run(opened: Opened, out: Path, command: str = "", share: tuple[int, int] = (0, 1)) -> Done:
@@ -247,6 +240,12 @@ def _of_protocols(spec: Spec, records: pd.DataFrame) -> dict[str, Any]:
 def _method(method: MethodSpec, context: BaselineContext) -> Baseline:
     with placed(method):
         return baseline_named(method.name, method.options, context)
+
+
+def _guard_beside(spec: Spec, bundle: Path) -> Path:
+    """Where a guard is looked for if none was fitted; of the models that ship, the flow generator shares none."""
+    home = SHIPPED_WORLD.pipeline(spec.model).parent if spec.model == SHIPPED_FLOW else bundle
+    return home / "guard"
 
 
 def _model(spec: Spec, pipe: Any) -> str:

@@ -100,10 +100,11 @@ def tuning(
     ),
 ) -> None:
     """Tune a Latent-CLIP without labels by several losses, each alone, and from 250 to 2,000 images."""
-    from benchmarks.emoji_world.tuning import dev_pairs, fit_to_study, study
+    from benchmarks.emoji_world.rows.auroc_by_step import recorded_pairs
+    from benchmarks.emoji_world.tuning import DEV_SEED, fit_to_study, study
 
-    bench = _workbench(out)
-    for line in study(fit_to_study(out), dev_pairs(bench), out, results).to_string(index=False).split("\n"):
+    pairs = recorded_pairs(_workbench(out), DEV_SEED)
+    for line in study(fit_to_study(out), pairs, out, results).to_string(index=False).split("\n"):
         say(line)
 
 

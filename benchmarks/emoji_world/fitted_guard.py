@@ -13,7 +13,8 @@ from benchmarks.emoji_world.rows import fitted as rows
 from benchmarks.emoji_world.rows.leave_one_out import concept_leave_one_out
 from benchmarks.emoji_world.workbench import Settings, Workbench
 from latent_guard import fitted_guards
-from latent_guard.bench.result_table import VERDICTS, Row, RowStore
+from latent_guard.bench.result_table import VERDICTS, Row
+from latent_guard.bench.spec import OWN_ARGUMENTS
 from latent_guard.bench.spec_file import read_spec
 from latent_guard.bench.world import SHIPPED_WORLD
 from latent_guard.errors import InputError
@@ -47,25 +48,23 @@ def grade(model: str, teacher: Path | None, quick: bool, words: Sequence[str], o
     if fitted is None:
         raise InputError(f"no guard was fitted to {model}; make one with `latent-guard fit {model}`")
     usual = SHIPPED_WORLD.usual_arguments(model)
-    own = {key: value for key, value in usual.items() if key not in ("num_inference_steps", "guidance_scale")}
     spec = replace(
         read_spec("fitted"),
         model=model,
         steps=usual["num_inference_steps"],
         guidance_scale=usual["guidance_scale"],
-        arguments=own,
+        arguments={key: value for key, value in usual.items() if key not in OWN_ARGUMENTS},
     )
     if quick:
         spec = spec.limited(spec.quick)
     bench = Workbench(SHIPPED_WORLD.bundle(), out, spec, QUICK if quick else FULL, fitted)
-    store = RowStore(out / "rows.json", bench.key)
     measured: list[Row] = []
     for name, row in _rows(teacher).items():
         if not words or any(word in name for word in words):
             note(name.replace("_", " "))
-            store.put(name, row(bench))
-            measured += store.get(name)
-            _write(table, model, "untouched Latent-CLIP" if teacher is None else "CLIP on pixels", store.get(name))
+            rows_of = row(bench)
+            write_rows(table, model, "untouched Latent-CLIP" if teacher is None else "CLIP on pixels", rows_of)
+            measured += rows_of
     return measured
 
 
@@ -79,7 +78,7 @@ def _rows(teacher: Path | None) -> dict[str, Callable[[Workbench], list[Row]]]:
     }
 
 
-def _write(path: Path, model: str, teacher: str, measured: Sequence[Row]) -> None:
+def write_rows(path: Path, model: str, teacher: str, measured: Sequence[Row]) -> None:
     """The table with these rows, in place of earlier ones about the same."""
     kept = pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else pd.DataFrame(columns=COLUMNS)
     lines = [

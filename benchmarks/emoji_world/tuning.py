@@ -16,8 +16,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from benchmarks.emoji_world.fit_prompts import write_fit_prompts
-from benchmarks.emoji_world.rows.auroc_by_step import SEED, RecordedPairs, compare_models, recorded_pairs
-from benchmarks.emoji_world.workbench import Workbench
+from benchmarks.emoji_world.rows.auroc_by_step import SEED, RecordedPairs, compare_models
 from latent_guard.bench.world import SHIPPED_WORLD
 from latent_guard.files.atomic import write_atomic
 from latent_guard.files.csv_text import table_csv
@@ -37,7 +36,7 @@ from latent_guard.terminal import note
 
 IMAGES = (250, 500, 1000, 2000)  # of a fit, of which a share is learnt from
 ALL_LAYERS = ("",)
-DEV_SEED = SEED + 1_000_000
+DEV_SEED = SEED + 1_000_000  # of pairs that do not grade
 COLUMNS = ("learnt from", "images", "first look", "lowest look", "finished latents")
 Wanted = Callable[[Teaching, Recording], Lesson]
 
@@ -65,10 +64,8 @@ def as_it_is(teaching: Teaching, recording: Recording) -> Lesson:
 
 def as_asked(teaching: Teaching, recording: Recording) -> Lesson:
     """Prompts as labels: every image shows the category that its prompt asks for, and a benign one none."""
-    names = ["", *teaching.texts.categories]
-    asked = torch.tensor([names.index(job.category) for job in recording.jobs])
-    labels = torch.nn.functional.one_hot(asked, len(names)).float()
-    return Lesson(recording, over_texts(teaching.teacher, teaching.texts, teaching.features(recording), labels))
+    seen, asked = teaching.features(recording), teaching.asked(recording)
+    return Lesson(recording, over_texts(teaching.teacher, teaching.texts, seen, asked))
 
 
 def ranking(texts: Texts) -> Loss:
@@ -115,11 +112,6 @@ def fit_to_study(out: Path) -> Fit:
     pipe = load_pipeline(None, settings.arguments["num_inference_steps"], BATCH)
     pipe.set_progress_bar_config(disable=True)
     return Fit.of(pipe, settings, out / "guard")
-
-
-def dev_pairs(bench: Workbench) -> RecordedPairs:
-    """Pairs of other seeds than those that grade."""
-    return recorded_pairs(bench, DEV_SEED)
 
 
 def study(fitting: Fit, pairs: RecordedPairs, out: Path, table: Path) -> pd.DataFrame:

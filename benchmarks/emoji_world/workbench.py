@@ -233,10 +233,7 @@ class Workbench:
         """What the figures depend on, beside the code."""
         asked = {"images": self.images, "steps": self.spec.steps, "batch_size": self.spec.batch_size}
         settings = {**asdict(self.settings), **asked, "split": self.split}
-        key = {"bundle": manifest_hash(self.bundle), "settings": settings}
-        if self.fitted is not None:
-            key |= {"model": self.spec.model, "guard": manifest_hash(self.fitted)}
-        return key
+        return {"bundle": manifest_hash(self.bundle), "settings": settings}
 
 
 @torch.no_grad()

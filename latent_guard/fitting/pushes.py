@@ -45,7 +45,7 @@ class Trial:
     images: int
     settled: float
     missed: float
-    spoilt: float = 0.0
+    spoilt: float
 
     @property
     def worth(self) -> float:

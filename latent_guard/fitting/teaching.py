@@ -23,7 +23,7 @@ from latent_guard.fitting.teachers import Teacher, Texts
 from latent_guard.fitting.tune import Lesson
 
 SEEN = "seen.safetensors"
-OBSERVED_RATE = 0.02  # of benign finished images that a teacher takes for unsafe; more where there are few
+OBSERVED_RATE = 0.02  # of benign finished images taken for unsafe, and of all for spoilt; more where there are few
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ class Teaching:
         posterior = posteriors(self.teacher.reference.scores(seen), groups)
         if kind:
             spoilt = self.observer.spoilt(seen)
-            posterior[spoilt] = self._asked(recording)[spoilt]
+            posterior[spoilt] = self.asked(recording)[spoilt]
         return Lesson(recording, over_texts(self.teacher, self.texts, seen, posterior))
 
-    def _asked(self, recording: Recording) -> Tensor:
+    def asked(self, recording: Recording) -> Tensor:
         """(N, K + 1), one where a prompt asks for a category, or in column 0 for none, or for all that are unsafe."""
         names = self.texts.categories
         asked = torch.zeros(len(recording), len(names) + 1)

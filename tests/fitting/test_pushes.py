@@ -77,7 +77,8 @@ def test_a_pipeline_that_shows_nothing_unsafe_is_guarded_without_pushes() -> Non
 
 
 def test_an_unsafe_image_that_is_handed_out_undoes_a_settled_one() -> None:
-    assert Trial(3.0, 0.4, 4, 0.0, 10, 0.6, 0.2).worth == pytest.approx(0.4)
+    assert Trial(3.0, 0.4, 4, 0.0, 10, 0.6, 0.2, 0.0).worth == pytest.approx(0.4)
+    assert Trial(3.0, 0.4, 4, 0.0, 10, 0.6, 0.2, 0.1).worth == pytest.approx(0.3)
 
 
 def test_longer_pushes_that_break_images_are_not_chosen(monkeypatch) -> None:

@@ -23,7 +23,7 @@ from latent_guard.package_data import SHIPPED_FEW_STEP, concepts_folder
 from latent_guard.zero_shot.pixel_clip import PixelCLIP
 
 LOWEST_AUROC, BELOW_TEACHER = 0.98, 0.01
-LOOKS = "AUROC of unsafe against safe, pairs that differ in one object: the lowest of all looks"
+LOOKS = "AUROC of unsafe against safe, pairs that differ in one object: the lowest from the first look on"
 
 
 def looks(bench: Workbench, pixel_teacher: LatentCLIP | None = None) -> list[Row]:

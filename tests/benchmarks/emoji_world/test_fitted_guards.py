@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks.emoji_world.fit_prompts import write_fit_prompts
-from benchmarks.emoji_world.fitted_guard import _write, grade
+from benchmarks.emoji_world.fitted_guard import grade, write_rows
 from benchmarks.emoji_world.tuning import ranking
 from latent_guard.bench.result_table import Row
 from latent_guard.concepts.prompt_set import PromptSet, read_prompt_sets
@@ -44,9 +44,9 @@ def test_only_a_generator_that_a_guard_was_fitted_to_is_graded(monkeypatch, tmp_
 
 def test_a_generators_rows_replace_its_own_and_no_others(tmp_path: Path) -> None:
     table = tmp_path / "fitted.csv"
-    _write(table, "shipped", "itself", [Row("a", ">= 1", "2", 10, True), Row("b", ">= 1", "0", 10, False)])
-    _write(table, "shipped-flow", "itself", [Row("a", ">= 1", "3", 10, True)])
-    _write(table, "shipped", "itself", [Row("a", ">= 1", "4", 20, True)])
+    write_rows(table, "shipped", "itself", [Row("a", ">= 1", "2", 10, True), Row("b", ">= 1", "0", 10, False)])
+    write_rows(table, "shipped-flow", "itself", [Row("a", ">= 1", "3", 10, True)])
+    write_rows(table, "shipped", "itself", [Row("a", ">= 1", "4", 20, True)])
     found = pd.read_csv(table)[["generator", "what", "measured", "n"]].values.tolist()
     assert sorted(found) == [["shipped", "a", 4, 20], ["shipped", "b", 0, 10], ["shipped-flow", "a", 3, 10]]
 

@@ -33,7 +33,8 @@ def rescaled(pipe: Any, factors: Factors) -> Any:
     space = rescaled_space(space_of(pipe), factors)
     vae = _rescaled_vae(pipe.vae, torch.tensor(factors))
     by_channel = {"latents_mean": list(space.mean), "latents_std": list(space.std)} if space.std else {}
-    vae.register_to_config(scaling_factor=space.scaling_factor, shift_factor=space.shift_factor or None, **by_channel)
+    shift = None if vae.config.shift_factor is None else space.shift_factor  # pipelines that add it want a number
+    vae.register_to_config(scaling_factor=space.scaling_factor, shift_factor=shift, **by_channel)
     twin = copy.copy(pipe)
     twin.vae = vae
     return twin

@@ -56,6 +56,16 @@ def test_raw_latents_are_multiplied_and_nothing_else_changes(name: str) -> None:
     torch.testing.assert_close(other_spread, spread * by_channel, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("shift", [None, 0.0, 0.06])
+def test_a_shift_that_is_a_number_stays_one(shift: float | None) -> None:
+    """Stable Diffusion 3's pipeline adds it, and None is no number."""
+    pipe = tiny_pipeline()
+    pipe.vae = vae_with(shift_factor=shift)
+    found = rescaled(pipe, ALIKE).vae.config.shift_factor
+    assert (found is None) == (shift is None)
+    assert found is None or found == pytest.approx(7.677 * (shift or 0.0))
+
+
 @pytest.mark.parametrize("width", [None, 0, 8], ids=["its own latents", "a linear adapter", "a deep adapter"])
 def test_a_guard_says_the_same_of_them(width: int | None) -> None:
     pipe = tiny_pipeline()

@@ -20,6 +20,7 @@ from benchmarks.emoji_world.rows.auroc_by_step import SEED, RecordedPairs, compa
 from latent_guard.bench.world import SHIPPED_WORLD
 from latent_guard.files.atomic import write_atomic
 from latent_guard.files.csv_text import table_csv
+from latent_guard.fitting.losses import Both, Categories, Loss, divergence
 from latent_guard.fitting.record import BATCH, Recording
 from latent_guard.fitting.roles import Role
 from latent_guard.fitting.settings import SHARES, FitSettings
@@ -27,7 +28,7 @@ from latent_guard.fitting.stages import Fit
 from latent_guard.fitting.targets import over_texts
 from latent_guard.fitting.teachers import Texts
 from latent_guard.fitting.teaching import Teaching
-from latent_guard.fitting.tune import Lesson, Loss, divergence, tune
+from latent_guard.fitting.tune import Lesson, tune
 from latent_guard.guidance.policy import SAFE
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.loading import load_pipeline
@@ -47,7 +48,7 @@ class Variant:
 
     name: str
     wanted: Wanted
-    loss: Loss = divergence
+    loss: Loss
     layers: tuple[str, ...] = ALL_LAYERS
 
 
@@ -88,12 +89,15 @@ def ranking(texts: Texts) -> Loss:
 def variants(texts: Texts, base: LatentCLIP) -> list[Variant]:
     """All losses, each alone; the first is what `fit` does."""
     last = (f"transformer.resblocks.{base.config.vision.layers - 1}.", "ln_post", "proj")
+    both = Both(texts)
     return [
-        Variant("the teacher, with the prior of the prompt's group", corrected),
-        Variant("the teacher alone", as_it_is),
-        Variant("prompts as labels", as_asked),
+        Variant("the teacher, with the prior of the prompt's group", corrected, both),
+        Variant("the same, over all texts alone", corrected, divergence),
+        Variant("the same, over categories alone", corrected, Categories(texts)),
+        Variant("the teacher alone", as_it_is, both),
+        Variant("prompts as labels", as_asked, both),
         Variant("the teacher's order", corrected, ranking(texts)),
-        Variant("the teacher, with the prior; the last layer learns", corrected, layers=last),
+        Variant("the teacher, with the prior; the last layer learns", corrected, both, last),
     ]
 
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from latent_guard.fitting.pushes import LOWEST_LEVELS, MOST_PUSHES, STRENGTHS
+from latent_guard.fitting.pushes import LOWEST_LEVELS, MOST_PUSHES, RETRIES, STRENGTHS
 from latent_guard.fitting.record import Job, Recording, record
 from latent_guard.fitting.roles import Role
 from latent_guard.fitting.rounds import ROUNDS
@@ -68,12 +68,11 @@ def estimate(fitting: Fit) -> Estimate:
         seconds = (time.perf_counter() - started) / len(jobs)
         step = _seconds_of_step(fitting, recording, Path(folder))
         size = sum(shard.stat().st_size for shard in recording.shards) // len(jobs)
-    trials = len(STRENGTHS) + len(LOWEST_LEVELS) + len(MOST_PUSHES) - 2
+    trials = len(STRENGTHS) + len(LOWEST_LEVELS) + len(MOST_PUSHES) - 2 + sum(RETRIES)
     guarded = trials * settings.count(Role.DEV, benign=False) + settings.count(Role.VERIFY, benign=False)
     again = round(_GUARDED * guarded) + settings.count(Role.VERIFY, benign=True)
-    return Estimate(
-        settings.images + again, seconds, step, ROUNDS * fitting.tuning.steps, size, settings.images, fitting.out
-    )
+    images = settings.images + settings.pushed
+    return Estimate(images + again, seconds, step, ROUNDS * fitting.tuning.steps, size, images, fitting.out)
 
 
 def _seconds_of_step(fitting: Fit, recording: Recording, folder: Path) -> float:

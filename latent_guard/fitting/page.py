@@ -62,7 +62,7 @@ def _draw_looks(axes: Any, verification: Verification) -> None:
 def _draw_trials(axes: Any, trials: Sequence[Trial]) -> None:
     for marker, name in (("o", "settled"), ("x", "missed")):
         best: dict[float, Trial] = {}
-        for trial in trials:
+        for trial in (trial for trial in trials if trial.max_pushes and not trial.retries):
             kept = best.get(trial.strength)
             if kept is None or trial.worth > kept.worth:
                 best[trial.strength] = trial

@@ -1,4 +1,4 @@
-"""The choice of a policy: how long, how early and how often to push, by what a finished image shows."""
+"""The choice of a policy: how long, early and often to push, and how often to retry, by what finished images show."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from latent_guard.fitting.finished import Observer
 from latent_guard.fitting.guarded import GuardedImages, run_guarded
 from latent_guard.fitting.record import Job
 from latent_guard.guidance.guard import LatentGuard
-from latent_guard.guidance.policy import BLOCK, SAFE, STEER, Policy
-from latent_guard.guidance.verdict import Decision, Verdict
+from latent_guard.guidance.policy import SAFE, STEER, Policy
+from latent_guard.guidance.verdict import Decision
 from latent_guard.terminal import track
 
 # Tried one after the other, each with the best of those before. Lengths are in normalised latents, whose own is 1.
 STRENGTHS = (1.5, 3.0, 6.0, 9.0)
 LOWEST_LEVELS = (0.4, 0.6, 0.8)
-MOST_PUSHES = (2, 4, 8)
+MOST_PUSHES = (0, 1, 2, 4, 8)  # with none, an image that is over a threshold at any look counts as unsafe at once
 SAFETY_MARGINS = (0.0, 0.5, 1.0, 2.5, 4.0)
-NO_PUSHES = replace(BLOCK, abort_margin=None)
-LEAST_SETTLED = 0.2  # share of unsafe images below which pushes are not worth their cost
+RETRIES = (3, 6)  # beside none
+NO_PUSHES = replace(SAFE, max_pushes=0, retries=0, safety_margin=0.0)
+_SAFE = (Decision.ALLOWED, Decision.STEERED, Decision.RESAMPLED)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What pushes came to on dev prompts whose unguarded images are unsafe, as shares of these.
+    """What a policy came to on dev prompts whose unguarded images are unsafe, as shares of these.
 
     Attributes:
-        strength, lowest_level, max_pushes, safety_margin: of the policy.
+        strength, lowest_level, max_pushes, safety_margin, retries: of the policy.
         images: how many.
         settled: handed out, safe, and still like an image.
         missed: handed out, and unsafe.
@@ -42,6 +43,7 @@ class Trial:
     lowest_level: float
     max_pushes: int
     safety_margin: float
+    retries: int
     images: int
     settled: float
     missed: float
@@ -60,6 +62,7 @@ class Trial:
             window=(policy.window[0], self.lowest_level),
             max_pushes=self.max_pushes,
             safety_margin=self.safety_margin,
+            retries=self.retries,
         )
 
 
@@ -73,15 +76,18 @@ class Choice:
     @property
     def words(self) -> str:
         """What the policy does, for people."""
-        if not self.policy.steer:
-            if not self.trials:
-                return "it does not steer: no dev image was unsafe, so there was nothing to choose pushes on"
-            settled = max(trial.settled for trial in self.trials)
-            return f"it does not steer: no push settled more than {settled:.0%} of the unsafe dev images"
-        high, low = self.policy.window
+        policy = self.policy
+        again = f"made again up to {policy.retries} times, and then blocked" if policy.retries else "blocked"
+        if policy.max_pushes:
+            high, low = policy.window
+            return (
+                f"pushes of {policy.strength:g}, at most {policy.max_pushes}, at noise levels from {high:g} to "
+                f"{low:g}, with a safety margin of {policy.safety_margin:g} each; what stays unsafe is {again}"
+            )
+        if not self.trials:
+            return f"it does not push, as no dev image was unsafe to choose pushes on: what any look finds is {again}"
         return (
-            f"pushes of {self.policy.strength:g}, at most {self.policy.max_pushes}, at noise levels from {high:g} to "
-            f"{low:g}, with a safety margin of {self.policy.safety_margin:g} each"
+            f"it does not push, as no push settled more unsafe dev images than it left: what any look finds is {again}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,9 +103,10 @@ class Choice:
 def choose_policy(
     guard: LatentGuard, pipe: Any, jobs: Sequence[Job], observer: Observer, arguments: Mapping[str, Any]
 ) -> Choice:
-    """Choose strength, window, number and safety margin of pushes on dev prompts.
+    """Choose strength, window, number and safety margin of pushes on dev prompts, and how often to make an image again.
 
-    Where pushes settle next to nothing, or there is nothing to choose on, the policy does not steer: it blocks.
+    Where pushes settle less than they leave unsafe or broken, or there is nothing to choose on, the policy does not
+    push: it refuses what any look finds unsafe.
 
     Args:
         guard: with its thresholds set.
@@ -116,40 +123,42 @@ def choose_policy(
     def better_of(policies: Iterable[Policy], words: str) -> Policy:
         """The best policy of all so far, after these were tried."""
         for policy in track(list(policies), words):
-            seen = run_guarded(guard, pipe, jobs, replace(policy, safety_margin=0.0), observer, arguments)
-            trials.extend(_trial(replace(policy, safety_margin=margin), seen) for margin in SAFETY_MARGINS)
+            seen = run_guarded(guard, pipe, jobs, policy, observer, arguments)
+            # A margin is worked out from a run without one, but decides about what is made again.
+            margins = (0.0,) if policy.retries else SAFETY_MARGINS
+            trials.extend(_trial(policy, margin, seen) for margin in margins)
         return max(trials, key=lambda trial: trial.worth).of(best)
 
     best = better_of((replace(best, strength=strength) for strength in STRENGTHS), "lengths of pushes")
     windows = ((best.window[0], low) for low in LOWEST_LEVELS if low != best.window[1])
-    best = better_of([replace(best, window=window) for window in windows], "windows of pushes")
+    best = better_of([_without_margin(best, window=window) for window in windows], "windows of pushes")
     numbers = (most for most in MOST_PUSHES if most != best.max_pushes)
-    best = better_of([replace(best, max_pushes=most) for most in numbers], "numbers of pushes")
-    if max(trials, key=lambda trial: trial.worth).settled < LEAST_SETTLED:
-        return Choice(NO_PUSHES, tuple(trials))
-    return Choice(replace(best, retries=SAFE.retries, block=SAFE.block), tuple(trials))
+    best = replace(
+        better_of([_without_margin(best, max_pushes=most) for most in numbers], "numbers of pushes"), block=True
+    )
+    best = better_of([replace(best, retries=retries) for retries in RETRIES], "numbers of retries")
+    return Choice(best, tuple(trials))
 
 
-def _trial(policy: Policy, seen: GuardedImages) -> Trial:
-    """What a run without a safety margin would have come to with the policy's."""
-    accepted = [_accepted(verdict, policy.safety_margin) for verdict in seen.verdicts]
-    found = list(zip(accepted, seen.unsafe, seen.spoilt, strict=True))
-    settled = sum(taken and not bad and not spoilt for taken, bad, spoilt in found)
-    missed = sum(taken and bad for taken, bad, _ in found)
-    spoilt = sum(taken and spoilt and not bad for taken, bad, spoilt in found)
-    count = len(found)
+def _without_margin(policy: Policy, **changes: Any) -> Policy:
+    return replace(policy, safety_margin=0.0, **changes)
+
+
+def _trial(policy: Policy, further: float, seen: GuardedImages) -> Trial:
+    """What a run came to, or would have come to with so much ``further`` a safety margin for each push."""
+    taken = [
+        verdict.decision in _SAFE and verdict.margin <= -further * verdict.cost.pushes for verdict in seen.verdicts
+    ]
+    found = [(bad, spoilt) for ok, bad, spoilt in zip(taken, seen.unsafe, seen.spoilt, strict=True) if ok]
+    count = len(taken)
     return Trial(
         policy.strength,
         policy.window[1],
         policy.max_pushes,
-        policy.safety_margin,
+        policy.safety_margin + further,
+        policy.retries,
         count,
-        settled / count,
-        missed / count,
-        spoilt / count,
+        settled=sum(not bad and not spoilt for bad, spoilt in found) / count,
+        missed=sum(bad for bad, _ in found) / count,
+        spoilt=sum(spoilt and not bad for bad, spoilt in found) / count,
     )
-
-
-def _accepted(verdict: Verdict, safety_margin: float) -> bool:
-    handed_out = verdict.decision in (Decision.ALLOWED, Decision.STEERED)
-    return handed_out and verdict.margin <= -safety_margin * verdict.cost.pushes

@@ -17,8 +17,8 @@ from latent_guard.files.documents import read_json
 from latent_guard.fitting.roles import Role
 
 SETTINGS = "settings.json"
-SHARES = {Role.TUNE: 0.42, Role.CALIBRATE: 0.34, Role.DEV: 0.05, Role.VERIFY: 0.09}  # of all images
-PUSHED = 0.10  # of all images: generations that an early guard pushes
+SHARES = {Role.TUNE: 0.50, Role.CALIBRATE: 0.34, Role.DEV: 0.07, Role.VERIFY: 0.09}  # of all images
+PUSHED = 0.20  # as a share of all images, and beside them: generations that an early guard pushes
 BENIGN = {Role.TUNE: 0.5, Role.CALIBRATE: 0.85, Role.DEV: 0.0, Role.VERIFY: 0.5}  # of a role's images
 _HELD_OUT = 0.5  # of the calibration images, see ``concepts.calibrate``
 _SAFETY = 1.25  # half of the benign ones need not be in the half that is held out
@@ -31,7 +31,7 @@ class FitSettings:
     Attributes:
         model: the pipeline as the user calls it: a folder, hub id or short name.
         arguments: of the pipeline's call: ``num_inference_steps``, ``guidance_scale``, ...
-        images: generations in all.
+        images: unguarded generations in all; others, that are pushed on the way, come on top.
         rate: largest share of benign images that may be touched.
         concepts: sources of prompt sets, as ``concepts build`` takes them.
         latent_clip, teacher: names of the Latent-CLIP to start from and of a CLIP on pixels, None for the default.

@@ -55,8 +55,7 @@ def over_texts(teacher: Teacher, texts: Texts, features: Tensor, posterior: Tens
         posterior: (N, K + 1).
     """
     own = (teacher.logit_scale * features @ teacher.embedded.T.cpu()).softmax(dim=-1)
-    column = torch.zeros(own.shape[1], dtype=torch.long)
-    column[: len(texts.category_of)] = texts.category_of + 1
+    column = texts.column
     mass = torch.zeros(len(own), posterior.shape[1]).index_add_(1, column, own)
     factors = posterior / mass.clamp_min(torch.finfo(mass.dtype).tiny)
     corrected = own * factors[:, column]

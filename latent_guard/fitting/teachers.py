@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate
 from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.concepts.scoring import Reference, rows_of_each
 from latent_guard.concepts.texts import BankTexts, embedded
+from latent_guard.fitting.evidence import Evidence, evidence_of
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.pipelines.vae import decode, encode, to_model_range
 from latent_guard.zero_shot.classify import ImageTextModel
@@ -49,6 +50,12 @@ class Texts:
         names = self.categories
         return torch.tensor([names.index(concept.category) for concept in self.bank.concepts])
 
+    @property
+    def column(self) -> Tensor:
+        """Of each of the T texts, 0, or 1 + the number of its category."""
+        concepts, others = self.category_of + 1, len(self.bank.benign) + len(self.captions)
+        return torch.cat([concepts, torch.zeros(others, dtype=torch.long)])
+
     def embedded_by(self, model: Any) -> Tensor:
         """(T, D), of length one, on the model's device: concepts, benign anchors, captions."""
         alone = [[caption] for caption in self.captions]
@@ -71,7 +78,8 @@ class Teacher:
         from_latents, from_pictures: make of raw final latents, or of uint8 pictures, what its image tower reads.
         embedded: the texts by the model's own text tower, (T, D).
         reference: the bank's part of them.
-        logit_scale: the model's own factor on cosines.
+        logit_scale: the factor on cosines, at first the model's own.
+        offset: of its scores from log-odds.
     """
 
     name: str
@@ -81,6 +89,7 @@ class Teacher:
     embedded: Tensor
     reference: Reference
     logit_scale: float
+    offset: float = 0.0
 
     @classmethod
     def latent(cls, model: LatentCLIP, vae: Any, texts: Texts) -> Teacher:
@@ -120,8 +129,12 @@ class Teacher:
         """Cosine (N,) of images with the text that each resembles most."""
         return (features @ self.embedded.T.to(features)).amax(dim=1)
 
+    def log_odds(self, features: Tensor) -> Tensor:
+        """Log-odds (N, K) of each category against none, in the eyes of a teacher that was fitted."""
+        return self.reference.scores(features) + self.offset
+
     def fitted_to(self, features: Tensor, asked: Tensor) -> Teacher:
-        """This teacher at the factor on cosines at which it best tells images of unsafe prompts from benign ones'.
+        """This teacher with its factor on cosines and its offset such that scores are log-odds of unsafe images.
 
         A CLIP's own factor comes from its training batches. The less of it there is, the more the number of concepts
         counts, and the less the nearest one.
@@ -130,16 +143,14 @@ class Teacher:
             features: (N, D) of finished images, by this teacher.
             asked: (N,) whether an image's prompt is unsafe; some are, and some are not.
         """
-        from sklearn.metrics import roc_auc_score
 
-        def at(octaves: float) -> Teacher:
+        def at(octaves: float) -> tuple[Teacher, Evidence]:
             factor = self.logit_scale * 2**octaves
-            return replace(self, logit_scale=factor, reference=replace(self.reference, logit_scale=factor))
+            reference = replace(self.reference, logit_scale=factor)
+            evidence = evidence_of(reference.scores(features).amax(dim=1).cpu(), asked)
+            return replace(self, logit_scale=factor, reference=reference, offset=evidence.offset), evidence
 
-        def told(teacher: Teacher) -> float:
-            return float(roc_auc_score(asked.numpy(), teacher.reference.scores(features).amax(dim=1).cpu().numpy()))
-
-        return max(map(at, OCTAVES), key=told)
+        return min(map(at, OCTAVES), key=lambda fitted: fitted[1].loss)[0]
 
     @torch.no_grad()
     def _seen(self, batches: Iterable[Tensor], prepare: Prepare) -> Tensor:

@@ -50,7 +50,7 @@ class Teaching:
 
     @cached_property
     def teacher(self) -> Teacher:
-        """The teacher at a factor on cosines that was fitted on what is learnt from."""
+        """The teacher with its factor on cosines and its offset fitted on what is learnt from."""
         recording = self.generations.of(Role.TUNE)
         asked = torch.tensor([bool(job.category) for job in recording.jobs])
         return self.untouched.fitted_to(self.features(recording), asked)
@@ -68,7 +68,7 @@ class Teaching:
         """
         seen = self.features(recording)
         groups = [job.category + kind for job in recording.jobs]
-        posterior = posteriors(self.teacher.reference.scores(seen), groups)
+        posterior = posteriors(self.teacher.log_odds(seen), groups)
         if kind:
             spoilt = self.observer.spoilt(seen)
             posterior[spoilt] = self.asked(recording)[spoilt]

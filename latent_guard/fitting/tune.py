@@ -6,17 +6,17 @@ Shapes: B samples, T texts, D embedding width.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import kl_div
 
 from latent_guard.errors import GuardError, InputError
 from latent_guard.files.atomic import atomic_file
 from latent_guard.fitting.base import with_noise_input
+from latent_guard.fitting.losses import Both, Loss
 from latent_guard.fitting.record import Recording
 from latent_guard.fitting.teachers import Texts
 from latent_guard.latent_clip.model import LatentCLIP
@@ -27,7 +27,6 @@ RESUME = "resume.pt"
 # Of what was learnt, this share is kept: weights between a model and its fine-tuned copy do better than either on what
 # neither saw (WiSE-FT, Wortsman et al. 2022, section 3), and there are few images to learn from.
 KEPT = 0.5
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,6 @@ class TuneSettings:
     seed: int = 0
 
 
-def divergence(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of a student's distributions over the texts, from logits, from what is wanted."""
-    return kl_div(logits.log_softmax(dim=-1), wanted, reduction="batchmean")
-
-
 @dataclass(frozen=True)
 class Lesson:
     """Generations, and the distributions over the texts (N, T) that their finished images are to have."""
@@ -69,7 +63,7 @@ def tune(
     settings: TuneSettings,
     sharpness: float = 1.0,
     *,
-    loss_of: Loss = divergence,
+    loss_of: Loss | None = None,
     layers: Sequence[str] = ("",),
 ) -> LatentCLIP:
     """Tune a copy of ``base`` on recorded estimates; a run that was killed resumes from its last checkpoint.
@@ -86,7 +80,8 @@ def tune(
         folder: of checkpoints.
         settings: schedule.
         sharpness: what the student's factor on cosines is multiplied with.
-        loss_of: compares the student's logits over the texts (B, T) with what is wanted (B, T).
+        loss_of: compares the student's logits over the texts (B, T) with what is wanted (B, T); by default over
+            categories and over all texts.
         layers: how the names of the image tower's weights that learn begin.
 
     Raises:
@@ -95,6 +90,7 @@ def tune(
     """
     student = with_noise_input(base)
     samples = _Samples.of(lessons)
+    compare = loss_of or Both(texts)
     texts_of_student = texts.embedded_by(base)
     student.logit_scale.data += math.log(sharpness)
     scale = float(student.logit_scale.detach().exp())
@@ -110,7 +106,7 @@ def tune(
             group["lr"] = settings.learning_rate * rate_factor_at(step, settings)
         latents, levels, wanted = (part.to(base.logit_scale) for part in samples.batch(settings, step))
         features = student.encode_latents(latents, levels, normalize=True)
-        loss = loss_of(scale * features @ texts_of_student.T, wanted)
+        loss = compare(scale * features @ texts_of_student.T, wanted)
         loss.backward()
         nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
         optimizer.step()

@@ -9,7 +9,7 @@ import torch
 
 from latent_guard.fitting import pushes
 from latent_guard.fitting.guarded import GuardedImages
-from latent_guard.fitting.pushes import MOST_PUSHES, SAFETY_MARGINS, STRENGTHS, Trial, choose_policy
+from latent_guard.fitting.pushes import MOST_PUSHES, RETRIES, SAFETY_MARGINS, STRENGTHS, Trial, choose_policy
 from latent_guard.fitting.record import Job
 from latent_guard.guidance.policy import Policy
 from latent_guard.guidance.verdict import Cost, Decision, Verdict
@@ -43,11 +43,15 @@ def test_the_length_that_settles_most_is_chosen_with_a_margin_that_misses_nothin
     choice = choose_policy(None, None, JOBS, None, {})
     assert choice.policy.strength == 6.0
     assert choice.policy.steer
+    assert choice.policy.block
+    assert choice.policy.retries == 0  # they settle nothing more here
     assert choice.policy.safety_margin == 0.5  # the least that refuses the thin ones
     assert {policy.strength for policy in ran} == set(STRENGTHS)
     assert {policy.max_pushes for policy in ran} == set(MOST_PUSHES)
-    assert {policy.safety_margin for policy in ran} == {0.0}  # a margin is applied to what was seen, never twice
-    assert len(choice.trials) == len(ran) * len(SAFETY_MARGINS)
+    # A margin is applied to what was seen, never twice; but what is made again depends on it.
+    assert {policy.safety_margin for policy in ran if not policy.retries} == {0.0}
+    assert {(policy.retries, policy.safety_margin) for policy in ran if policy.retries} == {(n, 0.5) for n in RETRIES}
+    assert len(choice.trials) == (len(ran) - len(RETRIES)) * len(SAFETY_MARGINS) + len(RETRIES)
     assert "pushes of 6" in choice.words
 
 
@@ -62,23 +66,50 @@ def test_a_setting_that_is_worse_than_what_was_tried_before_is_not_built_on(monk
 
 
 def test_where_no_push_helps_the_policy_says_so_and_blocks(monkeypatch) -> None:
-    outcomes(monkeypatch, lambda policy: 0.1)
+    """Without pushes, nine of ten unsafe images are refused at once; pushed, they pass."""
+
+    def run_guarded(guard: Any, pipe: Any, jobs: Any, policy: Policy, *_: Any) -> GuardedImages:
+        seen = 9 if policy.max_pushes == 0 else 1
+        verdicts = (_verdict(2.0),) * seen + (_verdict(-9.0),) * (10 - seen)
+        return GuardedImages(verdicts, (True,) * 10, (False,) * 10, torch.zeros(10, 3, 8, 8))
+
+    monkeypatch.setattr(pushes, "run_guarded", run_guarded)
     choice = choose_policy(None, None, JOBS, None, {})
-    assert not choice.policy.steer
+    assert choice.policy.max_pushes == 0
     assert choice.policy.block
-    assert choice.words == "it does not steer: no push settled more than 10% of the unsafe dev images"
+    assert choice.words == (
+        "it does not push, as no push settled more unsafe dev images than it left: what any look finds is blocked"
+    )
+
+
+@pytest.mark.parametrize(("again_safe", "retries"), [(0.9, RETRIES[0]), (0.1, 0)])
+def test_images_are_made_again_where_that_settles_more_than_slips_through(monkeypatch, again_safe, retries) -> None:
+    """Half of the unsafe images are found; made again, these end safe, or unsafe and unseen."""
+
+    def run_guarded(guard: Any, pipe: Any, jobs: Any, policy: Policy, *_: Any) -> GuardedImages:
+        if policy.max_pushes:
+            return GuardedImages((_verdict(-9.0),) * 10, (True,) * 10, (False,) * 10, torch.zeros(10, 3, 8, 8))
+        found = _verdict(-9.0) if policy.retries else _verdict(2.0)
+        again = round(5 * again_safe) if policy.retries else 0
+        unsafe = (True,) * (10 - again) + (False,) * again
+        return GuardedImages((_verdict(-9.0),) * 5 + (found,) * 5, unsafe, (False,) * 10, torch.zeros(10, 3, 8, 8))
+
+    monkeypatch.setattr(pushes, "run_guarded", run_guarded)
+    choice = choose_policy(None, None, JOBS, None, {})
+    assert choice.policy.retries == retries
+    assert (f"up to {RETRIES[0]} times" in choice.words) == bool(retries)
 
 
 def test_a_pipeline_that_shows_nothing_unsafe_is_guarded_without_pushes() -> None:
     choice = choose_policy(None, None, [], None, {})
     assert choice.policy.block
-    assert not choice.policy.steer
-    assert "nothing to choose pushes on" in choice.words
+    assert choice.policy.max_pushes == 0
+    assert "no dev image was unsafe" in choice.words
 
 
 def test_an_unsafe_image_that_is_handed_out_undoes_a_settled_one() -> None:
-    assert Trial(3.0, 0.4, 4, 0.0, 10, 0.6, 0.2, 0.0).worth == pytest.approx(0.4)
-    assert Trial(3.0, 0.4, 4, 0.0, 10, 0.6, 0.2, 0.1).worth == pytest.approx(0.3)
+    assert Trial(3.0, 0.4, 4, 0.0, 0, 10, 0.6, 0.2, 0.0).worth == pytest.approx(0.4)
+    assert Trial(3.0, 0.4, 4, 0.0, 0, 10, 0.6, 0.2, 0.1).worth == pytest.approx(0.3)
 
 
 def test_longer_pushes_that_break_images_are_not_chosen(monkeypatch) -> None:

@@ -41,25 +41,28 @@ class Rounds:
 
     @cached_property
     def model(self) -> LatentCLIP:
-        """The tuned Latent-CLIP, of the second round."""
-        first = self._tuned("first", self.base, lambda: [self._unguarded], self.teaching.sharpness)
+        """The tuned Latent-CLIP, of the second round.
+
+        It starts from the base again: the first round's model is there to push, and what it learnt is in the lessons of
+        the second.
+        """
+        first = self._tuned("first", lambda: [self._unguarded])
 
         def both() -> list[Lesson]:
             return [self._unguarded, self.teaching.lesson(self._pushed_by(first), ", pushed")]
 
-        return self._tuned("second", first, both)
+        return self._tuned("second", both)
 
     @cached_property
     def _unguarded(self) -> Lesson:
         return self.teaching.lesson(self.teaching.generations.of(Role.TUNE))
 
-    def _tuned(
-        self, name: str, start: LatentCLIP, lessons: Callable[[], Sequence[Lesson]], sharpness: float = 1.0
-    ) -> LatentCLIP:
+    def _tuned(self, name: str, lessons: Callable[[], Sequence[Lesson]]) -> LatentCLIP:
         folder = self.folder / name
         clip = folder / "latent-clip"
         if not (clip / CONFIG).is_file():
-            tuned = tune(start, lessons(), self.teaching.texts, folder, self.settings, sharpness)
+            sharpness = self.teaching.sharpness
+            tuned = tune(self.base, lessons(), self.teaching.texts, folder, self.settings, sharpness)
             tuned.save_pretrained(clip)
         return LatentCLIP.from_pretrained(clip, device=str(self.base.logit_scale.device))
 

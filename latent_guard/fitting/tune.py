@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from latent_guard.errors import GuardError, InputError
 from latent_guard.files.atomic import atomic_file
+from latent_guard.fitting.augment import augmented
 from latent_guard.fitting.base import with_noise_input
 from latent_guard.fitting.losses import Both, Loss
 from latent_guard.fitting.record import Recording
@@ -104,7 +105,9 @@ def tune(
     for step in track(range(start, settings.steps), f"tuning ({folder.name})"):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * rate_factor_at(step, settings)
-        latents, levels, wanted = (part.to(base.logit_scale) for part in samples.batch(settings, step))
+        generator = torch.Generator().manual_seed(1_000_003 * settings.seed + step)
+        latents, levels, wanted = (part.to(base.logit_scale) for part in samples.batch(settings.batch, generator))
+        latents = augmented(latents, base.config.latent_space, generator)
         features = student.encode_latents(latents, levels, normalize=True)
         loss = compare(scale * features @ texts_of_student.T, wanted)
         loss.backward()
@@ -144,10 +147,8 @@ class _Samples:
         starts = torch.cat([torch.zeros(1, dtype=torch.long), ends])
         return cls(tuple(shards), tuple(levels), starts, torch.cat([lesson.wanted for lesson in lessons]))
 
-    def batch(self, settings: TuneSettings, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Estimates (B, C, H, W), their noise levels (B,) and what is wanted (B, T), by the step's number alone."""
-        size = settings.batch
-        generator = torch.Generator().manual_seed(1_000_003 * settings.seed + step)
+    def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Estimates (B, C, H, W), their noise levels (B,) and what is wanted (B, T)."""
         rows = torch.randint(len(self.wanted), (size,), generator=generator)
         shares = torch.rand(size, generator=generator)
         places = torch.searchsorted(self.starts, rows, right=True) - 1

@@ -72,6 +72,18 @@ def fit_prompts(
 
 
 @app.command()
+def teacher(
+    out: Annotated[Path, typer.Option(help="Folder of the training.", parser=OutFolder("--out"))] = Path(
+        "outputs/teacher"
+    ),
+) -> None:
+    """Train a CLIP on pixels on rendered scenes alone, for `latent-guard fit --teacher`: half an hour on one core."""
+    from benchmarks.emoji_world.teacher import train_teacher
+
+    say(f"wrote {train_teacher(out)}")
+
+
+@app.command()
 def fitted(
     model: Annotated[str, typer.Argument(help="The generator: shipped, shipped-few-step or shipped-flow.")],
     teacher: Annotated[

@@ -24,6 +24,7 @@ from latent_guard.fitting.losses import Both, Categories, Loss, divergence
 from latent_guard.fitting.record import BATCH, Recording
 from latent_guard.fitting.roles import Role
 from latent_guard.fitting.settings import SHARES, FitSettings
+from latent_guard.fitting.soup import averaged
 from latent_guard.fitting.stages import Fit
 from latent_guard.fitting.targets import over_texts
 from latent_guard.fitting.teachers import Texts
@@ -146,7 +147,7 @@ def study(fitting: Fit, pairs: RecordedPairs, out: Path, table: Path) -> pd.Data
             loss_of=way.loss,
             layers=way.layers,
         )
-        lines.append(_line(way.name, images, tuned, pairs))
+        lines.append(_line(way.name, images, averaged(fitting.base, tuned), pairs))
         figures = pd.DataFrame(lines, columns=COLUMNS)
         write_atomic(table, table_csv(figures))
     return figures

@@ -12,6 +12,7 @@ from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.fitting.pushed import pushes_by
 from latent_guard.fitting.record import Recording
 from latent_guard.fitting.roles import Role
+from latent_guard.fitting.soup import averaged
 from latent_guard.fitting.teaching import Teaching
 from latent_guard.fitting.tune import Lesson, TuneSettings, tune
 from latent_guard.latent_clip.model import LatentCLIP
@@ -41,17 +42,14 @@ class Rounds:
 
     @cached_property
     def model(self) -> LatentCLIP:
-        """The tuned Latent-CLIP, of the second round.
-
-        It starts from the base again: the first round's model is there to push, and what it learnt is in the lessons of
-        the second.
-        """
+        """The tuned Latent-CLIP: the average of the base and both rounds, each of which starts from the base."""
         first = self._tuned("first", lambda: [self._unguarded])
 
         def both() -> list[Lesson]:
-            return [self._unguarded, self.teaching.lesson(self._pushed_by(first), ", pushed")]
+            pushed = self._pushed_by(averaged(self.base, first))
+            return [self._unguarded, self.teaching.lesson(pushed, ", pushed")]
 
-        return self._tuned("second", both)
+        return averaged(self.base, first, self._tuned("second", both))
 
     @cached_property
     def _unguarded(self) -> Lesson:

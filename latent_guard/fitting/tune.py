@@ -25,9 +25,6 @@ from latent_guard.terminal import track
 from latent_guard.training.optimizers import BETAS, MAX_GRADIENT_NORM, rate_factor_at
 
 RESUME = "resume.pt"
-# Of what was learnt, this share is kept: weights between a model and its fine-tuned copy do better than either on what
-# neither saw (WiSE-FT, Wortsman et al. 2022, section 3), and there are few images to learn from.
-KEPT = 0.5
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ def tune(
     At every estimate and its noise level, the student's distribution over the texts is to be that of the finished image
     of the same generation: Kullback-Leibler divergence, as in knowledge distillation (Hinton et al. 2015, section 2).
     Student and teacher compare with the same texts, each by its own text tower. The student's stays as it is, so that
-    concepts in words stay valid. What is returned is halfway back to the base.
+    concepts in words stay valid.
 
     Args:
         base: an untouched Latent-CLIP; it is not changed.
@@ -119,15 +116,7 @@ def tune(
                 raise GuardError(f"the loss of the tuning is not finite at step {step + 1}; fit in float32")
             _save(folder, step + 1, student, optimizer, settings)
     student.eval().requires_grad_(False)
-    _go_back(student, with_noise_input(base), KEPT)
     return student
-
-
-@torch.no_grad()
-def _go_back(student: LatentCLIP, base: LatentCLIP, share: float) -> None:
-    """Move a student's image tower towards the one that it was tuned from."""
-    for weight, first in zip(student.visual.parameters(), base.visual.parameters(), strict=True):
-        weight.lerp_(first, 1 - share)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from latent_guard.errors import InputError
 from latent_guard.fitting import tune as module
 from latent_guard.fitting.base import with_noise_input
 from latent_guard.fitting.record import BATCH, Job, Recording
+from latent_guard.fitting.soup import averaged
 from latent_guard.fitting.teachers import Texts
 from latent_guard.fitting.tune import RESUME, Lesson, TuneSettings, tune
 from latent_guard.latent_clip.latent_space import LatentSpace
@@ -90,12 +91,25 @@ def test_a_checkpoint_of_other_settings_is_refused(base, tmp_path) -> None:
         tune(base, lessons, TEXTS, tmp_path / "run", replace(brief, seed=1))
 
 
-def test_the_student_keeps_half_of_what_it_learnt(base, tmp_path) -> None:
-    student = tune(base, [lesson(tmp_path / "recording")], TEXTS, tmp_path / "run", replace(SETTINGS, steps=5))
-    learnt = torch.load(tmp_path / "run" / RESUME, weights_only=True)["visual"]
-    start = with_noise_input(base).visual.state_dict()
-    for name, weight in student.visual.state_dict().items():
-        assert torch.allclose(weight, (start[name] + learnt[name]) / 2, atol=1e-6)
+def test_the_average_of_a_base_and_two_students_is_a_third_of_each(base, tmp_path) -> None:
+    brief = replace(SETTINGS, steps=5)
+    students = [
+        tune(
+            base,
+            [lesson(tmp_path / f"{seed}")],
+            TEXTS,
+            tmp_path / f"run {seed}",
+            replace(brief, seed=seed),
+            sharpness=2.0,
+        )
+        for seed in (0, 1)
+    ]
+    found = averaged(base, *students)
+    towers = [model.visual.state_dict() for model in (with_noise_input(base), *students)]
+    for name, weight in found.visual.state_dict().items():
+        assert torch.allclose(weight, sum(tower[name] for tower in towers) / 3, atol=1e-6)
+    assert torch.equal(found.logit_scale, students[0].logit_scale)
+    assert not torch.equal(students[0].visual.proj, students[1].visual.proj)  # which themselves stay
 
 
 def test_a_sharper_student_is_one_whose_factor_on_cosines_is_greater(base, tmp_path) -> None:

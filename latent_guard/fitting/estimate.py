@@ -32,7 +32,8 @@ class Estimate:
         seconds_of_step: of tuning, measured.
         steps: of tuning, in all rounds.
         bytes_of_image: on disk.
-        images: that are recorded.
+        images: that are recorded, unguarded.
+        pushed: that are recorded with pushes on the way.
         out: the guard's folder.
     """
 
@@ -42,16 +43,19 @@ class Estimate:
     steps: int
     bytes_of_image: int
     images: int
+    pushed: int
     out: Path
 
     def lines(self) -> list[str]:
         """In words, a line each."""
+        megabytes = self.bytes_of_image * (self.images + self.pushed) / 1e6
         minutes = (self.generations * self.seconds_of_image + self.steps * self.seconds_of_step) / 60
         return [
-            f"{self.images} images would be recorded, and {self.generations - self.images} made again in trials",
+            f"{self.images} images would be recorded, {self.pushed} more with pushes, and "
+            f"{self.generations - self.images - self.pushed} made again in trials",
             f"{self.seconds_of_image:.2f} s an image, and {self.seconds_of_step:.2f} s each of {self.steps} steps of "
             f"tuning: about {minutes:.0f} minutes",
-            f"{self.bytes_of_image * self.images / 1e6:,.0f} MB of latents beside {self.out} while it runs",
+            f"{megabytes:,.0f} MB of latents beside {self.out} while it runs",
             f"the guard would be written into {self.out}",
         ]
 
@@ -71,8 +75,16 @@ def estimate(fitting: Fit) -> Estimate:
     trials = len(STRENGTHS) + len(LOWEST_LEVELS) + len(MOST_PUSHES) - 2 + sum(RETRIES)
     guarded = trials * settings.count(Role.DEV, benign=False) + settings.count(Role.VERIFY, benign=False)
     again = round(_GUARDED * guarded) + settings.count(Role.VERIFY, benign=True)
-    images = settings.images + settings.pushed
-    return Estimate(images + again, seconds, step, ROUNDS * fitting.tuning.steps, size, images, fitting.out)
+    return Estimate(
+        generations=settings.images + settings.pushed + again,
+        seconds_of_image=seconds,
+        seconds_of_step=step,
+        steps=ROUNDS * fitting.tuning.steps,
+        bytes_of_image=size,
+        images=settings.images,
+        pushed=settings.pushed,
+        out=fitting.out,
+    )
 
 
 def _seconds_of_step(fitting: Fit, recording: Recording, folder: Path) -> float:

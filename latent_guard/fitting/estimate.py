@@ -72,7 +72,7 @@ def estimate(fitting: Fit) -> Estimate:
         seconds = (time.perf_counter() - started) / len(jobs)
         step = _seconds_of_step(fitting, recording, Path(folder))
         size = sum(shard.stat().st_size for shard in recording.shards) // len(jobs)
-    trials = len(STRENGTHS) + len(LOWEST_LEVELS) + len(MOST_PUSHES) - 2 + sum(RETRIES)
+    trials = len(STRENGTHS) + len(LOWEST_LEVELS) + len(MOST_PUSHES) - 2 + 2 * sum(RETRIES)
     guarded = trials * settings.count(Role.DEV, benign=False) + settings.count(Role.VERIFY, benign=False)
     again = round(_GUARDED * guarded) + settings.count(Role.VERIFY, benign=True)
     return Estimate(

@@ -23,6 +23,7 @@ LOWEST_LEVELS = (0.4, 0.6, 0.8)
 MOST_PUSHES = (0, 1, 2, 4, 8)  # with none, an image that is over a threshold at any look counts as unsafe at once
 SAFETY_MARGINS = (0.0, 0.5, 1.0, 2.5, 4.0)
 RETRIES = (3, 6)  # beside none
+COST_OF_MISSED = 3.0  # in settled images: to hand out an unsafe one is worse than to refuse one that could be settled
 NO_PUSHES = replace(SAFE, max_pushes=0, retries=0, safety_margin=0.0)
 _SAFE = (Decision.ALLOWED, Decision.STEERED, Decision.RESAMPLED)
 
@@ -51,8 +52,8 @@ class Trial:
 
     @property
     def worth(self) -> float:
-        """Settled minus missed and spoilt: an unsafe or broken image that is handed out undoes a settled one."""
-        return self.settled - self.missed - self.spoilt
+        """Settled, minus spoilt, minus ``COST_OF_MISSED`` times missed; an image that is refused counts for nothing."""
+        return self.settled - self.spoilt - COST_OF_MISSED * self.missed
 
     def of(self, policy: Policy) -> Policy:
         """A policy with what was tried."""
@@ -136,8 +137,9 @@ def choose_policy(
     best = replace(
         better_of([_without_margin(best, max_pushes=most) for most in numbers], "numbers of pushes"), block=True
     )
-    best = better_of([replace(best, retries=retries) for retries in RETRIES], "numbers of retries")
-    return Choice(best, tuple(trials))
+    bases = [best] if best.max_pushes == 0 else [best, _without_margin(best, max_pushes=0)]
+    again = [replace(base, retries=retries) for base in bases for retries in RETRIES]
+    return Choice(better_of(again, "numbers of retries"), tuple(trials))
 
 
 def _without_margin(policy: Policy, **changes: Any) -> Policy:

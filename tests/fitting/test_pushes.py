@@ -9,7 +9,15 @@ import torch
 
 from latent_guard.fitting import pushes
 from latent_guard.fitting.guarded import GuardedImages
-from latent_guard.fitting.pushes import MOST_PUSHES, RETRIES, SAFETY_MARGINS, STRENGTHS, Trial, choose_policy
+from latent_guard.fitting.pushes import (
+    COST_OF_MISSED,
+    MOST_PUSHES,
+    RETRIES,
+    SAFETY_MARGINS,
+    STRENGTHS,
+    Trial,
+    choose_policy,
+)
 from latent_guard.fitting.record import Job
 from latent_guard.guidance.policy import Policy
 from latent_guard.guidance.verdict import Cost, Decision, Verdict
@@ -50,8 +58,12 @@ def test_the_length_that_settles_most_is_chosen_with_a_margin_that_misses_nothin
     assert {policy.max_pushes for policy in ran} == set(MOST_PUSHES)
     # A margin is applied to what was seen, never twice; but what is made again depends on it.
     assert {policy.safety_margin for policy in ran if not policy.retries} == {0.0}
-    assert {(policy.retries, policy.safety_margin) for policy in ran if policy.retries} == {(n, 0.5) for n in RETRIES}
-    assert len(choice.trials) == (len(ran) - len(RETRIES)) * len(SAFETY_MARGINS) + len(RETRIES)
+    again = [policy for policy in ran if policy.retries]
+    assert {(policy.retries, policy.safety_margin) for policy in again if policy.max_pushes} == {
+        (n, 0.5) for n in RETRIES
+    }
+    assert {policy.retries for policy in again if not policy.max_pushes} == set(RETRIES)
+    assert len(choice.trials) == (len(ran) - len(again)) * len(SAFETY_MARGINS) + len(again)
     assert "pushes of 6" in choice.words
 
 
@@ -107,9 +119,9 @@ def test_a_pipeline_that_shows_nothing_unsafe_is_guarded_without_pushes() -> Non
     assert "no dev image was unsafe" in choice.words
 
 
-def test_an_unsafe_image_that_is_handed_out_undoes_a_settled_one() -> None:
-    assert Trial(3.0, 0.4, 4, 0.0, 0, 10, 0.6, 0.2, 0.0).worth == pytest.approx(0.4)
-    assert Trial(3.0, 0.4, 4, 0.0, 0, 10, 0.6, 0.2, 0.1).worth == pytest.approx(0.3)
+def test_an_unsafe_image_that_is_handed_out_undoes_several_settled_ones() -> None:
+    assert Trial(3.0, 0.4, 4, 0.0, 0, 10, 0.6, 0.1, 0.0).worth == pytest.approx(0.6 - COST_OF_MISSED * 0.1)
+    assert Trial(3.0, 0.4, 4, 0.0, 0, 10, 0.6, 0.1, 0.1).worth == pytest.approx(0.5 - COST_OF_MISSED * 0.1)
 
 
 def test_longer_pushes_that_break_images_are_not_chosen(monkeypatch) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from latent_guard import bench, shipped
+from latent_guard.errors import InputError
+from latent_guard.guidance.policy import FLAG, Policies
 
 SPEC = bench.Spec(
     name="mine",
@@ -37,6 +40,16 @@ def test_a_judge_of_ones_own_judges_in_place_of_the_specs(tmp_path: Path) -> Non
     summary = bench.evaluate(SPEC.limited(1), shipped.pipeline(), tmp_path, everything)
     assert summary["methods"]["unguarded"]["benign"]["unsafe"]["value"] == 1
     assert "everything is unsafe" in (tmp_path / "environment.json").read_text()
+
+
+def test_a_run_is_not_gone_on_with_by_a_guard_of_another_policy(tmp_path: Path) -> None:
+    """Methods that name no policy run the guard's own."""
+    spec = replace(SPEC.limited(1), methods=(bench.MethodSpec("unguarded"), bench.MethodSpec("guard")))
+    guard = shipped.guard()
+    bench.evaluate(spec, shipped.pipeline(), tmp_path, guard=guard)
+    guard.policies = Policies.of(FLAG)
+    with pytest.raises(InputError, match="another guard"):
+        bench.evaluate(spec, shipped.pipeline(), tmp_path, guard=guard)
 
 
 def test_an_unknown_name_is_an_error() -> None:

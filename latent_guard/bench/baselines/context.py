@@ -68,7 +68,9 @@ class BaselineContext:
         """What a run records of the guard, ``guard``; nothing where no method has asked for it."""
         if "guard" not in vars(self):
             return {}
-        return {"guard": f"Latent-CLIP {self.guard.model.fingerprint()}, bank {self.guard.bank.digest}"}
+        guard = self.guard  # its own policies count: methods may name none
+        clip, bank, policies = guard.model.fingerprint(), guard.bank.digest, guard.policies.digest
+        return {"guard": f"Latent-CLIP {clip}, bank {bank}, policies {policies}"}
 
     @cached_property
     def words(self) -> Words:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from latent_guard.bench.world import SHIPPED_WORLD
-from latent_guard.worlds.emoji.build import adopt
 from latent_guard.worlds.emoji.scale import SHIPPED
 from latent_guard.worlds.emoji.stages import Stages
 
@@ -19,8 +17,6 @@ SEED, STEPS = 31, 1200
 def train_teacher(folder: Path) -> Path:
     """Train it in ``folder``, from where an earlier call stopped, and return the folder to give to ``--teacher``."""
     stages = Stages(folder, SEED, replace(SHIPPED, clip_steps=STEPS))
-    if not (folder / "vae").exists():
-        adopt(SHIPPED_WORLD.bundle(), stages)
-    stages.write_clean_shards()
+    stages.write_clean_pixels()
     stages.clip("twin_clean")
     return folder / "twin_clean"

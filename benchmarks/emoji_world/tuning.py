@@ -6,6 +6,7 @@ compared by AUROC on pairs that share no seed with those of the table that grade
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch.nn.functional import softplus
 from benchmarks.emoji_world.fit_prompts import write_fit_prompts
 from benchmarks.emoji_world.rows.auroc_by_step import SEED, RecordedPairs, compare_models
 from latent_guard.bench.world import SHIPPED_WORLD
+from latent_guard.concepts.scoring import rows_of_each, scores_of_logits
 from latent_guard.files.atomic import write_atomic
 from latent_guard.files.csv_text import table_csv
 from latent_guard.fitting.losses import Both, Categories, Loss, divergence
@@ -52,6 +54,11 @@ class Variant:
     loss: Loss
     layers: tuple[str, ...] = ALL_LAYERS
 
+    @property
+    def folder(self) -> str:
+        """Its name as a folder's: what was tuned in another way is never taken for it."""
+        return re.sub(r"[^a-z]+", "-", self.name.lower())
+
 
 def corrected(teaching: Teaching, recording: Recording) -> Lesson:
     """What `fit` does: the teacher's distributions, corrected by what a prompt's group shows on average."""
@@ -72,12 +79,10 @@ def as_asked(teaching: Teaching, recording: Recording) -> Lesson:
 
 def ranking(texts: Texts) -> Loss:
     """Pairs of a batch are to be in the order that is wanted, by highest log-odds (RankNet, Burges et al. 2005)."""
-    concepts = len(texts.category_of)
+    concepts, members = len(texts.category_of), rows_of_each(texts.category_of)
 
     def highest(logits: Tensor) -> Tensor:
-        groups = [logits[:, :concepts][:, texts.category_of == number] for number in range(len(texts.categories))]
-        scores = torch.stack([group.logsumexp(dim=1) for group in groups], dim=1)
-        return scores.amax(dim=1) - logits[:, concepts:].logsumexp(dim=1)
+        return scores_of_logits(logits[:, :concepts], logits[:, concepts:], members).amax(dim=1)
 
     def loss(logits: Tensor, wanted: Tensor) -> Tensor:
         own, aim = highest(logits), highest(wanted.clamp_min(torch.finfo(wanted.dtype).tiny).log())
@@ -88,7 +93,7 @@ def ranking(texts: Texts) -> Loss:
 
 
 def variants(texts: Texts, base: LatentCLIP) -> list[Variant]:
-    """All losses, each alone; the first is what `fit` does."""
+    """All losses, each alone; the first is that of `fit`, of which this is the first round."""
     last = (f"transformer.resblocks.{base.config.vision.layers - 1}.", "ln_post", "proj")
     both = Both(texts)
     return [
@@ -134,7 +139,7 @@ def study(fitting: Fit, pairs: RecordedPairs, out: Path, table: Path) -> pd.Data
     lines = [_line("untuned", 0, fitting.base, pairs)]
     for way, images in plan:
         note(f"{way.name}, {images} images")
-        folder = out / f"{ways.index(way)}-{images}"
+        folder = out / f"{way.folder}-{images}"
         lesson = _first(way.wanted(fitting.teaching, recording), round(SHARES[Role.TUNE] * images))
         settings, sharpness = replace(fitting.tuning, seed=fitting.settings.seed), fitting.teaching.sharpness
         tuned = tune(

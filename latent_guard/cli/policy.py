@@ -69,7 +69,7 @@ def _cells(policy: Policy) -> tuple[str, ...]:
         _measures(policy),
         f"{policy.trigger:+g}",
         "never" if policy.abort_margin is None or not masks else f"{policy.abort_margin:+g}",
-        f"{policy.strength:g} ({policy.max_pushes}x)" if policy.steer else "none",
+        f"{policy.strength:g} ({policy.max_pushes}x)" if policy.pushes else "none",
         f"{policy.window[0]:g} to {policy.window[1]:g}",
         _extra(policy),
     )
@@ -78,7 +78,7 @@ def _cells(policy: Policy) -> tuple[str, ...]:
 def _measures(policy: Policy) -> str:
     taken = {
         "flag": True,
-        "steer": policy.steer,
+        "steer": policy.pushes,
         f"resample ({policy.retries}x)": policy.retries,
         "block": policy.block,
     }

@@ -89,9 +89,13 @@ def category_scores(
         benign: (M, D), L2-normalised.
         logit_scale: the factor on cosines.
     """
-    logits = logit_scale * features @ concepts.T
-    against = torch.logsumexp(logit_scale * features @ benign.T, dim=1)
-    return torch.stack([torch.logsumexp(logits.index_select(1, rows), dim=1) - against for rows in members], dim=1)
+    return scores_of_logits(logit_scale * features @ concepts.T, logit_scale * features @ benign.T, members)
+
+
+def scores_of_logits(concepts: Tensor, benign: Tensor, members: Sequence[Tensor]) -> Tensor:
+    """The same (B, K) from logits: of the concepts (B, N), and of the benign anchors (B, M)."""
+    against = torch.logsumexp(benign, dim=1)
+    return torch.stack([torch.logsumexp(concepts.index_select(1, rows), dim=1) - against for rows in members], dim=1)
 
 
 def nearest_concepts(features: Tensor, concepts: Tensor, members: Sequence[Tensor]) -> Tensor:

@@ -19,7 +19,8 @@ from latent_guard.fitting.tune import Lesson, tune
 from latent_guard.guidance.policy import SAFE
 
 TIMED = 3
-_GUARDED = 1.6  # runs of the pipeline that a guarded image of an unsafe prompt costs, about
+_UNSAFE = 0.7  # share of dev images that are unsafe unguarded, on which policies are tried, about
+_AGAIN = 0.7  # share of retries that are made, about
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Estimate:
         minutes = (self.generations * self.seconds_of_image + self.steps * self.seconds_of_step) / 60
         return [
             f"{self.images} images would be recorded, {self.pushed} more with pushes, and "
-            f"{self.generations - self.images - self.pushed} made again in trials",
+            f"{self.generations - self.images - self.pushed} made again in trials, about",
             f"{self.seconds_of_image:.2f} s an image, and {self.seconds_of_step:.2f} s each of {self.steps} steps of "
             f"tuning: about {minutes:.0f} minutes",
             f"{megabytes:,.0f} MB of latents beside {self.out} while it runs",
@@ -72,9 +73,11 @@ def estimate(fitting: Fit) -> Estimate:
         seconds = (time.perf_counter() - started) / len(jobs)
         step = _seconds_of_step(fitting, recording, Path(folder))
         size = sum(shard.stat().st_size for shard in recording.shards) // len(jobs)
-    trials = len(STRENGTHS) + len(LOWEST_LEVELS) + len(MOST_PUSHES) - 2 + 2 * sum(RETRIES)
-    guarded = trials * settings.count(Role.DEV, benign=False) + settings.count(Role.VERIFY, benign=False)
-    again = round(_GUARDED * guarded) + settings.count(Role.VERIFY, benign=True)
+    once = len(STRENGTHS) + len(LOWEST_LEVELS) + len(MOST_PUSHES) - 2
+    runs = once + 2 * sum(1 + _AGAIN * retries for retries in RETRIES)
+    trials = round(_UNSAFE * runs * settings.count(Role.DEV, benign=False))
+    risky = round((1 + _AGAIN * RETRIES[0]) * settings.count(Role.VERIFY, benign=False))
+    again = trials + risky + settings.count(Role.VERIFY, benign=True)
     return Estimate(
         generations=settings.images + settings.pushed + again,
         seconds_of_image=seconds,

@@ -1,4 +1,4 @@
-"""What a teacher's scores say: how far they are from log-odds, found from which prompts are benign and from no label.
+"""How far a teacher's scores are from likelihood ratios, found from which prompts are benign and from no label.
 
 Shapes: N images.
 """
@@ -16,7 +16,7 @@ _TINY = 1e-9
 
 @dataclass(frozen=True)
 class Evidence:
-    """How scores turn into the log-likelihood ratio of an image that is unsafe.
+    """How scores turn into logs of the likelihood ratio of an unsafe image against a safe one.
 
     Attributes:
         offset: what is to be added to a score.
@@ -37,7 +37,8 @@ def evidence_of(scores: Tensor, asked: Tensor) -> Evidence:
     mean, b is the offset.
 
     Args:
-        scores: (N,) highest log-odds of each finished image, up to an offset.
+        scores: (N,) highest score of each finished image. With exact ratios of K categories that are equally frequent
+            the offset of each would be log K more; with those of CLIPs that was worse (benchmarks/LOG.md).
         asked: (N,) whether an image's prompt is unsafe; some are, and some are not.
     """
     from scipy.optimize import minimize

@@ -57,13 +57,13 @@ class Observer:
         Raises:
             InputError: too few benign images for the rate.
         """
-        highest = teacher.log_odds(seen[benign]).amax(dim=1)
+        highest = teacher.evidence(seen[benign]).amax(dim=1)
         faintest = float(teacher.nearest(seen).quantile(rate))
         return cls(teacher, conformal_threshold(highest.double().numpy(), rate), faintest, judge)
 
     def shows(self, features: Tensor) -> Tensor:
         """Which categories (N, K) images with these features of the teacher (N, D) show."""
-        return self.teacher.log_odds(features) > self.threshold
+        return self.teacher.evidence(features) > self.threshold
 
     def spoilt(self, features: Tensor) -> Tensor:
         """Which images (N,) resemble no text as much as images do that nobody pushed: pushes have broken them.

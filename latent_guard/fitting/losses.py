@@ -6,12 +6,12 @@ Shapes: B images, T texts, K categories.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import kl_div
 
+from latent_guard.concepts.scoring import rows_of_each, scores_of_logits
 from latent_guard.fitting.teachers import Texts
 
 ALL_TEXTS = 0.5  # weight of the distributions over all texts beside those over categories
@@ -23,38 +23,28 @@ def divergence(logits: Tensor, wanted: Tensor) -> Tensor:
     return kl_div(logits.log_softmax(dim=-1), wanted, reduction="batchmean")
 
 
-@dataclass(frozen=True)
 class Categories:
     """The divergence over categories and none of them, as a bank scores: by its benign anchors, and no caption."""
 
-    texts: Texts
+    def __init__(self, texts: Texts) -> None:
+        self.concepts, self.anchors = len(texts.bank.concepts), len(texts.bank.benign)
+        self.members, self.column = rows_of_each(texts.category_of), texts.column
 
     def __call__(self, logits: Tensor, wanted: Tensor) -> Tensor:
         """The loss of logits (B, T), given the distributions over all texts (B, T) that are wanted."""
-        return divergence(self._scored(logits), self._mass(wanted))
-
-    def _scored(self, logits: Tensor) -> Tensor:
-        """Logits (B, K + 1) of none and of each category; less the first, these are a bank's scores."""
-        column = self.texts.column[: len(self.texts.bank.concepts) + len(self.texts.bank.benign)].to(logits.device)
-        of_bank = logits[:, : len(column)]
-        return torch.stack([of_bank[:, column == k].logsumexp(dim=1) for k in range(self._count)], dim=1)
-
-    def _mass(self, wanted: Tensor) -> Tensor:
-        """What is wanted of none and of each category, (B, K + 1)."""
-        column = self.texts.column.to(wanted.device)
-        return wanted.new_zeros(len(wanted), self._count).index_add_(1, column, wanted)
-
-    @property
-    def _count(self) -> int:
-        return len(self.texts.categories) + 1
+        members = [rows.to(logits.device) for rows in self.members]
+        concepts, benign = logits[:, : self.concepts], logits[:, self.concepts :][:, : self.anchors]
+        scores = scores_of_logits(concepts, benign, members)
+        mass = wanted.new_zeros(len(wanted), 1 + len(members)).index_add_(1, self.column.to(wanted.device), wanted)
+        return divergence(torch.cat([torch.zeros_like(scores[:, :1]), scores], dim=1), mass)
 
 
-@dataclass(frozen=True)
 class Both:
     """Divergence over categories, which a guard acts on, and over all texts, so that concepts in words stay valid."""
 
-    texts: Texts
+    def __init__(self, texts: Texts) -> None:
+        self.over_categories = Categories(texts)
 
     def __call__(self, logits: Tensor, wanted: Tensor) -> Tensor:
         """The loss of logits (B, T), given the distributions over all texts (B, T) that are wanted."""
-        return Categories(self.texts)(logits, wanted) + ALL_TEXTS * divergence(logits, wanted)
+        return self.over_categories(logits, wanted) + ALL_TEXTS * divergence(logits, wanted)

@@ -78,18 +78,17 @@ class Choice:
     def words(self) -> str:
         """What the policy does, for people."""
         policy = self.policy
-        again = f"made again up to {policy.retries} times, and then blocked" if policy.retries else "blocked"
-        if policy.max_pushes:
+        end = "blocked" if policy.block else "flagged"
+        again = f"made again up to {policy.retries} times, and then {end}" if policy.retries else end
+        if policy.pushes:
             high, low = policy.window
             return (
                 f"pushes of {policy.strength:g}, at most {policy.max_pushes}, at noise levels from {high:g} to "
                 f"{low:g}, with a safety margin of {policy.safety_margin:g} each; what stays unsafe is {again}"
             )
-        if not self.trials:
-            return f"it does not push, as no dev image was unsafe to choose pushes on: what any look finds is {again}"
-        return (
-            f"it does not push, as no push settled more unsafe dev images than it left: what any look finds is {again}"
-        )
+        found = "what any look finds unsafe" if policy.steer else "what is unsafe at the end"
+        reason = "which on dev images was worth more than any push" if self.trials else "as no dev image was unsafe"
+        return f"no pushes, {reason}: {found} is {again}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -106,8 +105,8 @@ def choose_policy(
 ) -> Choice:
     """Choose strength, window, number and safety margin of pushes on dev prompts, and how often to make an image again.
 
-    Where pushes settle less than they leave unsafe or broken, or there is nothing to choose on, the policy does not
-    push: it refuses what any look finds unsafe.
+    A trial's ``worth`` decides. Where none with pushes is worth more than the best without, or there is nothing to
+    choose on, the policy does not push: it refuses what any look finds unsafe.
 
     Args:
         guard: with its thresholds set.
@@ -133,11 +132,11 @@ def choose_policy(
     best = better_of((replace(best, strength=strength) for strength in STRENGTHS), "lengths of pushes")
     windows = ((best.window[0], low) for low in LOWEST_LEVELS if low != best.window[1])
     best = better_of([_without_margin(best, window=window) for window in windows], "windows of pushes")
-    numbers = (most for most in MOST_PUSHES if most != best.max_pushes)
-    best = replace(
-        better_of([_without_margin(best, max_pushes=most) for most in numbers], "numbers of pushes"), block=True
-    )
-    bases = [best] if best.max_pushes == 0 else [best, _without_margin(best, max_pushes=0)]
+    numbers = [most for most in MOST_PUSHES if most not in (0, best.max_pushes)]
+    none = _without_margin(best, max_pushes=0, window=(best.window[0], min(LOWEST_LEVELS)))  # it makes every look
+    pushing = [_without_margin(best, max_pushes=most) for most in numbers]
+    best = replace(better_of([*pushing, none], "numbers of pushes"), block=True)
+    bases = [best] if best.max_pushes == 0 else [best, replace(none, block=True)]
     again = [replace(base, retries=retries) for base in bases for retries in RETRIES]
     return Choice(better_of(again, "numbers of retries"), tuple(trials))
 

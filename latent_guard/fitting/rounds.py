@@ -1,4 +1,4 @@
-"""The two rounds of tuning: on unguarded generations, and then also on such as the first round's model pushed."""
+"""The two rounds of tuning: on unguarded generations, and then also on such as were pushed after the first round."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ class Rounds:
             tuned.save_pretrained(clip)
         return LatentCLIP.from_pretrained(clip, device=str(self.base.logit_scale.device))
 
-    def _pushed_by(self, first: LatentCLIP) -> Recording:
+    def _pushed_by(self, model: LatentCLIP) -> Recording:
         generations = self.teaching.generations
-        bank = ConceptBank.build(first, self.prompt_sets)
+        bank = ConceptBank.build(model, self.prompt_sets)
 
         def pushes(start: int) -> Perturb:
-            return pushes_by(first, bank, generations.latents.space, self.settings.seed + start)
+            return pushes_by(model, bank, generations.latents.space, self.settings.seed + start)
 
         return generations.pushed(pushes)

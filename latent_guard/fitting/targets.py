@@ -24,7 +24,7 @@ def posteriors(scores: Tensor, groups: Sequence[str]) -> Tensor:
     is less likely to be one where a birthday cake was asked for.
 
     Args:
-        scores: (N, K) log-odds of each category against none.
+        scores: (N, K) logs of the likelihood ratio of each category against none.
         groups: of each image's prompt: the category asked for, or "" for a benign prompt.
     """
     evidence = torch.cat([torch.zeros(len(scores), 1), scores.float()], dim=1)

@@ -79,7 +79,7 @@ class Teacher:
         embedded: the texts by the model's own text tower, (T, D).
         reference: the bank's part of them.
         logit_scale: the factor on cosines, at first the model's own.
-        offset: of its scores from log-odds.
+        offset: what is to be added to a score; see ``evidence_of``.
     """
 
     name: str
@@ -129,12 +129,12 @@ class Teacher:
         """Cosine (N,) of images with the text that each resembles most."""
         return (features @ self.embedded.T.to(features)).amax(dim=1)
 
-    def log_odds(self, features: Tensor) -> Tensor:
-        """Log-odds (N, K) of each category against none, in the eyes of a teacher that was fitted."""
+    def evidence(self, features: Tensor) -> Tensor:
+        """Logs of the likelihood ratios (N, K) of each category against none, by a teacher that was fitted."""
         return self.reference.scores(features) + self.offset
 
     def fitted_to(self, features: Tensor, asked: Tensor) -> Teacher:
-        """This teacher with its factor on cosines and its offset such that scores are log-odds of unsafe images.
+        """This teacher with its factor on cosines and its offset such that scores are likelihood ratios, as logs.
 
         A CLIP's own factor comes from its training batches. The less of it there is, the more the number of concepts
         counts, and the less the nearest one.

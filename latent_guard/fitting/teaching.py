@@ -68,7 +68,7 @@ class Teaching:
         """
         seen = self.features(recording)
         groups = [job.category + kind for job in recording.jobs]
-        posterior = posteriors(self.teacher.log_odds(seen), groups)
+        posterior = posteriors(self.teacher.evidence(seen), groups)
         if kind:
             spoilt = self.observer.spoilt(seen)
             posterior[spoilt] = self.asked(recording)[spoilt]

@@ -66,8 +66,9 @@ def tune(
 ) -> LatentCLIP:
     """Tune a copy of ``base`` on recorded estimates; a run that was killed resumes from its last checkpoint.
 
-    At every estimate and its noise level, the student's distribution over the texts is to be that of the finished image
-    of the same generation: Kullback-Leibler divergence, as in knowledge distillation (Hinton et al. 2015, section 2).
+    At every estimate and its noise level, the student's distributions over categories and over the texts are to be
+    those of the finished image of the same generation: Kullback-Leibler divergence, as in knowledge distillation
+    (Hinton et al. 2015, section 2).
     Student and teacher compare with the same texts, each by its own text tower. The student's stays as it is, so that
     concepts in words stay valid.
 

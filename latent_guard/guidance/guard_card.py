@@ -90,8 +90,7 @@ def _measures(policies: Policies) -> list[tuple[str, str]]:
 
 
 def _words(policy: Policy) -> str:
-    steers = policy.steer and policy.max_pushes
-    taken = {"steer": steers, f"resample ({policy.retries}x)": policy.retries, "block": policy.block}
+    taken = {"steer": policy.pushes, f"resample ({policy.retries}x)": policy.retries, "block": policy.block}
     return ", ".join(["flag", *(word for word, active in taken.items() if active)])
 
 

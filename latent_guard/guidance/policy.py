@@ -90,6 +90,11 @@ class Policy:
         """True if this policy never changes an image."""
         return not (self.steer or self.retries or self.block)
 
+    @property
+    def pushes(self) -> bool:
+        """True if it pushes on the way; one that steers with no pushes counts what any look finds as unsafe."""
+        return self.steer and self.max_pushes > 0
+
     def checks_at(self, noise_level: float) -> bool:
         """True if a noise level lies in the window."""
         return self.window[1] <= noise_level <= self.window[0]

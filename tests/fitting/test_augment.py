@@ -25,14 +25,21 @@ def test_half_are_flipped_and_nothing_else_is_done_without_noise(monkeypatch) ->
     assert 70 < int(flipped.sum()) < 130
 
 
-def test_noise_is_as_strong_in_every_space(monkeypatch) -> None:
-    """Of raw latents that are four times as long, it is four times as long."""
+@pytest.mark.parametrize(
+    "space",
+    [
+        SPACE,
+        LatentSpace("AutoencoderKL", 4, 8, scaling_factor=2.0),
+        LatentSpace("AutoencoderKLFlux2", 4, 8, patch=2, mean=(0.5,) * 16, std=(3.0,) * 16),
+    ],
+)
+def test_noise_is_as_strong_in_every_space(monkeypatch, space: LatentSpace) -> None:
     monkeypatch.setattr(augment, "FLIPPED", 0.0)
     raw = torch.randn(300, 4, 8, 8)
-    noise = (drawn(raw) - raw).flatten(1).std(dim=1)
-    assert float(noise.max()) == pytest.approx(4 * MOST_NOISE, rel=0.15)
-    assert float(noise.mean()) == pytest.approx(2 * MOST_NOISE, rel=0.15)
-    assert float(noise.min()) < 0.2 * MOST_NOISE
+    noise = (space.from_raw(drawn(raw, space)) - space.from_raw(raw)).flatten(1).std(dim=1)
+    assert float(noise.max()) == pytest.approx(MOST_NOISE, rel=0.15)
+    assert float(noise.mean()) == pytest.approx(MOST_NOISE / 2, rel=0.15)
+    assert float(noise.min()) < 0.1 * MOST_NOISE
 
 
 def test_it_depends_on_the_generator_alone() -> None:

@@ -12,14 +12,16 @@ from latent_guard.fitting.guarded import GuardedImages
 from latent_guard.fitting.pushes import (
     COST_OF_MISSED,
     MOST_PUSHES,
+    NO_PUSHES,
     RETRIES,
     SAFETY_MARGINS,
     STRENGTHS,
+    Choice,
     Trial,
     choose_policy,
 )
 from latent_guard.fitting.record import Job
-from latent_guard.guidance.policy import Policy
+from latent_guard.guidance.policy import BLOCK, FLAG, RESAMPLE, STEER, Policy
 from latent_guard.guidance.verdict import Cost, Decision, Verdict
 
 JOBS = [Job("a dagger", seed, "violence") for seed in range(10)]
@@ -90,7 +92,7 @@ def test_where_no_push_helps_the_policy_says_so_and_blocks(monkeypatch) -> None:
     assert choice.policy.max_pushes == 0
     assert choice.policy.block
     assert choice.words == (
-        "it does not push, as no push settled more unsafe dev images than it left: what any look finds is blocked"
+        "no pushes, which on dev images was worth more than any push: what any look finds unsafe is blocked"
     )
 
 
@@ -117,6 +119,29 @@ def test_a_pipeline_that_shows_nothing_unsafe_is_guarded_without_pushes() -> Non
     assert choice.policy.block
     assert choice.policy.max_pushes == 0
     assert "no dev image was unsafe" in choice.words
+
+
+def test_without_pushes_every_look_is_made_whatever_window_is_best_for_pushes(monkeypatch) -> None:
+    ran = outcomes(monkeypatch, lambda policy: {0.4: 0.2, 0.6: 0.3, 0.8: 0.7}[policy.window[1]])
+    assert choose_policy(None, None, JOBS, None, {}).policy.window[1] == 0.8
+    assert {policy.window[1] for policy in ran if not policy.max_pushes} == {0.4}
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        (FLAG, "what is unsafe at the end is flagged"),
+        (BLOCK, "what is unsafe at the end is blocked"),
+        (RESAMPLE, "what is unsafe at the end is made again up to 3 times, and then blocked"),
+        (STEER, "what stays unsafe is flagged"),
+        (NO_PUSHES, "what any look finds unsafe is blocked"),
+    ],
+)
+def test_words_are_of_the_policy_whichever_it_is(policy: Policy, words: str) -> None:
+    """`fit --refresh --policy` takes any."""
+    found = Choice(policy, ()).words
+    assert found.endswith(words)
+    assert ("pushes of" in found) == policy.pushes
 
 
 def test_an_unsafe_image_that_is_handed_out_undoes_several_settled_ones() -> None:

@@ -23,5 +23,6 @@ def test_every_way_is_tried_and_the_first_at_every_number_of_images(fit_of, tmp_
     assert found["images"].tolist() == [0, *[1000] * 7, 40]
     assert len(set(found["learnt from"])) == 8
     assert pd.read_csv(tmp_path / "tuning.csv").shape == found.shape
-    models = [folder.name for folder in (tmp_path / "out").iterdir()]
-    assert sorted(models) == ["0-1000", "0-40", *(f"{way}-1000" for way in range(1, 7))]
+    models = {folder.name for folder in (tmp_path / "out").iterdir()}
+    assert len(models) == 8
+    assert "the-same-over-categories-alone-1000" in models

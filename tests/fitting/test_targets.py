@@ -69,7 +69,7 @@ def test_texts_are_scored_as_a_bank_scores_them() -> None:
     assert torch.allclose(teacher.reference.scores(features), bank.reference().scores(features), atol=1e-4)
 
 
-def test_a_teacher_is_as_sharp_as_tells_unsafe_prompts_best() -> None:
+def test_a_teacher_is_as_sharp_as_makes_the_prompts_most_likely() -> None:
     """Two concepts in the middle add up at a small factor to more than one that is met."""
     texts = Texts.of(SETS, ())
     plain = Teacher.pixel(PixelCLIP(tiny_latent_clip(PIXELS), "tiny", 8), None, texts)
@@ -80,3 +80,4 @@ def test_a_teacher_is_as_sharp_as_tells_unsafe_prompts_best() -> None:
     scores = fitted.reference.scores(features).amax(dim=1)
     assert fitted.logit_scale > teacher.logit_scale
     assert scores[0] > scores[1]
+    assert torch.equal(fitted.evidence(features), fitted.reference.scores(features) + fitted.offset)

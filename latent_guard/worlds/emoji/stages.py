@@ -151,15 +151,19 @@ class Stages:
     def write_clean_shards(self) -> None:
         """Write latents and pixels of the same scenes and captions, for the Latent-CLIP and the pixel CLIP."""
         latents = self.folder / "shards" / "latents"
-        pixels = self.folder / "shards" / "pixels"
-        if (pixels / "index.json").exists():
-            return
-        pool, captions = self._captioned_pool(47)
         if not (latents / "index.json").exists():
+            pool, captions = self._captioned_pool(47)
             with ShardWriter(latents, LatentSpace.of_vae(self.vae)) as writer:
                 writer.add(encode(self.vae, pool.pictures), captions)
-        with ShardWriter(pixels, PIXELS) as writer:
-            writer.add(to_model_range(pool.pictures).half(), captions)
+        self.write_clean_pixels()
+
+    def write_clean_pixels(self) -> None:
+        """Write the pixels alone."""
+        pixels = self.folder / "shards" / "pixels"
+        if not (pixels / "index.json").exists():
+            pool, captions = self._captioned_pool(47)
+            with ShardWriter(pixels, PIXELS) as writer:
+                writer.add(to_model_range(pool.pictures).half(), captions)
 
     def write_estimate_shards(self) -> None:
         """Write the generator's guided clean estimates on training prompts, captioned by the pseudo-labeller.

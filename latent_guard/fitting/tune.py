@@ -68,9 +68,8 @@ def tune(
 
     At every estimate and its noise level, the student's distributions over categories and over the texts are to be
     those of the finished image of the same generation: Kullback-Leibler divergence, as in knowledge distillation
-    (Hinton et al. 2015, section 2).
-    Student and teacher compare with the same texts, each by its own text tower. The student's stays as it is, so that
-    concepts in words stay valid.
+    (Hinton et al. 2015, section 2). Student and teacher compare with the same texts, each by its own text tower. The
+    student's stays as it is, so that concepts in words stay valid.
 
     Args:
         base: an untouched Latent-CLIP; it is not changed.
@@ -93,10 +92,7 @@ def tune(
     texts_of_student = texts.embedded_by(base)
     student.logit_scale.data += math.log(sharpness)
     scale = float(student.logit_scale.detach().exp())
-    student.requires_grad_(False)
-    trained = [weight for name, weight in student.visual.named_parameters() if name.startswith(tuple(layers))]
-    for weight in trained:
-        weight.requires_grad_(True)
+    trained = _learning(student, layers)
     optimizer = _optimizer(trained, settings)
     start = _resume(folder, student, optimizer, settings)
     student.train()
@@ -113,11 +109,23 @@ def tune(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
-            if not math.isfinite(float(loss.detach())):
-                raise GuardError(f"the loss of the tuning is not finite at step {step + 1}; fit in float32")
+            _require_finite(loss, step + 1)
             _save(folder, step + 1, student, optimizer, settings)
-    student.eval().requires_grad_(False)
-    return student
+    return student.eval().requires_grad_(False)
+
+
+def _learning(student: LatentCLIP, layers: Sequence[str]) -> list[nn.Parameter]:
+    """The weights that learn, those of the image tower whose names begin so; all others are frozen."""
+    student.requires_grad_(False)
+    trained = [weight for name, weight in student.visual.named_parameters() if name.startswith(tuple(layers))]
+    for weight in trained:
+        weight.requires_grad_(True)
+    return trained
+
+
+def _require_finite(loss: Tensor, step: int) -> None:
+    if not math.isfinite(float(loss.detach())):
+        raise GuardError(f"the loss of the tuning is not finite at step {step}; fit in float32")
 
 
 @dataclass(frozen=True)

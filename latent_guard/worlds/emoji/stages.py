@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -141,29 +141,16 @@ class Stages:
 
     def grader(self) -> LatentCLIP:
         """The metric CLIP, with scenes, captions and weights that no other model of the world shares."""
-        shards = self.folder / "shards" / "grader_pixels"
-        if not (shards / "index.json").exists():
-            pool, captions = self._captioned_pool(77)
-            with ShardWriter(shards, PIXELS) as writer:
-                writer.add(to_model_range(pool.pictures).half(), captions)
+        self._write_shards(77, {"grader_pixels": PIXELS})
         return self.clip("grader", self._seed(87))
 
     def write_clean_shards(self) -> None:
         """Write latents and pixels of the same scenes and captions, for the Latent-CLIP and the pixel CLIP."""
-        latents = self.folder / "shards" / "latents"
-        if not (latents / "index.json").exists():
-            pool, captions = self._captioned_pool(47)
-            with ShardWriter(latents, LatentSpace.of_vae(self.vae)) as writer:
-                writer.add(encode(self.vae, pool.pictures), captions)
-        self.write_clean_pixels()
+        self._write_shards(47, {"latents": LatentSpace.of_vae(self.vae), "pixels": PIXELS})
 
     def write_clean_pixels(self) -> None:
-        """Write the pixels alone."""
-        pixels = self.folder / "shards" / "pixels"
-        if not (pixels / "index.json").exists():
-            pool, captions = self._captioned_pool(47)
-            with ShardWriter(pixels, PIXELS) as writer:
-                writer.add(to_model_range(pool.pictures).half(), captions)
+        """Write the pixels alone, which takes no VAE."""
+        self._write_shards(47, {"pixels": PIXELS})
 
     def write_estimate_shards(self) -> None:
         """Write the generator's guided clean estimates on training prompts, captioned by the pseudo-labeller.
@@ -214,6 +201,19 @@ class Stages:
             )
             _finish(home, classifier.save)
         return EmojiClassifier.load(home)
+
+    def _write_shards(self, stage: int, spaces: Mapping[str, LatentSpace]) -> None:
+        """Write a stage's rendered scenes and captions as shards of each space, by folder; what is there stays."""
+        folders = {self.folder / "shards" / name: space for name, space in spaces.items()}
+        missing = {folder: space for folder, space in folders.items() if not (folder / "index.json").exists()}
+        if not missing:
+            return
+        pool, captions = self._captioned_pool(stage)
+        for folder, space in missing.items():
+            of_pixels = space == PIXELS
+            read = to_model_range(pool.pictures).half() if of_pixels else encode(self.vae, pool.pictures)
+            with ShardWriter(folder, space) as writer:
+                writer.add(read, captions)
 
     def _captioned_pool(self, stage: int) -> tuple[Pool, list[list[str]]]:
         """Rendered scenes of a stage, and several captions of each."""

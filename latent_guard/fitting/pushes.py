@@ -14,7 +14,6 @@ from latent_guard.fitting.guarded import GuardedImages, run_guarded
 from latent_guard.fitting.record import Job
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import SAFE, STEER, Policy
-from latent_guard.guidance.verdict import Decision
 from latent_guard.terminal import track
 
 # Tried one after the other, each with the best of those before. Lengths are in normalised latents, whose own is 1.
@@ -25,7 +24,6 @@ SAFETY_MARGINS = (0.0, 0.5, 1.0, 2.5, 4.0)
 RETRIES = (3, 6)  # beside none
 COST_OF_MISSED = 3.0  # in settled images: to hand out an unsafe one is worse than to refuse one that could be settled
 NO_PUSHES = replace(SAFE, max_pushes=0, retries=0, safety_margin=0.0)
-_SAFE = (Decision.ALLOWED, Decision.STEERED, Decision.RESAMPLED)
 
 
 @dataclass(frozen=True)
@@ -147,9 +145,7 @@ def _without_margin(policy: Policy, **changes: Any) -> Policy:
 
 def _trial(policy: Policy, further: float, seen: GuardedImages) -> Trial:
     """What a run came to, or would have come to with so much ``further`` a safety margin for each push."""
-    taken = [
-        verdict.decision in _SAFE and verdict.margin <= -further * verdict.cost.pushes for verdict in seen.verdicts
-    ]
+    taken = [verdict.decision.safe and verdict.margin <= -further * verdict.cost.pushes for verdict in seen.verdicts]
     found = [(bad, spoilt) for ok, bad, spoilt in zip(taken, seen.unsafe, seen.spoilt, strict=True) if ok]
     count = len(taken)
     return Trial(

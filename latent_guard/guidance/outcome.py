@@ -132,7 +132,7 @@ def retried(latest: Verdict, earlier: Verdict) -> Verdict:
     """The verdict of a retry's image, with the history and cost of its ``earlier`` attempts."""
     attempt = earlier.cost.retries + 1
     actions = (*earlier.actions, _retry(earlier, attempt), *(replace(a, attempt=attempt) for a in latest.actions))
-    safe = latest.decision in (Decision.ALLOWED, Decision.STEERED)
+    safe = latest.decision.safe
     return replace(
         latest,
         reason=earlier.reason if latest.decision is Decision.ALLOWED else latest.reason,

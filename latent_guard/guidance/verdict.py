@@ -24,6 +24,11 @@ class Decision(str, Enum):
     BLOCKED = "blocked"  # unsafe at the end, and masked
     UNCHECKED = "unchecked"  # the guard failed, and the caller had asked for on_error="open"
 
+    @property
+    def safe(self) -> bool:
+        """True if the image was found safe at the end."""
+        return self in (Decision.ALLOWED, Decision.STEERED, Decision.RESAMPLED)
+
 
 class ActionKind(str, Enum):
     """What was done about an image; the last two change nothing, but say that it counts as unsafe however it ends."""

@@ -67,7 +67,7 @@ def _cells(policy: Policy) -> tuple[str, ...]:
     masks = policy.block or policy.retries > 0
     return (
         _measures(policy),
-        f"{policy.trigger:+g}",
+        f"{policy.trigger:+g}" + (f" ({policy.retry_trigger:+g} again)" if policy.retry_trigger else ""),
         "never" if policy.abort_margin is None or not masks else f"{policy.abort_margin:+g}",
         f"{policy.strength:g} ({policy.max_pushes}x)" if policy.pushes else "none",
         f"{policy.window[0]:g} to {policy.window[1]:g}",

@@ -5,13 +5,13 @@ Shapes: N images, K categories.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from latent_guard.concepts.conformal import conformal_threshold
 from latent_guard.fitting.teachers import Teacher
 
 PictureJudge = Callable[[Tensor], Tensor]  # uint8 pictures (N, 3, H, W) -> which are unsafe, (N,) bool
@@ -27,11 +27,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class Observer:
-    """A teacher with a threshold: what it takes for unsafe.
+    """A teacher with a threshold: which images of unsafe prompts it takes for unsafe; those of others are not asked.
 
     Attributes:
         teacher: scores finished images in the K categories.
-        threshold: of the highest score.
+        threshold: of evidence; minus the log-odds of an image of such a prompt.
         faintest: the least that an image resembles the text that it resembles most; one below it is spoilt.
         judge: has the last word on pictures, where one is given.
     """
@@ -43,23 +43,19 @@ class Observer:
 
     @classmethod
     def of(
-        cls, teacher: Teacher, seen: Tensor, benign: Tensor, rate: float, judge: PictureJudge | None = None
+        cls, teacher: Teacher, seen: Tensor, unsafe: float, faint: float, judge: PictureJudge | None = None
     ) -> Observer:
-        """An observer that takes at most a share ``rate`` of benign images for unsafe, and of all images for spoilt.
+        """An observer that takes for unsafe what is more likely unsafe than not, and a share of all images for spoilt.
 
         Args:
-            teacher: the teacher.
+            teacher: the teacher, fitted.
             seen: features (N, D) of finished unguarded images, by the teacher.
-            benign: (N,) which of them are of benign prompts.
-            rate: between 0 and 1.
+            unsafe: the share of images of unsafe prompts that are unsafe, between 0 and 1.
+            faint: the share of images that counts as spoilt.
             judge: as the attribute.
-
-        Raises:
-            InputError: too few benign images for the rate.
         """
-        highest = teacher.evidence(seen[benign]).amax(dim=1)
-        faintest = float(teacher.nearest(seen).quantile(rate))
-        return cls(teacher, conformal_threshold(highest.double().numpy(), rate), faintest, judge)
+        share = min(max(unsafe, 1 / (len(seen) + 1)), 1 - 1 / (len(seen) + 1))
+        return cls(teacher, -math.log(share / (1 - share)), float(teacher.nearest(seen).quantile(faint)), judge)
 
     def shows(self, features: Tensor) -> Tensor:
         """Which categories (N, K) images with these features of the teacher (N, D) show."""

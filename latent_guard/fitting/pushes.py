@@ -22,6 +22,7 @@ LOWEST_LEVELS = (0.4, 0.6, 0.8)
 MOST_PUSHES = (0, 1, 2, 4, 8)  # with none, an image that is over a threshold at any look counts as unsafe at once
 SAFETY_MARGINS = (0.0, 0.5, 1.0, 2.5, 4.0)
 RETRIES = (3, 6)  # beside none
+RETRY_TRIGGERS = (-2.0, -4.0)  # beside 0
 COST_OF_MISSED = 3.0  # in settled images: to hand out an unsafe one is worse than to refuse one that could be settled
 NO_PUSHES = replace(SAFE, max_pushes=0, retries=0, safety_margin=0.0)
 
@@ -31,7 +32,7 @@ class Trial:
     """What a policy came to on dev prompts whose unguarded images are unsafe, as shares of these.
 
     Attributes:
-        strength, lowest_level, max_pushes, safety_margin, retries: of the policy.
+        strength, lowest_level, max_pushes, safety_margin, retries, retry_trigger: of the policy.
         images: how many.
         settled: handed out, safe, and still like an image.
         missed: handed out, and unsafe.
@@ -43,6 +44,7 @@ class Trial:
     max_pushes: int
     safety_margin: float
     retries: int
+    retry_trigger: float
     images: int
     settled: float
     missed: float
@@ -62,6 +64,7 @@ class Trial:
             max_pushes=self.max_pushes,
             safety_margin=self.safety_margin,
             retries=self.retries,
+            retry_trigger=self.retry_trigger,
         )
 
 
@@ -76,8 +79,9 @@ class Choice:
     def words(self) -> str:
         """What the policy does, for people."""
         policy = self.policy
+        stricter = f", at thresholds lower by {-policy.retry_trigger:g}" if policy.retry_trigger else ""
         end = "blocked" if policy.block else "flagged"
-        again = f"made again up to {policy.retries} times, and then {end}" if policy.retries else end
+        again = f"made again up to {policy.retries} times{stricter}, and then {end}" if policy.retries else end
         if policy.pushes:
             high, low = policy.window
             return (
@@ -136,7 +140,10 @@ def choose_policy(
     best = replace(better_of([*pushing, none], "numbers of pushes"), block=True)
     bases = [best] if best.max_pushes == 0 else [best, replace(none, block=True)]
     again = [replace(base, retries=retries) for base in bases for retries in RETRIES]
-    return Choice(better_of(again, "numbers of retries"), tuple(trials))
+    best = better_of(again, "numbers of retries")
+    if best.retries:
+        best = better_of([replace(best, retry_trigger=by) for by in RETRY_TRIGGERS], "thresholds of retries")
+    return Choice(best, tuple(trials))
 
 
 def _without_margin(policy: Policy, **changes: Any) -> Policy:
@@ -154,6 +161,7 @@ def _trial(policy: Policy, further: float, seen: GuardedImages) -> Trial:
         policy.max_pushes,
         policy.safety_margin + further,
         policy.retries,
+        policy.retry_trigger,
         count,
         settled=sum(not bad and not spoilt for bad, spoilt in found) / count,
         missed=sum(bad for bad, _ in found) / count,

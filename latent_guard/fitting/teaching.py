@@ -23,7 +23,7 @@ from latent_guard.fitting.teachers import Teacher, Texts
 from latent_guard.fitting.tune import Lesson
 
 SEEN = "seen.safetensors"
-OBSERVED_RATE = 0.02  # of benign finished images taken for unsafe, and of all for spoilt; more where there are few
+FAINT = 0.02  # of unguarded images would be taken for spoilt
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ class Teaching:
     def teacher(self) -> Teacher:
         """The teacher with its factor on cosines and its offset fitted on what is learnt from."""
         recording = self.generations.of(Role.TUNE)
-        asked = torch.tensor([bool(job.category) for job in recording.jobs])
-        return self.untouched.fitted_to(self.features(recording), asked)
+        return self.untouched.fitted_to(self.features(recording), _asked(recording))
 
     @property
     def sharpness(self) -> float:
@@ -89,15 +88,20 @@ class Teaching:
 
     @cached_property
     def observer(self) -> Observer:
-        """The teacher with a threshold, set on benign finished images of those that are learnt from."""
+        """The teacher with a threshold, from how many of the images that are learnt from are unsafe, of unsafe prompts.
+
+        Benign images are no measure of it: at a score that few of them exceed, half of the unsafe images that were
+        pushed were missed (benchmarks/LOG.md).
+        """
         recording = self.generations.of(Role.TUNE)
-        benign = torch.tensor([not job.category for job in recording.jobs])
-        rate = max(OBSERVED_RATE, 1 / (int(benign.sum()) + 1))
-        return Observer.of(self.teacher, self.features(recording), benign, rate, self.judge)
+        seen, asked = self.features(recording), _asked(recording)
+        groups = [job.category for job in recording.jobs]
+        harmless = posteriors(self.teacher.evidence(seen), groups)[asked, 0]
+        return Observer.of(self.teacher, seen, 1 - float(harmless.mean()), FAINT, self.judge)
 
     def shows(self, recording: Recording) -> Tensor:
-        """Which categories (N, K) the finished images of a recording show."""
-        shows = self.observer.shows(self.features(recording))
+        """Which categories (N, K) the finished images of a recording show; those of benign prompts show none."""
+        shows = self.observer.shows(self.features(recording)) & _asked(recording)[:, None]
         return shows if self.judge is None else shows & self.unsafe(recording)[:, None]
 
     def unsafe(self, recording: Recording) -> Tensor:
@@ -110,3 +114,8 @@ class Teaching:
         """The jobs of a recording whose finished images are unsafe."""
         unsafe = self.unsafe(recording).tolist()
         return [job for job, bad in zip(recording.jobs, unsafe, strict=True) if bad]
+
+
+def _asked(recording: Recording) -> Tensor:
+    """Which images (N,) of a recording are of unsafe prompts."""
+    return torch.tensor([bool(job.category) for job in recording.jobs])

@@ -25,6 +25,7 @@ BOUNDS = {
     "safety_margin": Bounds(0, 100),
     "abort_margin": Bounds(0, 100),
     "trigger": Bounds(-100, 100),
+    "retry_trigger": Bounds(-100, 0),
     "budget": Bounds(0, 1000),
 }
 
@@ -52,6 +53,8 @@ class Policy:
         abort_margin: abort a run when all its images are this far over a threshold at two checks in a row (only where
             images can be masked); None: never.
         trigger: log-odds added to the bank's thresholds; below 0 is stricter than the bank.
+        retry_trigger: log-odds added to that for an image that is made again: 0, or below it for a stricter look, as a
+            prompt whose image was unsafe is likely to give another.
         budget: model evaluations that retries may cost, in multiples of an unguarded image's. A retry that could cost
             more is not begun, and its image stays masked; None: no limit.
     """
@@ -67,6 +70,7 @@ class Policy:
     safety_margin: float = 2.5
     abort_margin: float | None = None
     trigger: float = 0.0
+    retry_trigger: float = 0.0
     budget: float | None = None
 
     def __post_init__(self) -> None:
@@ -189,6 +193,7 @@ def _content_of(policy: Policy) -> dict[str, object]:
         "abort_margin": policy.abort_margin,
         "trigger": policy.trigger,
         "budget": policy.budget,
+        **({"retry_trigger": policy.retry_trigger} if policy.retry_trigger else {}),
     }
 
 

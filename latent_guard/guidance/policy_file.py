@@ -7,6 +7,7 @@
     defaults:
       measures: [flag, steer, resample, block]
       trigger: 0                           # log-odds on top of the bank's thresholds
+      retry_trigger: -2                    # and on top of that, for an image that is made again
       abort_margin: 6                      # log-odds over the threshold, at two checks in a row
       strength: 3                          # of a push: root mean square, in normalised latents
       window: [0.95, 0.4]                  # noise levels, from high to low
@@ -40,7 +41,16 @@ _TOP = ("description", "checks", "prompt", "on_mismatch", "defaults", "categorie
 _CHECKS = ("every", "clear_margin")
 _PROMPT = ("trigger",)
 _NUMBERS = (
-    *("trigger", "abort_margin", "strength", "max_pushes", "safety_margin", "augmentations", "augmentation_noise"),
+    *(
+        "trigger",
+        "retry_trigger",
+        "abort_margin",
+        "strength",
+        "max_pushes",
+        "safety_margin",
+        "augmentations",
+        "augmentation_noise",
+    ),
     "budget",
 )
 _CATEGORY = ("measures", *_NUMBERS, "window", "retries")

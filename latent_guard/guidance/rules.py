@@ -44,12 +44,14 @@ class Rules:
         """True if a noise level lies in some category's window."""
         return any(policy.checks_at(noise_level) for policy in self.policies)
 
-    def thresholds(self, of_bank: Tensor, pushes: Tensor, *, final: bool) -> Tensor:
+    def thresholds(self, of_bank: Tensor, pushes: Tensor, *, final: bool, attempt: int | None = None) -> Tensor:
         """Thresholds (B, K): the bank's (K,) with each trigger, in the final check lower for each of an image's pushes.
 
-        ``pushes`` is (B,).
+        ``pushes`` is (B,); ``attempt`` counts from 0, and all after that are retries.
         """
-        triggers = of_bank.new_tensor([policy.trigger for policy in self.policies])
+        triggers = of_bank.new_tensor(
+            [policy.trigger + (policy.retry_trigger if attempt else 0) for policy in self.policies]
+        )
         return of_bank + triggers - self.safety_margins(pushes if final else torch.zeros_like(pushes)).to(of_bank)
 
     def safety_margins(self, pushes: Tensor) -> Tensor:

@@ -184,7 +184,9 @@ class Watch:
     ) -> Check:
         """Score some of a run's images, and take note of what was seen."""
         seen = self.scorer.check(raw if len(images) == run.images else raw[images], noise_level)
-        thresholds = self._rules.thresholds(self.scorer.thresholds(noise_level), run.pushes, final=final)
+        thresholds = self._rules.thresholds(
+            self.scorer.thresholds(noise_level), run.pushes, final=final, attempt=self._attempt
+        )
         check = Check.at(run.number, step, noise_level, images, seen, thresholds)
         run.record(check, images, self._rules.abort_margins(self._attempt), self._policies.check_schedule)
         self.checks.append(check)
@@ -264,7 +266,7 @@ class Watch:
         masked = torch.zeros(len(raw), dtype=torch.bool)
         with self._guarded(self.gate.call, len(raw)):
             seen, _ = self.scorer.check(raw.to(self.scorer.device), 0.0)
-            limits = self._rules.thresholds(self.scorer.thresholds(0.0), masked, final=True)
+            limits = self._rules.thresholds(self.scorer.thresholds(0.0), masked, final=True, attempt=self._attempt)
             masked = (over(seen, limits) & torch.tensor(self._rules.masking(self._attempt))).any(dim=1)
         return masked
 

@@ -14,6 +14,7 @@ from latent_guard.fitting.pushes import (
     MOST_PUSHES,
     NO_PUSHES,
     RETRIES,
+    RETRY_TRIGGERS,
     SAFETY_MARGINS,
     STRENGTHS,
     Choice,
@@ -114,6 +115,21 @@ def test_images_are_made_again_where_that_settles_more_than_slips_through(monkey
     assert (f"up to {RETRIES[0]} times" in choice.words) == bool(retries)
 
 
+def test_an_image_that_is_made_again_is_looked_at_more_strictly_where_fewer_slip_through_then(monkeypatch) -> None:
+    """Of images that are made again, half slip through, and none where the thresholds are lower by as much as any."""
+
+    def run_guarded(guard: Any, pipe: Any, jobs: Any, policy: Policy, *_: Any) -> GuardedImages:
+        slips = 0 if policy.retry_trigger == min(RETRY_TRIGGERS) else 1
+        verdicts = (_verdict(-9.0 if policy.retries else 2.0),) * 10
+        unsafe = (True,) * slips + (False,) * (10 - slips)
+        return GuardedImages(verdicts, unsafe, (False,) * 10, torch.zeros(10, 3, 8, 8))
+
+    monkeypatch.setattr(pushes, "run_guarded", run_guarded)
+    choice = choose_policy(None, None, JOBS, None, {})
+    assert choice.policy.retry_trigger == min(RETRY_TRIGGERS)
+    assert "at thresholds lower by 4" in choice.words
+
+
 def test_a_pipeline_that_shows_nothing_unsafe_is_guarded_without_pushes() -> None:
     choice = choose_policy(None, None, [], None, {})
     assert choice.policy.block
@@ -145,8 +161,8 @@ def test_words_are_of_the_policy_whichever_it_is(policy: Policy, words: str) -> 
 
 
 def test_an_unsafe_image_that_is_handed_out_undoes_several_settled_ones() -> None:
-    assert Trial(3.0, 0.4, 4, 0.0, 0, 10, 0.6, 0.1, 0.0).worth == pytest.approx(0.6 - COST_OF_MISSED * 0.1)
-    assert Trial(3.0, 0.4, 4, 0.0, 0, 10, 0.6, 0.1, 0.1).worth == pytest.approx(0.5 - COST_OF_MISSED * 0.1)
+    assert Trial(3.0, 0.4, 4, 0.0, 0, 0.0, 10, 0.6, 0.1, 0.0).worth == pytest.approx(0.6 - COST_OF_MISSED * 0.1)
+    assert Trial(3.0, 0.4, 4, 0.0, 0, 0.0, 10, 0.6, 0.1, 0.1).worth == pytest.approx(0.5 - COST_OF_MISSED * 0.1)
 
 
 def test_longer_pushes_that_break_images_are_not_chosen(monkeypatch) -> None:

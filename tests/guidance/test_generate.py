@@ -66,6 +66,18 @@ def test_only_the_unsafe_image_is_run_again_with_its_own_prompt_and_derived_nois
     assert torch.equal(output.images[worst], by_hand[0])
 
 
+def test_what_is_made_again_is_held_to_stricter_thresholds_and_nothing_else_is() -> None:
+    pipe = tiny_pipeline()
+    plain = pipe(PROMPTS, generator=generators(1, 2, 3), **QUICK).images
+    worst, threshold = threshold_under_the_worst(plain)
+    policy = replace(RESAMPLE, retry_trigger=-100.0)
+    output = linear_guard(threshold, policy).generate(pipe, PROMPTS, seed=1, **QUICK)
+    for image, verdict in enumerate(output.verdicts):
+        assert verdict.decision is (Decision.BLOCKED if image == worst else Decision.ALLOWED)
+        assert verdict.cost.retries == (RESAMPLE.retries if image == worst else 0)
+        assert verdict.thresholds["violence"] == pytest.approx(threshold - 100 * (image == worst))
+
+
 def test_the_same_call_gives_the_same_images() -> None:
     pipe, guard = tiny_pipeline(), linear_guard(0.0)
     first, second = (guard.generate(pipe, PROMPTS, seed=1, **QUICK) for _ in range(2))

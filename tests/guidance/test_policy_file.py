@@ -82,7 +82,8 @@ def test_a_hash_rests_on_fixed_keys_and_names_all_that_a_policy_does() -> None:
     assert digests == {"safe": "8d36dcc2f8f25041", "block": "08016e87cebd64a5", "strict": "61b6cddacc107750"}
     for field in fields(SAFE):  # a field that is added must be hashed too
         value = getattr(SAFE, field.name)
-        other = not value if isinstance(value, bool) else (0.9, 0.5) if field.name == "window" else (value or 0) + 1
+        others = {"window": (0.9, 0.5), "retry_trigger": -1.0}
+        other = others[field.name] if field.name in others else not value if value is True else (value or 0) + 1
         changed = Policies("safe", replace(SAFE, **{field.name: other}))
         assert changed.digest != PRESETS["safe"].digest, field.name
     for changed in (

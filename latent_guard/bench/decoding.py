@@ -17,7 +17,10 @@ from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.errors import InputError
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.pipelines import vae
-from latent_guard.pipelines.layouts import PackedLayout
+from latent_guard.pipelines.family_table import family_of
+from latent_guard.pipelines.layouts import Layout
+
+_SIDES = ("height", "width")
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,9 @@ def unpacked(pipe: Any, latents: Tensor, arguments: Mapping[str, Any]) -> Tensor
     """What a call with these arguments returned, as (B, C, h, w): FLUX.1 packs it into tokens (B, L, 4 C)."""
     if latents.ndim != 3:
         return latents
-    layout = PackedLayout(pipe, LatentSpace.of_vae(pipe.vae).channels)
-    sides = [arguments.get(name) or pipe.default_sample_size * pipe.vae_scale_factor for name in ("height", "width")]
-    layout.grid = sides[0] // (2 * pipe.vae_scale_factor), sides[1] // (2 * pipe.vae_scale_factor)
-    return layout.unpack(latents)
+    family = family_of(pipe)
+    height, width = (arguments.get(side) or pipe.default_sample_size * pipe.vae_scale_factor for side in _SIDES)
+    return Layout(pipe, family, family.space_of(pipe.vae)).of_size(height, width).unpack(latents)
 
 
 def denoiser_of(pipe: Any) -> Any:

@@ -45,7 +45,7 @@ _LEGEND = (
 def _idle(policies: Policies, bank: Path | None) -> list[str]:
     from latent_guard.bench.world import SHIPPED_WORLD
     from latent_guard.concepts.bank import ConceptBank
-    from latent_guard.guidance.guard import idle_categories
+    from latent_guard.guidance.idle_categories import idle_categories
 
     loaded = ConceptBank.load(bank or SHIPPED_WORLD.bundle() / "bank")
     if bank is None and not set(policies.exceptions) <= set(loaded.categories):

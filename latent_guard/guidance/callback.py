@@ -14,7 +14,6 @@ from latent_guard.guidance.policy import FLAG, Policies
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Verdict
 from latent_guard.pipelines.latents import PipelineLatents
-from latent_guard.pipelines.layouts import PackedLayout
 
 
 class LatentGuardCallback(PipelineCallback):  # type: ignore[misc]  # diffusers is not typed
@@ -22,8 +21,8 @@ class LatentGuardCallback(PipelineCallback):  # type: ignore[misc]  # diffusers 
 
     Weaker than ``guard.attach(pipe)``: it scores the final latents and says whether they are allowed or flagged. It
     cannot steer or mask, sees nothing before the end (a callback gets noisy latents and no clean estimate), is
-    silent about a call that is interrupted, and does not exist in PixArt's pipelines. FLUX.1 is refused, as its
-    packed latents do not tell their height from their width.
+    silent about a call that is interrupted, and does not exist in PixArt's pipelines. Pipelines with packed
+    latents (FLUX.1) are refused, as these do not tell their height from their width.
 
     The verdicts are also written to ``guard.audit`` where that is set, without the prompts, which it does not get.
 
@@ -49,7 +48,7 @@ class LatentGuardCallback(PipelineCallback):  # type: ignore[misc]  # diffusers 
             mismatch.pipeline(pipeline)
             mismatch.schedule(pipeline)
             self._latents = PipelineLatents.of(pipeline, guard.model.config.latent_space, guard.canary)
-            if isinstance(self._latents.layout, PackedLayout):
+            if self._latents.layout.family.axes == "bnd":
                 raise UnsupportedPipelineError("a callback cannot read packed latents; use `with guard.attach(pipe)`")
         if step_index == pipeline.num_timesteps - 1:
             if step_index < len(pipeline.scheduler.timesteps) - 1 and getattr(pipeline, "denoising_end", None):

@@ -27,15 +27,33 @@ def final_verdicts(scorer: Scorer, raw: Tensor, *, step: int = 0, first_image: i
     Raises:
         GuardError: they cannot be scored.
     """
-    policies = Policies.of(FLAG)
+    with guarded():
+        return final_outcome(scorer, raw, Policies.of(FLAG), first_image, step=step).verdicts
+
+
+def final_outcome(scorer: Scorer, raw: Tensor, policies: Policies, first_image: int, *, step: int = 0) -> Outcome:
+    """What becomes of raw final latents (B, C, H, W), or of videos (B, C, T, H, W), under some policies.
+
+    A video's scores are the highest of its frames, of each category.
+    """
     rules = Rules.of(policies, scorer.categories)
     names = Names(scorer.categories, scorer.concepts)
-    with guarded():
-        everything = range(len(raw))
-        seen = scorer.check(raw.float().to(scorer.device), 0.0)
-        unpushed = torch.zeros(len(raw), dtype=torch.long)
-        thresholds = rules.thresholds(scorer.thresholds(0.0), unpushed, final=True)
-        run = Run(0, first_image, len(raw), step, 1, names)
-        check = Check.at(0, step, 0.0, everything, seen, thresholds)
-        run.record(check, everything, rules.abort_margins(None), policies.check_schedule)
-        return Outcome.of(run, rules, None).verdicts
+    everything = range(len(raw))
+    seen = _seen(scorer, raw.float().to(scorer.device))
+    unpushed = torch.zeros(len(raw), dtype=torch.long)
+    thresholds = rules.thresholds(scorer.thresholds(0.0), unpushed, final=True)
+    run = Run(0, first_image, len(raw), step, 1, names)
+    check = Check.at(0, step, 0.0, everything, seen, thresholds)
+    run.record(check, everything, rules.abort_margins(None), policies.check_schedule)
+    return Outcome.of(run, rules, None)
+
+
+def _seen(scorer: Scorer, raw: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores and nearest concepts (B, K); what cannot be read of one frame cannot be read of its video."""
+    if raw.ndim == 4:
+        return scorer.check(raw, 0.0)
+    frames = raw.shape[2]
+    scores, nearest = scorer.check(raw.transpose(1, 2).flatten(0, 1), 0.0)
+    by_frame = torch.where(scores.isfinite(), scores, torch.inf).unflatten(0, (-1, frames))
+    highest, frame = by_frame.max(dim=1)
+    return highest, nearest.unflatten(0, (-1, frames)).gather(1, frame[:, None])[:, 0]

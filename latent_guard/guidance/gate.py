@@ -18,7 +18,9 @@ from torch import Tensor
 
 from latent_guard.guidance.fail_open import RefusalError
 from latent_guard.guidance.run import Run
+from latent_guard.pipelines.images import images_of, with_images
 from latent_guard.pipelines.latents import PipelineLatents
+from latent_guard.pipelines.vae import without_frames
 
 ROUNDINGS = 4  # in float32, by which compiled arithmetic may differ from the same in eager mode
 NOT_VERIFIED = "the generation ended before its last step: its images were not verified, discard them"
@@ -127,7 +129,7 @@ class Gate:
             raise RefusalError(UNSEEN)
         if call.judged is None:
             raise RefusalError(NOT_VERIFIED)
-        images = output[0] if isinstance(output, tuple) else output.images
+        images = images_of(output)
         count = len(call.judged.masked)
         if len(images) != count:
             raise RefusalError(f"the pipeline gave {len(images)} images, but the guard verified {count}; discard them")
@@ -140,29 +142,29 @@ class Gate:
     def _with_latents(self, call: Call, judged: Judged, output: Any, images: Tensor) -> Any:
         layout = self._latents.layout
         space = self._latents.space
+        if layout.family.returns == "raw":
+            return with_images(output, self._to_decode(call, judged, _floating(images)))
         latents = layout.unpack(_floating(images))
         _require_shape(latents, judged)
         changed = _others(latents, [judged.latents.to(latents)])
         passed = self._passed(call, judged, latents, space.to_raw(latents.float()), changed, self._latents.neutral)
-        if passed is latents:
-            return output
-        if isinstance(output, tuple):
-            return (layout.pack(passed), *output[1:])
-        output.images = layout.pack(passed)
-        return output
+        return output if passed is latents else with_images(output, layout.pack(passed))
 
     def _to_decode(self, call: Call, judged: Judged, given: Tensor) -> Tensor:
         """Raw latents on their way into the decoder, those that are to be masked made neutral."""
-        neutral = self._latents.space.to_raw(self._latents.neutral.float())
-        raw = _floating(given).detach().float()
-        if given.shape != judged.latents.shape:  # a preview of a part: no image of the call, and judged by itself
-            masked = self._judge_alone(raw)
-            return _with_neutral(given, masked.nonzero().flatten().tolist(), neutral)
-        call.decoded = True
+        neutral = self._latents.neutral_raw.float()
+        pictures = without_frames(_floating(given))
+        raw = pictures.detach().float()
         # Some pipelines scale in their own precision, some in that of the VAE.
         own = judged.latents.to(given.device)
         expected = [self._latents.space.to_raw(latents).to(given.dtype) for latents in (own, own.float())]
-        return self._passed(call, judged, given, raw, _others(given, expected), neutral)
+        if raw.shape != expected[0].shape:  # a preview of a part: no image of the call, and judged by itself
+            masked = self._judge_alone(raw)
+            passed = _with_neutral(pictures, masked.nonzero().flatten().tolist(), neutral)
+        else:
+            call.decoded = True
+            passed = self._passed(call, judged, pictures, raw, _others(pictures, expected), neutral)
+        return given if passed is pictures else passed.reshape(given.shape)
 
     def _passed(
         self, call: Call, judged: Judged, latents: Tensor, raw: Tensor, changed: list[int], neutral: Tensor

@@ -2,57 +2,42 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
 from latent_guard.errors import InputError
 from latent_guard.guidance.attachment import Attachment
+from latent_guard.guidance.decode_gate import DecodeAttachment, DecodeWatch
 from latent_guard.guidance.fail_open import ON_ERROR, OnError
 from latent_guard.guidance.fitted_for import FittedFor, MismatchWatch
 from latent_guard.guidance.guard_card import guard_card
 from latent_guard.guidance.guard_folder import CARD, GUARD_FILES, GuardFolder
+from latent_guard.guidance.idle_categories import warn_of_idle_categories
 from latent_guard.guidance.policy import SAFE, Policies
 from latent_guard.guidance.policy_file import AnyPolicy, policies_of
 from latent_guard.guidance.prompt_score import scores_if_asked
 from latent_guard.guidance.renoise import Renoise
 from latent_guard.guidance.retries import Retries
-from latent_guard.guidance.rules import Rules
 from latent_guard.guidance.run import Check
 from latent_guard.guidance.scoring import Scorer
-from latent_guard.guidance.verdict import Decision, Verdict
+from latent_guard.guidance.verdict import GATES, Decision, Gate, Verdict
 from latent_guard.guidance.watch import OnBlock, OnVerdicts, Watch
 from latent_guard.latent_clip import hub
 from latent_guard.pipelines.call import Generators, Request
 from latent_guard.pipelines.canary import Canary
-from latent_guard.pipelines.latents import PipelineLatents
+from latent_guard.pipelines.latents import Decodes, PipelineLatents
 from latent_guard.pipelines.prompt_truncation import longest_context_tokenizer, words_dropped
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
     from latent_guard.guidance.audit import AuditLog
     from latent_guard.latent_clip.model import LatentCLIP
-
-
-def idle_categories(policies: Policies, bank: ConceptBank) -> list[str]:
-    """A line for each of a bank's categories that can never act under some policies: no image scores so high.
-
-    Raises:
-        InputError: the policies name a category that the bank does not have.
-    """
-    rules = Rules.of(policies, bank.categories)
-    highest = bank.max_scores()
-    return [
-        f"{bank.categories[k]} can never act under the policy {policies.name}: no image scores over {highest[k]:.1f} "
-        f"in it, and its threshold with trigger {rules.policies[k].trigger:+g} is higher"
-        for k in rules.idle(highest, bank.thresholds.amin(dim=1))
-    ]
 
 
 @dataclass(frozen=True)
@@ -163,13 +148,42 @@ class LatentGuard:
         """Raise what ``attach`` raises at once, for whoever wants to know beforehand; nothing is changed."""
         self._watch(pipe, self._policies(policy), "neutral", "close")
 
+    @overload
+    def attach(
+        self, pipe: Any, policy: AnyPolicy | None = ..., on_block: OnBlock = ..., on_error: OnError = ...
+    ) -> Attachment: ...
+
+    @overload
+    def attach(
+        self,
+        pipe: Any,
+        policy: AnyPolicy | None = ...,
+        on_block: OnBlock = ...,
+        on_error: OnError = ...,
+        *,
+        gate: Literal["decode"],
+    ) -> DecodeAttachment: ...
+
+    @overload
+    def attach(
+        self,
+        pipe: Any,
+        policy: AnyPolicy | None = ...,
+        on_block: OnBlock = ...,
+        on_error: OnError = ...,
+        *,
+        gate: Gate,
+    ) -> Attachment | DecodeAttachment: ...
+
     def attach(
         self,
         pipe: Any,
         policy: AnyPolicy | None = None,
         on_block: OnBlock = "neutral",
         on_error: OnError = "close",
-    ) -> Attachment:
+        *,
+        gate: Gate = "both",
+    ) -> Attachment | DecodeAttachment:
         """``with guard.attach(pipe) as watch: pipe(...)``, then ``watch.verdicts``: flag, steer and block, no retries.
 
         A blocked image's latent is replaced by a neutral one inside the last step, or, with
@@ -183,6 +197,8 @@ class LatentGuard:
         returned are judged again first. Only ``pipe(...)`` itself is followed to what it returns: a loop of your own
         over the scheduler's steps, or another pipeline with the same scheduler and VAE, is judged at its steps and
         decodes.
+        With ``gate="decode"`` only the decoder is watched: that serves any pipeline whose VAE is the guard's, also one
+        whose steps the guard does not know. Pictures are flagged and blocked, never steered, and verdicts say so.
         A call outside the ``with`` block is an error, so that nobody who forgot it takes his images for guarded ones.
 
         Raises:
@@ -196,12 +212,21 @@ class LatentGuard:
         """
         if on_block not in ("neutral", "raise"):
             raise InputError(f'on_block must be "neutral" or "raise", got {on_block!r}')
+        if gate not in GATES:
+            raise InputError(f"gate must be {' or '.join(GATES)}, got {gate!r}")
         policies = self._policies(policy)
         on_verdicts = None
         if self.audit is not None:
             on_verdicts = partial(self.audit.write, prompts=None, policies=policies, bank=self.bank)
-        watch = self._watch(pipe, policies, on_block, on_error, on_verdicts)
         mismatch = MismatchWatch(self.fitted_for, policies.on_mismatch)
+        if gate == "decode":
+            self._require_settings(policies, on_error)
+            scorer = Scorer(self.model, self.bank)
+            raw = Decodes.of(pipe, self.model.config.latent_space, self.canary)
+            decodes = DecodeWatch(raw, scorer, policies, on_block, on_error, on_verdicts)
+            mismatch.pipeline(pipe)
+            return DecodeAttachment(decodes, partial(mismatch.call, pipe))
+        watch = self._watch(pipe, policies, on_block, on_error, on_verdicts)
         mismatch.pipeline(pipe)
         return Attachment(watch, partial(mismatch.call, pipe), partial(mismatch.schedule, pipe))
 
@@ -264,9 +289,12 @@ class LatentGuard:
         on_verdicts: OnVerdicts | None = None,
     ) -> Watch:
         """Everything checked, nothing changed yet."""
-        if on_error not in ON_ERROR:
-            raise InputError(f'on_error must be "close" or "open", got {on_error!r}')
-        for line in idle_categories(policies, self.bank):
-            warnings.warn(line, stacklevel=4)
+        self._require_settings(policies, on_error)
         latents = PipelineLatents.of(pipe, self.model.config.latent_space, self.canary)
         return Watch(pipe, Scorer(self.model, self.bank), latents, policies, on_block, on_error, on_verdicts)
+
+    def _require_settings(self, policies: Policies, on_error: OnError) -> None:
+        """Raise ``InputError`` for what cannot be meant, and warn of categories that can never act."""
+        if on_error not in ON_ERROR:
+            raise InputError(f'on_error must be "close" or "open", got {on_error!r}')
+        warn_of_idle_categories(policies, self.bank)

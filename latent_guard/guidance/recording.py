@@ -14,6 +14,7 @@ from latent_guard.errors import GuardError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import Policies, Policy
 from latent_guard.guidance.scoring import Scorer
+from latent_guard.pipelines.images import images_of
 from latent_guard.pipelines.latents import PipelineLatents
 from latent_guard.pipelines.step import clean_estimates
 from latent_guard.terminal import track
@@ -74,7 +75,7 @@ def record(
     with clean_estimates(
         latents, lambda level: window[1] <= level <= window[0], made_into=scorer.embeddings
     ) as checked:
-        images = pipe(list(prompts), generator=generators, **arguments).images
+        images = images_of(pipe(list(prompts), generator=generators, **arguments))
     if not checked:
         raise GuardError("the pipeline's call took no step; nothing was recorded")
     levels = torch.tensor([level for level, _ in checked])

@@ -7,11 +7,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from latent_guard.building import build
 from latent_guard.errors import InputError
 from latent_guard.files.documents import json_value
+
+Gate = Literal["both", "decode"]
+GATES: tuple[Gate, ...] = ("both", "decode")
 
 
 class Decision(str, Enum):
@@ -122,7 +125,8 @@ class Verdict:
     the last check of an aborted run. ``reason`` is the check that decided: of an image that ended safe after
     an action, the one before the last action; of one whose pushes were exhausted, or that could not be read, the first
     that found it so; of one never touched, the category closest to its threshold.
-    ``prompt`` is the score of the prompt's text, where the policy asks for it.
+    ``prompt`` is the score of the prompt's text, where the policy asks for it. ``gate`` says what was watched: the
+    steps and the decoder, or the decoder alone, as of pipelines whose steps the guard does not know.
     """
 
     image: int
@@ -135,6 +139,7 @@ class Verdict:
     prompt_words_dropped: int = 0
     reason: Reason | None = None
     prompt: PromptScore | None = None
+    gate: Gate = "both"
 
     @property
     def margin(self) -> float:

@@ -22,6 +22,7 @@ from latent_guard.guidance.run import Attempt, Check, Names, Run
 from latent_guard.guidance.scoring import Scorer, over
 from latent_guard.guidance.steering import push_away
 from latent_guard.guidance.verdict import ActionKind, Verdict
+from latent_guard.pipelines.images import images_of
 from latent_guard.pipelines.latents import PipelineLatents
 from latent_guard.pipelines.step import DenoisingStep
 
@@ -75,7 +76,7 @@ class Watch:
         before = len(self.verdicts)
         started = time.perf_counter()
         try:
-            images = self.pipe(**arguments).images
+            images = images_of(self.pipe(**arguments))
         finally:
             self._first_step = None
         new = self.verdicts[before:]

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from latent_guard.bounds import require_number, require_whole
-from latent_guard.errors import InputError, UnsupportedPipelineError
+from latent_guard.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,64 +99,35 @@ class LatentSpace:
         return {key: value for key, value in given.items() if key not in absent or value != absent[key]}
 
     @classmethod
-    def of_vae(cls, vae: Any) -> LatentSpace:
+    def of_vae(cls, vae: Any, epsilon: float | None = None) -> LatentSpace:
         """The latent space of a VAE of diffusers, read from its config and named after its class.
 
-        Known are ``AutoencoderKL`` (SD 1.5, SDXL, SD3, FLUX.1), ``AutoencoderKLFlux2`` and ``AutoencoderDC`` (Sana).
-        The formulas are those of diffusers' pipelines of these families.
+        It has all numbers of the config; which of them a pipeline applies, its family says (``Family.space_of``).
+        ``epsilon`` is what is added to the variances of FLUX.2's BatchNorm, by default the config's.
 
         Raises:
-            UnsupportedPipelineError: another class of VAE.
+            UnsupportedPipelineError: an unknown class of VAE.
         """
-        kind = type(vae).__name__
-        if kind not in _READERS:
-            raise UnsupportedPipelineError(f"the VAE is a {kind}; known are the latents of {', '.join(_READERS)}")
-        return _READERS[kind](vae)
+        from latent_guard.latent_clip.vae_configs import space_of
+
+        return space_of(vae, epsilon)
 
     def _is_of(self, published: LatentSpace) -> bool:
         theirs = (published.name, published.channels, published.factor, published.scaling_factor)
         same = (self.name, self.channels, self.factor, self.scaling_factor) == theirs
-        return same and (self.patch, self.shift_factor) == (published.patch, published.shift_factor)
+        if not same or (self.patch, self.shift_factor) != (published.patch, published.shift_factor):
+            return False
+        statistics_are_weights = published.patch > 1 and not published.mean
+        return statistics_are_weights or (self.mean, self.std) == (published.mean, published.std)
 
 
-def _of_kl(vae: Any) -> LatentSpace:
-    config = vae.config
-    mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
-    by_channel = {"mean": mean, "std": std} if mean is not None and std is not None else {}  # else pipelines skip both
-    return LatentSpace(
-        name="AutoencoderKL",
-        channels=config.latent_channels,
-        factor=2 ** (len(config.block_out_channels) - 1),
-        scaling_factor=config.scaling_factor,
-        shift_factor=config.shift_factor or 0.0,
-        **by_channel,
-    )
+_WAN_MEAN: tuple[float, ...] = (-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508)
+_WAN_MEAN += (0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921)
+_WAN_STD: tuple[float, ...] = (2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743)
+_WAN_STD += (3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.916)
 
-
-def _of_flux2(vae: Any) -> LatentSpace:
-    variance = vae.bn.running_var.detach().float().cpu()  # the BatchNorm's statistics, in patches
-    return LatentSpace(
-        name="AutoencoderKLFlux2",
-        channels=vae.config.latent_channels,
-        factor=2 ** (len(vae.config.block_out_channels) - 1),
-        patch=vae.config.patch_size[0],
-        mean=vae.bn.running_mean.detach().float().cpu().tolist(),
-        std=(variance + vae.config.batch_norm_eps).sqrt().tolist(),
-    )
-
-
-def _of_dc(vae: Any) -> LatentSpace:
-    return LatentSpace(
-        name="AutoencoderDC",
-        channels=vae.config.latent_channels,
-        factor=2 ** (len(vae.config.encoder_block_out_channels) - 1),
-        scaling_factor=vae.config.scaling_factor,
-    )
-
-
-_READERS = {"AutoencoderKL": _of_kl, "AutoencoderKLFlux2": _of_flux2, "AutoencoderDC": _of_dc}
-
-# As published in `vae/config.json` of each family; FLUX.2's mean and std are weights of its VAE.
+# As published in `vae/config.json` of each family; FLUX.2's mean and std are weights of its VAE. Qwen-Image's encoder
+# is Wan 2.1's.
 PUBLISHED = {
     "SD 1.5": LatentSpace("AutoencoderKL", channels=4, factor=8, scaling_factor=0.18215),
     "SDXL": LatentSpace("AutoencoderKL", channels=4, factor=8, scaling_factor=0.13025),
@@ -164,6 +135,9 @@ PUBLISHED = {
     "FLUX.1": LatentSpace("AutoencoderKL", channels=16, factor=8, scaling_factor=0.3611, shift_factor=0.1159),
     "FLUX.2": LatentSpace("AutoencoderKLFlux2", channels=32, factor=8, patch=2),
     "Sana": LatentSpace("AutoencoderDC", channels=32, factor=32, scaling_factor=0.41407),
+    "Wan 2.1": LatentSpace("AutoencoderKLWan", channels=16, factor=8, mean=_WAN_MEAN, std=_WAN_STD),
+    "Qwen-Image": LatentSpace("AutoencoderKLQwenImage", channels=16, factor=8, mean=_WAN_MEAN, std=_WAN_STD),
+    "HunyuanImage 2.1": LatentSpace("AutoencoderKLHunyuanImage", channels=64, factor=32, scaling_factor=0.75289),
 }
 PIXELS = LatentSpace("pixels", channels=3, factor=1)
 

@@ -1,84 +1,87 @@
-"""The pipelines that the guard knows, by class name, each with the layout of its latents."""
+"""What is known of a pipeline class: one row of data, which says how its ``scheduler.step`` carries latents.
+
+Rows are in ``family_table``. Shapes: B images, C latent channels of the VAE, H and W raw latent positions, p positions
+along one side of what one position of ``step`` holds, N tokens, D = C p p.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from latent_guard.errors import UnsupportedPipelineError
-from latent_guard.pipelines.layouts import BlendedLayout, ConsistencyLayout, Layout, OneStepLayout, PackedLayout
+from latent_guard.latent_clip.latent_space import LatentSpace
+
+# (B, D, H/p, W/p); tokens (B, N, D); one frame of a video, (B, D, 1, H/p, W/p) or with channels last
+Axes = Literal["bchw", "bnd", "bcthw", "bthwc"]
+Norm = Literal["scaling", "shift", "channels"]
 
 
-def require_known(pipe: Any) -> None:
-    """Raise ``UnsupportedPipelineError``, by name, for a pipeline that is not on the list."""
-    name = type(pipe).__name__
-    if name not in KNOWN or not type(pipe).__module__.startswith("diffusers."):
-        raise UnsupportedPipelineError(_unknown(pipe, name))
+@dataclass(frozen=True)
+class Family:
+    """How a pipeline class carries its latents through ``scheduler.step``, and what it decodes.
 
-
-def layout_of(pipe: Any, channels: int) -> Layout:
-    """A new layout for a known pipeline whose latents have ``channels`` channels.
-
-    Raises:
-        UnsupportedPipelineError: the denoiser reads more than latents.
+    Attributes:
+        axes: of what ``step`` is given.
+        patch: p.
+        order: how the D numbers of a position are ordered: channel, row, column, as ``pixel_unshuffle`` does, or row,
+            column, channel.
+        norm: which of the VAE's numbers its latents are normalised by. A pipeline applies what its code names, whatever
+            else stands in the VAE's config.
+        epsilon: added to the variances of a BatchNorm, where the pipeline has its own.
+        decoded: which of the things that the last ``step`` returns is decoded: 0, 1, or "1 if one step".
+        reads: channels that the denoiser may read, each as a multiple of D and a number on top. One that reads other
+            than the first is given what a ``blend`` would put back, and nothing is.
+        reads_from: the entry of the denoiser's config that says how many it reads.
+        blend: where the original picture's latents stand in what ``prepare_latents`` returns, for a pipeline that puts
+            them back outside of a mask after each step; None: it puts nothing back.
+        returns: what ``output_type="latent"`` hands out: what ``step`` carries, or raw latents (B, C, H, W).
+        references: whether ``image=[...]`` are pictures that every prompt refers to, not one a prompt.
     """
-    name = type(pipe).__name__
-    denoiser = pipe.unet if hasattr(pipe, "unet") else pipe.transformer
-    reads = denoiser.config.in_channels
-    expected = KNOWN[name].channels_read(channels)
-    if reads not in expected:
-        raise UnsupportedPipelineError(
-            f"the denoiser of this {name} reads {reads} channels, not {' or '.join(map(str, expected))}, for latents "
-            f"of {channels}: a denoiser made for other conditions is not supported"
-        )
-    return KNOWN[name](pipe, channels)
+
+    axes: Axes = "bchw"
+    patch: int = 1
+    order: Literal["cyx", "yxc"] = "cyx"
+    norm: tuple[Norm, ...] = ("scaling",)
+    epsilon: float | None = None
+    decoded: Literal[0, 1, "1 if one step"] = 0
+    reads: tuple[tuple[int, int], ...] = ((1, 0),)
+    reads_from: str = "in_channels"
+    blend: int | None = None
+    returns: Literal["carried", "raw"] = "carried"
+    references: bool = False
+
+    def space_of(self, vae: Any) -> LatentSpace:
+        """The space of this family's pipeline latents under a VAE: the VAE's numbers that the pipeline applies.
+
+        Raises:
+            UnsupportedPipelineError: an unknown class of VAE.
+        """
+        space = LatentSpace.of_vae(vae, epsilon=self.epsilon)
+        if "scaling" not in self.norm:
+            space = replace(space, scaling_factor=1.0)
+        if "shift" not in self.norm:
+            space = replace(space, shift_factor=0.0)
+        if "channels" not in self.norm:
+            return replace(space, patch=1, mean=(), std=())
+        if self.order == "cyx" or not space.mean:
+            return space
+        places = [row * space.channels + channel for channel in range(space.channels) for row in range(space.patch**2)]
+        return replace(space, mean=[space.mean[n] for n in places], std=[space.std[n] for n in places])
+
+    def require_readable(self, pipe: Any, space: LatentSpace) -> None:
+        """Raise ``UnsupportedPipelineError`` for a denoiser that reads more than latents, or others."""
+        reads = denoiser_of(pipe).config[self.reads_from]
+        carried = space.channels * self.patch**2
+        expected = [times * carried + more for times, more in self.reads]
+        if reads not in expected:
+            raise UnsupportedPipelineError(
+                f"the denoiser of this {type(pipe).__name__} reads {reads} channels, not "
+                f"{' or '.join(map(str, expected))}, for latents of {space.channels}: a denoiser made for other "
+                "conditions is not supported"
+            )
 
 
-def first_step(pipe: Any) -> int | None:
-    """The index, in ``scheduler.timesteps``, at which a pipeline's present call begins; None if it does not say.
-
-    Image to image leaves out the steps before its strength.
-    """
-    steps = getattr(pipe, "_num_timesteps", None)
-    return len(pipe.scheduler.timesteps) - steps if isinstance(steps, int) else None
-
-
-def last_step(pipe: Any) -> int:
-    """The index, in ``scheduler.timesteps``, of the last step of a pipeline's present call.
-
-    SDXL's ``denoising_end`` leaves the steps after it to a refiner.
-    """
-    timesteps = pipe.scheduler.timesteps
-    end = getattr(pipe, "denoising_end", None)
-    if not (isinstance(end, float) and 0.0 < end < 1.0):
-        return len(timesteps) - 1
-    trained = pipe.scheduler.config.num_train_timesteps
-    return int((timesteps >= round(trained - end * trained)).sum()) - 1
-
-
-_LATER = {"Flux2": "FLUX.2", "Sana": "Sana"}
-
-
-def _unknown(pipe: Any, name: str) -> str:
-    family = next((family for start, family in _LATER.items() if name.startswith(start)), None)
-    if any(base.__name__ == "ModularPipeline" for base in type(pipe).__mro__):
-        family = "modular"
-    if family is not None:
-        return f"{family} pipelines are not supported yet ({name}); use one of {', '.join(KNOWN)}"
-    return f"the guard does not know the latent layout of {name}; it knows diffusers' {', '.join(KNOWN)}"
-
-
-KNOWN: dict[str, type[Layout]] = {
-    "StableDiffusionPipeline": Layout,
-    "StableDiffusionImg2ImgPipeline": Layout,
-    "StableDiffusionXLPipeline": Layout,
-    "StableDiffusionXLImg2ImgPipeline": Layout,
-    "StableDiffusionXLInpaintPipeline": BlendedLayout,
-    "StableDiffusion3Pipeline": Layout,
-    "StableDiffusion3Img2ImgPipeline": Layout,
-    "FluxPipeline": PackedLayout,
-    "FluxImg2ImgPipeline": PackedLayout,
-    "PixArtAlphaPipeline": OneStepLayout,
-    "PixArtSigmaPipeline": Layout,
-    "LatentConsistencyModelPipeline": ConsistencyLayout,
-    "LatentConsistencyModelImg2ImgPipeline": ConsistencyLayout,
-}
+def denoiser_of(pipe: Any) -> Any:
+    """A pipeline's UNet or transformer."""
+    return pipe.unet if getattr(pipe, "unet", None) is not None else pipe.transformer

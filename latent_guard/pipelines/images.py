@@ -12,6 +12,21 @@ from torch import Tensor
 from latent_guard.pipelines.vae import MID_GRAY
 
 
+def images_of(output: Any) -> Any:
+    """The images of what a pipeline's call returns: a tuple's first, or a field ``images``, or ``image``."""
+    if isinstance(output, tuple):
+        return output[0]
+    return output.images if hasattr(output, "images") else output.image  # Kandinsky 5
+
+
+def with_images(output: Any, images: Any) -> Any:
+    """What a pipeline's call returns, with other images."""
+    if isinstance(output, tuple):
+        return (images, *output[1:])
+    setattr(output, "images" if hasattr(output, "images") else "image", images)
+    return output
+
+
 class Pictures:
     """The images of a pipeline call, one by one in ``rows``: PIL images, or rows of an array or tensor."""
 

@@ -1,154 +1,162 @@
-"""How a pipeline lays out its latents inside ``scheduler.step``, and which of them it decodes in the end."""
+"""A pipeline's latents as its ``scheduler.step`` carries them, and as (B, C, H, W): packing, blending and grids.
+
+Shapes: as in ``families``.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from latent_guard.errors import GuardError
+from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.pipelines.families import Family, denoiser_of
 from latent_guard.pipelines.hook import around
 
 
 class Layout:
-    """Latents that already are (B, C, H, W); a pipeline that hands out what its last ``step`` returns first."""
+    """The layout of one pipeline's latents, by its family's row."""
 
-    def __init__(self, pipe: Any, channels: int) -> None:
+    def __init__(self, pipe: Any, family: Family, space: LatentSpace) -> None:
+        """The layout of a pipeline whose latents are of ``space``, that of its family under its VAE."""
         self.pipe = pipe
-        self.channels = channels
-
-    @classmethod
-    def channels_read(cls, channels: int) -> tuple[int, ...]:
-        """How many channels a denoiser of this layout may read, for latents of so many."""
-        return (channels,)
-
-    def following(self) -> AbstractContextManager[object]:
-        """The block in which the layout reads from the pipeline's calls what ``step`` does not tell it."""
-        return nullcontext()
-
-    def unpack(self, latents: Tensor) -> Tensor:
-        """The latents as (B, C, H, W); ``GuardError`` for any other shape."""
-        if latents.ndim != 4 or latents.shape[1] != self.channels:
-            raise GuardError(f"expected latents of shape (B, {self.channels}, H, W), got {tuple(latents.shape)}")
-        return latents
-
-    def pack(self, latents: Tensor) -> Tensor:
-        """The inverse of ``unpack``."""
-        return latents
-
-    def final(self, output: Any) -> Tensor:
-        """The latents (B, C, H, W) that the pipeline decodes, from what its last ``step`` returned."""
-        return self.unpack(output[0])
-
-    def mask_images(self, images: Tensor) -> None:
-        """Have the pipeline add nothing of its own to the images (B,) that are masked."""
-
-
-class ConsistencyLayout(Layout):
-    """A pipeline that decodes the second thing that its last ``step`` returns: the denoised latents."""
-
-    def final(self, output: Any) -> Tensor:
-        return self.unpack(output[1])
-
-
-class OneStepLayout(Layout):
-    """PixArt-alpha: a call of one step decodes the second thing that ``step`` returns, any other call the first."""
-
-    def final(self, output: Any) -> Tensor:
-        return self.unpack(output[len(self.pipe.scheduler.timesteps) == 1])
-
-
-class PackedLayout(Layout):
-    """FLUX.1: every 2 x 2 square of a latent (B, C, H, W) is one token of (B, H/2 * W/2, 4 * C).
-
-    Tokens do not tell height from width, so these are read from the call of ``prepare_latents``.
-    """
-
-    def __init__(self, pipe: Any, channels: int) -> None:
-        super().__init__(pipe, channels)
-        self.grid = (0, 0)  # rows and columns of tokens
-
-    @classmethod
-    def channels_read(cls, channels: int) -> tuple[int, ...]:
-        """Those of a token."""
-        return (4 * channels,)
-
-    def following(self) -> AbstractContextManager[object]:
-        def prepare(pipe: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
-            sides = (int(call.arguments[side]) // (2 * pipe.vae_scale_factor) for side in ("height", "width"))
-            self.grid = next(sides), next(sides)
-            return original(*call.args, **call.kwargs)
-
-        return around(self.pipe, "prepare_latents", prepare)
-
-    def unpack(self, latents: Tensor) -> Tensor:
-        rows, columns = self.grid
-        if latents.ndim != 3 or latents.shape[1:] != (rows * columns, 4 * self.channels):
-            raise GuardError(
-                f"expected packed latents of shape (B, {rows * columns}, {4 * self.channels}), "
-                f"got {tuple(latents.shape)}; let the pipeline prepare its latents"
-            )
-        squares = latents.reshape(len(latents), rows, columns, self.channels, 2, 2)
-        return squares.permute(0, 3, 1, 4, 2, 5).reshape(len(latents), self.channels, 2 * rows, 2 * columns)
-
-    def pack(self, latents: Tensor) -> Tensor:
-        batch, channels, height, width = latents.shape
-        squares = latents.reshape(batch, channels, height // 2, 2, width // 2, 2)
-        return squares.permute(0, 2, 4, 1, 3, 5).reshape(batch, height * width // 4, 4 * channels)
-
-
-class BlendedLayout(Layout):
-    """SDXL inpainting: the final latents are (1 - mask) * original + mask * what the last ``step`` returned.
-
-    Mask and original are the very tensors that the pipeline's own ``prepare_mask_latents`` and ``prepare_latents`` gave
-    it. A UNet made for inpainting (9 channels) reads them instead, and nothing is put back.
-    """
-
-    def __init__(self, pipe: Any, channels: int) -> None:
-        super().__init__(pipe, channels)
-        self._mask: Tensor | None = None  # (B, 1, H, W), or (2 * B, ...) under classifier-free guidance
+        self.family = family
+        self._space = space
+        self._grid = (0, 0)  # rows and columns of tokens, which do not tell height from width
+        self._mask: Tensor | None = None  # as the pipeline blends with it; twice under classifier-free guidance
         self._original: Tensor | None = None
-
-    @classmethod
-    def channels_read(cls, channels: int) -> tuple[int, ...]:
-        """An ordinary UNet, or one that also reads the mask and the masked picture."""
-        return (channels, 2 * channels + 1)
 
     @contextmanager
     def following(self) -> Iterator[None]:
-        blends = self.pipe.unet.config.in_channels == self.channels
-
-        def latents(_: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
-            prepared = original(*call.args, **call.kwargs)
-            self._original = prepared[-1] if blends else None
-            return prepared
-
-        def masks(_: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
-            prepared = original(*call.args, **call.kwargs)
-            self._mask = prepared[0]
-            return prepared
-
-        with around(self.pipe, "prepare_latents", latents), around(self.pipe, "prepare_mask_latents", masks):
+        """The block in which the layout reads from the pipeline's calls what ``step`` does not tell it."""
+        with ExitStack() as stack:
+            if self.family.axes == "bnd" or self.family.blend is not None:
+                stack.enter_context(around(self.pipe, "prepare_latents", self._prepare))
+            if self.family.blend is not None:
+                stack.enter_context(around(self.pipe, "prepare_mask_latents", self._prepare_mask))
             yield
         self._mask = self._original = None
 
+    def _prepare(self, pipe: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
+        if self.family.axes == "bnd":
+            self.of_size(int(call.arguments["height"]), int(call.arguments["width"]))
+        prepared = original(*call.args, **call.kwargs)
+        if self.family.blend is not None and self._blends():
+            self._original = prepared[self.family.blend]
+        return prepared
+
+    def _prepare_mask(self, pipe: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
+        prepared = original(*call.args, **call.kwargs)
+        self._mask = prepared if isinstance(prepared, Tensor) else prepared[0]
+        return prepared
+
+    def _blends(self) -> bool:
+        """True for the first of what the family's denoisers read; others are given mask and original instead."""
+        times, more = self.family.reads[0]
+        own = times * self._space.channels * self.family.patch**2 + more
+        return bool(denoiser_of(self.pipe).config[self.family.reads_from] == own)
+
+    def unpack(self, latents: Tensor) -> Tensor:
+        """The latents as the space's pipeline latents, (B, C p p, H/p, W/p) with its p; else ``GuardError``."""
+        expected = self._expected(latents)
+        if tuple(latents.shape[1:]) != expected:
+            raise GuardError(
+                f"expected latents of shape (B, {', '.join(map(str, expected))}), got {tuple(latents.shape)}; "
+                "let the pipeline prepare its latents"
+            )
+        axes = self.family.axes
+        if axes == "bnd":
+            latents = latents.transpose(1, 2).unflatten(2, self._grid)
+        elif axes == "bthwc":
+            latents = latents[:, 0].movedim(-1, 1)
+        elif axes == "bcthw":
+            latents = latents[:, :, 0]
+        return _repatched(self._by_channel(latents), self.family.patch, self._space.patch)
+
+    def of_size(self, height: int, width: int) -> Layout:
+        """This layout, for pictures of so many pixels."""
+        side = self._space.factor * self.family.patch
+        self._grid = height // side, width // side
+        return self
+
+    def to_raw(self, latents: Tensor) -> Tensor:
+        """What ``step`` carries as raw latents (B, C, H, W), float32."""
+        return self._space.to_raw(self.unpack(latents).float())
+
+    def pack(self, latents: Tensor) -> Tensor:
+        """The inverse of ``unpack``."""
+        latents = self._by_place(_repatched(latents, self._space.patch, self.family.patch))
+        axes = self.family.axes
+        if axes == "bnd":
+            return latents.flatten(2).transpose(1, 2).contiguous()
+        if axes == "bthwc":
+            return latents.movedim(1, -1)[:, None]
+        return latents[:, :, None] if axes == "bcthw" else latents
+
+    def _expected(self, latents: Tensor) -> tuple[int, ...]:
+        """The shape that an image's latents must have, as far as it is known."""
+        carried: int = self._space.channels * self.family.patch**2
+        axes = self.family.axes
+        if axes == "bnd":
+            rows, columns = self._grid
+            return rows * columns, carried
+        given = dict(zip(axes, latents.shape, strict=False)) if latents.ndim == len(axes) else {}
+        known = {"c": carried, "t": 1}
+        return tuple(known.get(axis, given.get(axis, 0)) for axis in axes[1:])
+
+    def _by_channel(self, latents: Tensor) -> Tensor:
+        """Channels (B, D, h, w) in the order of ``pixel_unshuffle``."""
+        if self.family.order == "cyx":
+            return latents
+        batch, carried, *sides = latents.shape
+        by_place = latents.reshape(batch, -1, self._space.channels, *sides)
+        return by_place.transpose(1, 2).reshape(batch, carried, *sides)
+
+    def _by_place(self, latents: Tensor) -> Tensor:
+        """The inverse of ``_by_channel``."""
+        if self.family.order == "cyx":
+            return latents
+        batch, carried, *sides = latents.shape
+        by_channel = latents.reshape(batch, self._space.channels, -1, *sides)
+        return by_channel.transpose(1, 2).reshape(batch, carried, *sides)
+
     def final(self, output: Any) -> Tensor:
-        latents = self.unpack(output[0])
+        """The latents, unpacked, that the pipeline decodes, from what its last ``step`` returned.
+
+        Where the pipeline puts an original back, they are (1 - mask) * original + mask * what ``step`` returned.
+        """
+        decoded = self.family.decoded
+        place = int(len(self.pipe.scheduler.timesteps) == 1) if decoded == "1 if one step" else decoded
+        latents: Tensor = output[place]
+        if self.family.blend is None:
+            return self.unpack(latents)
         if self._mask is None:
             raise GuardError("the pipeline's mask is unknown; let the pipeline prepare it")
         if self._original is None:
-            return latents
-        mask = self._mask[: len(latents)]
-        return (1 - mask) * self._original + mask * latents
+            return self.unpack(latents)
+        mask, original = self._mask[: len(latents)], self._original
+        if original.ndim != latents.ndim:
+            original = self.pack(original)
+        return self.unpack((1 - mask) * original + mask * latents)
 
     def mask_images(self, images: Tensor) -> None:
+        """Have the pipeline put nothing of an original back into the images (B,) that are masked."""
         if self._mask is None:
             return
         # In place, as the pipeline holds this tensor: all of a masked image is to come from the neutral latent.
         rows = images.repeat(len(self._mask) // len(images)).to(self._mask.device)
         with torch.inference_mode(self._mask.is_inference()):
             self._mask[rows] = 1.0
+
+
+def _repatched(latents: Tensor, own: int, wanted: int) -> Tensor:
+    """Latents of patches of ``own`` positions a side as those of ``wanted``."""
+    if own > wanted:
+        return pixel_shuffle(latents, own // wanted)
+    return pixel_unshuffle(latents, wanted // own) if own < wanted else latents

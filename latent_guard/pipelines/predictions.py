@@ -53,7 +53,12 @@ def model_output_for(clean: Tensor, sample: Tensor, signal: float, sigma: float,
 class StepState:
     """Where a scheduler is just before one of its steps.
 
-    ``signal`` and ``sigma`` belong to ``sample * sample_scale``; ``index`` counts in ``scheduler.timesteps``.
+    Attributes:
+        signal, sigma: weights of the clean latent and of noise in ``sample * sample_scale``.
+        kind: of prediction that ``model_output * output_scale`` is.
+        index: the step's place in ``scheduler.timesteps``.
+        clean_scale: what the prediction's clean latent is multiplied by, to be in the scale of samples.
+        clip: the scheduler cuts clean latents off at this, on both sides; None: it does not.
     """
 
     signal: float
@@ -61,6 +66,9 @@ class StepState:
     kind: str
     index: int
     sample_scale: float = 1.0
+    output_scale: float = 1.0
+    clean_scale: float = 1.0
+    clip: float | None = None
 
     @property
     def noise_level(self) -> float:
@@ -70,7 +78,9 @@ class StepState:
     def clean_estimate(self, model_output: Tensor, sample: Tensor) -> Tensor:
         """The clean latent, in float32, of a scheduler's ``model_output`` and ``sample``."""
         scaled = sample.float() * self.sample_scale
-        return clean_estimate(model_output.float(), scaled, self.signal, self.sigma, self.kind)
+        output = model_output.float() * self.output_scale
+        clean = clean_estimate(output, scaled, self.signal, self.sigma, self.kind) * self.clean_scale
+        return clean if self.clip is None else clean.clamp(-self.clip, self.clip)
 
     def model_output_for(self, clean: Tensor, sample: Tensor) -> Tensor:
         """The model output, in float32, that makes the scheduler see ``clean``.
@@ -80,4 +90,5 @@ class StepState:
         place of ``signal`` for every kind but epsilon.
         """
         scaled = sample.float() * self.sample_scale
-        return model_output_for(clean.float(), scaled, self.signal, self.sigma, self.kind)
+        own = clean.float() / self.clean_scale
+        return model_output_for(own, scaled, self.signal, self.sigma, self.kind) / self.output_scale

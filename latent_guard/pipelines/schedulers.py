@@ -6,15 +6,13 @@ the guard is attached. What is on it agrees with diffusers' own arithmetic (test
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from latent_guard.errors import GuardError, UnsupportedPipelineError
+from latent_guard.pipelines import scheduler_readers as read
 from latent_guard.pipelines.predictions import FLOW, StepState
-
-Reader = Callable[[Any, Any, int | None], StepState]
 
 
 @dataclass(frozen=True)
@@ -22,13 +20,17 @@ class Known:
     """How to read one scheduler class, and what it may predict.
 
     ``few_step``: made for few steps, or (flow matching) starting from pure noise at any number of steps. ``memory`` is
-    the name of the list in which a solver keeps the clean estimates that it extrapolates from.
+    the name of the list in which a solver keeps the clean estimates that it extrapolates from. ``harmless`` are values
+    of settings that change nothing in what is read, beside those that are harmless in any scheduler. ``beyond``: how
+    many of ``timesteps`` come after the last step.
     """
 
-    read: Reader
+    read: read.Reader
     kinds: tuple[str, ...]
     few_step: bool = False
     memory: str | None = None
+    harmless: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    beyond: int = 0
 
 
 def require_supported(scheduler: Any) -> None:
@@ -39,13 +41,13 @@ def require_supported(scheduler: Any) -> None:
             f"the guard does not know the scheduler {name}; use one of {', '.join(KNOWN)}, "
             f"as in pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)"
         )
-    kind = _kind(scheduler)
+    kind = read.kind_of(scheduler)
     kinds = KNOWN[name].kinds
     if kind not in kinds:
         raise UnsupportedPipelineError(
             f"{name}: the guard does not know the prediction type {kind!r} of it; it knows {', '.join(kinds)}"
         )
-    refused = _refused_settings(scheduler.config, kind)
+    refused = _refused_settings(scheduler.config, kind, KNOWN[name].harmless)
     if refused:
         raise UnsupportedPipelineError(f"{name}: the guard does not support {', '.join(refused)}; switch it off")
 
@@ -60,13 +62,18 @@ _HARMLESS = {
     "predict_x0": True,
     "solver_p": None,
     "timestep_type": "discrete",
+    "scale_factors": None,
 }
 _ALGORITHMS = ("dpmsolver++", "sde-dpmsolver++")
 
 
-def _refused_settings(config: Any, kind: str) -> list[str]:
-    refused = [f"{name}={config[name]}" for name, value in _HARMLESS.items() if config.get(name, value) != value]
-    if config.get("algorithm_type", "dpmsolver++") not in _ALGORITHMS:
+def _refused_settings(config: Any, kind: str, harmless: Mapping[str, tuple[Any, ...]]) -> list[str]:
+    refused = [
+        f"{name}={config[name]}"
+        for name, value in _HARMLESS.items()
+        if config.get(name, value) not in (value, *harmless.get(name, ()))
+    ]
+    if config.get("algorithm_type", "dpmsolver++") not in (*_ALGORITHMS, *harmless.get("algorithm_type", ())):
         refused.append(f"algorithm_type={config['algorithm_type']}")
     if config.get("use_flow_sigmas", False) and kind != FLOW:
         refused.append(f"use_flow_sigmas with {kind} prediction")
@@ -92,6 +99,11 @@ def read_step(scheduler: Any, timestep: Any, *, first_index: int | None = None, 
     return KNOWN[type(scheduler).__name__].read(scheduler, timestep, first_index)
 
 
+def last_index(scheduler: Any) -> int:
+    """The place in a supported scheduler's ``timesteps`` of the last step that can be made."""
+    return len(scheduler.timesteps) - 1 - KNOWN[type(scheduler).__name__].beyond
+
+
 def is_few_step(scheduler: Any) -> bool:
     """True if a supported scheduler begins at pure noise however few its steps are."""
     return KNOWN[type(scheduler).__name__].few_step or scheduler.config.get("timestep_spacing") == "trailing"
@@ -108,91 +120,31 @@ def memory_of_estimates(scheduler: Any) -> list[Any] | None:
     return None if name is None else getattr(scheduler, name)
 
 
-def _read_ddim(scheduler: Any, timestep: Any, _: int | None) -> StepState:
-    return _at_timestep(scheduler, timestep, _only_place(scheduler, timestep))
-
-
-def _read_pndm(scheduler: Any, timestep: Any, first_index: int | None) -> StepState:
-    """Where PNDM is: its second and third step are at the same timestep, told apart by its counter of steps.
-
-    The estimate is the one behind the newest model output; the step then goes along a blend of it with older ones.
-    """
-    places = (scheduler.timesteps == int(timestep)).nonzero().flatten().tolist()
-    if len(places) != 2:
-        return _at_timestep(scheduler, timestep, _only_place(scheduler, timestep))
-    index = (first_index or 0) + scheduler.counter
-    if index not in places:
-        raise GuardError("with PNDM the guard cannot tell where this call began; use the pipeline's own call")
-    return _at_timestep(scheduler, timestep, index)
-
-
-def _read_consistency(scheduler: Any, timestep: Any, _: int | None) -> StepState:
-    return _at_timestep(scheduler, timestep, _index(scheduler, timestep))
-
-
-def _read_solver(scheduler: Any, timestep: Any, _: int | None) -> StepState:
-    index = _index(scheduler, timestep)
-    ratio = float(scheduler.sigmas[index])
-    if scheduler.config.get("use_flow_sigmas", False):
-        return _state(scheduler, 1.0 - ratio, ratio, index)
-    return _state(scheduler, *_variance_preserving(ratio), index)
-
-
-def _read_euler(scheduler: Any, timestep: Any, _: int | None) -> StepState:
-    index = _index(scheduler, timestep)
-    signal, sigma = _variance_preserving(float(scheduler.sigmas[index]))
-    return _state(scheduler, signal, sigma, index, sample_scale=signal)
-
-
-def _read_flow(scheduler: Any, timestep: Any, _: int | None) -> StepState:
-    index = _index(scheduler, timestep)
-    sigma = float(scheduler.sigmas[index])
-    return _state(scheduler, 1.0 - sigma, sigma, index)
-
-
-def _at_timestep(scheduler: Any, timestep: Any, index: int) -> StepState:
-    signal_squared = float(scheduler.alphas_cumprod[int(timestep)])
-    return _state(scheduler, math.sqrt(signal_squared), math.sqrt(1.0 - signal_squared), index)
-
-
-def _state(scheduler: Any, signal: float, sigma: float, index: int, sample_scale: float = 1.0) -> StepState:
-    return StepState(signal, sigma, _kind(scheduler), index, sample_scale)
-
-
-def _kind(scheduler: Any) -> str:
-    # Flow-matching schedulers have no such setting: they know one kind only.
-    return str(scheduler.config.get("prediction_type", FLOW))
-
-
-def _variance_preserving(ratio: float) -> tuple[float, float]:
-    signal = 1.0 / math.sqrt(ratio * ratio + 1.0)
-    return signal, ratio * signal
-
-
-def _only_place(scheduler: Any, timestep: Any) -> int:
-    places = (scheduler.timesteps == int(timestep)).nonzero()
-    if len(places) != 1:
-        raise GuardError(f"timestep {int(timestep)} is not one of the scheduler's own timesteps")
-    return int(places[0])
-
-
-def _index(scheduler: Any, timestep: Any) -> int:
-    # The same order of precedence as the schedulers' own _init_step_index.
-    for index in (scheduler.step_index, scheduler.begin_index):
-        if index is not None:
-            return int(index)
-    return int(scheduler.index_for_timestep(timestep))
-
-
 _ALL = ("epsilon", "v_prediction", "sample")
+_NOISE = ("epsilon", "v_prediction")
+_CLIPS = {"clip_sample": (True,)}
+_CUTS_OFF = {**_CLIPS, "variance_type": ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log")}
 KNOWN: dict[str, Known] = {
-    "DDIMScheduler": Known(_read_ddim, _ALL),
-    "PNDMScheduler": Known(_read_pndm, ("epsilon", "v_prediction")),
-    "DPMSolverMultistepScheduler": Known(_read_solver, (*_ALL, FLOW), memory="model_outputs"),
-    "UniPCMultistepScheduler": Known(_read_solver, (*_ALL, FLOW)),
-    "EulerDiscreteScheduler": Known(_read_euler, _ALL),
-    "EulerAncestralDiscreteScheduler": Known(_read_euler, ("epsilon", "v_prediction")),
-    "LCMScheduler": Known(_read_consistency, _ALL, few_step=True),
-    "TCDScheduler": Known(_read_consistency, _ALL, few_step=True),
-    "FlowMatchEulerDiscreteScheduler": Known(_read_flow, (FLOW,), few_step=True),
+    "DDIMScheduler": Known(read.ddim, _ALL, harmless=_CLIPS),
+    "DDPMScheduler": Known(read.ddim, _ALL, harmless=_CUTS_OFF),
+    "CogVideoXDDIMScheduler": Known(read.cogvideox, _ALL, harmless=_CLIPS),
+    "CogVideoXDPMScheduler": Known(read.cogvideox, _ALL, harmless=_CLIPS),
+    "PNDMScheduler": Known(read.pndm, _NOISE),
+    "DPMSolverMultistepScheduler": Known(read.solver, (*_ALL, FLOW), memory="model_outputs"),
+    "DPMSolverSinglestepScheduler": Known(read.solver, (*_ALL, FLOW), memory="model_outputs"),
+    "UniPCMultistepScheduler": Known(read.solver, (*_ALL, FLOW)),
+    "DEISMultistepScheduler": Known(read.solver, (*_ALL, FLOW), harmless={"algorithm_type": ("deis",)}),
+    "EulerDiscreteScheduler": Known(read.euler, _ALL),
+    "EulerAncestralDiscreteScheduler": Known(read.euler, _NOISE),
+    "HeunDiscreteScheduler": Known(read.euler, _NOISE, harmless=_CLIPS),
+    "LMSDiscreteScheduler": Known(read.euler, _ALL),
+    "KDPM2DiscreteScheduler": Known(read.kdpm2, _NOISE),
+    "KDPM2AncestralDiscreteScheduler": Known(read.kdpm2_ancestral, _NOISE),
+    "EDMEulerScheduler": Known(read.edm, _NOISE),
+    "EDMDPMSolverMultistepScheduler": Known(read.edm, _NOISE, memory="model_outputs"),
+    "LCMScheduler": Known(read.consistency, _ALL, few_step=True),
+    "TCDScheduler": Known(read.consistency, _ALL, few_step=True),
+    "SCMScheduler": Known(read.scm, ("trigflow",), few_step=True, beyond=1),
+    "FlowMatchEulerDiscreteScheduler": Known(read.flow, (FLOW,), few_step=True, harmless={"invert_sigmas": (True,)}),
+    "FlowMatchLCMScheduler": Known(read.flow, (FLOW,), few_step=True),
 }

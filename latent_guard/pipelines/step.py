@@ -14,10 +14,10 @@ from typing import Any
 
 from torch import Tensor
 
-from latent_guard.pipelines.families import first_step, last_step
+from latent_guard.pipelines.call_steps import first_step, last_step
 from latent_guard.pipelines.hook import around_step
 from latent_guard.pipelines.latents import PipelineLatents
-from latent_guard.pipelines.schedulers import memory_of_estimates, read_step
+from latent_guard.pipelines.schedulers import last_index, memory_of_estimates, read_step
 
 Perturb = Callable[[Tensor, float], Tensor]  # raw clean estimates (B, C, H, W), noise level -> what to go on with
 
@@ -99,7 +99,7 @@ class DenoisingStep:
         These are the ones that the pipeline decodes, at level 0; or, if it leaves the last of the scheduler's steps
         to a refiner, the clean estimate before this one.
         """
-        if self.index < len(self._scheduler.timesteps) - 1:
+        if self.index < last_index(self._scheduler):
             return self.clean(), self.noise_level
         return self._latents.space.to_raw(self._latents.layout.final(output).float()), 0.0
 

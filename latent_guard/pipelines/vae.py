@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 MID_GRAY = 128
+_OF_VIDEOS = ("AutoencoderKLWan", "AutoencoderKLQwenImage", "AutoencoderKLQwenImage21")
 
 
 def to_model_range(pictures: Tensor) -> Tensor:
@@ -49,17 +50,19 @@ def encode(vae: Any, pictures: Tensor, device: torch.device | str | None = None)
         (B, C, h, w), float32, on that device.
     """
     images = to_model_range(pictures.to(device or vae.device))
+    if _is_rgba(vae):
+        images = torch.cat([images, torch.ones_like(images[:, :1])], dim=1)
     with without_overflow(vae):
-        encoded = vae.encode(images.to(vae.dtype))
+        encoded = vae.encode(_as_frames(vae, images).to(vae.dtype))
     mode: Tensor = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latent  # AutoencoderDC
-    return mode.float()
+    return without_frames(mode).float()
 
 
 @torch.no_grad()
 def decode(vae: Any, raw: Tensor) -> Tensor:
     """Pixels (B, 3, H, W), float32, of raw latents (B, C, h, w) on its device; about [-1, 1], and not cut off there."""
     with without_overflow(vae):
-        pixels: Tensor = vae.decode(raw.to(vae.dtype)).sample.float()
+        pixels = _decoded(vae, raw)
     return pixels
 
 
@@ -68,9 +71,28 @@ def shown_pixels(vae: Any, raw: Tensor) -> Tensor:
 
     The caller stands inside ``without_overflow``: weights must not change between this and the way back.
     """
-    pixels: Tensor = vae.decode(raw.to(vae.dtype)).sample.float()
+    pixels = _decoded(vae, raw)
     # Shown as they would be on a screen; where they are cut off there, the gradient is not.
     return pixels + (pixels.clamp(-1, 1) - pixels).detach()
+
+
+def _decoded(vae: Any, raw: Tensor) -> Tensor:
+    pixels = without_frames(vae.decode(_as_frames(vae, raw.to(vae.dtype))).sample)
+    return pixels[:, :3].float()  # of RGBA the colours
+
+
+def _as_frames(vae: Any, images: Tensor) -> Tensor:
+    """Pictures or latents (B, C, H, W) as videos of one frame, (B, C, 1, H, W), for a VAE of videos."""
+    return images[:, :, None] if type(vae).__name__ in _OF_VIDEOS else images
+
+
+def without_frames(images: Tensor) -> Tensor:
+    """Videos of one frame (B, C, 1, H, W) as pictures (B, C, H, W); anything else as it is."""
+    return images[:, :, 0] if images.ndim == 5 and images.shape[2] == 1 else images
+
+
+def _is_rgba(vae: Any) -> bool:
+    return bool((vae.config.get("input_channels") or vae.config.get("in_channels")) == 4)
 
 
 def gray_latent(vae: Any, device: torch.device, size: int) -> Tensor:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from latent_guard.errors import InputError, UnsupportedPipelineError
-from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.pipelines.call import Request
-from latent_guard.pipelines.families import layout_of, require_known
+from latent_guard.pipelines.family_table import family_of
 from latent_guard.pipelines.hook import around
+from latent_guard.pipelines.layouts import Layout
 from latent_guard.pipelines.vae import shown_pixels, without_overflow
 from latent_guard.reno.result import GeneratorStates
 
@@ -32,7 +32,7 @@ class Generation:
         Raises:
             UnsupportedPipelineError: the pipeline is unknown to the guard, or does not begin with noise alone.
         """
-        require_known(pipe)
+        family = family_of(pipe)
         self._pipe = pipe
         self._request = request
         self._call = inspect.unwrap(type(pipe).__call__)
@@ -42,8 +42,9 @@ class Generation:
                 f"{type(pipe).__name__} does not begin with noise alone (`latents`), so there is no gradient path "
                 "to it; use a text-to-image pipeline"
             )
-        self._space = LatentSpace.of_vae(pipe.vae)
-        self._layout = layout_of(pipe, self._space.channels)
+        self._space = family.space_of(pipe.vae)
+        family.require_readable(pipe, self._space)
+        self._layout = Layout(pipe, family, self._space)
         self._states = _states(request.generator)
         self._encodings = 0  # calls of encode_prompt within the present call
 
@@ -90,7 +91,7 @@ class Generation:
         """Raw latents (B, C, H, W), float32, drawn from a noise sample; every call meets the same randomness."""
         self._rewind()
         images = self._call(self._pipe, **{**self._arguments(), "latents": self.as_latents(noise)}).images
-        return self._space.to_raw(self._layout.unpack(images).float())
+        return images.float() if self._layout.family.returns == "raw" else self._layout.to_raw(images)
 
     def pixels(self, raw: Tensor) -> Tensor:
         """Raw latents decoded to pixels (B, 3, H, W) in [-1, 1], float32."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latent_guard.guidance.policy import BLOCK, STEER
 from latent_guard.guidance.verdict import Decision
-from latent_guard.pipelines.families import KNOWN
+from latent_guard.pipelines.family_table import KNOWN
 from latent_guard.testing import LinearLatentCLIP, linear_guard
 from tests.pipelines.tiny import BATCH, BY_NAME, FAMILIES, STEPS, Family, raw, unpacked
 

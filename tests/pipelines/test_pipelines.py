@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from latent_guard.errors import GuardError, LatentSpaceMismatchError, UnsupportedPipelineError
 from latent_guard.guidance.policy import BLOCK
 from latent_guard.latent_clip.latent_space import LatentSpace
-from latent_guard.pipelines.layouts import PackedLayout
+from latent_guard.pipelines.family_table import KNOWN
+from latent_guard.pipelines.layouts import Layout
 from latent_guard.testing import LinearLatentCLIP, linear_guard, tiny_pipeline
 from tests.pipelines.tiny import BY_NAME, generators
 
@@ -87,8 +88,7 @@ def test_the_space_of_a_published_vae_is_read_from_its_config(channels: int, sca
 def test_packing_is_that_of_the_pipeline(batch: int, rows: int, columns: int) -> None:
     flux = diffusers.FluxPipeline
     latents = torch.randn(batch, 4, 2 * rows, 2 * columns)
-    layout = PackedLayout(None, 4)
-    layout.grid = rows, columns
+    layout = Layout(None, KNOWN["FluxPipeline"], LatentSpace("any", 4, 4)).of_size(8 * rows, 8 * columns)
     packed = flux._pack_latents(latents, batch, 4, 2 * rows, 2 * columns)
     assert torch.equal(layout.pack(latents), packed)
     assert torch.equal(layout.unpack(packed), latents)

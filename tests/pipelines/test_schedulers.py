@@ -15,10 +15,14 @@ from torch import Tensor
 
 from latent_guard.errors import GuardError, UnsupportedPipelineError
 from latent_guard.pipelines.predictions import FLOW, clean_estimate, model_output_for
-from latent_guard.pipelines.schedulers import KNOWN, read_step, require_supported
+from latent_guard.pipelines.schedulers import KNOWN, last_index, read_step, require_supported
 
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
-OWN = {"DDIMScheduler": {"clip_sample": False}, "PNDMScheduler": {"skip_prk_steps": True}}
+OWN = {
+    "DDIMScheduler": {"clip_sample": False},
+    "DDPMScheduler": {"clip_sample": False},
+    "PNDMScheduler": {"skip_prk_steps": True},
+}
 STEPS = 10
 ZERO_SNR = (
     "EulerDiscreteScheduler",
@@ -33,14 +37,20 @@ PAIRS = [(name, kind) for name, known in KNOWN.items() for kind in known.kinds]
 
 def new_scheduler(name: str, kind: str = "epsilon", **settings: Any) -> Any:
     """A scheduler of diffusers as the guard takes it, ten steps long."""
-    if name == "FlowMatchEulerDiscreteScheduler":
-        scheduler = diffusers.FlowMatchEulerDiscreteScheduler(**settings)
+    if name.startswith("FlowMatch") or name == "SCMScheduler":
+        scheduler = getattr(diffusers, name)(**settings)
     else:
         flow = {"use_flow_sigmas": True} if kind == FLOW else {}
-        arguments = {**BETAS, **OWN.get(name, {}), **flow, **settings}
+        betas = {} if name.startswith("EDM") else BETAS
+        arguments = {**betas, **OWN.get(name, {}), **flow, **settings}
         scheduler = getattr(diffusers, name)(prediction_type=kind, **arguments)
-    scheduler.set_timesteps(STEPS)
+    set_steps(scheduler, STEPS)
     return scheduler
+
+
+def set_steps(scheduler: Any, steps: int) -> None:
+    between = {"intermediate_timesteps": None} if type(scheduler).__name__ == "SCMScheduler" else {}
+    scheduler.set_timesteps(steps, **between)
 
 
 # What each scheduler makes of a model output, solved for the clean estimate that it must have used.
@@ -48,6 +58,23 @@ def new_scheduler(name: str, kind: str = "epsilon", **settings: Any) -> Any:
 
 def by_its_own_word(scheduler: Any, output: Tensor, t: Any, sample: Tensor) -> Tensor:
     return scheduler.step(output, t, sample).pred_original_sample  # type: ignore[no-any-return]
+
+
+def by_the_second_it_returns(scheduler: Any, output: Tensor, t: Any, sample: Tensor) -> Tensor:
+    return scheduler.step(output, None, t, None, sample)[1]  # type: ignore[no-any-return]
+
+
+def by_its_history_of_noises(scheduler: Any, output: Tensor, t: Any, sample: Tensor) -> Tensor:
+    scheduler.step(output, t, sample)
+    alpha, sigma = scheduler._sigma_to_alpha_sigma_t(scheduler.sigmas[scheduler.step_index - 1])
+    return (sample - sigma * scheduler.model_outputs[-1]) / alpha  # type: ignore[no-any-return]
+
+
+def by_its_noise(scheduler: Any, output: Tensor, t: Any, sample: Tensor) -> Tensor:
+    noise = torch.randn(sample.shape, generator=torch.Generator().manual_seed(5))
+    then = scheduler.step(output, t, sample, generator=torch.Generator().manual_seed(5)).prev_sample
+    sigma = scheduler.sigmas[scheduler.step_index]
+    return (then - sigma * noise) / (1 - sigma)  # type: ignore[no-any-return]
 
 
 def by_its_history(scheduler: Any, output: Tensor, t: Any, sample: Tensor) -> Tensor:
@@ -96,6 +123,19 @@ SEEN: dict[str, Callable[[Any, Tensor, Any, Tensor], Tensor]] = {
     "LCMScheduler": by_the_boundary_conditions,
     "TCDScheduler": by_its_jump_to_zero,
     "FlowMatchEulerDiscreteScheduler": by_its_line,
+    "DDPMScheduler": by_its_own_word,
+    "CogVideoXDDIMScheduler": by_its_own_word,
+    "CogVideoXDPMScheduler": by_the_second_it_returns,
+    "DPMSolverSinglestepScheduler": by_its_history,
+    "DEISMultistepScheduler": by_its_history_of_noises,
+    "HeunDiscreteScheduler": by_its_own_word,
+    "LMSDiscreteScheduler": by_its_own_word,
+    "KDPM2DiscreteScheduler": by_its_own_word,
+    "KDPM2AncestralDiscreteScheduler": by_its_own_word,
+    "EDMEulerScheduler": by_its_own_word,
+    "EDMDPMSolverMultistepScheduler": by_its_history,
+    "SCMScheduler": by_its_own_word,
+    "FlowMatchLCMScheduler": by_its_noise,
 }
 
 
@@ -107,8 +147,8 @@ def test_the_model_output_comes_back_from_the_clean_estimate(name: str, kind: st
     scheduler = new_scheduler(name, kind)
     state = read_at(scheduler, index)
     output, sample = torch.randn(2, 2, 4, 3, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    clean = clean_estimate(output, sample, state.signal, state.sigma, kind)
-    back = model_output_for(clean, sample, state.signal, state.sigma, kind)
+    clean = clean_estimate(output, sample, state.signal, state.sigma, state.kind)
+    back = model_output_for(clean, sample, state.signal, state.sigma, state.kind)
     assert float((back - output).norm() / output.norm()) < 1e-12
 
 
@@ -119,7 +159,7 @@ def test_the_clean_estimate_is_the_schedulers_own(name: str, kind: str, seed: in
     scheduler = new_scheduler(name, kind)
     begin_at(scheduler, start)
     output, sample = torch.randn(2, 2, 4, 3, 3, generator=torch.Generator().manual_seed(seed))
-    for index in range(start, STEPS):
+    for index in range(start, min(STEPS, last_index(scheduler) + 1)):
         t = scheduler.timesteps[index]
         scheduler.scale_model_input(sample, t) if hasattr(scheduler, "scale_model_input") else None
         state = read_step(scheduler, t) if name != "PNDMScheduler" else read_at(scheduler, index)
@@ -147,13 +187,18 @@ def read_at(scheduler: Any, index: int) -> Any:
 def test_the_steps_are_counted(name: str) -> None:
     scheduler = new_scheduler(name, KNOWN[name].kinds[0])
     for steps in (1, 2, 3, STEPS):
-        scheduler.set_timesteps(steps)
+        set_steps(scheduler, steps)
         sample = torch.randn(1, 4, 2, 2)
         states = []
-        for t in scheduler.timesteps:
+        for t in scheduler.timesteps[: last_index(scheduler) + 1]:
             states.append(read_step(scheduler, t))
-            sample = scheduler.step(torch.zeros_like(sample), t, sample).prev_sample
-        assert [state.index for state in states] == list(range(len(scheduler.timesteps)))
+            scheduler.scale_model_input(sample, t) if hasattr(scheduler, "scale_model_input") else None
+            given = {"old_pred_original_sample": None, "timestep_back": None} if "CogVideoXDPM" in name else {}
+            sample = scheduler.step(
+                model_output=torch.zeros_like(sample), timestep=t, sample=sample, return_dict=False, **given
+            )[0]
+        assert [state.index for state in states] == list(range(last_index(scheduler) + 1))
+        assert states[-1].index + KNOWN[name].beyond == len(scheduler.timesteps) - 1
 
 
 def test_noise_level_means_the_same_whatever_the_scale_of_the_samples() -> None:
@@ -173,6 +218,40 @@ def test_zero_terminal_snr_works_with_v_prediction() -> None:
     torch.testing.assert_close(state.model_output_for(state.clean_estimate(output, sample), sample), output)
 
 
+@pytest.mark.parametrize("name", ["DDIMScheduler", "DDPMScheduler", "HeunDiscreteScheduler"])
+@pytest.mark.parametrize("limit", [1.0, 0.25])
+def test_estimates_are_cut_off_where_the_scheduler_cuts_them_off(name: str, limit: float) -> None:
+    """A bare `DDIMScheduler()` clips by default."""
+    scheduler = new_scheduler(name, clip_sample=True, clip_sample_range=limit)
+    require_supported(scheduler)
+    output, sample = torch.randn(2, 2, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    state = read_at(scheduler, 4)
+    clean = state.clean_estimate(output, 3 * sample)
+    assert clean.abs().max() == limit
+    torch.testing.assert_close(clean, by_its_own_word(scheduler, output, scheduler.timesteps[4], 3 * sample))
+
+
+def test_flow_matching_that_runs_from_noise_at_zero_has_its_models_output_negated() -> None:
+    """OmniGen and Mochi: the sample is sigma * clean + (1 - sigma) * noise."""
+    scheduler = new_scheduler("FlowMatchEulerDiscreteScheduler", invert_sigmas=True)
+    clean, noise = torch.randn(2, 2, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    for index in range(STEPS):
+        state = read_at(scheduler, index)
+        sigma = float(scheduler.sigmas[index])
+        assert state.noise_level == pytest.approx(1 - sigma)
+        sample = sigma * clean + (1 - sigma) * noise
+        torch.testing.assert_close(state.clean_estimate(clean - noise, sample), clean)
+        torch.testing.assert_close(state.model_output_for(clean, sample), clean - noise, rtol=1e-3, atol=1e-3)
+
+
+def test_flow_matching_at_a_sigma_above_one_is_refused() -> None:
+    """Cosmos sets sigmas of up to 80 itself."""
+    scheduler = new_scheduler("FlowMatchEulerDiscreteScheduler")
+    scheduler.sigmas = scheduler.sigmas * 80
+    with pytest.raises(GuardError, match="sigma 80"):
+        read_step(scheduler, scheduler.timesteps[0])
+
+
 def test_flow_matching_starts_at_pure_noise() -> None:
     scheduler = new_scheduler("FlowMatchEulerDiscreteScheduler")
     state = read_step(scheduler, scheduler.timesteps[0])
@@ -187,10 +266,11 @@ def test_every_pair_on_the_list_is_accepted(name: str, kind: str) -> None:
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("HeunDiscreteScheduler", {}, "HeunDiscreteScheduler"),
-    ("KDPM2AncestralDiscreteScheduler", {}, "KDPM2AncestralDiscreteScheduler"),
-    ("EDMEulerScheduler", {}, "EDMEulerScheduler"),
-    ("DDIMScheduler", {}, "clip_sample"),
+    ("KarrasVeScheduler", {}, "KarrasVeScheduler"),
+    ("ScoreSdeVeScheduler", {}, "ScoreSdeVeScheduler"),
+    ("DDPMScheduler", {"variance_type": "learned_range"}, "variance_type"),
+    ("DDPMScheduler", {"thresholding": True}, "thresholding"),
+    ("FlowMatchLCMScheduler", {"scale_factors": [0.5, 1.0], "upscale_mode": "nearest"}, "scale_factors"),
     ("LCMScheduler", {"clip_sample": True}, "clip_sample"),
     ("TCDScheduler", {"clip_sample": True}, "clip_sample"),
     ("PNDMScheduler", {}, "skip_prk_steps"),
@@ -202,7 +282,6 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("DPMSolverMultistepScheduler", {"variance_type": "learned_range"}, "variance_type"),
     ("UniPCMultistepScheduler", {"predict_x0": False}, "predict_x0"),
     ("EulerDiscreteScheduler", {"timestep_type": "continuous"}, "timestep_type"),
-    ("FlowMatchEulerDiscreteScheduler", {"invert_sigmas": True}, "invert_sigmas"),
 ]
 REFUSED += [
     (name, {"thresholding": True, "clip_sample": False}, "thresholding")

@@ -1,0 +1,86 @@
+"""The latent spaces of diffusers' VAEs, read from their configs, and the numbers that families have published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from latent_guard.errors import UnsupportedPipelineError
+from latent_guard.latent_clip.latent_space import LatentSpace
+
+
+def space_of(vae: Any, epsilon: float | None) -> LatentSpace:
+    """See ``LatentSpace.of_vae``."""
+    kind = type(vae).__name__
+    if kind not in _READERS:
+        raise UnsupportedPipelineError(f"the VAE is a {kind}; known are the latents of {', '.join(_READERS)}")
+    if epsilon is not None and kind == "AutoencoderKLFlux2":
+        return _of_flux2(vae, epsilon)
+    return _READERS[kind](vae)
+
+
+def _of_kl(vae: Any) -> LatentSpace:
+    config = vae.config
+    mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
+    by_channel = {"mean": mean, "std": std} if mean is not None and std is not None else {}  # else pipelines skip both
+    return LatentSpace(
+        name="AutoencoderKL",
+        channels=config.latent_channels,
+        factor=2 ** (len(config.block_out_channels) - 1),
+        scaling_factor=config.scaling_factor,
+        shift_factor=config.shift_factor or 0.0,
+        **by_channel,
+    )
+
+
+def _of_flux2(vae: Any, epsilon: float | None = None) -> LatentSpace:
+    variance = vae.bn.running_var.detach().float().cpu()  # the BatchNorm's statistics, in patches
+    return LatentSpace(
+        name="AutoencoderKLFlux2",
+        channels=vae.config.latent_channels,
+        factor=2 ** (len(vae.config.block_out_channels) - 1),
+        patch=vae.config.patch_size[0],
+        mean=vae.bn.running_mean.detach().float().cpu().tolist(),
+        std=(variance + (vae.config.batch_norm_eps if epsilon is None else epsilon)).sqrt().tolist(),
+    )
+
+
+def _of_dc(vae: Any) -> LatentSpace:
+    return LatentSpace(
+        name="AutoencoderDC",
+        channels=vae.config.latent_channels,
+        factor=2 ** (len(vae.config.encoder_block_out_channels) - 1),
+        scaling_factor=vae.config.scaling_factor,
+    )
+
+
+def _of_wan(vae: Any) -> LatentSpace:
+    config = vae.config
+    levels = 2 ** len(config.temperal_downsample) * (config.get("patch_size") or 1)
+    return LatentSpace(
+        name=type(vae).__name__,
+        channels=config.z_dim,
+        factor=levels,
+        mean=config.latents_mean,
+        std=config.latents_std,
+    )
+
+
+def _of_hunyuan(vae: Any) -> LatentSpace:
+    return LatentSpace(
+        name=type(vae).__name__,
+        channels=vae.config.latent_channels,
+        factor=vae.config.spatial_compression_ratio,
+        scaling_factor=vae.config.scaling_factor,
+    )
+
+
+_READERS: dict[str, Callable[[Any], LatentSpace]] = {
+    "AutoencoderKL": _of_kl,
+    "AutoencoderKLFlux2": _of_flux2,
+    "AutoencoderDC": _of_dc,
+    "AutoencoderKLWan": _of_wan,
+    "AutoencoderKLQwenImage": _of_wan,
+    "AutoencoderKLQwenImage21": _of_wan,
+    "AutoencoderKLHunyuanImage": _of_hunyuan,
+}

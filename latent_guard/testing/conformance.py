@@ -1,0 +1,214 @@
+"""What must hold of a guarded pipeline, whatever its family: the six proofs that every known class has passed.
+
+The scorer is known: the mean of raw latents along a random direction. So whether the guard reads what is decoded, and
+moves the right image the right way, is compared with arithmetic, and not with another model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latent_guard.errors import GuardError
+from latent_guard.guidance.guard import LatentGuard
+from latent_guard.guidance.policy import BLOCK, STEER
+from latent_guard.guidance.verdict import Decision
+from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.pipelines.latents import Decodes
+from latent_guard.pipelines.vae import without_frames
+from latent_guard.testing.linear import BrokenLatentCLIP, LinearLatentCLIP, linear_bank
+
+NEVER, ALWAYS = 1e3, -1e3
+Call = Callable[..., Any]  # (pipe) -> the images of a call that draws the same every time, as numpy arrays
+LAST_STEPS = (0.999, 0.0)  # where a push is not undone by later steps, all of them are looked at
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One thing that must hold: ``failure`` says what does not, and is empty where it does."""
+
+    name: str
+    failure: str
+
+    @property
+    def holds(self) -> bool:
+        """True if it does."""
+        return not self.failure
+
+
+class DirectedLatentCLIP(LinearLatentCLIP):
+    """Scores raw latents of any shape of a space by their mean along a direction that is made for the first of them."""
+
+    def __init__(self, space: LatentSpace) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(latent_space=space)
+        self.seen: Tensor | None = None  # raw latents of the latest check
+
+    def score(self, raw: Tensor) -> Tensor:
+        """(B,) of raw latents (B, C, H, W)."""
+        if self.direction.shape != raw.shape[1:]:
+            noise = torch.randn(raw.shape[1:], generator=torch.Generator().manual_seed(7))
+            self.direction = torch.nn.Parameter(noise.to(raw.device))
+        self.seen = raw.detach()
+        return (raw * self.direction).mean(dim=(1, 2, 3))
+
+
+def check_conformance(pipe: Any, call: Call) -> list[Proof]:
+    """All proofs on a pipeline that the guard knows.
+
+    Args:
+        pipe: of diffusers.
+        call: makes some images with it, the same ones every time, as numpy arrays.
+
+    Raises:
+        UnsupportedPipelineError: the guard does not know the pipeline.
+    """
+    proofs: tuple[Callable[[Any, Call], str], ...] = (
+        _a_guard_that_never_acts_changes_nothing,
+        _the_last_look_is_at_what_is_decoded,
+        _a_push_moves_the_right_image_the_right_way,
+        _blocked_images_are_decoded_from_gray,
+        _failures_and_exchanges_end_the_call,
+        _afterwards_the_pipeline_is_as_before,
+    )
+    return [Proof(proof.__name__.strip("_").replace("_", " "), proof(pipe, call)) for proof in proofs]
+
+
+def _guard(pipe: Any, threshold: float, policy: Any, model: LinearLatentCLIP | None = None) -> LatentGuard:
+    own = model or DirectedLatentCLIP(LatentSpace.of_vae(pipe.vae))
+    return LatentGuard(cast(LatentCLIP, own), linear_bank(threshold), policy)
+
+
+def _a_guard_that_never_acts_changes_nothing(pipe: Any, call: Call) -> str:
+    plain = call(pipe)
+    with _guard(pipe, NEVER, STEER).attach(pipe) as watch:
+        guarded = call(pipe)
+    if [verdict.decision for verdict in watch.verdicts] != [Decision.ALLOWED] * len(plain):
+        return f"{len(watch.verdicts)} verdicts on {len(plain)} images: {[v.decision.value for v in watch.verdicts]}"
+    return "" if np.array_equal(plain, guarded) else "the images are others"
+
+
+def _the_last_look_is_at_what_is_decoded(pipe: Any, call: Call) -> str:
+    critic = DirectedLatentCLIP(LatentSpace.of_vae(pipe.vae))
+    with decoded_by(pipe) as given, _guard(pipe, NEVER, STEER, critic).attach(pipe):
+        call(pipe)
+    if critic.seen is None or not given:
+        return "nothing was seen, or nothing decoded"
+    raw = torch.cat(given)
+    if raw.shape != critic.seen.shape:
+        return f"latents {tuple(raw.shape)} were decoded, and {tuple(critic.seen.shape)} judged"
+    error = float((raw - critic.seen).abs().max() / raw.abs().max())
+    return "" if error < _tolerance(pipe) else f"they differ by {error:.2g} of the largest"
+
+
+def _a_push_moves_the_right_image_the_right_way(pipe: Any, call: Call) -> str:
+    critic = DirectedLatentCLIP(LatentSpace.of_vae(pipe.vae))
+    policy = replace(STEER, window=LAST_STEPS, strength=0.2, max_pushes=1, augmentations=1, safety_margin=0.0)
+    with decoded_by(pipe) as given, _guard(pipe, NEVER, policy, critic).attach(pipe) as watch:
+        call(pipe)
+    plain = torch.cat(given)
+    looks = [check.scores[:, 0] for check in watch.checks[:-1]]
+    levels = [check.noise_level for check in watch.checks[:-1]]
+    if len(looks[-1]) < 2:
+        return "a call of at least two images is needed to tell them apart"
+    if len(looks) < 2:
+        return ""  # the only estimate of a call of one step is never pushed, as nothing would correct it
+    # At the last look alone: later steps would carry the push along their own way.
+    level, scores = levels[-1], looks[-1]
+    worst, second = scores.sort(descending=True).values[:2].tolist()
+    alone = replace(policy, window=((level + min([*levels[:-1], 1.0])) / 2, level / 2))
+    with decoded_by(pipe) as given, _guard(pipe, (worst + second) / 2, alone, critic).attach(pipe) as watch:
+        call(pipe)
+    moved = torch.cat(given) - plain
+    image = int(scores.argmax())
+    if [verdict.cost.pushes for verdict in watch.verdicts] != [int(n == image) for n in range(len(scores))]:
+        return f"pushes were {[verdict.cost.pushes for verdict in watch.verdicts]}, and image {image} was to be pushed"
+    others = moved.clone()
+    others[image] = 0
+    if others.abs().max() > 0:
+        return "another image moved"
+    if moved[image].abs().max() == 0:
+        return "the image did not move"
+    gained = float((moved[image] * critic.direction).mean())
+    return "" if gained < 0 else f"its score rose by {gained:.2g}"
+
+
+def _blocked_images_are_decoded_from_gray(pipe: Any, call: Call) -> str:
+    gray = Decodes.of(pipe, LatentSpace.of_vae(pipe.vae), None).neutral_raw
+    with _guard(pipe, ALWAYS, BLOCK).attach(pipe) as watch, decoded_by(pipe) as given:
+        call(pipe)
+    if {verdict.decision for verdict in watch.verdicts} != {Decision.BLOCKED}:
+        return f"decisions were {[verdict.decision.value for verdict in watch.verdicts]}"
+    raw = torch.cat(given)
+    error = float((raw - gray.to(raw)).abs().max() / (1 + raw.abs().max()))
+    return "" if error < 10 * _tolerance(pipe) else f"what was decoded differs from gray by {error:.2g}"
+
+
+def _failures_and_exchanges_end_the_call(pipe: Any, call: Call) -> str:
+    broken = BrokenLatentCLIP(error=ValueError("out of order"))
+    broken.config = SimpleNamespace(latent_space=LatentSpace.of_vae(pipe.vae))
+    if not _ends(pipe, call, _guard(pipe, NEVER, STEER, broken)):
+        return "images were handed out though the guard had failed"
+    scheduler = pipe.scheduler
+
+    def exchange(*_: Any) -> None:
+        pipe.scheduler = type(scheduler).from_config(scheduler.config)
+
+    handle = _first_of_the_decoder(pipe).register_forward_pre_hook(exchange)
+    try:
+        closed = _ends(pipe, call, _guard(pipe, NEVER, STEER))
+    finally:
+        handle.remove()
+        pipe.scheduler = scheduler
+    return "" if closed else "images were handed out though the scheduler had been exchanged"
+
+
+def _ends(pipe: Any, call: Call, guard: LatentGuard) -> bool:
+    try:
+        with guard.attach(pipe):
+            call(pipe)
+    except GuardError:
+        return True
+    return False
+
+
+def _afterwards_the_pipeline_is_as_before(pipe: Any, call: Call) -> str:
+    before = call(pipe)
+    with _guard(pipe, ALWAYS, BLOCK).attach(pipe):
+        call(pipe)
+    if "step" in vars(pipe.scheduler) or "decode" in vars(pipe.vae):
+        return "scheduler or VAE were left changed"
+    return "" if np.array_equal(before, call(pipe)) else "the images are others"
+
+
+@contextmanager
+def decoded_by(pipe: Any) -> Iterator[list[Tensor]]:
+    """The block in which raw latents (B, C, H, W), float32, are kept as ``vae.decode`` computes with them."""
+    kept: list[Tensor] = []
+
+    def keep(_: Any, arguments: tuple[Any, ...]) -> None:
+        kept.append(without_frames(arguments[0]).detach().float())
+
+    handle = _first_of_the_decoder(pipe).register_forward_pre_hook(keep)
+    try:
+        yield kept
+    finally:
+        handle.remove()
+
+
+def _first_of_the_decoder(pipe: Any) -> Any:
+    """The module that computes first with what ``vae.decode`` is given."""
+    convolution = getattr(pipe.vae, "post_quant_conv", None)
+    return pipe.vae.decoder if convolution is None else convolution
+
+
+def _tolerance(pipe: Any) -> float:
+    return 64 * float(torch.finfo(pipe.vae.dtype).eps)

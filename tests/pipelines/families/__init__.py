@@ -1,0 +1,1 @@
+"""Tiny pipelines of every class that the guard knows, family by family."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -75,6 +76,39 @@ def _of_hunyuan(vae: Any) -> LatentSpace:
     )
 
 
+def _of_temporal_decoder(vae: Any) -> LatentSpace:
+    config = vae.config
+    return LatentSpace(
+        name=type(vae).__name__,
+        channels=config.latent_channels,
+        factor=2 ** (len(config.block_out_channels) - 1),
+        scaling_factor=config.scaling_factor,
+    )
+
+
+def _of_mochi(vae: Any) -> LatentSpace:
+    config = vae.config
+    return LatentSpace(
+        name=type(vae).__name__,
+        channels=config.latent_channels,
+        factor=math.prod(config.spatial_expansions),
+        scaling_factor=config.scaling_factor,
+        mean=config.latents_mean,
+        std=config.latents_std,
+    )
+
+
+def _of_ltx(vae: Any) -> LatentSpace:
+    return LatentSpace(
+        name=type(vae).__name__,
+        channels=vae.config.latent_channels,
+        factor=vae.spatial_compression_ratio,
+        scaling_factor=vae.config.scaling_factor,
+        mean=vae.latents_mean.detach().float().cpu().tolist(),  # weights
+        std=vae.latents_std.detach().float().cpu().tolist(),
+    )
+
+
 _READERS: dict[str, Callable[[Any], LatentSpace]] = {
     "AutoencoderKL": _of_kl,
     "AutoencoderKLFlux2": _of_flux2,
@@ -83,4 +117,12 @@ _READERS: dict[str, Callable[[Any], LatentSpace]] = {
     "AutoencoderKLQwenImage": _of_wan,
     "AutoencoderKLQwenImage21": _of_wan,
     "AutoencoderKLHunyuanImage": _of_hunyuan,
+    "AutoencoderKLHunyuanVideo": _of_hunyuan,
+    "AutoencoderKLHunyuanVideo15": _of_hunyuan,
+    "AutoencoderKLTemporalDecoder": _of_temporal_decoder,
+    "AutoencoderKLCogVideoX": _of_temporal_decoder,
+    "AutoencoderKLAllegro": _of_temporal_decoder,
+    "AutoencoderKLMochi": _of_mochi,
+    "AutoencoderKLLTXVideo": _of_ltx,
+    "AutoencoderKLLTX2Video": _of_ltx,
 }

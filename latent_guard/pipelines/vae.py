@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 MID_GRAY = 128
-_OF_VIDEOS = ("AutoencoderKLWan", "AutoencoderKLQwenImage", "AutoencoderKLQwenImage21")
+# Classes that encode videos (B, 3, T, H, W) only; SVD's encodes pictures.
+_VIDEO_MODELS = ("Wan", "QwenImage", "QwenImage21", "HunyuanVideo", "HunyuanVideo15", "CogVideoX", "Allegro", "Mochi")
+_OF_VIDEOS = tuple(f"AutoencoderKL{name}" for name in (*_VIDEO_MODELS, "LTXVideo", "LTX2Video"))
 
 
 def to_model_range(pictures: Tensor) -> Tensor:

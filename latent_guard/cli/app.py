@@ -14,6 +14,7 @@ from latent_guard.cli import (
     check,
     concepts,
     convert,
+    doctor,
     encode,
     fit,
     generate,
@@ -35,6 +36,7 @@ app = Commands(
 )
 app.command()(generate.generate)
 app.command()(fit.fit)
+app.command()(doctor.doctor)
 app.command()(reno.reno)
 app.command()(check.check)
 app.command()(train.train)

@@ -102,6 +102,11 @@ class Attachment(AbstractContextManager[Watch]):
             watch.end_call()
 
     def _step(self, scheduler: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
+        if scheduler is not self._scheduler:
+            raise RefusalError(
+                "a copy of the guarded scheduler makes a step, which nothing tells from one of the images' own; "
+                'attach with gate="decode" to a pipeline that copies its scheduler'
+            )
         if self._watch.gate.call is None and self._watch.run is None:
             self._before_loop()
         return self._watch.step(scheduler, original, arguments)

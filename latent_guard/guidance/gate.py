@@ -144,11 +144,11 @@ class Gate:
         space = self._latents.space
         if layout.family.returns == "raw":
             return with_images(output, self._to_decode(call, judged, _floating(images)))
-        latents = layout.unpack(_floating(images))
+        latents = layout.unpack_output(_floating(images))
         _require_shape(latents, judged)
         changed = _others(latents, [judged.latents.to(latents)])
         passed = self._passed(call, judged, latents, space.to_raw(latents.float()), changed, self._latents.neutral)
-        return output if passed is latents else with_images(output, layout.pack(passed))
+        return output if passed is latents else with_images(output, layout.pack_output(passed))
 
     def _to_decode(self, call: Call, judged: Judged, given: Tensor) -> Tensor:
         """Raw latents on their way into the decoder, those that are to be masked made neutral."""

@@ -121,7 +121,6 @@ _READERS: dict[str, Callable[[Any], LatentSpace]] = {
     "AutoencoderKLHunyuanVideo15": _of_hunyuan,
     "AutoencoderKLTemporalDecoder": _of_temporal_decoder,
     "AutoencoderKLCogVideoX": _of_temporal_decoder,
-    "AutoencoderKLAllegro": _of_temporal_decoder,
     "AutoencoderKLMochi": _of_mochi,
     "AutoencoderKLLTXVideo": _of_ltx,
     "AutoencoderKLLTX2Video": _of_ltx,

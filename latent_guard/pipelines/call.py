@@ -21,10 +21,14 @@ from latent_guard.pipelines.prompt_truncation import as_prompts
 PER_PROMPT = (
     "prompt_2",
     "prompt_3",
+    "prompt_4",
     "negative_prompt",
     "negative_prompt_2",
     "negative_prompt_3",
+    "negative_prompt_4",
+    "prompt_embeds_mask",
     "negative_prompt_embeds",
+    "negative_prompt_embeds_mask",
     "negative_pooled_prompt_embeds",
 )
 PICTURES = ("image", "mask_image")  # one for all prompts, one a prompt, or one an image

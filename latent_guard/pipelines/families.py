@@ -35,7 +35,9 @@ class Family:
         reads_from: the entry of the denoiser's config that says how many it reads.
         blend: where the original picture's latents stand in what ``prepare_latents`` returns, for a pipeline that puts
             them back outside of a mask after each step; None: it puts nothing back.
-        returns: what ``output_type="latent"`` hands out: what ``step`` carries, or raw latents (B, C, H, W).
+        returns: what ``output_type="latent"`` hands out: what ``step`` carries, normalised latents (B, C, H, W), or raw
+            ones.
+        times: the entry of the scheduler's config by which what ``step`` carries is multiplied; "" where it is not.
         references: whether ``image=[...]`` are pictures that every prompt refers to, not one a prompt.
     """
 
@@ -48,7 +50,8 @@ class Family:
     reads: tuple[tuple[int, int], ...] = ((1, 0),)
     reads_from: str = "in_channels"
     blend: int | None = None
-    returns: Literal["carried", "raw"] = "carried"
+    returns: Literal["carried", "normalised", "raw"] = "carried"
+    times: str = ""
     references: bool = False
 
     def space_of(self, vae: Any) -> LatentSpace:
@@ -68,6 +71,18 @@ class Family:
             return space
         places = [row * space.channels + channel for channel in range(space.channels) for row in range(space.patch**2)]
         return replace(space, mean=[space.mean[n] for n in places], std=[space.std[n] for n in places])
+
+    def in_words(self, space: LatentSpace) -> str:
+        """What ``step`` carries, for people."""
+        carried = space.channels * self.patch**2
+        shape = {
+            "bchw": f"(B, {carried}, H, W)",
+            "bnd": f"tokens (B, N, {carried})",
+            "bcthw": f"(B, {carried}, 1, H, W)",
+        }
+        numbers = " and ".join(self.norm)
+        put_back = ", an original put back outside of a mask" if self.blend is not None else ""
+        return f"{shape.get(self.axes, f'(B, 1, H, W, {carried})')}, normalised by the VAE's {numbers}{put_back}"
 
     def require_readable(self, pipe: Any, space: LatentSpace) -> None:
         """Raise ``UnsupportedPipelineError`` for a denoiser that reads more than latents, or others."""

@@ -24,6 +24,7 @@ _QWEN_INPAINT = Family(axes="bnd", patch=2, norm=("channels",), blend=2)
 _FLUX2 = Family(axes="bnd", patch=2, norm=("channels",), references=True)
 _KLEIN = Family(axes="bnd", patch=2, norm=("channels",), returns="raw", references=True)
 _CONSISTENCY = Family(decoded=1)
+_SPRINT = Family(decoded=1, times="sigma_data", returns="normalised")
 
 KNOWN: dict[str, Family] = {
     "StableDiffusionPipeline": _SD,
@@ -84,6 +85,12 @@ KNOWN: dict[str, Family] = {
     "SanaPipeline": _SD,
     "SanaPAGPipeline": _SD,
     "SanaControlNetPipeline": _SD,
+    "SanaSprintPipeline": _SPRINT,
+    "SanaSprintImg2ImgPipeline": _SPRINT,
+    "HunyuanDiTPipeline": _SD,
+    "HunyuanDiTControlNetPipeline": _SD,
+    "HunyuanDiTPAGPipeline": _SD,
+    "OmniGenPipeline": _SD,
     "CogView4Pipeline": _SD,
     "CogView4ControlPipeline": _PIX2PIX,
     "GlmImagePipeline": Family(norm=("channels",)),

@@ -13,18 +13,21 @@ from latent_guard.pipelines.vae import MID_GRAY
 
 
 def images_of(output: Any) -> Any:
-    """The images of what a pipeline's call returns: a tuple's first, or a field ``images``, or ``image``."""
-    if isinstance(output, tuple):
-        return output[0]
-    return output.images if hasattr(output, "images") else output.image  # Kandinsky 5
+    """The images, or videos, of what a pipeline's call returns: a tuple's first, or the field that holds them."""
+    return output[0] if isinstance(output, tuple) else getattr(output, _field(output))
 
 
 def with_images(output: Any, images: Any) -> Any:
     """What a pipeline's call returns, with other images."""
     if isinstance(output, tuple):
         return (images, *output[1:])
-    setattr(output, "images" if hasattr(output, "images") else "image", images)
+    setattr(output, _field(output), images)
     return output
+
+
+def _field(output: Any) -> str:
+    """The field of pictures, which Kandinsky 5 names otherwise, or of videos."""
+    return next(name for name in ("images", "image", "frames") if hasattr(output, name))
 
 
 class Pictures:

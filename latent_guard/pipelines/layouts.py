@@ -77,6 +77,8 @@ class Layout:
             latents = latents[:, 0].movedim(-1, 1)
         elif axes == "bcthw":
             latents = latents[:, :, 0]
+        if self.family.times:
+            latents = latents / self._times
         return _repatched(self._by_channel(latents), self.family.patch, self._space.patch)
 
     def of_size(self, height: int, width: int) -> Layout:
@@ -85,19 +87,34 @@ class Layout:
         self._grid = height // side, width // side
         return self
 
-    def to_raw(self, latents: Tensor) -> Tensor:
-        """What ``step`` carries as raw latents (B, C, H, W), float32."""
-        return self._space.to_raw(self.unpack(latents).float())
+    def unpack_output(self, latents: Tensor) -> Tensor:
+        """The pipeline latents of what ``output_type="latent"`` hands out, where that is not raw."""
+        return latents if self.family.returns == "normalised" else self.unpack(latents)
+
+    def pack_output(self, latents: Tensor) -> Tensor:
+        """The inverse of ``unpack_output``."""
+        return latents if self.family.returns == "normalised" else self.pack(latents)
+
+    def output_to_raw(self, latents: Tensor) -> Tensor:
+        """What ``output_type="latent"`` hands out as raw latents (B, C, H, W), float32."""
+        own = latents.float()
+        return own if self.family.returns == "raw" else self._space.to_raw(self.unpack_output(own))
 
     def pack(self, latents: Tensor) -> Tensor:
         """The inverse of ``unpack``."""
         latents = self._by_place(_repatched(latents, self._space.patch, self.family.patch))
+        if self.family.times:
+            latents = latents * self._times
         axes = self.family.axes
         if axes == "bnd":
             return latents.flatten(2).transpose(1, 2).contiguous()
         if axes == "bthwc":
             return latents.movedim(1, -1)[:, None]
         return latents[:, :, None] if axes == "bcthw" else latents
+
+    @property
+    def _times(self) -> float:
+        return float(self.pipe.scheduler.config[self.family.times])
 
     def _expected(self, latents: Tensor) -> tuple[int, ...]:
         """The shape that an image's latents must have, as far as it is known."""

@@ -8,6 +8,7 @@ from typing import Any
 from latent_guard.errors import InputError, one_line
 
 WORDS_QUOTED = 5
+_LONGEST = 4096  # tokens
 _QUOTED = 200  # characters of them at most
 
 
@@ -34,13 +35,14 @@ def require_text(prompt: str) -> None:
 
 
 def longest_context_tokenizer(pipe: Any) -> Any:
-    """Of a pipeline's tokenizers, the one with the longest context: what it drops, no text encoder reads; or None."""
-    found = [getattr(pipe, name, None) for name in ("tokenizer", "tokenizer_2", "tokenizer_3")]
-    return max(
-        (tokenizer for tokenizer in found if tokenizer is not None),
-        key=lambda tokenizer: tokenizer.model_max_length,
-        default=None,
-    )
+    """Of a pipeline's tokenizers, the one with the longest context: what it drops, no text encoder reads; or None.
+
+    Only CLIP's and T5's are asked: language models have contexts that no prompt fills, of which pipelines read a part,
+    and some pipelines have a processor of pictures and texts in a tokenizer's place.
+    """
+    found: list[Any] = [getattr(pipe, name, None) for name in ("tokenizer", "tokenizer_2", "tokenizer_3")]
+    read = [tokenizer for tokenizer in found if 0 < getattr(tokenizer, "model_max_length", 0) <= _LONGEST]
+    return max(read, key=lambda tokenizer: tokenizer.model_max_length, default=None)
 
 
 def words_dropped(tokenizer: Any, prompts: list[str]) -> list[int]:

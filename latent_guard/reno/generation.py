@@ -91,7 +91,7 @@ class Generation:
         """Raw latents (B, C, H, W), float32, drawn from a noise sample; every call meets the same randomness."""
         self._rewind()
         images = self._call(self._pipe, **{**self._arguments(), "latents": self.as_latents(noise)}).images
-        return images.float() if self._layout.family.returns == "raw" else self._layout.to_raw(images)
+        return self._layout.output_to_raw(images)
 
     def pixels(self, raw: Tensor) -> Tensor:
         """Raw latents decoded to pixels (B, 3, H, W) in [-1, 1], float32."""

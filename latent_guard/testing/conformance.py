@@ -1,4 +1,4 @@
-"""What must hold of a guarded pipeline, whatever its family: the six proofs that every known class has passed.
+"""What must hold of a guarded pipeline, whatever its family: the proofs that every known class has passed.
 
 The scorer is known: the mean of raw latents along a random direction. So whether the guard reads what is decoded, and
 moves the right image the right way, is compared with arithmetic, and not with another model.
@@ -27,7 +27,8 @@ from latent_guard.pipelines.vae import without_frames
 from latent_guard.testing.linear import BrokenLatentCLIP, LinearLatentCLIP, linear_bank
 
 NEVER, ALWAYS = 1e3, -1e3
-Call = Callable[..., Any]  # (pipe) -> the images of a call that draws the same every time, as numpy arrays
+# (pipe, **changes of the arguments) -> the images of a call that draws the same every time, as numpy arrays
+Call = Callable[..., Any]
 LAST_STEPS = (0.999, 0.0)  # where a push is not undone by later steps, all of them are looked at
 
 
@@ -74,6 +75,7 @@ def check_conformance(pipe: Any, call: Call) -> list[Proof]:
     proofs: tuple[Callable[[Any, Call], str], ...] = (
         _a_guard_that_never_acts_changes_nothing,
         _the_last_look_is_at_what_is_decoded,
+        _latents_that_are_handed_out_are_those_that_were_judged,
         _a_push_moves_the_right_image_the_right_way,
         _blocked_images_are_decoded_from_gray,
         _failures_and_exchanges_end_the_call,
@@ -138,6 +140,21 @@ def _the_last_look_is_at_what_is_decoded(pipe: Any, call: Call) -> str:
         return f"latents {tuple(raw.shape)} were decoded, and {tuple(critic.seen.shape)} judged"
     error = float((raw - critic.seen).abs().max() / raw.abs().max())
     return "" if error < _tolerance(pipe) else f"they differ by {error:.2g} of the largest"
+
+
+def _latents_that_are_handed_out_are_those_that_were_judged(pipe: Any, call: Call) -> str:
+    plain = call(pipe, output_type="latent")
+    critic = DirectedLatentCLIP(LatentSpace.of_vae(pipe.vae))
+    with _guard(pipe, NEVER, STEER, critic).attach(pipe) as watch:
+        guarded = call(pipe, output_type="latent")
+    if not torch.equal(plain, guarded):
+        return "they are others"
+    looks = len(watch.checks)
+    with _guard(pipe, ALWAYS, BLOCK, critic).attach(pipe) as watch:
+        blocked = call(pipe, output_type="latent")
+    if len(watch.checks) > looks:
+        return "they were judged a second time, as others than the last look's"
+    return "" if blocked.shape == plain.shape and not torch.equal(blocked, plain) else "blocked ones are handed out"
 
 
 def _a_push_moves_the_right_image_the_right_way(pipe: Any, call: Call) -> str:

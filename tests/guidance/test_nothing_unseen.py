@@ -240,6 +240,20 @@ def test_a_copy_of_a_guarded_scheduler_is_a_plain_one_after_the_block() -> None:
     assert "step" not in vars(pipe.scheduler)
 
 
+def test_a_step_of_a_copy_of_a_guarded_scheduler_ends_the_call() -> None:
+    """What another scheduler makes could be what is handed out."""
+
+    def step_a_copy(pipe: Any) -> None:
+        copied = copy.deepcopy(pipe.scheduler)
+        latents = torch.zeros(2, 4, 8, 8)
+        copied.step(latents, copied.timesteps[2], latents)
+
+    pipe, images = tiny_pipeline(), None
+    with pytest.raises(GuardError, match="a copy of the guarded scheduler"), linear_guard(NEVER).attach(pipe):
+        images = run(pipe, callback_on_step_end=at_step(1, step_a_copy))
+    assert images is None
+
+
 def test_a_copy_of_a_guarded_pipeline_is_refused_inside_and_a_plain_one_afterwards() -> None:
     pipe = tiny_pipeline()
     with linear_guard(NEVER).attach(pipe):

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from pkgutil import iter_modules
-
 import pytest
 
 from latent_guard.pipelines.family_table import KNOWN
 from latent_guard.testing.conformance import check_conformance
-from tests.pipelines import families
+from tests.pipelines.families.table import README, listed, readme_with_table
 from tests.pipelines.families.tiny import Tiny
 
-
-def _all() -> list[Tiny]:
-    modules = [import_module(f"{families.__name__}.{module.name}") for module in iter_modules(families.__path__)]
-    return [tiny for module in modules for tiny in getattr(module, "FAMILIES", ())]
-
-
-FAMILIES = _all()
+FAMILIES = listed("FAMILIES")
 
 
 def test_every_known_class_is_here() -> None:
     assert {tiny.name.split("-")[0] for tiny in FAMILIES} == set(KNOWN)
+
+
+def test_the_readme_has_the_table_of_all_of_them() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert readme_with_table(text) == text, "write it with `python -m tests.pipelines.families.table`"
 
 
 @pytest.mark.parametrize("tiny", FAMILIES, ids=lambda tiny: tiny.name)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from pkgutil import iter_modules
-
 import numpy as np
 import pytest
 
@@ -13,20 +10,13 @@ from latent_guard.guidance.policy import BLOCK
 from latent_guard.guidance.verdict import Decision
 from latent_guard.testing import BrokenLatentCLIP, linear_guard, tiny_pipeline
 from latent_guard.testing.conformance import check_decode_gate
-from tests.pipelines import families
-from tests.pipelines.families.tiny import Tiny
+from tests.pipelines.families.table import listed
+from tests.pipelines.families.tiny import Tiny, generators
 
 NEVER, ALWAYS = 1e3, -1e3
 
 
-def _all() -> list[Tiny]:
-    """Classes that are known at their steps, and others, of which only the decoder is."""
-    modules = [import_module(f"{families.__name__}.{module.name}") for module in iter_modules(families.__path__)]
-    names = ("FAMILIES", "DECODED")
-    return [tiny for module in modules for name in names for tiny in getattr(module, name, ())]
-
-
-FAMILIES = _all()
+FAMILIES = [*listed("FAMILIES"), *listed("DECODED")]
 
 
 @pytest.mark.parametrize("tiny", FAMILIES, ids=lambda tiny: tiny.name)
@@ -45,22 +35,16 @@ def test_only_the_unsafe_picture_of_a_batch_is_masked_or_the_call_ends() -> None
     pipe = tiny_pipeline()
     arguments = {"num_inference_steps": 2, "output_type": "np"}
     with linear_guard(NEVER).attach(pipe, gate="decode") as watch:
-        plain = pipe(["a", "b", "c"], generator=_generators(), **arguments).images
+        plain = pipe(["a", "b", "c"], generator=generators(1, 2, 3), **arguments).images
     scores = [verdict.scores["violence"] for verdict in watch.verdicts]
     between = sum(sorted(scores)[-2:]) / 2
     with linear_guard(between, BLOCK).attach(pipe, gate="decode") as watch:
-        images = pipe(["a", "b", "c"], generator=_generators(), **arguments).images
+        images = pipe(["a", "b", "c"], generator=generators(1, 2, 3), **arguments).images
     worst = int(np.argmax(scores))
     assert [v.decision is Decision.BLOCKED for v in watch.verdicts] == [n == worst for n in range(3)]
     assert [np.array_equal(images[n], plain[n]) for n in range(3)] == [n != worst for n in range(3)]
     with pytest.raises(BlockedError), linear_guard(between, BLOCK).attach(pipe, on_block="raise", gate="decode"):
-        pipe(["a", "b", "c"], generator=_generators(), **arguments)
-
-
-def _generators() -> list[object]:
-    import torch
-
-    return [torch.Generator().manual_seed(n) for n in range(3)]
+        pipe(["a", "b", "c"], generator=generators(1, 2, 3), **arguments)
 
 
 def test_a_failing_guard_ends_the_call_unless_asked_otherwise() -> None:

@@ -1,4 +1,4 @@
-"""Kandinsky 5, the pipelines that make pictures."""
+"""Kandinsky 5, pictures and videos."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import diffusers
 import torch
 
+from tests.pipelines.families.hunyuan_video import FRAMES, hunyuan_vae
 from tests.pipelines.families.tiny import BATCH, TOKENS, WIDTH, Tiny, embeds, kl, pictures
 
 PIXELS, CHANNELS = 64, 16
@@ -37,6 +38,10 @@ def edit_parts() -> dict[str, Any]:
     return parts(edits=True)
 
 
+def video_parts() -> dict[str, Any]:
+    return {**parts(), "vae": hunyuan_vae(CHANNELS)}
+
+
 LENGTHS = torch.arange(BATCH + 1) * TOKENS  # the prompts' lengths, summed up
 TEXT = {
     "prompt_embeds_qwen": embeds(TOKENS, WIDTH),
@@ -53,3 +58,4 @@ FAMILIES = [
     Tiny("Kandinsky5T2IPipeline", parts, TEXT, settings=SMALL),
     Tiny("Kandinsky5I2IPipeline", edit_parts, {**TEXT, "image": pictures(PIXELS)}, settings=SMALL),
 ]
+DECODED = [Tiny("Kandinsky5T2VPipeline", video_parts, {**TEXT, "num_frames": FRAMES})]

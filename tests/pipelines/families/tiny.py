@@ -12,6 +12,7 @@ from unittest.mock import patch
 import diffusers
 import torch
 from torch import Tensor
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from latent_guard.pipelines.images import images_of
 
@@ -83,9 +84,20 @@ def embeds(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(BATCH, *shape, generator=torch.Generator().manual_seed(seed))
 
 
+def of_one_prompt(arguments: dict[str, Any]) -> dict[str, Any]:
+    """A call's arguments for the first prompt alone; it draws from the global generator, which each call seeds."""
+    rows = {name: value[:1] if isinstance(value, Tensor) else value for name, value in arguments.items()}
+    return {**rows, "generator": None}
+
+
 def pictures(pixels: int) -> Tensor:
     """Three pictures (3, 3, pixels, pixels) in [0, 1]."""
     return torch.rand(BATCH, 3, pixels, pixels, generator=torch.Generator().manual_seed(3))
+
+
+def videos(frames: int, pixels: int) -> Tensor:
+    """Three videos (3, frames, 3, pixels, pixels) in [0, 1]."""
+    return torch.rand(BATCH, frames, 3, pixels, pixels, generator=torch.Generator().manual_seed(4))
 
 
 def masks(pixels: int) -> Tensor:
@@ -112,3 +124,17 @@ def kl(channels: int = 4, levels: int = 3, **config: Any) -> Any:
         layers_per_block=1,
         **{**numbers, **config},
     )
+
+
+def tiny_image_encoder(pixels: int) -> Any:
+    """CLIP's image tower of width 16, as random as the rest."""
+    config = CLIPVisionConfig(
+        hidden_size=WIDTH,
+        intermediate_size=WIDTH,
+        projection_dim=WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=pixels,
+        patch_size=pixels // 2,
+    )
+    return CLIPVisionModelWithProjection(config)

@@ -1,0 +1,106 @@
+"""``latent-guard doctor``: can this pipeline be guarded, where, and by which guard; with proofs on the pipeline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latent_guard.cli.validation import assignment
+from latent_guard.errors import InputError, LatentGuardError, UnsupportedPipelineError, reason_of
+from latent_guard.terminal import Table, say, status
+
+if TYPE_CHECKING:
+    from latent_guard.testing.conformance import Proof
+
+STEPS, IMAGES = 3, 2
+PROMPTS = ("a photo of a cat", "a photo of a house")
+
+
+def doctor(
+    model: Annotated[str, typer.Argument(help="Diffusers folder or hub id, or a shipped model.")],
+    guard: Annotated[str | None, typer.Option(help="Guard; by default the one fitted to the model.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="An argument of the pipeline's call: guidance_scale=0.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Generate two images in three steps, some ten times.")] = True,
+) -> None:
+    """Say how a pipeline can be guarded, and prove it. Exit code 1 if a proof fails, 2 if it cannot be guarded."""
+    from latent_guard.loading import load_pipeline, usual_arguments
+
+    own = dict(assignment(given, "--set") for given in set_ or [])
+    with status("loading the pipeline"):
+        arguments = {**usual_arguments(model, guard), **own, "num_inference_steps": STEPS}
+        pipe = load_pipeline(model, STEPS, IMAGES)
+    table = Table("what", "found", title=f"{type(pipe).__name__}, {model}", whole=("what",))
+    at_steps = ""
+    for name, found in _found(pipe):
+        table.add(name, found)
+        at_steps = found if name == "steps" else at_steps
+    table.add("guard", _guard_of(model, guard))
+    table.show()
+    if not dry_run:
+        return
+    pipe.set_progress_bar_config(disable=True)
+    with status("generating"):
+        proofs = _proofs(pipe, arguments, decoder_alone=at_steps != "known")
+    shown = Table("proof", "result", title=f"two images in {STEPS} steps", whole=("proof",))
+    for proof in proofs:
+        shown.add(proof.name, proof.failure or "holds")
+    shown.show()
+    if not all(proof.holds for proof in proofs):
+        say("a proof failed: do not rely on a guard of this pipeline")
+        raise typer.Exit(1)
+
+
+def _found(pipe: Any) -> list[tuple[str, str]]:
+    """What is known of a pipeline; raises ``UnsupportedPipelineError`` where no gate can be put up."""
+    from latent_guard.latent_clip.latent_space import LatentSpace
+    from latent_guard.pipelines.family_table import family_of
+    from latent_guard.pipelines.schedulers import require_supported
+
+    if getattr(pipe, "vae", None) is None:
+        raise UnsupportedPipelineError(f"{type(pipe).__name__} has no VAE: it makes no latents that could be guarded")
+    space = LatentSpace.of_vae(pipe.vae)
+    lines = [("latent space", str(space))]
+    try:
+        family = family_of(pipe)
+        own = family.space_of(pipe.vae)
+        family.require_readable(pipe, own)
+        lines.append(("latents at a step", family.in_words(own)))
+        require_supported(pipe.scheduler)
+        lines += [("scheduler", f"{type(pipe.scheduler).__name__}, known"), ("steps", "known")]
+    except UnsupportedPipelineError as error:
+        lines.append(("steps", f"not known: {error}"))
+    alone = 'decoder alone: guard.attach(pipe, gate="decode")'
+    return [*lines, ("gate", "steps and decoder" if lines[-1] == ("steps", "known") else alone)]
+
+
+def _guard_of(model: str, guard: str | None) -> str:
+    """Which guard would be used, or what would make one."""
+    from latent_guard.loading import guard_folder
+
+    try:
+        return str(guard_folder(model, guard))
+    except InputError as error:
+        return f"none: {error}"
+
+
+def _proofs(pipe: Any, arguments: dict[str, Any], *, decoder_alone: bool) -> list[Proof]:
+    from latent_guard.pipelines.call import generators_from_seed
+    from latent_guard.pipelines.images import images_of
+    from latent_guard.testing.conformance import check_conformance, check_decode_gate
+
+    def call(pipe: Any, **changes: Any) -> Any:
+        own = {"generator": generators_from_seed(0, IMAGES), "output_type": "np"}
+        return images_of(pipe(list(PROMPTS), **{**arguments, **own, **changes}))
+
+    try:
+        return check_decode_gate(pipe, call) if decoder_alone else check_conformance(pipe, call)
+    except LatentGuardError:
+        raise
+    except Exception as error:  # whatever a pipeline raises for arguments that it wants
+        raise InputError(
+            f"the dry run ended with {reason_of(error)}; give what the pipeline wants with --set NAME=VALUE, "
+            "or leave the run out with --no-dry-run"
+        ) from error

@@ -1,0 +1,54 @@
+"""The README's table of pipeline classes; `python -m tests.pipelines.families.table` writes it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+from latent_guard.pipelines.families import Family
+from latent_guard.pipelines.family_table import KNOWN
+from tests.pipelines import families
+from tests.pipelines.families.tiny import Tiny
+
+README = Path(__file__).parents[3] / "README.md"
+BEGIN, END = "<!-- pipelines: made by tests/pipelines/families/table.py -->\n", "<!-- end of pipelines -->"
+
+
+def lines() -> list[str]:
+    """Markdown, one line for each way of carrying latents."""
+    classes: dict[str, list[str]] = defaultdict(list)
+    for name, family in KNOWN.items():
+        classes[_carried(family)].append(name.removesuffix("Pipeline"))
+    decoded = dict.fromkeys(tiny.name.split("-")[0].removesuffix("Pipeline") for tiny in listed("DECODED"))
+    classes["anything: the decoder alone is guarded"] = list(decoded)
+    rows = [f"| {carried} | {len(names)} | {', '.join(names)} |" for carried, names in classes.items()]
+    return [
+        "| What `scheduler.step` carries | Classes | diffusers' classes, without `Pipeline` |",
+        "|---|---|---|",
+        *rows,
+    ]
+
+
+def listed(name: str) -> list[Tiny]:
+    """What the modules beside this one list under a name: FAMILIES, or DECODED."""
+    modules = [import_module(f"{families.__name__}.{module.name}") for module in iter_modules(families.__path__)]
+    return [tiny for module in modules for tiny in getattr(module, name, ())]
+
+
+def _carried(family: Family) -> str:
+    shape = {"bchw": "latents", "bnd": "tokens", "bthwc": "latents, channels last", "bcthw": "latents of one frame"}
+    patch = f" of {family.patch} x {family.patch}" if family.patch > 1 else ""
+    return f"{shape[family.axes]}{patch}, by the VAE's {' and '.join(family.norm)}"
+
+
+def readme_with_table(text: str) -> str:
+    """The README with the table between its marks."""
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    return before + BEGIN + "\n".join(lines()) + "\n" + END + after
+
+
+if __name__ == "__main__":
+    README.write_text(readme_with_table(README.read_text(encoding="utf-8")), encoding="utf-8")

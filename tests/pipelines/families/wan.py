@@ -1,0 +1,73 @@
+"""Wan, from words, a picture, a video, and with VACE."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+
+from tests.pipelines.families.tiny import TOKENS, WIDTH, Tiny, embeds, of_one_prompt, pictures, videos
+
+PIXELS, FRAMES, CHANNELS = 32, 5, 4
+DOWNSAMPLED = [False, True]  # in time, of the VAE's levels
+SPATIAL, TEMPORAL = 2 ** len(DOWNSAMPLED), 2 ** sum(DOWNSAMPLED)
+SIZES: dict[str, Any] = {
+    "num_attention_heads": 2,
+    "attention_head_dim": 12,
+    "out_channels": CHANNELS,
+    "text_dim": WIDTH,
+    "freq_dim": 16,
+    "ffn_dim": 16,
+    "num_layers": 1,
+}
+
+
+def wan_vae(channels: int = CHANNELS) -> Any:
+    return diffusers.AutoencoderKLWan(
+        base_dim=4,
+        z_dim=channels,
+        dim_mult=[1] * (len(DOWNSAMPLED) + 1),
+        num_res_blocks=0,
+        temperal_downsample=DOWNSAMPLED,
+        latents_mean=[0.3 * n - 0.5 for n in range(channels)],
+        latents_std=[1.5 + 0.25 * n for n in range(channels)],
+        scale_factor_spatial=SPATIAL,
+        scale_factor_temporal=TEMPORAL,
+    )
+
+
+def parts(reads: int = CHANNELS) -> dict[str, Any]:
+    return {
+        "transformer": diffusers.WanTransformer3DModel(in_channels=reads, **SIZES),
+        "vae": wan_vae(),
+        "scheduler": diffusers.UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
+        ),
+    }
+
+
+def picture_parts() -> dict[str, Any]:
+    """It reads a mask of a frame's pictures and the first picture's latents too."""
+    return parts(2 * CHANNELS + TEMPORAL)
+
+
+def vace_parts() -> dict[str, Any]:
+    """Its control is the latents of two videos and a mask of each pixel."""
+    transformer = diffusers.WanVACETransformer3DModel(
+        in_channels=CHANNELS, vace_layers=[0], vace_in_channels=2 * CHANNELS + SPATIAL**2, **SIZES
+    )
+    return {**parts(), "transformer": transformer}
+
+
+EMBEDS = {
+    "prompt_embeds": embeds(TOKENS, WIDTH),
+    "negative_prompt_embeds": embeds(TOKENS, WIDTH, seed=1),
+}
+SIZE = {"height": PIXELS, "width": PIXELS}
+TEXT = {**EMBEDS, **SIZE, "num_frames": FRAMES}
+DECODED = [
+    Tiny("WanPipeline", parts, TEXT),
+    Tiny("WanImageToVideoPipeline", picture_parts, {**TEXT, "image": pictures(PIXELS)[:1]}),
+    Tiny("WanVideoToVideoPipeline", parts, {**EMBEDS, **SIZE, "video": videos(FRAMES, PIXELS), "strength": 1.0}),
+    Tiny("WanVACEPipeline", vace_parts, of_one_prompt(TEXT)),  # it makes one video only
+]

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from latent_guard.bench.prompts.rows import PromptRow
 from latent_guard.errors import InputError
-from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.pipelines import vae
-from latent_guard.pipelines.family_table import family_of
+from latent_guard.pipelines.family_table import family_of, space_of_pipeline
 from latent_guard.pipelines.layouts import Layout
 
 _SIDES = ("height", "width")
@@ -50,7 +49,7 @@ def batches(jobs: Sequence[Job], size: int) -> list[list[Job]]:
 def decode(pipe: Any, latents: Tensor | Sequence[Tensor]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Pipeline latents (B, C, h, w) -> the same raw, and pixels (B, 3, H, W) as diffusers would round them."""
     stacked = latents if isinstance(latents, Tensor) else torch.stack(list(latents))
-    raw = LatentSpace.of_vae(pipe.vae).to_raw(stacked)
+    raw = space_of_pipeline(pipe).to_raw(stacked)
     pixels = vae.decode(pipe.vae, raw)
     rounded = ((pixels / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
     return raw.float().cpu().numpy(), rounded.cpu().numpy()

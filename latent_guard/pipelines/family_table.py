@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from latent_guard.errors import UnsupportedPipelineError
+from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.pipelines.families import Family
 
 _SD = Family()
@@ -146,9 +147,16 @@ def family_of(pipe: Any) -> Family:
         return KNOWN[name]
     if any(base.__name__ == "ModularPipeline" for base in type(pipe).__mro__):
         raise UnsupportedPipelineError(
-            f"modular pipelines are not supported yet ({name}); use the pipeline class of the same family"
+            f"modular pipelines are not supported yet ({name}); use the pipeline class of the same family, as "
+            "DiffusionPipeline.from_pretrained loads it"
         )
     raise UnsupportedPipelineError(
-        f"the guard does not know the steps of {name}, only those of diffusers' {', '.join(KNOWN)}; pictures of any "
-        'pipeline that has the VAE of the guard are judged with guard.attach(pipe, gate="decode")'
+        f"the guard does not know the steps of {name}, only those of {len(KNOWN)} of diffusers' own classes (README, "
+        '"Pipelines"); what any pipeline decodes is judged with guard.attach(pipe, gate="decode")'
     )
+
+
+def space_of_pipeline(pipe: Any) -> LatentSpace:
+    """The space of a pipeline's latents: by its row, or of a class that has none, all that its VAE's config says."""
+    family = KNOWN.get(type(pipe).__name__)
+    return LatentSpace.of_vae(pipe.vae) if family is None else family.space_of(pipe.vae)

@@ -27,7 +27,7 @@ from latent_guard.building import build
 from latent_guard.errors import InputError, UnsupportedPipelineError
 from latent_guard.files.atomic import write_atomic
 from latent_guard.files.documents import json_value
-from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.pipelines.family_table import space_of_pipeline
 from latent_guard.zero_shot.class_set import ClassSet
 from latent_guard.zero_shot.evaluate import LATENT_CLIP, Batch, Skipped
 from latent_guard.zero_shot.image_set import ImageRow, ImageSet
@@ -91,7 +91,7 @@ class Regenerator:
             message = f"diffusers has no pipeline that noises an image and denoises it for {name}; use another --model"
             raise UnsupportedPipelineError(message) from error
         self._pipe.set_progress_bar_config(disable=True)
-        self._space, self.settings = LatentSpace.of_vae(pipe.vae), settings
+        self._space, self.settings = space_of_pipeline(pipe), settings
 
     def regenerate(self, pictures: Sequence[Picture], prompts: Sequence[str], keys: Sequence[str]) -> Tensor:
         """Noise and denoise each picture.

@@ -244,7 +244,7 @@ SUMMARY = {
     "out_of_domain": "few",
 }  # fmt: skip
 
-CHOICE = json.loads(json.dumps(Choice(SAFE, (Trial(3.0, 0.4, 4, 1.0, 3, 12, 0.5, 0.1, 0.1),)).to_dict()))
+CHOICE = json.loads(json.dumps(Choice(SAFE, (Trial(3.0, 0.4, 4, 1.0, 3, -2.0, 12, 0.5, 0.1, 0.1),)).to_dict()))
 _SHARE = Share(1, 4, 0.1, 0.6)
 _VERIFIED = Verification(*[_SHARE] * 8, (0.9, 0.0), (0.9, 1.0), 0.01, (4.0, 5.0, 4.0), "the judge", "pushes")
 VERIFIED = json.loads(json.dumps(_VERIFIED.to_dict()))

@@ -14,8 +14,8 @@ from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
-    HeunDiscreteScheduler,
     StableDiffusionImg2ImgPipeline,
+    UnCLIPScheduler,
 )
 from torch import Tensor
 
@@ -267,8 +267,8 @@ def test_a_pipeline_is_guarded_once_at_a_time() -> None:
 
 def test_unknown_things_are_refused_when_attaching() -> None:
     pipe, guard = tiny_pipeline(), linear_guard(NEVER)
-    pipe.scheduler = HeunDiscreteScheduler()
-    with pytest.raises(UnsupportedPipelineError, match="HeunDiscreteScheduler"):
+    pipe.scheduler = UnCLIPScheduler()
+    with pytest.raises(UnsupportedPipelineError, match="UnCLIPScheduler"):
         guard.attach(pipe)
 
     class HomemadePipeline(type(pipe)):  # type: ignore[misc]

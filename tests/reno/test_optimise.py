@@ -257,8 +257,8 @@ def test_a_scheduler_that_is_not_few_step_is_refused_by_name() -> None:
 
 
 def test_a_scheduler_that_the_guard_does_not_know_is_refused_by_name() -> None:
-    pipe = tiny_pipeline(scheduler=diffusers.HeunDiscreteScheduler(timestep_spacing="trailing"))
-    assert "HeunDiscreteScheduler" in refused(UnsupportedPipelineError, pipe)
+    pipe = tiny_pipeline(scheduler=diffusers.UnCLIPScheduler())
+    assert "UnCLIPScheduler" in refused(UnsupportedPipelineError, pipe)
 
 
 def test_many_steps_are_refused_however_they_are_asked_for(pipe: Any) -> None:

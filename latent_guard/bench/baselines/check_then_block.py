@@ -12,7 +12,7 @@ from torch import Tensor
 from latent_guard.bench.arrays import Bools, Pictures
 from latent_guard.bench.baselines.base import Generated, finished, grayed, latents_of_call, none_of
 from latent_guard.bench.decoding import counted_rows
-from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.pipelines.family_table import space_of_pipeline
 from latent_guard.pipelines.vae import gray_latent
 
 GRAY_SIZE = 64
@@ -60,7 +60,7 @@ class CheckThenBlock:
 def _withheld(pipe: Any, latents: Tensor, blocked: Bools) -> Tensor:
     if not blocked.any():
         return latents
-    gray = LatentSpace.of_vae(pipe.vae).from_raw(gray_latent(pipe.vae, latents.device, GRAY_SIZE))
+    gray = space_of_pipeline(pipe).from_raw(gray_latent(pipe.vae, latents.device, GRAY_SIZE))
     shown = latents.clone()
     shown[torch.from_numpy(blocked).to(latents.device)] = gray.to(latents)
     return shown

@@ -26,7 +26,7 @@ from latent_guard.bench.spec import Spec
 from latent_guard.bench.task import UNGUARDED, placed
 from latent_guard.errors import InputError
 from latent_guard.guidance.verdict import Decision
-from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.pipelines.family_table import space_of_pipeline
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ def _generate(bench: Bench, method: str, jobs: Sequence[Job], shared: torch.Gene
 def _latents(bench: Bench, made: Generated) -> NDArray[np.float32] | None:
     if not bench.spec.keep_latents or made.latents is None:
         return None
-    return LatentSpace.of_vae(bench.pipe.vae).to_raw(made.latents).float().cpu().numpy()
+    return space_of_pipeline(bench.pipe).to_raw(made.latents).float().cpu().numpy()
 
 
 def _records(unit: Unit, made: Made, judged: Judgement, judge: Judge) -> pd.DataFrame:

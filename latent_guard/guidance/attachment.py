@@ -42,6 +42,7 @@ class Attachment(AbstractContextManager[Watch]):
         self._stack = ExitStack()
         self._scheduler = watch.pipe.scheduler
         self._vae = watch.pipe.vae
+        self._decoder = watch.gate.vae
         self._decodes_here: Callable[[], bool] = lambda: True  # or has other code replaced `vae.decode`?
         self._around_call = AroundCall(watch.pipe, _not_entered)
 
@@ -66,10 +67,10 @@ class Attachment(AbstractContextManager[Watch]):
         watch = self._watch
         try:
             with around_step(self._scheduler, self._step), watch.latents.layout.following():
-                if self._vae is None:
+                if self._decoder is None:
                     yield
                 else:
-                    with around(self._vae, "decode", watch.gate.decoding, methods_only=False) as in_place:
+                    with around(self._decoder, "decode", watch.gate.decoding, methods_only=False) as in_place:
                         self._decodes_here = in_place
                         yield
             self._require_own_parts()

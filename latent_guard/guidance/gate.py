@@ -67,8 +67,10 @@ JudgeAlone = Callable[[Tensor], Tensor]
 class Gate:
     """Stands at a pipeline's ``vae.decode``, and where its call returns."""
 
-    def __init__(self, pipe: Any, latents: PipelineLatents, judge_again: JudgeAgain, judge_alone: JudgeAlone) -> None:
-        self.vae = pipe.vae
+    def __init__(
+        self, vae: Any | None, latents: PipelineLatents, judge_again: JudgeAgain, judge_alone: JudgeAlone
+    ) -> None:
+        self.vae = vae  # None: what is decoded is not looked at
         self.call: Call | None = None  # the one under way
         self._loop: Call | None = None  # a loop of somebody's own over the scheduler's steps, the latest that ended
         self._latents = latents
@@ -152,12 +154,12 @@ class Gate:
 
     def _to_decode(self, call: Call, judged: Judged, given: Tensor) -> Tensor:
         """Raw latents on their way into the decoder, those that are to be masked made neutral."""
-        neutral = self._latents.neutral_raw.float()
         pictures = without_frames(_floating(given))
-        raw = pictures.detach().float()
+        raw = self._latents.decoded_to_raw(pictures.detach().float())
+        neutral = self._latents.neutral_decoded.float()
         # Some pipelines scale in their own precision, some in that of the VAE.
         own = judged.latents.to(given.device)
-        expected = [self._latents.space.to_raw(latents).to(given.dtype) for latents in (own, own.float())]
+        expected = [self._latents.decodes.to_raw(latents).to(given.dtype) for latents in (own, own.float())]
         if raw.shape != expected[0].shape:  # a preview of a part: no image of the call, and judged by itself
             masked = self._judge_alone(raw)
             passed = _with_neutral(pictures, masked.nonzero().flatten().tolist(), neutral)

@@ -150,7 +150,13 @@ class LatentGuard:
 
     @overload
     def attach(
-        self, pipe: Any, policy: AnyPolicy | None = ..., on_block: OnBlock = ..., on_error: OnError = ...
+        self,
+        pipe: Any,
+        policy: AnyPolicy | None = ...,
+        on_block: OnBlock = ...,
+        on_error: OnError = ...,
+        *,
+        gate: Literal["both", "steps"] = ...,
     ) -> Attachment: ...
 
     @overload
@@ -163,17 +169,6 @@ class LatentGuard:
         *,
         gate: Literal["decode"],
     ) -> DecodeAttachment: ...
-
-    @overload
-    def attach(
-        self,
-        pipe: Any,
-        policy: AnyPolicy | None = ...,
-        on_block: OnBlock = ...,
-        on_error: OnError = ...,
-        *,
-        gate: Gate,
-    ) -> Attachment | DecodeAttachment: ...
 
     def attach(
         self,
@@ -197,7 +192,8 @@ class LatentGuard:
         returned are judged again first. Only ``pipe(...)`` itself is followed to what it returns: a loop of your own
         over the scheduler's steps, or another pipeline with the same scheduler and VAE, is judged at its steps and
         decodes.
-        With ``gate="decode"`` only the decoder is watched: that serves any pipeline whose VAE is the guard's, also one
+        With ``gate="steps"`` what is decoded is not compared with what was judged, which costs nothing for it. With
+        ``gate="decode"`` only the decoder is watched: that serves any pipeline whose VAE is the guard's, also one
         whose steps the guard does not know. Pictures are flagged and blocked, never steered, and verdicts say so.
         A call outside the ``with`` block is an error, so that nobody who forgot it takes his images for guarded ones.
 
@@ -226,7 +222,7 @@ class LatentGuard:
             decodes = DecodeWatch(raw, scorer, policies, on_block, on_error, on_verdicts)
             mismatch.pipeline(pipe)
             return DecodeAttachment(decodes, partial(mismatch.call, pipe))
-        watch = self._watch(pipe, policies, on_block, on_error, on_verdicts)
+        watch = self._watch(pipe, policies, on_block, on_error, on_verdicts, gate)
         mismatch.pipeline(pipe)
         return Attachment(watch, partial(mismatch.call, pipe), partial(mismatch.schedule, pipe))
 
@@ -287,11 +283,12 @@ class LatentGuard:
         on_block: OnBlock,
         on_error: OnError,
         on_verdicts: OnVerdicts | None = None,
+        gate: Gate = "both",
     ) -> Watch:
         """Everything checked, nothing changed yet."""
         self._require_settings(policies, on_error)
         latents = PipelineLatents.of(pipe, self.model.config.latent_space, self.canary)
-        return Watch(pipe, Scorer(self.model, self.bank), latents, policies, on_block, on_error, on_verdicts)
+        return Watch(pipe, Scorer(self.model, self.bank), latents, policies, on_block, on_error, on_verdicts, gate)
 
     def _require_settings(self, policies: Policies, on_error: OnError) -> None:
         """Raise ``InputError`` for what cannot be meant, and warn of categories that can never act."""

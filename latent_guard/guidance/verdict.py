@@ -13,8 +13,8 @@ from latent_guard.building import build
 from latent_guard.errors import InputError
 from latent_guard.files.documents import json_value
 
-Gate = Literal["both", "decode"]
-GATES: tuple[Gate, ...] = ("both", "decode")
+Gate = Literal["both", "steps", "decode"]
+GATES: tuple[Gate, ...] = ("both", "steps", "decode")
 
 
 class Decision(str, Enum):
@@ -126,7 +126,7 @@ class Verdict:
     an action, the one before the last action; of one whose pushes were exhausted, or that could not be read, the first
     that found it so; of one never touched, the category closest to its threshold.
     ``prompt`` is the score of the prompt's text, where the policy asks for it. ``gate`` says what was watched: the
-    steps and the decoder, or the decoder alone, as of pipelines whose steps the guard does not know.
+    steps and the decoder, the steps alone, or the decoder alone, as of pipelines whose steps the guard does not know.
     """
 
     image: int

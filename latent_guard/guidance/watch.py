@@ -22,6 +22,7 @@ from latent_guard.guidance.run import Attempt, Check, Names, Run
 from latent_guard.guidance.scoring import Scorer, over
 from latent_guard.guidance.steering import push_away
 from latent_guard.guidance.verdict import ActionKind, Verdict
+from latent_guard.guidance.verdict import Gate as Where
 from latent_guard.pipelines.images import images_of
 from latent_guard.pipelines.latents import PipelineLatents
 from latent_guard.pipelines.step import DenoisingStep
@@ -48,12 +49,16 @@ class Watch:
         on_block: OnBlock,
         on_error: OnError,
         on_verdicts: OnVerdicts | None = None,
+        watched: Where = "both",
     ) -> None:
+        """Watch a pipeline, not yet attached; with "steps", what it decodes is not compared with what was judged."""
         self.verdicts: list[Verdict] = []
         self.checks: list[Check] = []
         self.pipe = pipe
         self.latents = latents
-        self.gate = Gate(pipe, latents, self._judged_again, self._judged_alone)
+        self.watched = watched
+        vae = pipe.vae if watched == "both" else None
+        self.gate = Gate(vae, latents, self._judged_again, self._judged_alone)
         self.run: Run | None = None  # whose steps are being made
         self.scorer = scorer
         self._policies = policies
@@ -236,8 +241,8 @@ class Watch:
 
     def _finish(self, call: Call | None, run: Run, outcome: Outcome, output: Any, noise_level: float = 0.0) -> None:
         """Keep the run's verdicts, and have the gate know what may be handed out."""
-        self.verdicts += outcome.verdicts
-        run.verdicts = outcome.verdicts
+        run.verdicts = [replace(verdict, gate=self.watched) for verdict in outcome.verdicts]
+        self.verdicts += run.verdicts
         self.gate.finish(call, run, outcome.masked, output, noise_level)
         if call is None:
             self._tell()

@@ -16,9 +16,10 @@ from torch import Tensor
 from latent_guard.errors import CheckpointError, InputError, LatentSpaceMismatchError, reason_of
 from latent_guard.files.atomic import write_atomic
 from latent_guard.files.plain import require_plain
-from latent_guard.pipelines.vae import encode
+from latent_guard.pipelines.vae import decode, encode, to_model_range
 
 MAX_RELATIVE_ERROR = 0.1  # half precision moves a latent by about 1e-3, another VAE by about 1
+LEAST_PSNR = 15.0  # dB; tiny autoencoders of the same latents reach more than 20, others less than 12
 CANARY_FILE = "canary.safetensors"
 DIGEST = "sha256"  # of both tensors, in the file's metadata
 _MAX_SIDE, _MAX_LATENT = 4096, 1e4  # of the picture in pixels, and of a number of its latent
@@ -92,3 +93,21 @@ class Canary:
             f"this pipeline's VAE is not the one that the guard was trained on: {found}; "
             "use the VAE that belongs to the guard, or a guard made for this VAE"
         )
+
+    def check_decoded(self, vae: Any, latent: Tensor, device: torch.device) -> None:
+        """Raise ``LatentSpaceMismatchError`` if ``vae`` decodes the canary's latent to something else than its picture.
+
+        Args:
+            vae: a tiny autoencoder, whose encoder is no measure: it only resembles the VAE.
+            latent: (C, H/f, W/f) as the autoencoder takes it.
+            device: where it computes.
+        """
+        pixels = decode(vae, latent[None].to(device))[0].cpu().clamp(-1, 1)
+        squared = (pixels - to_model_range(self.picture)).square().mean()
+        noise_ratio = float(10 * torch.log10(4 / squared.clamp_min(1e-9)))  # peak to peak is 2
+        if noise_ratio < LEAST_PSNR:
+            raise LatentSpaceMismatchError(
+                f"this pipeline's tiny autoencoder does not decode the guard's latents: its picture of the canary is "
+                f"at {noise_ratio:.1f} dB, and at least {LEAST_PSNR:g} are wanted; use the VAE that belongs to the "
+                "guard, or the tiny autoencoder of the same latents"
+            )

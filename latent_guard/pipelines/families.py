@@ -60,7 +60,10 @@ class Family:
         Raises:
             UnsupportedPipelineError: an unknown class of VAE.
         """
-        space = LatentSpace.of_vae(vae, epsilon=self.epsilon)
+        return self.applied(LatentSpace.of_vae(vae, epsilon=self.epsilon))
+
+    def applied(self, space: LatentSpace) -> LatentSpace:
+        """A space with those of its numbers that the pipeline applies."""
         if "scaling" not in self.norm:
             space = replace(space, scaling_factor=1.0)
         if "shift" not in self.norm:

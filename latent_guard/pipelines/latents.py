@@ -11,9 +11,11 @@ from torch import Tensor
 from latent_guard.errors import LatentSpaceMismatchError, UnsupportedPipelineError
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.pipelines.canary import Canary
+from latent_guard.pipelines.families import Family
 from latent_guard.pipelines.family_table import family_of
 from latent_guard.pipelines.layouts import Layout
 from latent_guard.pipelines.schedulers import require_supported
+from latent_guard.pipelines.tiny_vae import is_tiny, tiny_space
 from latent_guard.pipelines.vae import gray_latent
 
 GRAY_SIZE = 64  # pixels
@@ -27,11 +29,14 @@ class PipelineLatents:
         space: of the pipeline's latents.
         layout: of these in ``scheduler.step``.
         neutral_raw: (C, 1, 1), raw.
+        decodes: the space whose raw latents ``vae.decode`` takes: the same, unless a tiny autoencoder took the place of
+            the VAE, which decodes the pipeline's latents as they are.
     """
 
     space: LatentSpace
     layout: Layout
     neutral_raw: Tensor
+    decodes: LatentSpace
 
     @classmethod
     def of(cls, pipe: Any, expected: LatentSpace, canary: Canary | None) -> PipelineLatents:
@@ -47,14 +52,46 @@ class PipelineLatents:
             if canary is not None:
                 raise UnsupportedPipelineError("this pipeline has no VAE to compare with the guard's; add one")
             family.require_readable(pipe, expected)
-            return cls(expected, Layout(pipe, family, expected), torch.zeros(expected.channels, 1, 1))
+            return cls(expected, Layout(pipe, family, expected), torch.zeros(expected.channels, 1, 1), expected)
+        if is_tiny(pipe.vae):
+            return cls._with_tiny(pipe, family, expected, canary)
         space = family.space_of(pipe.vae)
         _require_same_size(space, expected)
         family.require_readable(pipe, space)
         device = pipe._execution_device
         if canary is not None:
             canary.check(pipe.vae, device)
-        return cls(space, Layout(pipe, family, space), gray_latent(pipe.vae, device, GRAY_SIZE))
+        return cls(space, Layout(pipe, family, space), gray_latent(pipe.vae, device, GRAY_SIZE), space)
+
+    @classmethod
+    def _with_tiny(cls, pipe: Any, family: Family, expected: LatentSpace, canary: Canary | None) -> PipelineLatents:
+        """The latents of a pipeline whose VAE a tiny autoencoder replaced: of the space that its denoiser works in.
+
+        Which that is, only the guard can know, so that its canary must be decoded to its picture.
+        """
+        if canary is None:
+            raise UnsupportedPipelineError("with a tiny autoencoder only a guard that has a canary can be attached")
+        space = family.applied(expected)
+        if space.patch > 1 or space.mean:
+            raise UnsupportedPipelineError(f"no tiny autoencoder is known for the latents of {expected}; use its VAE")
+        decodes = family.applied(tiny_space(pipe.vae))
+        _require_same_size(decodes, expected)
+        family.require_readable(pipe, space)
+        device = pipe._execution_device
+        canary.check_decoded(pipe.vae, decodes.to_raw(space.from_raw(canary.latent)), device)
+        gray = space.to_raw(decodes.from_raw(gray_latent(pipe.vae, device, GRAY_SIZE)))
+        return cls(space, Layout(pipe, family, space), gray, decodes)
+
+    def decoded_to_raw(self, given: Tensor) -> Tensor:
+        """What ``vae.decode`` is given, (B, C, H, W), as raw latents."""
+        return given if self.decodes is self.space else self.space.to_raw(self.decodes.from_raw(given))
+
+    @property
+    def neutral_decoded(self) -> Tensor:
+        """The latent of mid-gray as ``vae.decode`` takes it, (C, 1, 1)."""
+        if self.decodes is self.space:
+            return self.neutral_raw
+        return self.decodes.to_raw(self.space.from_raw(self.neutral_raw))
 
     @property
     def neutral(self) -> Tensor:

@@ -56,7 +56,10 @@ def encode(vae: Any, pictures: Tensor, device: torch.device | str | None = None)
         images = torch.cat([images, torch.ones_like(images[:, :1])], dim=1)
     with without_overflow(vae):
         encoded = vae.encode(_as_frames(vae, images).to(vae.dtype))
-    mode: Tensor = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latent  # AutoencoderDC
+    if hasattr(encoded, "latent_dist"):
+        mode: Tensor = encoded.latent_dist.mode()
+    else:  # AutoencoderDC, AutoencoderTiny
+        mode = encoded.latent if hasattr(encoded, "latent") else encoded.latents
     return without_frames(mode).float()
 
 

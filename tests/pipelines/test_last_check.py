@@ -285,6 +285,15 @@ def test_a_decoder_that_is_put_back_behind_a_preview_is_noticed() -> None:
     assert images is None
 
 
+def test_at_the_steps_alone_what_a_callback_puts_in_is_decoded_and_the_verdict_says_so() -> None:
+    family = BY_NAME["StableDiffusionPipeline"]
+    pipe, critic = family.pipeline(), LinearLatentCLIP()
+    change = put_in(family, pipe, {0: unsafe(critic)}, LAST)
+    with linear_guard(UNSAFE / 2, BLOCK, critic).attach(pipe, gate="steps") as watch:
+        assert len(family.call(pipe, output_type="np", **change)) == 3
+    assert [(v.decision, v.gate) for v in watch.verdicts] == [(Decision.ALLOWED, "steps")] * 3
+
+
 def test_another_pipeline_with_the_same_scheduler_and_vae_is_judged_at_its_decode() -> None:
     family = BY_NAME["StableDiffusionPipeline"]
     pipe, critic = family.pipeline(), LinearLatentCLIP()

@@ -10,7 +10,7 @@ from latent_guard.guidance.policy import BLOCK
 from latent_guard.guidance.verdict import Decision
 from latent_guard.testing import BrokenLatentCLIP, linear_guard, tiny_pipeline
 from latent_guard.testing.conformance import check_decode_gate
-from tests.pipelines.families.table import listed
+from tests.pipelines.families.table import listed, one_of_each_row_first
 from tests.pipelines.families.tiny import Tiny, generators
 
 NEVER, ALWAYS = 1e3, -1e3
@@ -19,7 +19,7 @@ NEVER, ALWAYS = 1e3, -1e3
 FAMILIES = [*listed("FAMILIES"), *listed("DECODED")]
 
 
-@pytest.mark.parametrize("tiny", FAMILIES, ids=lambda tiny: tiny.name)
+@pytest.mark.parametrize("tiny", one_of_each_row_first(FAMILIES))
 def test_every_class_is_guarded_at_its_decoder(tiny: Tiny) -> None:
     failed = [proof for proof in check_decode_gate(tiny.pipeline(), tiny.call) if not proof.holds]
     assert not failed

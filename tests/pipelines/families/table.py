@@ -6,6 +6,9 @@ from collections import defaultdict
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from typing import Any
+
+import pytest
 
 from latent_guard.pipelines.families import Family
 from latent_guard.pipelines.family_table import KNOWN
@@ -35,6 +38,17 @@ def listed(name: str) -> list[Tiny]:
     """What the modules beside this one list under a name: FAMILIES, or DECODED."""
     modules = [import_module(f"{families.__name__}.{module.name}") for module in iter_modules(families.__path__)]
     return [tiny for module in modules for tiny in getattr(module, name, ())]
+
+
+def one_of_each_row_first(tinies: list[Tiny]) -> list[Any]:
+    """Parameters of a test: the first class of each row, and the others as slow ones."""
+    seen: list[Family | None] = []
+    marked = []
+    for tiny in tinies:
+        row = KNOWN.get(tiny.name.split("-")[0])
+        marked.append(pytest.param(tiny, id=tiny.name, marks=[pytest.mark.slow] if row in seen else []))
+        seen.append(row)
+    return marked
 
 
 def _carried(family: Family) -> str:

@@ -58,9 +58,15 @@ def _found(pipe: Any) -> list[tuple[str, str]]:
     from latent_guard.latent_clip.latent_space import LatentSpace
     from latent_guard.pipelines.family_table import family_of
     from latent_guard.pipelines.schedulers import require_supported
+    from latent_guard.pipelines.tiny_vae import is_tiny
 
     if getattr(pipe, "vae", None) is None:
         raise UnsupportedPipelineError(f"{type(pipe).__name__} has no VAE: it makes no latents that could be guarded")
+    if is_tiny(pipe.vae):
+        raise UnsupportedPipelineError(
+            "the pipeline has an AutoencoderTiny in the place of its VAE, which only a guard with a canary can judge: "
+            "guard.attach(pipe) says whether; ask doctor about the pipeline with its own VAE"
+        )
     space = LatentSpace.of_vae(pipe.vae)
     lines = [("latent space", str(space))]
     try:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from latent_guard.fitting.pushes import LOWEST_LEVELS, MOST_PUSHES, RETRIES, STRENGTHS
+from latent_guard.fitting.pushes import LOWEST_LEVELS, MOST_PUSHES, RETRIES, RETRY_TRIGGERS, STRENGTHS
 from latent_guard.fitting.record import Job, Recording, record
 from latent_guard.fitting.roles import Role
 from latent_guard.fitting.rounds import ROUNDS
@@ -75,6 +75,7 @@ def estimate(fitting: Fit) -> Estimate:
         size = sum(shard.stat().st_size for shard in recording.shards) // len(jobs)
     once = len(STRENGTHS) + len(LOWEST_LEVELS) + len(MOST_PUSHES) - 2
     runs = once + 2 * sum(1 + _AGAIN * retries for retries in RETRIES)
+    runs += len(RETRY_TRIGGERS) * (1 + _AGAIN * max(RETRIES))
     trials = round(_UNSAFE * runs * settings.count(Role.DEV, benign=False))
     risky = round((1 + _AGAIN * RETRIES[0]) * settings.count(Role.VERIFY, benign=False))
     again = trials + risky + settings.count(Role.VERIFY, benign=True)

@@ -215,7 +215,14 @@ class Fit:
 
     def documents(self, guard: LatentGuard, verification: Verification) -> dict[str, str]:
         """What the guard's folder holds for people, by file name."""
-        card = guard_card(self.settings.model, guard.fitted_for, guard.bank, guard.policies, verification.rows())
+        card = guard_card(
+            self.settings.model,
+            guard.fitted_for,
+            guard.bank,
+            guard.policies,
+            verification.rows(),
+            space=guard.model.config.latent_space,
+        )
         return {
             "README.md": card,
             "report.json": json.dumps(verification.to_dict(), indent=1) + "\n",

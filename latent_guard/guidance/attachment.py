@@ -13,6 +13,7 @@ from latent_guard.guidance.fail_open import RefusalError
 from latent_guard.guidance.gate import NOT_VERIFIED
 from latent_guard.guidance.watch import Watch
 from latent_guard.pipelines.hook import AroundCall, around, around_step
+from latent_guard.pipelines.vae import free_hooks
 
 
 class Attachment(AbstractContextManager[Watch]):
@@ -44,7 +45,7 @@ class Attachment(AbstractContextManager[Watch]):
         self._vae = watch.pipe.vae
         self._decoder = watch.gate.vae
         self._decodes_here: Callable[[], bool] = lambda: True  # or has other code replaced `vae.decode`?
-        self._around_call = AroundCall(watch.pipe, _not_entered)
+        self._around_call = AroundCall(watch.pipe, not_entered)
 
     def __enter__(self) -> Watch:
         if self._around_call.entered:
@@ -77,8 +78,7 @@ class Attachment(AbstractContextManager[Watch]):
             if watch.run is not None and watch.run.aborted_at is None:
                 raise RefusalError(NOT_VERIFIED)
         except BaseException:
-            # A pipeline that stops in mid-call leaves its models where they are: offload them.
-            watch.pipe.maybe_free_model_hooks()
+            free_hooks(watch.pipe)
             raise
 
     def _call(self, pipe: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
@@ -121,7 +121,8 @@ class Attachment(AbstractContextManager[Watch]):
                 )
 
 
-def _not_entered(pipe: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
+def not_entered(pipe: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
+    """Stands around the call of a pipeline whose attachment's block was never entered."""
     raise GuardError(
         "a guard was attached to this pipeline, but its block was never entered, so nothing would be guarded; "
         "write `with guard.attach(pipe) as watch: pipe(...)`"

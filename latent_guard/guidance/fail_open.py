@@ -38,7 +38,7 @@ def guarded(
         raise
     except Exception as error:
         if on_error == "open":
-            _LOGGER.error('on_error="open": %s (%s)', bypassed, _said(error), exc_info=error.__cause__ or error)
+            _LOGGER.error('on_error="open": %s (%s)', bypassed, _named(error), exc_info=error.__cause__ or error)
             bypass()
         elif isinstance(error, GuardError):
             raise
@@ -49,4 +49,8 @@ def guarded(
 def _said(error: Exception) -> str:
     if isinstance(error, GuardError):
         return str(error)
-    return f"the guard failed and stopped the generation ({type(error).__name__}: {error}); no image was handed out"
+    return f"the guard failed and stopped the generation ({_named(error)}); no image was handed out"
+
+
+def _named(error: Exception) -> str:
+    return str(error) if isinstance(error, GuardError) else f"{type(error).__name__}: {error}"

@@ -18,9 +18,10 @@ from torch import Tensor
 
 from latent_guard.guidance.fail_open import RefusalError
 from latent_guard.guidance.run import Run
+from latent_guard.pipelines.call import gives_latents
 from latent_guard.pipelines.images import images_of, with_images
 from latent_guard.pipelines.latents import PipelineLatents
-from latent_guard.pipelines.vae import without_frames
+from latent_guard.pipelines.vae import DecoderCall, without_frames
 
 ROUNDINGS = 4  # in float32, by which compiled arithmetic may differ from the same in eager mode
 NOT_VERIFIED = "the generation ended before its last step: its images were not verified, discard them"
@@ -81,10 +82,7 @@ class Gate:
         """A call with these arguments begins; ``GuardError`` if one is under way."""
         if self.call is not None:
             raise RefusalError("a guarded pipeline makes one call at a time; wait for the one that is under way")
-        asked = inspect.BoundArguments(arguments.signature, arguments.arguments.copy())
-        asked.apply_defaults()
-        # As pipelines compare it: a member of an enumeration of texts may print as something else.
-        self.call = Call(threading.get_ident(), bool(asked.arguments.get("output_type") == "latent"))
+        self.call = Call(threading.get_ident(), gives_latents(arguments))
         return self.call
 
     def of_this_thread(self) -> Call | None:
@@ -110,14 +108,10 @@ class Gate:
             raise RefusalError(UNSEEN)
         if call.judged is None:  # a preview, or an unfinished image, which will not be handed out
             return original(*arguments.args, **arguments.kwargs)
-        args = list(arguments.args)
-        kwargs = dict(arguments.kwargs)
-        if len(args) > 1:
-            args[1] = self._to_decode(call, call.judged, args[1])
-        else:
-            name = next(iter(kwargs))
-            kwargs[name] = self._to_decode(call, call.judged, kwargs[name])
-        return original(*args, **kwargs)
+        made = DecoderCall.of(arguments)
+        if made.latents is None:
+            raise RefusalError("what is to be decoded is no tensor, which the guard cannot judge")
+        return made.made_with(original, self._to_decode(call, call.judged, made.latents))
 
     def handing_out(self, call: Call, output: Any) -> Any:
         """What the call may return: its output, latents in it compared as those that are decoded.

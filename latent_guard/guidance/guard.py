@@ -13,7 +13,8 @@ import torch
 
 from latent_guard.errors import InputError
 from latent_guard.guidance.attachment import Attachment
-from latent_guard.guidance.decode_gate import DecodeAttachment, DecodeWatch
+from latent_guard.guidance.decode_gate import DecodeAttachment
+from latent_guard.guidance.decode_watch import DecodeWatch
 from latent_guard.guidance.fail_open import ON_ERROR, OnError
 from latent_guard.guidance.fitted_for import FittedFor, MismatchWatch
 from latent_guard.guidance.guard_card import guard_card
@@ -135,7 +136,7 @@ class LatentGuard:
             InputError: not a hub id, it has no canary, or the hub refuses.
         """
         own = self._folder()
-        card = guard_card(hub_id, self.fitted_for, self.bank, self.policies)
+        card = guard_card(hub_id, self.fitted_for, self.bank, self.policies, space=self.model.config.latent_space)
         with TemporaryDirectory() as beside:
             folder = Path(beside) / "guard"
             replace(own, documents={CARD: card, **own.documents}).save(folder)

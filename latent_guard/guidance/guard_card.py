@@ -10,6 +10,7 @@ from latent_guard.guidance.policy import Policies, Policy
 
 if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
+    from latent_guard.latent_clip.latent_space import LatentSpace
 
 
 def guard_card(
@@ -18,6 +19,7 @@ def guard_card(
     bank: ConceptBank,
     policies: Policies,
     measured: Sequence[tuple[str, str]] = (),
+    space: LatentSpace | None = None,
 ) -> str:
     """The card, in Markdown with the hub's metadata at its head.
 
@@ -27,6 +29,7 @@ def guard_card(
         bank: what it watches for.
         policies: those that it is used with by default.
         measured: what was measured on that pipeline, and what came out.
+        space: that its Latent-CLIP reads.
     """
     from huggingface_hub import ModelCardData
 
@@ -45,7 +48,7 @@ unsafe before a pixel is decoded. It watches for {len(bank.concepts)} concepts i
 ## What it was fitted for
 
 {_fitted(fitted)}
-
+{_served(space)}
 ## Measured
 
 {_table(("what", "measured"), measured) if measured else "Nothing was measured yet: `latent-guard fit` does."}
@@ -82,6 +85,14 @@ def _fitted(fitted: FittedFor | None) -> str:
         ("checks at noise levels", f"{high:g} to {low:g}, and at the final latent"),
     ]
     return _table(("", ""), rows)
+
+
+def _served(space: LatentSpace | None) -> str:
+    """Which other pipelines have the latents that it reads."""
+    if space is None:
+        return ""
+    others = f" Pipelines of these latents: {space.served}." if space.served else ""
+    return f"\nIt reads the latents of {space}.{others}\n"
 
 
 def _measures(policies: Policies) -> list[tuple[str, str]]:

@@ -62,10 +62,20 @@ class LatentSpace:
 
     def __str__(self) -> str:
         """The family, or the class where it is unknown, with the numbers that tell it from others."""
-        family = next((name for name, space in PUBLISHED.items() if self._is_of(space)), self.name)
+        family = self.family or self.name
         scaling = "" if self.scaling_factor == 1 else f", scaling {self.scaling_factor:g}"
         shift = "" if self.shift_factor == 0 else f", shift {self.shift_factor:g}"
         return f"{family} ({self.channels} channels, /{self.factor}{scaling}{shift})"
+
+    @property
+    def family(self) -> str:
+        """The name under which the space was published, or "" for one of one's own."""
+        return next((name for name, space in PUBLISHED.items() if self._is_of(space)), "")
+
+    @property
+    def served(self) -> str:
+        """The pipelines whose latents are of this space, for people; "" where none are known."""
+        return _SERVED.get(self.family, "")
 
     def to_raw(self, latents: Tensor) -> Tensor:
         """Pipeline latents -> raw latents."""
@@ -138,6 +148,18 @@ PUBLISHED = {
     "Wan 2.1": LatentSpace("AutoencoderKLWan", channels=16, factor=8, mean=_WAN_MEAN, std=_WAN_STD),
     "Qwen-Image": LatentSpace("AutoencoderKLQwenImage", channels=16, factor=8, mean=_WAN_MEAN, std=_WAN_STD),
     "HunyuanImage 2.1": LatentSpace("AutoencoderKLHunyuanImage", channels=64, factor=32, scaling_factor=0.75289),
+}
+# By converters of diffusers and the class annotations of pipelines; the canary has the last word.
+_SERVED = {
+    "SD 1.5": "Stable Diffusion 1 and 2, PixArt-alpha, LCM, AnimateDiff, Stable Video Diffusion, Latte",
+    "SDXL": "SDXL and its fine-tunes, Turbo and Lightning, Kolors, PixArt-Sigma, AuraFlow, HunyuanDiT, Lumina, OmniGen",
+    "SD3": "Stable Diffusion 3 and 3.5",
+    "FLUX.1": "FLUX.1 (dev, schnell, Kontext, Fill, Krea), Z-Image, Chroma, HiDream-I1, Lumina 2, Ovis, LongCat-Image",
+    "FLUX.2": "FLUX.2 (dev, klein), ERNIE-Image, FIBO 2",
+    "Sana": "Sana, Sana-Sprint, PRX with a DC-AE",
+    "Wan 2.1": "Wan 2.1 and 2.2 (14B); Qwen-Image and its edits, Krea 2 and Nucleus share its encoder",
+    "Qwen-Image": "Qwen-Image and its edits, Krea 2, Nucleus; Wan 2.1 shares its encoder",
+    "HunyuanImage 2.1": "HunyuanImage 2.1",
 }
 PIXELS = LatentSpace("pixels", channels=3, factor=1)
 

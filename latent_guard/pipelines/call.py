@@ -6,6 +6,7 @@ It is what a caller asks ``LatentGuard.generate`` or an optimisation of noise fo
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -145,6 +146,15 @@ def arguments_for(
     if latents is not None and latents.ndim == 4:
         chosen["height"], chosen["width"] = (side * factor for side in latents.shape[-2:])
     return chosen
+
+
+def gives_latents(arguments: inspect.BoundArguments) -> bool:
+    """True for a call of a pipeline that asks for latents in the place of pictures."""
+    asked = inspect.BoundArguments(arguments.signature, arguments.arguments.copy())
+    asked.apply_defaults()
+    further = [value for value in asked.arguments.values() if isinstance(value, dict)]  # of **kwargs
+    # As pipelines compare it: a member of an enumeration of texts may print as something else.
+    return any(bool(given.get("output_type") == "latent") for given in (asked.arguments, *further))
 
 
 def with_twice_the_steps(arguments: dict[str, Any]) -> dict[str, Any] | None:

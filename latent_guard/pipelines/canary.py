@@ -103,6 +103,11 @@ class Canary:
             device: where it computes.
         """
         pixels = decode(vae, latent[None].to(device))[0].cpu().clamp(-1, 1)
+        if pixels.shape != self.picture.shape:
+            raise LatentSpaceMismatchError(
+                f"this pipeline's tiny autoencoder makes {tuple(pixels.shape)} of the canary's latent, not "
+                f"{tuple(self.picture.shape)}; use the one of the guard's latents"
+            )
         squared = (pixels - to_model_range(self.picture)).square().mean()
         noise_ratio = float(10 * torch.log10(4 / squared.clamp_min(1e-9)))  # peak to peak is 2
         if noise_ratio < LEAST_PSNR:

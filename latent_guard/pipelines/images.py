@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from latent_guard.errors import InputError
 from latent_guard.pipelines.vae import MID_GRAY
 
 
@@ -27,7 +28,10 @@ def with_images(output: Any, images: Any) -> Any:
 
 def _field(output: Any) -> str:
     """The field of pictures, which Kandinsky 5 names otherwise, or of videos."""
-    return next(name for name in ("images", "image", "frames") if hasattr(output, name))
+    found = [name for name in ("images", "image", "frames") if hasattr(output, name)]
+    if not found:
+        raise InputError(f"the pipeline gave a {type(output).__name__}, which holds no images, image or frames")
+    return found[0]
 
 
 class Pictures:

@@ -118,6 +118,11 @@ class Decodes:
         vae = getattr(pipe, "vae", None)
         if vae is None:
             raise UnsupportedPipelineError(f"{type(pipe).__name__} has no VAE, so there is no decoder to guard")
+        if is_tiny(vae):
+            raise UnsupportedPipelineError(
+                "at the decoder alone an AutoencoderTiny does not say which latents it decodes; use the VAE, or attach "
+                "at the steps too"
+            )
         _require_same_size(LatentSpace.of_vae(vae), expected)
         device = pipe._execution_device
         if canary is not None:

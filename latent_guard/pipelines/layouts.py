@@ -40,8 +40,10 @@ class Layout:
                 stack.enter_context(around(self.pipe, "prepare_latents", self._prepare))
             if self.family.blend is not None:
                 stack.enter_context(around(self.pipe, "prepare_mask_latents", self._prepare_mask))
-            yield
-        self._mask = self._original = None
+            try:
+                yield
+            finally:
+                self._mask = self._original = None
 
     def _prepare(self, pipe: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
         if self.family.axes == "bnd":

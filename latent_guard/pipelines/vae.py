@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -104,3 +106,44 @@ def gray_latent(vae: Any, device: torch.device, size: int) -> Tensor:
     """The raw latent (C, 1, 1) of a mid-gray picture: the mean over the places of a size x size one."""
     picture = torch.full((1, 3, size, size), MID_GRAY, dtype=torch.uint8)
     return encode(vae, picture, device)[0].mean(dim=(1, 2), keepdim=True)
+
+
+@dataclass(frozen=True)
+class DecoderCall:
+    """A call of ``vae.decode``, or of what stands in its place: ``latents`` are the first tensor that it is given."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    place: int | str | None
+
+    @classmethod
+    def of(cls, arguments: inspect.BoundArguments) -> DecoderCall:
+        """The call with some bound arguments."""
+        named: list[tuple[int | str, Any]] = [*enumerate(arguments.args), *arguments.kwargs.items()]
+        place = next((name for name, value in named if isinstance(value, Tensor)), None)
+        return cls(arguments.args, dict(arguments.kwargs), place)
+
+    @property
+    def latents(self) -> Tensor | None:
+        """What is to be decoded; None where no tensor is given."""
+        if self.place is None:
+            return None
+        given: Tensor = self.args[self.place] if isinstance(self.place, int) else self.kwargs[self.place]
+        return given
+
+    def made_with(self, decode: Callable[..., Any], latents: Tensor) -> Any:
+        """The call of ``decode`` with other latents."""
+        args = [latents if place == self.place else value for place, value in enumerate(self.args)]
+        kwargs = {name: latents if name == self.place else value for name, value in self.kwargs.items()}
+        return decode(*args, **kwargs)
+
+
+def first_of_the_decoder(vae: Any) -> Any:
+    """The module that computes first with what ``vae.decode`` is given."""
+    convolution = getattr(vae, "post_quant_conv", None)
+    return vae.decoder if convolution is None else convolution
+
+
+def free_hooks(pipe: Any) -> None:
+    """Offload the models of a pipeline that stopped in mid-call, and would leave them where they are."""
+    pipe.maybe_free_model_hooks()

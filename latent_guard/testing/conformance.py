@@ -23,7 +23,7 @@ from latent_guard.guidance.verdict import Decision
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.pipelines.latents import Decodes
-from latent_guard.pipelines.vae import without_frames
+from latent_guard.pipelines.vae import first_of_the_decoder, without_frames
 from latent_guard.testing.linear import BrokenLatentCLIP, LinearLatentCLIP, linear_bank
 
 NEVER, ALWAYS = 1e3, -1e3
@@ -210,7 +210,7 @@ def _failures_and_exchanges_end_the_call(pipe: Any, call: Call) -> str:
     def exchange(*_: Any) -> None:
         pipe.scheduler = type(scheduler).from_config(scheduler.config)
 
-    handle = _first_of_the_decoder(pipe).register_forward_pre_hook(exchange)
+    handle = first_of_the_decoder(pipe.vae).register_forward_pre_hook(exchange)
     try:
         closed = _ends(pipe, call, _guard(pipe, NEVER, STEER))
     finally:
@@ -245,17 +245,11 @@ def decoded_by(pipe: Any) -> Iterator[list[Tensor]]:
     def keep(_: Any, arguments: tuple[Any, ...]) -> None:
         kept.append(without_frames(arguments[0]).detach().float())
 
-    handle = _first_of_the_decoder(pipe).register_forward_pre_hook(keep)
+    handle = first_of_the_decoder(pipe.vae).register_forward_pre_hook(keep)
     try:
         yield kept
     finally:
         handle.remove()
-
-
-def _first_of_the_decoder(pipe: Any) -> Any:
-    """The module that computes first with what ``vae.decode`` is given."""
-    convolution = getattr(pipe.vae, "post_quant_conv", None)
-    return pipe.vae.decoder if convolution is None else convolution
 
 
 def _tolerance(pipe: Any) -> float:

@@ -21,6 +21,7 @@ from latent_guard.guidance.check_schedule import CheckSchedule
 from latent_guard.guidance.fitted_for import FittedFor
 from latent_guard.guidance.guard_card import guard_card
 from latent_guard.guidance.policy import PRESETS, SAFE
+from latent_guard.latent_clip.latent_space import PUBLISHED
 from latent_guard.testing import tiny_pipeline, write_bundle
 from latent_guard.worlds.emoji.bundle import BUNDLE
 from tests.latent_clip.test_hub import Hub, snapshot
@@ -217,3 +218,6 @@ def test_a_card_says_what_was_fitted_measured_and_done(guard: LatentGuard) -> No
     for line in (*rows, *told, *use, *guard.bank.categories):
         assert line in card
     assert "No pipeline" in guard_card("me/mine", None, guard.bank, Policies.of(SAFE))
+    of_flux = guard_card("me/mine", None, guard.bank, Policies.of(SAFE), space=PUBLISHED["FLUX.1"])
+    assert "reads the latents of FLUX.1 (16 channels, /8" in of_flux
+    assert "Z-Image" in of_flux

@@ -95,7 +95,8 @@ def _guard_of(model: str, guard: str | None) -> str:
 def _proofs(pipe: Any, arguments: dict[str, Any], *, decoder_alone: bool) -> list[Proof]:
     from latent_guard.pipelines.call import generators_from_seed
     from latent_guard.pipelines.images import images_of
-    from latent_guard.testing.conformance import check_conformance, check_decode_gate
+    from latent_guard.testing.conformance import check_conformance
+    from latent_guard.testing.decode_conformance import check_decode_gate
 
     def call(pipe: Any, **changes: Any) -> Any:
         own = {"generator": generators_from_seed(0, IMAGES), "output_type": "np"}

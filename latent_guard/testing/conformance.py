@@ -84,45 +84,15 @@ def check_conformance(pipe: Any, call: Call) -> list[Proof]:
     return [Proof(proof.__name__.strip("_").replace("_", " "), proof(pipe, call)) for proof in proofs]
 
 
-def check_decode_gate(pipe: Any, call: Call) -> list[Proof]:
-    """The proofs of the gate at the decoder alone, on any pipeline whose VAE is known; as ``check_conformance``."""
-    proofs: tuple[Callable[[Any, Call], str], ...] = (
-        _a_decode_gate_that_never_acts_changes_nothing,
-        _what_the_decode_gate_blocks_is_decoded_from_gray,
-    )
-    return [Proof(proof.__name__.strip("_").replace("_", " "), proof(pipe, call)) for proof in proofs]
-
-
-def _a_decode_gate_that_never_acts_changes_nothing(pipe: Any, call: Call) -> str:
-    plain = call(pipe)
-    critic = DirectedLatentCLIP(LatentSpace.of_vae(pipe.vae))
-    with decoded_by(pipe) as given, _guard(pipe, NEVER, BLOCK, critic).attach(pipe, gate="decode") as watch:
-        guarded = call(pipe)
-    if not watch.verdicts or {verdict.gate for verdict in watch.verdicts} != {"decode"}:
-        return f"the verdicts were {watch.verdicts}"
-    if critic.seen is None or not given:
-        return "nothing was seen, or nothing decoded"
-    return "" if np.array_equal(plain, guarded) else "the images are others"
-
-
-def _what_the_decode_gate_blocks_is_decoded_from_gray(pipe: Any, call: Call) -> str:
-    gray = Decodes.of(pipe, LatentSpace.of_vae(pipe.vae), None).neutral_raw
-    with decoded_by(pipe) as given, _guard(pipe, ALWAYS, BLOCK).attach(pipe, gate="decode") as watch:
-        call(pipe)
-    if {verdict.decision for verdict in watch.verdicts} != {Decision.BLOCKED}:
-        return f"decisions were {[verdict.decision.value for verdict in watch.verdicts]}"
-    error = max(float((raw - (gray if raw.ndim == 4 else gray[:, None]).to(raw)).abs().max()) for raw in given)
-    return "" if error < 10 * _tolerance(pipe) * (1 + float(gray.abs().max())) else f"off gray by {error:.2g}"
-
-
-def _guard(pipe: Any, threshold: float, policy: Any, model: LinearLatentCLIP | None = None) -> LatentGuard:
+def known_guard(pipe: Any, threshold: float, policy: Any, model: LinearLatentCLIP | None = None) -> LatentGuard:
+    """A guard of a pipeline's latents whose scores are known; an image is unsafe from ``threshold`` on."""
     own = model or DirectedLatentCLIP(LatentSpace.of_vae(pipe.vae))
     return LatentGuard(cast(LatentCLIP, own), linear_bank(threshold), policy)
 
 
 def _a_guard_that_never_acts_changes_nothing(pipe: Any, call: Call) -> str:
     plain = call(pipe)
-    with _guard(pipe, NEVER, STEER).attach(pipe) as watch:
+    with known_guard(pipe, NEVER, STEER).attach(pipe) as watch:
         guarded = call(pipe)
     if [verdict.decision for verdict in watch.verdicts] != [Decision.ALLOWED] * len(plain):
         return f"{len(watch.verdicts)} verdicts on {len(plain)} images: {[v.decision.value for v in watch.verdicts]}"
@@ -131,7 +101,7 @@ def _a_guard_that_never_acts_changes_nothing(pipe: Any, call: Call) -> str:
 
 def _the_last_look_is_at_what_is_decoded(pipe: Any, call: Call) -> str:
     critic = DirectedLatentCLIP(LatentSpace.of_vae(pipe.vae))
-    with decoded_by(pipe) as given, _guard(pipe, NEVER, STEER, critic).attach(pipe):
+    with decoded_by(pipe) as given, known_guard(pipe, NEVER, STEER, critic).attach(pipe):
         call(pipe)
     if critic.seen is None or not given:
         return "nothing was seen, or nothing decoded"
@@ -139,18 +109,18 @@ def _the_last_look_is_at_what_is_decoded(pipe: Any, call: Call) -> str:
     if raw.shape != critic.seen.shape:
         return f"latents {tuple(raw.shape)} were decoded, and {tuple(critic.seen.shape)} judged"
     error = float((raw - critic.seen).abs().max() / raw.abs().max())
-    return "" if error < _tolerance(pipe) else f"they differ by {error:.2g} of the largest"
+    return "" if error < tolerance(pipe) else f"they differ by {error:.2g} of the largest"
 
 
 def _latents_that_are_handed_out_are_those_that_were_judged(pipe: Any, call: Call) -> str:
     plain = call(pipe, output_type="latent")
     critic = DirectedLatentCLIP(LatentSpace.of_vae(pipe.vae))
-    with _guard(pipe, NEVER, STEER, critic).attach(pipe) as watch:
+    with known_guard(pipe, NEVER, STEER, critic).attach(pipe) as watch:
         guarded = call(pipe, output_type="latent")
     if not torch.equal(plain, guarded):
         return "they are others"
     looks = len(watch.checks)
-    with _guard(pipe, ALWAYS, BLOCK, critic).attach(pipe) as watch:
+    with known_guard(pipe, ALWAYS, BLOCK, critic).attach(pipe) as watch:
         blocked = call(pipe, output_type="latent")
     if len(watch.checks) > looks:
         return "they were judged a second time, as others than the last look's"
@@ -160,7 +130,7 @@ def _latents_that_are_handed_out_are_those_that_were_judged(pipe: Any, call: Cal
 def _a_push_moves_the_right_image_the_right_way(pipe: Any, call: Call) -> str:
     critic = DirectedLatentCLIP(LatentSpace.of_vae(pipe.vae))
     policy = replace(STEER, window=LAST_STEPS, strength=0.2, max_pushes=1, augmentations=1, safety_margin=0.0)
-    with decoded_by(pipe) as given, _guard(pipe, NEVER, policy, critic).attach(pipe) as watch:
+    with decoded_by(pipe) as given, known_guard(pipe, NEVER, policy, critic).attach(pipe) as watch:
         call(pipe)
     plain = torch.cat(given)
     looks = [check.scores[:, 0] for check in watch.checks[:-1]]
@@ -173,7 +143,7 @@ def _a_push_moves_the_right_image_the_right_way(pipe: Any, call: Call) -> str:
     level, scores = levels[-1], looks[-1]
     worst, second = scores.sort(descending=True).values[:2].tolist()
     alone = replace(policy, window=((level + min([*levels[:-1], 1.0])) / 2, level / 2))
-    with decoded_by(pipe) as given, _guard(pipe, (worst + second) / 2, alone, critic).attach(pipe) as watch:
+    with decoded_by(pipe) as given, known_guard(pipe, (worst + second) / 2, alone, critic).attach(pipe) as watch:
         call(pipe)
     moved = torch.cat(given) - plain
     image = int(scores.argmax())
@@ -191,19 +161,19 @@ def _a_push_moves_the_right_image_the_right_way(pipe: Any, call: Call) -> str:
 
 def _blocked_images_are_decoded_from_gray(pipe: Any, call: Call) -> str:
     gray = Decodes.of(pipe, LatentSpace.of_vae(pipe.vae), None).neutral_raw
-    with _guard(pipe, ALWAYS, BLOCK).attach(pipe) as watch, decoded_by(pipe) as given:
+    with known_guard(pipe, ALWAYS, BLOCK).attach(pipe) as watch, decoded_by(pipe) as given:
         call(pipe)
     if {verdict.decision for verdict in watch.verdicts} != {Decision.BLOCKED}:
         return f"decisions were {[verdict.decision.value for verdict in watch.verdicts]}"
     raw = torch.cat(given)
     error = float((raw - gray.to(raw)).abs().max() / (1 + raw.abs().max()))
-    return "" if error < 10 * _tolerance(pipe) else f"what was decoded differs from gray by {error:.2g}"
+    return "" if error < 10 * tolerance(pipe) else f"what was decoded differs from gray by {error:.2g}"
 
 
 def _failures_and_exchanges_end_the_call(pipe: Any, call: Call) -> str:
     broken = BrokenLatentCLIP(error=ValueError("out of order"))
     broken.config = SimpleNamespace(latent_space=LatentSpace.of_vae(pipe.vae))
-    if not _ends(pipe, call, _guard(pipe, NEVER, STEER, broken)):
+    if not _ends(pipe, call, known_guard(pipe, NEVER, STEER, broken)):
         return "images were handed out though the guard had failed"
     scheduler = pipe.scheduler
 
@@ -212,7 +182,7 @@ def _failures_and_exchanges_end_the_call(pipe: Any, call: Call) -> str:
 
     handle = first_of_the_decoder(pipe.vae).register_forward_pre_hook(exchange)
     try:
-        closed = _ends(pipe, call, _guard(pipe, NEVER, STEER))
+        closed = _ends(pipe, call, known_guard(pipe, NEVER, STEER))
     finally:
         handle.remove()
         pipe.scheduler = scheduler
@@ -230,7 +200,7 @@ def _ends(pipe: Any, call: Call, guard: LatentGuard) -> bool:
 
 def _afterwards_the_pipeline_is_as_before(pipe: Any, call: Call) -> str:
     before = call(pipe)
-    with _guard(pipe, ALWAYS, BLOCK).attach(pipe):
+    with known_guard(pipe, ALWAYS, BLOCK).attach(pipe):
         call(pipe)
     if "step" in vars(pipe.scheduler) or "decode" in vars(pipe.vae):
         return "scheduler or VAE were left changed"
@@ -252,5 +222,6 @@ def decoded_by(pipe: Any) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def _tolerance(pipe: Any) -> float:
+def tolerance(pipe: Any) -> float:
+    """By how much latents may differ, relative to the largest, for rounding in the VAE's precision."""
     return 64 * float(torch.finfo(pipe.vae.dtype).eps)

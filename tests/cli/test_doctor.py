@@ -1,0 +1,53 @@
+"""`latent-guard doctor`: how a pipeline can be guarded, and proof of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latent_guard.testing import tiny_pipeline
+from tests.pipelines.families.stable_diffusion_others import DECODED
+
+Command = Callable[..., Any]
+
+
+def test_a_known_pipeline_is_described_and_proven(latent_guard_command: Command, tiny_bundle: Path) -> None:
+    done = latent_guard_command("doctor", tiny_bundle / "pipeline")
+    assert done.code == 0
+    for words in ("(B, 4, H, W), normalised by the VAE's scaling", "DDIMScheduler, known", "steps and decoder"):
+        assert words in done.out
+    assert "a push moves the right image the right way" in done.out
+    assert done.out.count("holds") == 7
+
+
+def test_without_a_dry_run_nothing_is_generated(latent_guard_command: Command, tiny_bundle: Path) -> None:
+    done = latent_guard_command("doctor", tiny_bundle / "pipeline", "--no-dry-run")
+    assert (done.code, "holds" in done.out) == (0, False)
+
+
+def test_an_unknown_scheduler_leaves_the_decoder(latent_guard_command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "pipeline"
+    tiny_pipeline().save_pretrained(folder)
+    config = folder / "scheduler" / "scheduler_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "thresholding": True}))
+    done = latent_guard_command("doctor", folder)
+    assert done.code == 0
+    assert "thresholding=True" in done.out
+    assert 'gate="decode"' in done.out.replace("\n", "")
+    assert done.out.count("holds") == 2
+
+
+@pytest.mark.parametrize("name", ["StableDiffusionUpscalePipeline"])
+def test_a_pipeline_that_wants_more_than_a_prompt_says_so_in_a_line(
+    latent_guard_command: Command, tmp_path: Path, name: str
+) -> None:
+    tiny = next(tiny for tiny in DECODED if tiny.name == name)
+    tiny.pipeline().save_pretrained(tmp_path / "pipeline")
+    done = latent_guard_command("doctor", tmp_path / "pipeline")
+    assert done.code == 2
+    assert "--no-dry-run" in done.err
+    assert "Traceback" not in done.err

@@ -261,7 +261,7 @@ class LatentGuard:
         with Attachment(watch):
             scores = scores_if_asked(watch.scorer, request.prompts, policies.prompt_trigger, on_error)
             retries = Retries(watch, policies, request, Renoise(watch.scorer, watch.latents.space, policies, on_error))
-            retries.run(self.model.config.latent_space.factor)
+            retries.run()
         rows = [request.prompt_of(verdict.image) for verdict in retries.verdicts]
         verdicts = [
             replace(verdict, prompt_words_dropped=dropped[row], prompt=scores[row])

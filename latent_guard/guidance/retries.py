@@ -26,17 +26,18 @@ class Retries:
         self.verdicts = list(self._latest.verdicts)
         self.pictures = _pictures(self._latest.images, arguments)
 
-    def run(self, factor: int) -> None:
-        """Make the images that are blocked again, while their policies allow it; ``factor`` is the VAE's.
+    def run(self) -> None:
+        """Make the images that are blocked again, while their policies allow it.
 
         A call of one step cannot be steered on the way: its images may be noised again instead (``Renoise``).
         """
         number = 0
+        family, factor = self._watch.latents.layout.family, self._watch.latents.space.factor
         one_run = self._latest.planned
         places = list(range(self._request.images))  # the images of the latest attempt, in its order
         while again := [v.image for v in self.verdicts if self._policies.allows_retry(v, one_run)]:
             number += 1
-            fresh = self._request.call_again(again, number, factor)
+            fresh = self._request.call_again(again, number, factor * family.patch, references=family.references)
             blocked = {places.index(image): self.verdicts[image] for image in again}
             instead = self._renoise.instead(fresh, self._latest, blocked, one_run)
             arguments, first_step = instead or (fresh, None)

@@ -79,10 +79,10 @@ class Request:
         asked = {"prompt": self.prompt, "num_images_per_prompt": self.per_prompt, "generator": self.generator}
         return {**self.arguments, **asked}
 
-    def call_again(self, images: Sequence[int], retry: int, factor: int) -> dict[str, Any]:
-        """The arguments of retry number 1, 2, ... of some images; ``factor`` is ``arguments_for``'s."""
+    def call_again(self, images: Sequence[int], retry: int, factor: int, *, references: bool = False) -> dict[str, Any]:
+        """The arguments of retry number 1, 2, ... of some images; the others are those of ``arguments_for``."""
         generators = [self.origins.generator(image, retry) for image in images]
-        own = arguments_for(images, self.prompts, self.per_prompt, self.arguments, factor)
+        own = arguments_for(images, self.prompts, self.per_prompt, self.arguments, factor, references=references)
         return {**own, "generator": generators}
 
 
@@ -125,12 +125,19 @@ class Origins:
 
 
 def arguments_for(
-    images: Sequence[int], prompts: list[str], per_prompt: int, arguments: dict[str, Any], factor: int
+    images: Sequence[int],
+    prompts: list[str],
+    per_prompt: int,
+    arguments: dict[str, Any],
+    factor: int,
+    *,
+    references: bool = False,
 ) -> dict[str, Any]:
     """The pipeline arguments, generators aside, that run ``images`` of a call again as a batch of their own.
 
     Image i belongs to prompt i // ``per_prompt``. Latents given by the caller are left out: they are the noise that
-    led to the unsafe image; only their size, times the VAE's ``factor``, is kept (packed ones do not tell it).
+    led to the unsafe image; only their size is kept, times ``factor``, the pixels along a side of one of their places
+    (packed ones do not tell it). ``references``: a list of pictures is what every prompt refers to.
     """
     rows = [image // per_prompt for image in images]
     chosen = {**arguments, "prompt": [prompts[row] for row in rows], "num_images_per_prompt": 1}
@@ -138,7 +145,7 @@ def arguments_for(
         if chosen.get(name) is not None:
             chosen[name] = _rows(chosen[name], rows, len(prompts), name)
     for name in PICTURES:
-        if chosen.get(name) is not None:
+        if chosen.get(name) is not None and not references:
             each = _length(chosen[name]) == len(prompts) * per_prompt
             own, count = (list(images), len(prompts) * per_prompt) if each else (rows, len(prompts))
             chosen[name] = _rows(chosen[name], own, count, name)

@@ -16,6 +16,13 @@ def pictures_of(image: Any, images: list[int], prompts: int = 3, per_prompt: int
     return arguments_for(images, ["a"] * prompts, per_prompt, {"image": image}, 8)["image"]
 
 
+def test_pictures_that_every_prompt_refers_to_are_given_again_as_they_were() -> None:
+    """FLUX.2, Qwen-Image-Edit-Plus and Z-Image-Omni: two references, and two prompts."""
+    pictures = ["one", "other"]
+    chosen = arguments_for([1], ["a", "b"], 1, {"image": pictures}, 8, references=True)
+    assert (chosen["prompt"], chosen["image"]) == (["b"], pictures)
+
+
 def test_one_picture_is_shared_by_all() -> None:
     tensor, array = torch.rand(3, 8, 8), np.random.rand(8, 8, 3)
     for picture in (tensor, array):

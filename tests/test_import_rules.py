@@ -38,6 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("concepts",),
     ("guidance",),
+    ("conformance",),
     ("fitting",),
     ("reno",),
     ("worlds",),

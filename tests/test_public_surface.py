@@ -39,6 +39,7 @@ ROOMS = {
     "Spec TaskSpec World evaluate open_judge read_spec",
     "concepts": "CalibrationReport Concept ConceptBank PromptSet conformal_threshold prompt_sets_of read_prompt_sets",
     "files": "atomic_file read_json read_yaml write_atomic writing",
+    "conformance": "Proof check_conformance check_decode_gate",
     "fitting": "Fit FitPrompts FitSettings Role UnsafePrompt Verification everyday_prompts fit fit_prompts seeded "
     "split unsafe_prompts",
     "guidance": "AuditLog Decision GuardedOutput LatentGuard LatentGuardCallback Moderator Policies Policy Verdict",

@@ -11,7 +11,7 @@ from latent_guard.errors import InputError, LatentGuardError, UnsupportedPipelin
 from latent_guard.terminal import Table, say, status
 
 if TYPE_CHECKING:
-    from latent_guard.testing.conformance import Proof
+    from latent_guard.conformance import Proof
 
 STEPS, IMAGES = 3, 2
 PROMPTS = ("a photo of a cat", "a photo of a house")
@@ -93,10 +93,9 @@ def _guard_of(model: str, guard: str | None) -> str:
 
 
 def _proofs(pipe: Any, arguments: dict[str, Any], *, decoder_alone: bool) -> list[Proof]:
+    from latent_guard.conformance import check_conformance, check_decode_gate
     from latent_guard.pipelines.call import generators_from_seed
     from latent_guard.pipelines.images import images_of
-    from latent_guard.testing.conformance import check_conformance
-    from latent_guard.testing.decode_conformance import check_decode_gate
 
     def call(pipe: Any, **changes: Any) -> Any:
         own = {"generator": generators_from_seed(0, IMAGES), "output_type": "np"}

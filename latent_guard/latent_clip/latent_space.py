@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from latent_guard.bounds import require_number, require_whole
 from latent_guard.errors import InputError
+from latent_guard.latent_clip.vae_configs import numbers_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,9 +119,7 @@ class LatentSpace:
         Raises:
             UnsupportedPipelineError: an unknown class of VAE.
         """
-        from latent_guard.latent_clip.vae_configs import space_of
-
-        return space_of(vae, epsilon)
+        return cls(**numbers_of(vae, epsilon))
 
     def _is_of(self, published: LatentSpace) -> bool:
         theirs = (published.name, published.channels, published.factor, published.scaling_factor)

@@ -1,4 +1,4 @@
-"""The latent spaces of diffusers' VAEs, read from their configs, and the numbers that families have published."""
+"""The numbers of the latent spaces of diffusers' VAEs, read from their configs: what ``LatentSpace`` takes, by name."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from latent_guard.errors import UnsupportedPipelineError
-from latent_guard.latent_clip.latent_space import LatentSpace
+
+Numbers = dict[str, Any]
 
 
-def space_of(vae: Any, epsilon: float | None) -> LatentSpace:
+def numbers_of(vae: Any, epsilon: float | None) -> Numbers:
     """See ``LatentSpace.of_vae``."""
     kind = type(vae).__name__
     if kind not in _READERS:
@@ -20,96 +21,96 @@ def space_of(vae: Any, epsilon: float | None) -> LatentSpace:
     return _READERS[kind](vae)
 
 
-def _of_kl(vae: Any) -> LatentSpace:
+def _of_kl(vae: Any) -> Numbers:
     config = vae.config
     mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
     by_channel = {"mean": mean, "std": std} if mean is not None and std is not None else {}  # else pipelines skip both
-    return LatentSpace(
-        name="AutoencoderKL",
-        channels=config.latent_channels,
-        factor=2 ** (len(config.block_out_channels) - 1),
-        scaling_factor=config.scaling_factor,
-        shift_factor=config.shift_factor or 0.0,
+    return {
+        "name": "AutoencoderKL",
+        "channels": config.latent_channels,
+        "factor": 2 ** (len(config.block_out_channels) - 1),
+        "scaling_factor": config.scaling_factor,
+        "shift_factor": config.shift_factor or 0.0,
         **by_channel,
-    )
+    }
 
 
-def _of_flux2(vae: Any, epsilon: float | None = None) -> LatentSpace:
+def _of_flux2(vae: Any, epsilon: float | None = None) -> Numbers:
     variance = vae.bn.running_var.detach().float().cpu()  # the BatchNorm's statistics, in patches
-    return LatentSpace(
-        name="AutoencoderKLFlux2",
-        channels=vae.config.latent_channels,
-        factor=2 ** (len(vae.config.block_out_channels) - 1),
-        patch=vae.config.patch_size[0],
-        mean=vae.bn.running_mean.detach().float().cpu().tolist(),
-        std=(variance + (vae.config.batch_norm_eps if epsilon is None else epsilon)).sqrt().tolist(),
-    )
+    return {
+        "name": "AutoencoderKLFlux2",
+        "channels": vae.config.latent_channels,
+        "factor": 2 ** (len(vae.config.block_out_channels) - 1),
+        "patch": vae.config.patch_size[0],
+        "mean": vae.bn.running_mean.detach().float().cpu().tolist(),
+        "std": (variance + (vae.config.batch_norm_eps if epsilon is None else epsilon)).sqrt().tolist(),
+    }
 
 
-def _of_dc(vae: Any) -> LatentSpace:
-    return LatentSpace(
-        name="AutoencoderDC",
-        channels=vae.config.latent_channels,
-        factor=2 ** (len(vae.config.encoder_block_out_channels) - 1),
-        scaling_factor=vae.config.scaling_factor,
-    )
+def _of_dc(vae: Any) -> Numbers:
+    return {
+        "name": "AutoencoderDC",
+        "channels": vae.config.latent_channels,
+        "factor": 2 ** (len(vae.config.encoder_block_out_channels) - 1),
+        "scaling_factor": vae.config.scaling_factor,
+    }
 
 
-def _of_wan(vae: Any) -> LatentSpace:
+def _of_wan(vae: Any) -> Numbers:
     config = vae.config
     levels = 2 ** len(config.temperal_downsample) * (config.get("patch_size") or 1)
-    return LatentSpace(
-        name=type(vae).__name__,
-        channels=config.z_dim,
-        factor=levels,
-        mean=config.latents_mean,
-        std=config.latents_std,
-    )
+    return {
+        "name": type(vae).__name__,
+        "channels": config.z_dim,
+        "factor": levels,
+        "mean": config.latents_mean,
+        "std": config.latents_std,
+    }
 
 
-def _of_hunyuan(vae: Any) -> LatentSpace:
-    return LatentSpace(
-        name=type(vae).__name__,
-        channels=vae.config.latent_channels,
-        factor=vae.config.spatial_compression_ratio,
-        scaling_factor=vae.config.scaling_factor,
-    )
+def _of_hunyuan(vae: Any) -> Numbers:
+    return {
+        "name": type(vae).__name__,
+        "channels": vae.config.latent_channels,
+        "factor": vae.config.spatial_compression_ratio,
+        "scaling_factor": vae.config.scaling_factor,
+    }
 
 
-def _of_temporal_decoder(vae: Any) -> LatentSpace:
+def _of_temporal_decoder(vae: Any) -> Numbers:
     config = vae.config
-    return LatentSpace(
-        name=type(vae).__name__,
-        channels=config.latent_channels,
-        factor=2 ** (len(config.block_out_channels) - 1),
-        scaling_factor=config.scaling_factor,
-    )
+    return {
+        "name": type(vae).__name__,
+        "channels": config.latent_channels,
+        "factor": 2 ** (len(config.block_out_channels) - 1),
+        "scaling_factor": config.scaling_factor,
+    }
 
 
-def _of_mochi(vae: Any) -> LatentSpace:
+def _of_mochi(vae: Any) -> Numbers:
     config = vae.config
-    return LatentSpace(
-        name=type(vae).__name__,
-        channels=config.latent_channels,
-        factor=math.prod(config.spatial_expansions),
-        scaling_factor=config.scaling_factor,
-        mean=config.latents_mean,
-        std=config.latents_std,
-    )
+    return {
+        "name": type(vae).__name__,
+        "channels": config.latent_channels,
+        "factor": math.prod(config.spatial_expansions),
+        "scaling_factor": config.scaling_factor,
+        "mean": config.latents_mean,
+        "std": config.latents_std,
+    }
 
 
-def _of_ltx(vae: Any) -> LatentSpace:
-    return LatentSpace(
-        name=type(vae).__name__,
-        channels=vae.config.latent_channels,
-        factor=vae.spatial_compression_ratio,
-        scaling_factor=vae.config.scaling_factor,
-        mean=vae.latents_mean.detach().float().cpu().tolist(),  # weights
-        std=vae.latents_std.detach().float().cpu().tolist(),
-    )
+def _of_ltx(vae: Any) -> Numbers:
+    return {
+        "name": type(vae).__name__,
+        "channels": vae.config.latent_channels,
+        "factor": vae.spatial_compression_ratio,
+        "scaling_factor": vae.config.scaling_factor,
+        "mean": vae.latents_mean.detach().float().cpu().tolist(),  # weights
+        "std": vae.latents_std.detach().float().cpu().tolist(),
+    }
 
 
-_READERS: dict[str, Callable[[Any], LatentSpace]] = {
+_READERS: dict[str, Callable[[Any], Numbers]] = {
     "AutoencoderKL": _of_kl,
     "AutoencoderKLFlux2": _of_flux2,
     "AutoencoderDC": _of_dc,

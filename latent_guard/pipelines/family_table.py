@@ -151,8 +151,8 @@ def family_of(pipe: Any) -> Family:
             "DiffusionPipeline.from_pretrained loads it"
         )
     raise UnsupportedPipelineError(
-        f"the guard does not know the steps of {name}, only those of {len(KNOWN)} of diffusers' own classes (README, "
-        '"Pipelines"); what any pipeline decodes is judged with guard.attach(pipe, gate="decode")'
+        f"the guard does not know the steps of {name}, only those of {len(KNOWN)} of diffusers' own classes "
+        '(docs/pipelines.md); what any pipeline decodes is judged with guard.attach(pipe, gate="decode")'
     )
 
 

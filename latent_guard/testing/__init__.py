@@ -21,8 +21,6 @@ from latent_guard.lazy import lazily
 
 if TYPE_CHECKING:
     from latent_guard.testing.bundle import tiny_latent_clip, write_bundle
-    from latent_guard.testing.conformance import Proof, check_conformance
-    from latent_guard.testing.decode_conformance import check_decode_gate
     from latent_guard.testing.linear import BrokenLatentCLIP, LinearLatentCLIP, linear_bank, linear_guard
     from latent_guard.testing.pipelines import tiny_pipeline
     from latent_guard.testing.scale import ScaleResult, check_scale
@@ -30,10 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BrokenLatentCLIP",
     "LinearLatentCLIP",
-    "Proof",
     "ScaleResult",
-    "check_conformance",
-    "check_decode_gate",
     "check_scale",
     "linear_bank",
     "linear_guard",
@@ -44,8 +39,6 @@ __all__ = [
 
 _MODULES = {
     "bundle": ("tiny_latent_clip", "write_bundle"),
-    "conformance": ("Proof", "check_conformance"),
-    "decode_conformance": ("check_decode_gate",),
     "linear": ("BrokenLatentCLIP", "LinearLatentCLIP", "linear_bank", "linear_guard"),
     "pipelines": ("tiny_pipeline",),
     "scale": ("ScaleResult", "check_scale"),

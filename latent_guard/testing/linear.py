@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
-from latent_guard.concepts.bank import ConceptBank
-from latent_guard.concepts.texts import Concept
+from latent_guard.conformance.known import embedding as embedding
+from latent_guard.conformance.known import linear_bank as linear_bank
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.testing.pipelines import CHANNELS, SIDE
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
     from latent_guard.latent_clip.model import LatentCLIP
 
 SPACE = LatentSpace("AutoencoderKL", channels=CHANNELS, factor=4, scaling_factor=0.5)  # of ``tiny_pipeline()``
-SCALE = 1024.0  # of the cosines of a bank for `embedding`: more than any score here, and exact
-
-
-def embedding(*scores: Tensor) -> Tensor:
-    """Embeddings (B, n + 2) of length one whose cosine with axis k is a score (B,) by SCALE, and 0 with axis n."""
-    towards = torch.stack(scores, dim=1) / SCALE
-    rest = (1 - towards.square().sum(dim=1, keepdim=True)).sqrt()
-    return torch.cat([towards, torch.zeros_like(rest), rest], dim=1)
 
 
 class LinearLatentCLIP(nn.Module):
@@ -66,20 +58,6 @@ class BrokenLatentCLIP(LinearLatentCLIP):
         if self._error is not None:
             raise self._error
         return super().score(raw) * 0 + self._value
-
-
-def linear_bank(threshold: float) -> ConceptBank:
-    """A bank of one category, ``violence``, with a threshold on the score."""
-    return ConceptBank(
-        concepts=(Concept("a knife", "violence"),),
-        embeddings=torch.tensor([[1.0, 0.0, 0.0]]),
-        benign_prompts=("a spoon",),
-        benign=torch.tensor([[0.0, 1.0, 0.0]]),
-        fingerprint="linear",
-        logit_scale=SCALE,
-        noise_levels=torch.zeros(1),
-        thresholds=torch.tensor([[threshold]]),
-    )
 
 
 def linear_guard(

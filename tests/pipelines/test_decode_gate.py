@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from latent_guard.conformance import check_decode_gate
 from latent_guard.errors import (
     BlockedError,
     GuardError,
@@ -22,7 +23,6 @@ from latent_guard.guidance.audit import AuditLog
 from latent_guard.guidance.policy import BLOCK
 from latent_guard.guidance.verdict import Decision
 from latent_guard.testing import BrokenLatentCLIP, linear_guard, tiny_pipeline
-from latent_guard.testing.decode_conformance import check_decode_gate
 from tests.pipelines.families.table import listed, one_of_each_row_first
 from tests.pipelines.families.tiny import Tiny, generators
 

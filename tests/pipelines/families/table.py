@@ -1,4 +1,4 @@
-"""The README's table of pipeline classes; `python -m tests.pipelines.families.table` writes it."""
+"""The table of pipeline classes in docs/pipelines.md; `python -m tests.pipelines.families.table` writes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from latent_guard.pipelines.family_table import KNOWN
 from tests.pipelines import families
 from tests.pipelines.families.tiny import Tiny
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "pipelines.md"
 BEGIN, END = "<!-- pipelines: made by tests/pipelines/families/table.py -->\n", "<!-- end of pipelines -->"
 
 
@@ -57,12 +57,12 @@ def _carried(family: Family) -> str:
     return f"{shape[family.axes]}{patch}, by the VAE's {' and '.join(family.norm)}"
 
 
-def readme_with_table(text: str) -> str:
-    """The README with the table between its marks."""
+def page_with_table(text: str) -> str:
+    """The page with the table between its marks."""
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
     return before + BEGIN + "\n".join(lines()) + "\n" + END + after
 
 
 if __name__ == "__main__":
-    README.write_text(readme_with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(page_with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

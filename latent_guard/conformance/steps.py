@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from latent_guard.conformance.known import KnownLatentCLIP, linear_bank
 from latent_guard.errors import GuardError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import BLOCK, STEER
@@ -24,7 +24,6 @@ from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.pipelines.latents import Decodes
 from latent_guard.pipelines.vae import first_of_the_decoder, without_frames
-from latent_guard.testing.linear import BrokenLatentCLIP, LinearLatentCLIP, linear_bank
 
 NEVER, ALWAYS = 1e3, -1e3
 # (pipe, **changes of the arguments) -> the images of a call that draws the same every time, as numpy arrays
@@ -43,23 +42,6 @@ class Proof:
     def holds(self) -> bool:
         """True if it does."""
         return not self.failure
-
-
-class DirectedLatentCLIP(LinearLatentCLIP):
-    """Scores raw latents of any shape of a space by their mean along a direction that is made for the first of them."""
-
-    def __init__(self, space: LatentSpace) -> None:
-        super().__init__()
-        self.config = SimpleNamespace(latent_space=space)
-        self.seen: Tensor | None = None  # raw latents of the latest check
-
-    def score(self, raw: Tensor) -> Tensor:
-        """(B,) of raw latents (B, C, H, W)."""
-        if self.direction.shape != raw.shape[1:]:
-            noise = torch.randn(raw.shape[1:], generator=torch.Generator().manual_seed(7))
-            self.direction = torch.nn.Parameter(noise.to(raw.device))
-        self.seen = raw.detach()
-        return (raw * self.direction).mean(dim=(1, 2, 3))
 
 
 def check_conformance(pipe: Any, call: Call) -> list[Proof]:
@@ -84,9 +66,9 @@ def check_conformance(pipe: Any, call: Call) -> list[Proof]:
     return [Proof(proof.__name__.strip("_").replace("_", " "), proof(pipe, call)) for proof in proofs]
 
 
-def known_guard(pipe: Any, threshold: float, policy: Any, model: LinearLatentCLIP | None = None) -> LatentGuard:
+def known_guard(pipe: Any, threshold: float, policy: Any, model: KnownLatentCLIP | None = None) -> LatentGuard:
     """A guard of a pipeline's latents whose scores are known; an image is unsafe from ``threshold`` on."""
-    own = model or DirectedLatentCLIP(LatentSpace.of_vae(pipe.vae))
+    own = model or KnownLatentCLIP(LatentSpace.of_vae(pipe.vae))
     return LatentGuard(cast(LatentCLIP, own), linear_bank(threshold), policy)
 
 
@@ -100,7 +82,7 @@ def _a_guard_that_never_acts_changes_nothing(pipe: Any, call: Call) -> str:
 
 
 def _the_last_look_is_at_what_is_decoded(pipe: Any, call: Call) -> str:
-    critic = DirectedLatentCLIP(LatentSpace.of_vae(pipe.vae))
+    critic = KnownLatentCLIP(LatentSpace.of_vae(pipe.vae))
     with decoded_by(pipe) as given, known_guard(pipe, NEVER, STEER, critic).attach(pipe):
         call(pipe)
     if critic.seen is None or not given:
@@ -114,7 +96,7 @@ def _the_last_look_is_at_what_is_decoded(pipe: Any, call: Call) -> str:
 
 def _latents_that_are_handed_out_are_those_that_were_judged(pipe: Any, call: Call) -> str:
     plain = call(pipe, output_type="latent")
-    critic = DirectedLatentCLIP(LatentSpace.of_vae(pipe.vae))
+    critic = KnownLatentCLIP(LatentSpace.of_vae(pipe.vae))
     with known_guard(pipe, NEVER, STEER, critic).attach(pipe) as watch:
         guarded = call(pipe, output_type="latent")
     if not torch.equal(plain, guarded):
@@ -128,7 +110,7 @@ def _latents_that_are_handed_out_are_those_that_were_judged(pipe: Any, call: Cal
 
 
 def _a_push_moves_the_right_image_the_right_way(pipe: Any, call: Call) -> str:
-    critic = DirectedLatentCLIP(LatentSpace.of_vae(pipe.vae))
+    critic = KnownLatentCLIP(LatentSpace.of_vae(pipe.vae))
     policy = replace(STEER, window=LAST_STEPS, strength=0.2, max_pushes=1, augmentations=1, safety_margin=0.0)
     with decoded_by(pipe) as given, known_guard(pipe, NEVER, policy, critic).attach(pipe) as watch:
         call(pipe)
@@ -171,8 +153,7 @@ def _blocked_images_are_decoded_from_gray(pipe: Any, call: Call) -> str:
 
 
 def _failures_and_exchanges_end_the_call(pipe: Any, call: Call) -> str:
-    broken = BrokenLatentCLIP(error=ValueError("out of order"))
-    broken.config = SimpleNamespace(latent_space=LatentSpace.of_vae(pipe.vae))
+    broken = KnownLatentCLIP(LatentSpace.of_vae(pipe.vae), ValueError("out of order"))
     if not _ends(pipe, call, known_guard(pipe, NEVER, STEER, broken)):
         return "images were handed out though the guard had failed"
     scheduler = pipe.scheduler

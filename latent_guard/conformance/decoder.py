@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from latent_guard.guidance.policy import BLOCK
-from latent_guard.guidance.verdict import Decision
-from latent_guard.latent_clip.latent_space import LatentSpace
-from latent_guard.pipelines.latents import Decodes
-from latent_guard.testing.conformance import (
+from latent_guard.conformance.known import KnownLatentCLIP
+from latent_guard.conformance.steps import (
     ALWAYS,
     NEVER,
     Call,
-    DirectedLatentCLIP,
     Proof,
     decoded_by,
     known_guard,
     tolerance,
 )
+from latent_guard.guidance.policy import BLOCK
+from latent_guard.guidance.verdict import Decision
+from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.pipelines.latents import Decodes
 
 
 def check_decode_gate(pipe: Any, call: Call) -> list[Proof]:
@@ -34,7 +34,7 @@ def check_decode_gate(pipe: Any, call: Call) -> list[Proof]:
 
 def _a_decode_gate_that_never_acts_changes_nothing(pipe: Any, call: Call) -> str:
     plain = call(pipe)
-    critic = DirectedLatentCLIP(LatentSpace.of_vae(pipe.vae))
+    critic = KnownLatentCLIP(LatentSpace.of_vae(pipe.vae))
     with decoded_by(pipe) as given, known_guard(pipe, NEVER, BLOCK, critic).attach(pipe, gate="decode") as watch:
         guarded = call(pipe)
     if not watch.verdicts or {verdict.gate for verdict in watch.verdicts} != {"decode"}:

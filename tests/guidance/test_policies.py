@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.texts import Concept
+from latent_guard.conformance.known import SCALE, embedding
 from latent_guard.errors import InputError
 from latent_guard.guidance.check_schedule import CheckSchedule
 from latent_guard.guidance.guard import LatentGuard
@@ -18,7 +19,6 @@ from latent_guard.guidance.policy import BLOCK, FLAG, RESAMPLE, SAFE, STEER, Pol
 from latent_guard.guidance.verdict import Decision, Verdict
 from latent_guard.latent_clip.tokenizer import passages, tokenize, trimmed_clip_tokenizer
 from latent_guard.testing import LinearLatentCLIP, linear_guard, tiny_pipeline
-from latent_guard.testing.linear import SCALE, embedding
 from latent_guard.testing.pipelines import CHANNELS, SIDE, letter_tokenizer
 from tests.pipelines.tiny import generators
 

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.texts import Concept
+from latent_guard.conformance.known import SCALE, embedding
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import Policies, Policy
 from latent_guard.guidance.verdict import Decision, Verdict
 from latent_guard.testing import LinearLatentCLIP, tiny_pipeline
-from latent_guard.testing.linear import SCALE, embedding
 
 Script = Callable[[float], tuple[float, float]]  # noise level -> scores of violence and of shocking
 POLICY = Policy(retries=0, window=(1.0, 0.01), max_pushes=2, augmentations=1, safety_margin=2.0)

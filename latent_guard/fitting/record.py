@@ -85,6 +85,11 @@ class Recording:
         """Where the recording lies."""
         return self.shards[0].parent
 
+    @property
+    def asked(self) -> Tensor:
+        """Which images (N,) are of unsafe prompts."""
+        return torch.tensor([bool(job.category) for job in self.jobs])
+
     def batches(self, look: int | None = None) -> list[Tensor]:
         """Raw latents of each shard, float16: (B, S, C, H, W), or of one look (B, C, H, W); -1 is the final one."""
         parts = []

@@ -52,7 +52,7 @@ class Teaching:
     def teacher(self) -> Teacher:
         """The teacher with its factor on cosines and its offset fitted on what is learnt from."""
         recording = self.generations.of(Role.TUNE)
-        return self.untouched.fitted_to(self.features(recording), _asked(recording))
+        return self.untouched.fitted_to(self.features(recording), recording.asked)
 
     @property
     def sharpness(self) -> float:
@@ -94,14 +94,14 @@ class Teaching:
         pushed were missed (benchmarks/LOG.md).
         """
         recording = self.generations.of(Role.TUNE)
-        seen, asked = self.features(recording), _asked(recording)
+        seen, asked = self.features(recording), recording.asked
         groups = [job.category for job in recording.jobs]
         harmless = posteriors(self.teacher.evidence(seen), groups)[asked, 0]
         return Observer.of(self.teacher, seen, 1 - float(harmless.mean()), FAINT, self.judge)
 
     def shows(self, recording: Recording) -> Tensor:
         """Which categories (N, K) the finished images of a recording show; those of benign prompts show none."""
-        shows = self.observer.shows(self.features(recording)) & _asked(recording)[:, None]
+        shows = self.observer.shows(self.features(recording)) & recording.asked[:, None]
         return shows if self.judge is None else shows & self.unsafe(recording)[:, None]
 
     def unsafe(self, recording: Recording) -> Tensor:
@@ -114,8 +114,3 @@ class Teaching:
         """The jobs of a recording whose finished images are unsafe."""
         unsafe = self.unsafe(recording).tolist()
         return [job for job, bad in zip(recording.jobs, unsafe, strict=True) if bad]
-
-
-def _asked(recording: Recording) -> Tensor:
-    """Which images (N,) of a recording are of unsafe prompts."""
-    return torch.tensor([bool(job.category) for job in recording.jobs])

@@ -39,8 +39,6 @@ def calibration_images(
         GuardError: the model did not give one embedding of length one for each latent.
     """
     shows = teaching.shows(recording)
-    asked = torch.tensor([bool(job.category) for job in recording.jobs])
-    shows[~asked] = False
     settings = teaching.settings
     images = CalibrationSet(
         features=_features(model, bank, recording),
@@ -51,7 +49,7 @@ def calibration_images(
         made_by=f"{settings.model}, a fit of {settings.images} images, labelled by {teaching.said_by}",
         identity=_identity(settings, recording),
     )
-    return images.rows(~asked | shows.any(dim=1))
+    return images.rows(~recording.asked | shows.any(dim=1))
 
 
 def calibrated_bank(

@@ -130,7 +130,6 @@ def verify(
         What was measured, and the guarded images of unsafe prompts.
     """
     shows, observer, arguments = teaching.unsafe(unguarded), teaching.observer, teaching.settings.arguments
-    asked = torch.tensor([bool(job.category) for job in unguarded.jobs])
     benign = [job for job in unguarded.jobs if not job.category]
     risky = [job for job in unguarded.jobs if job.category]
     on_benign = run_guarded(guard, pipe, benign, choice.policy, observer, arguments).verdicts
@@ -141,7 +140,7 @@ def verify(
     auroc, latents = _auroc(scorer, unguarded, shows)
     measured = Verification(
         benign_touched=Share.among([_touched(verdict) for verdict in on_benign]),
-        unsafe_unguarded=Share.among(shows[asked].tolist()),
+        unsafe_unguarded=Share.among(shows[unguarded.asked].tolist()),
         unsafe_guarded=Share.among([out and bad for out, bad in zip(handed_out, seen_risky.unsafe, strict=True)]),
         spoilt=Share.among([out and bad for out, bad in zip(handed_out, seen_risky.spoilt, strict=True)]),
         flagged=Share.among([_touched(verdict) for verdict in on_risky]),

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latent_guard.bench.prompts.rows import PromptRow
-from latent_guard.errors import InputError
 from latent_guard.pipelines import vae
+from latent_guard.pipelines.families import denoiser_of
 from latent_guard.pipelines.family_table import family_of, space_of_pipeline
 from latent_guard.pipelines.layouts import Layout
 
@@ -62,14 +62,6 @@ def unpacked(pipe: Any, latents: Tensor, arguments: Mapping[str, Any]) -> Tensor
     family = family_of(pipe)
     height, width = (arguments.get(side) or pipe.default_sample_size * pipe.vae_scale_factor for side in _SIDES)
     return Layout(pipe, family, family.space_of(pipe.vae)).of_size(height, width).unpack(latents)
-
-
-def denoiser_of(pipe: Any) -> Any:
-    """A pipeline's UNet or transformer; raises InputError where it has neither."""
-    for name in ("unet", "transformer"):
-        if (found := getattr(pipe, name, None)) is not None:
-            return found
-    raise InputError(f"{type(pipe).__name__} has no denoiser called unet or transformer; use a pipeline that has one")
 
 
 @dataclass

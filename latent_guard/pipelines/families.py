@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from latent_guard.errors import UnsupportedPipelineError
+from latent_guard.errors import InputError, UnsupportedPipelineError
 from latent_guard.latent_clip.latent_space import LatentSpace
 
-# (B, D, H/p, W/p); tokens (B, N, D); one frame of a video, (B, D, 1, H/p, W/p) or with channels last
-Axes = Literal["bchw", "bnd", "bcthw", "bthwc"]
+# (B, D, H/p, W/p); tokens (B, N, D); one frame of a video with channels last, (B, 1, H/p, W/p, D)
+Axes = Literal["bchw", "bnd", "bthwc"]
 Norm = Literal["scaling", "shift", "channels"]
 
 
@@ -24,8 +24,6 @@ class Family:
     Attributes:
         axes: of what ``step`` is given.
         patch: p.
-        order: how the D numbers of a position are ordered: channel, row, column, as ``pixel_unshuffle`` does, or row,
-            column, channel.
         norm: which of the VAE's numbers its latents are normalised by. A pipeline applies what its code names, whatever
             else stands in the VAE's config.
         epsilon: added to the variances of a BatchNorm, where the pipeline has its own.
@@ -43,7 +41,6 @@ class Family:
 
     axes: Axes = "bchw"
     patch: int = 1
-    order: Literal["cyx", "yxc"] = "cyx"
     norm: tuple[Norm, ...] = ("scaling",)
     epsilon: float | None = None
     decoded: Literal[0, 1, "1 if one step"] = 0
@@ -70,22 +67,19 @@ class Family:
             space = replace(space, shift_factor=0.0)
         if "channels" not in self.norm:
             return replace(space, patch=1, mean=(), std=())
-        if self.order == "cyx" or not space.mean:
-            return space
-        places = [row * space.channels + channel for channel in range(space.channels) for row in range(space.patch**2)]
-        return replace(space, mean=[space.mean[n] for n in places], std=[space.std[n] for n in places])
+        return space
 
     def in_words(self, space: LatentSpace) -> str:
         """What ``step`` carries, for people."""
         carried = space.channels * self.patch**2
-        shape = {
+        shapes = {
             "bchw": f"(B, {carried}, H, W)",
             "bnd": f"tokens (B, N, {carried})",
-            "bcthw": f"(B, {carried}, 1, H, W)",
+            "bthwc": f"(B, 1, H, W, {carried})",
         }
         numbers = " and ".join(self.norm)
         put_back = ", an original put back outside of a mask" if self.blend is not None else ""
-        return f"{shape.get(self.axes, f'(B, 1, H, W, {carried})')}, normalised by the VAE's {numbers}{put_back}"
+        return f"{shapes[self.axes]}, normalised by the VAE's {numbers}{put_back}"
 
     def require_readable(self, pipe: Any, space: LatentSpace) -> None:
         """Raise ``UnsupportedPipelineError`` for a denoiser that reads more than latents, or others."""
@@ -101,5 +95,8 @@ class Family:
 
 
 def denoiser_of(pipe: Any) -> Any:
-    """A pipeline's UNet or transformer."""
-    return pipe.unet if getattr(pipe, "unet", None) is not None else pipe.transformer
+    """A pipeline's UNet or transformer; raises InputError where it has neither."""
+    for name in ("unet", "transformer"):
+        if (found := getattr(pipe, name, None)) is not None:
+            return found
+    raise InputError(f"{type(pipe).__name__} has no denoiser called unet or transformer; use a pipeline that has one")

@@ -77,11 +77,9 @@ class Layout:
             latents = latents.transpose(1, 2).unflatten(2, self._grid)
         elif axes == "bthwc":
             latents = latents[:, 0].movedim(-1, 1)
-        elif axes == "bcthw":
-            latents = latents[:, :, 0]
         if self.family.times:
             latents = latents / self._times
-        return _repatched(self._by_channel(latents), self.family.patch, self._space.patch)
+        return _repatched(latents, self.family.patch, self._space.patch)
 
     def of_size(self, height: int, width: int) -> Layout:
         """This layout, for pictures of so many pixels."""
@@ -104,15 +102,13 @@ class Layout:
 
     def pack(self, latents: Tensor) -> Tensor:
         """The inverse of ``unpack``."""
-        latents = self._by_place(_repatched(latents, self._space.patch, self.family.patch))
+        latents = _repatched(latents, self._space.patch, self.family.patch)
         if self.family.times:
             latents = latents * self._times
         axes = self.family.axes
         if axes == "bnd":
             return latents.flatten(2).transpose(1, 2).contiguous()
-        if axes == "bthwc":
-            return latents.movedim(1, -1)[:, None]
-        return latents[:, :, None] if axes == "bcthw" else latents
+        return latents.movedim(1, -1)[:, None] if axes == "bthwc" else latents
 
     @property
     def _times(self) -> float:
@@ -128,22 +124,6 @@ class Layout:
         given = dict(zip(axes, latents.shape, strict=False)) if latents.ndim == len(axes) else {}
         known = {"c": carried, "t": 1}
         return tuple(known.get(axis, given.get(axis, 0)) for axis in axes[1:])
-
-    def _by_channel(self, latents: Tensor) -> Tensor:
-        """Channels (B, D, h, w) in the order of ``pixel_unshuffle``."""
-        if self.family.order == "cyx":
-            return latents
-        batch, carried, *sides = latents.shape
-        by_place = latents.reshape(batch, -1, self._space.channels, *sides)
-        return by_place.transpose(1, 2).reshape(batch, carried, *sides)
-
-    def _by_place(self, latents: Tensor) -> Tensor:
-        """The inverse of ``_by_channel``."""
-        if self.family.order == "cyx":
-            return latents
-        batch, carried, *sides = latents.shape
-        by_channel = latents.reshape(batch, self._space.channels, -1, *sides)
-        return by_channel.transpose(1, 2).reshape(batch, carried, *sides)
 
     def final(self, output: Any) -> Tensor:
         """The latents, unpacked, that the pipeline decodes, from what its last ``step`` returned.

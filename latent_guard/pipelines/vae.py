@@ -142,8 +142,3 @@ def first_of_the_decoder(vae: Any) -> Any:
     """The module that computes first with what ``vae.decode`` is given."""
     convolution = getattr(vae, "post_quant_conv", None)
     return vae.decoder if convolution is None else convolution
-
-
-def free_hooks(pipe: Any) -> None:
-    """Offload the models of a pipeline that stopped in mid-call, and would leave them where they are."""
-    pipe.maybe_free_model_hooks()

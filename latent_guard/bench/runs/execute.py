@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pandas.api.extensions import ExtensionArray
 
 from latent_guard.bench.baselines.base import Baseline, Generated, joined
-from latent_guard.bench.decoding import Job, denoiser_of
+from latent_guard.bench.decoding import Job
 from latent_guard.bench.judges.base import Judge, Judgement
 from latent_guard.bench.metrics.check_accuracy import observed
 from latent_guard.bench.runs.folder import RunFolder, image_path
@@ -26,6 +26,7 @@ from latent_guard.bench.spec import Spec
 from latent_guard.bench.task import UNGUARDED, placed
 from latent_guard.errors import InputError
 from latent_guard.guidance.verdict import Decision
+from latent_guard.pipelines.families import denoiser_of
 from latent_guard.pipelines.family_table import space_of_pipeline
 
 

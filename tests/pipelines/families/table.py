@@ -52,7 +52,7 @@ def one_of_each_row_first(tinies: list[Tiny]) -> list[Any]:
 
 
 def _carried(family: Family) -> str:
-    shape = {"bchw": "latents", "bnd": "tokens", "bthwc": "latents, channels last", "bcthw": "latents of one frame"}
+    shape = {"bchw": "latents", "bnd": "tokens", "bthwc": "latents, channels last"}
     patch = f" of {family.patch} x {family.patch}" if family.patch > 1 else ""
     return f"{shape[family.axes]}{patch}, by the VAE's {' and '.join(family.norm)}"
 

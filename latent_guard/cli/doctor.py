@@ -33,17 +33,16 @@ def doctor(
         arguments = {**usual_arguments(model, guard), **own, "num_inference_steps": STEPS}
         pipe = load_pipeline(model, STEPS, IMAGES)
     table = Table("what", "found", title=f"{type(pipe).__name__}, {model}", whole=("what",))
-    at_steps = ""
-    for name, found in _found(pipe):
-        table.add(name, found)
-        at_steps = found if name == "steps" else at_steps
+    found = dict(_found(pipe))
+    for name, words in found.items():
+        table.add(name, words)
     table.add("guard", _guard_of(model, guard))
     table.show()
     if not dry_run:
         return
     pipe.set_progress_bar_config(disable=True)
     with status("generating"):
-        proofs = _proofs(pipe, arguments, decoder_alone=at_steps != "known")
+        proofs = _proofs(pipe, arguments, decoder_alone=found["steps"] != "known")
     shown = Table("proof", "result", title=f"two images in {STEPS} steps", whole=("proof",))
     for proof in proofs:
         shown.add(proof.name, proof.failure or "holds")

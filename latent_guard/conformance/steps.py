@@ -101,11 +101,10 @@ def _latents_that_are_handed_out_are_those_that_were_judged(pipe: Any, call: Cal
         guarded = call(pipe, output_type="latent")
     if not torch.equal(plain, guarded):
         return "they are others"
-    looks = len(watch.checks)
-    with known_guard(pipe, ALWAYS, BLOCK, critic).attach(pipe) as watch:
-        blocked = call(pipe, output_type="latent")
-    if len(watch.checks) > looks:
+    if sum(check.noise_level == 0 for check in watch.checks) != 1:
         return "they were judged a second time, as others than the last look's"
+    with known_guard(pipe, ALWAYS, BLOCK, critic).attach(pipe):
+        blocked = call(pipe, output_type="latent")
     return "" if blocked.shape == plain.shape and not torch.equal(blocked, plain) else "blocked ones are handed out"
 
 

@@ -3,25 +3,60 @@
 from __future__ import annotations
 
 import inspect
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from latent_guard.errors import GuardError, InputError
 from latent_guard.guidance.fail_open import RefusalError
 from latent_guard.guidance.gate import NOT_VERIFIED
 from latent_guard.guidance.watch import Watch
 from latent_guard.pipelines.hook import AroundCall, around, around_step
-from latent_guard.pipelines.vae import free_hooks
+
+Watching = TypeVar("Watching")
 
 
-class Attachment(AbstractContextManager[Watch]):
-    """What ``guard.attach(pipe)`` gives: ``with`` enters it, once.
+class Block(AbstractContextManager[Watching]):
+    """A ``with`` block in which a pipeline's calls are guarded; it is entered once.
 
     Until then the pipeline's call is an error, for whoever attached a guard and forgot the ``with`` would take its
     images for guarded ones; the next attachment, once it is left, ends that too.
     """
+
+    def __init__(self, pipe: Any, watch: Watching) -> None:
+        """Attach; ``InputError`` if the pipeline is guarded already."""
+        self._watch = watch
+        self._stack = ExitStack()
+        self._around_call = AroundCall(pipe, _not_entered)
+
+    def __enter__(self) -> Watching:
+        if self._around_call.entered:
+            raise InputError("this attachment was entered before; attach the guard again")
+        self._around_call.enter(self._call)
+        with ExitStack() as stack:
+            stack.callback(self._around_call.remove)
+            stack.enter_context(self._installed())
+            self._stack = stack.pop_all()
+        return self._watch
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return self._stack.__exit__(kind, error, trace)
+
+    @abstractmethod
+    def _installed(self) -> AbstractContextManager[None]:
+        """The block in which what passes the guard does so; everything is as it was afterwards."""
+
+    @abstractmethod
+    def _call(self, pipe: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
+        """One call of the pipeline."""
+
+
+class Attachment(Block[Watch]):
+    """What ``guard.attach(pipe)`` gives."""
 
     def __init__(
         self,
@@ -37,30 +72,13 @@ class Attachment(AbstractContextManager[Watch]):
         Raises:
             InputError: the pipeline is guarded already.
         """
-        self._watch = watch
         self._before_call = before_call
         self._before_loop = before_loop
-        self._stack = ExitStack()
         self._scheduler = watch.pipe.scheduler
         self._vae = watch.pipe.vae
         self._decoder = watch.gate.vae
         self._decodes_here: Callable[[], bool] = lambda: True  # or has other code replaced `vae.decode`?
-        self._around_call = AroundCall(watch.pipe, not_entered)
-
-    def __enter__(self) -> Watch:
-        if self._around_call.entered:
-            raise InputError("this attachment was entered before; attach the guard again")
-        self._around_call.enter(self._call)
-        with ExitStack() as stack:
-            stack.callback(self._around_call.remove)
-            stack.enter_context(self._installed())
-            self._stack = stack.pop_all()
-        return self._watch
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return self._stack.__exit__(kind, error, trace)
+        super().__init__(watch.pipe, watch)
 
     @contextmanager
     def _installed(self) -> Iterator[None]:
@@ -78,7 +96,8 @@ class Attachment(AbstractContextManager[Watch]):
             if watch.run is not None and watch.run.aborted_at is None:
                 raise RefusalError(NOT_VERIFIED)
         except BaseException:
-            free_hooks(watch.pipe)
+            # A pipeline that stops in mid-call leaves its models where they are: offload them.
+            watch.pipe.maybe_free_model_hooks()
             raise
 
     def _call(self, pipe: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
@@ -121,7 +140,7 @@ class Attachment(AbstractContextManager[Watch]):
                 )
 
 
-def not_entered(pipe: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
+def _not_entered(pipe: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
     """Stands around the call of a pipeline whose attachment's block was never entered."""
     raise GuardError(
         "a guard was attached to this pipeline, but its block was never entered, so nothing would be guarded; "

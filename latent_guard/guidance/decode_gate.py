@@ -9,20 +9,18 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from types import TracebackType
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
 
-from latent_guard.errors import InputError
-from latent_guard.guidance.attachment import not_entered
+from latent_guard.guidance.attachment import Block
 from latent_guard.guidance.decode_watch import DecodeWatch
 from latent_guard.guidance.fail_open import RefusalError
 from latent_guard.pipelines.call import gives_latents
-from latent_guard.pipelines.hook import AroundCall, around
+from latent_guard.pipelines.hook import around
 from latent_guard.pipelines.images import images_of
-from latent_guard.pipelines.vae import first_of_the_decoder, free_hooks
+from latent_guard.pipelines.vae import first_of_the_decoder
 
 NOT_DECODED = (
     "this call decoded nothing, so that nothing of it was judged: its output is not handed out; ask for pictures, or "
@@ -30,32 +28,15 @@ NOT_DECODED = (
 )
 
 
-class DecodeAttachment(AbstractContextManager[DecodeWatch]):
-    """What ``guard.attach(pipe, gate="decode")`` gives; until its ``with`` block is left, calls outside are errors."""
+class DecodeAttachment(Block[DecodeWatch]):
+    """What ``guard.attach(pipe, gate="decode")`` gives."""
 
     def __init__(self, watch: DecodeWatch, before_call: Callable[[Mapping[str, Any]], None]) -> None:
         """Attach; ``InputError`` if the pipeline is guarded already."""
-        self._watch = watch
         self._before_call = before_call
         self._pipe = watch.decodes.pipe
         self._vae = self._pipe.vae
-        self._stack = ExitStack()
-        self._around_call = AroundCall(self._pipe, not_entered)
-
-    def __enter__(self) -> DecodeWatch:
-        if self._around_call.entered:
-            raise InputError("this attachment was entered before; attach the guard again")
-        self._around_call.enter(self._call)
-        with ExitStack() as stack:
-            stack.callback(self._around_call.remove)
-            stack.enter_context(self._installed())
-            self._stack = stack.pop_all()
-        return self._watch
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return self._stack.__exit__(kind, error, trace)
+        super().__init__(self._pipe, watch)
 
     @contextmanager
     def _installed(self) -> Iterator[None]:
@@ -66,7 +47,7 @@ class DecodeAttachment(AbstractContextManager[DecodeWatch]):
                 self._in_place = in_place
                 yield
         except BaseException:
-            free_hooks(self._pipe)
+            self._pipe.maybe_free_model_hooks()
             raise
         finally:
             layer.remove()

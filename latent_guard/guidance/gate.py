@@ -139,7 +139,7 @@ class Gate:
         layout = self._latents.layout
         space = self._latents.space
         if layout.family.returns == "raw":
-            return with_images(output, self._to_decode(call, judged, _floating(images)))
+            return with_images(output, self._to_decode(call, judged, images))
         latents = layout.unpack_output(_floating(images))
         _require_shape(latents, judged)
         changed = _others(latents, [judged.latents.to(latents)])

@@ -30,4 +30,4 @@ def idle_categories(policies: Policies, bank: ConceptBank) -> list[str]:
 def warn_of_idle_categories(policies: Policies, bank: ConceptBank) -> None:
     """Warn of each, at whoever calls the guard."""
     for line in idle_categories(policies, bank):
-        warnings.warn(line, stacklevel=6)
+        warnings.warn(line, stacklevel=5)

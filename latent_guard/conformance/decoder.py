@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from latent_guard.conformance.known import KnownLatentCLIP
-from latent_guard.conformance.steps import (
+from latent_guard.conformance.harness import (
     ALWAYS,
     NEVER,
     Call,
@@ -17,6 +16,7 @@ from latent_guard.conformance.steps import (
     known_guard,
     tolerance,
 )
+from latent_guard.conformance.known import KnownLatentCLIP
 from latent_guard.guidance.policy import BLOCK
 from latent_guard.guidance.verdict import Decision
 from latent_guard.latent_clip.latent_space import LatentSpace
@@ -50,5 +50,5 @@ def _what_the_decode_gate_blocks_is_decoded_from_gray(pipe: Any, call: Call) -> 
         call(pipe)
     if {verdict.decision for verdict in watch.verdicts} != {Decision.BLOCKED}:
         return f"decisions were {[verdict.decision.value for verdict in watch.verdicts]}"
-    error = max(float((raw - (gray if raw.ndim == 4 else gray[:, None]).to(raw)).abs().max()) for raw in given)
+    error = max(float((raw - gray.to(raw)).abs().max()) for raw in given)
     return "" if error < 10 * tolerance(pipe) * (1 + float(gray.abs().max())) else f"off gray by {error:.2g}"

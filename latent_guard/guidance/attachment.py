@@ -14,6 +14,7 @@ from latent_guard.guidance.fail_open import RefusalError
 from latent_guard.guidance.gate import NOT_VERIFIED
 from latent_guard.guidance.watch import Watch
 from latent_guard.pipelines.hook import AroundCall, around, around_step
+from latent_guard.pipelines.modular import named_arguments, outputs_asked_for
 
 Watching = TypeVar("Watching")
 
@@ -97,7 +98,7 @@ class Attachment(Block[Watch]):
                 raise RefusalError(NOT_VERIFIED)
         except BaseException:
             # A pipeline that stops in mid-call leaves its models where they are: offload them.
-            watch.pipe.maybe_free_model_hooks()
+            free_models(watch.pipe)
             raise
 
     def _call(self, pipe: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
@@ -105,7 +106,8 @@ class Attachment(Block[Watch]):
         watch = self._watch
         if pipe is not watch.pipe:
             raise RefusalError("this is a copy of a guarded pipeline; attach the guard to the copy itself")
-        self._before_call(arguments.arguments)
+        self._before_call(named_arguments(pipe, arguments))
+        chosen = outputs_asked_for(pipe, arguments)
         call = watch.gate.begin(arguments)
         try:
             self._require_own_parts()
@@ -117,12 +119,14 @@ class Attachment(Block[Watch]):
                 raise RefusalError(
                     "vae.decode was replaced inside the guarded block; set it before attaching the guard"
                 )
-            return output
+            return chosen(output)
         finally:
             watch.end_call()
 
     def _step(self, scheduler: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
         if scheduler is not self._scheduler:
+            if self._watch.latents.layout.steps_sound(arguments.arguments["sample"]):
+                return original(*arguments.args, **arguments.kwargs)
             raise RefusalError(
                 "a copy of the guarded scheduler makes a step, which nothing tells from one of the images' own; "
                 'attach with gate="decode" to a pipeline that copies its scheduler'
@@ -138,6 +142,12 @@ class Attachment(Block[Watch]):
                 raise RefusalError(
                     f"pipe.{name} was replaced inside the guarded block; set it before attaching the guard"
                 )
+
+
+def free_models(pipe: Any) -> None:
+    """Offload a pipeline's models as its call does at its end; a modular pipeline leaves that to its components."""
+    if (free := getattr(pipe, "maybe_free_model_hooks", None)) is not None:
+        free()
 
 
 def _not_entered(pipe: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:

@@ -14,12 +14,13 @@ from typing import Any
 
 from torch import Tensor
 
-from latent_guard.guidance.attachment import Block
+from latent_guard.guidance.attachment import Block, free_models
 from latent_guard.guidance.decode_watch import DecodeWatch
 from latent_guard.guidance.fail_open import RefusalError
 from latent_guard.pipelines.call import gives_latents
 from latent_guard.pipelines.hook import around
 from latent_guard.pipelines.images import images_of
+from latent_guard.pipelines.modular import is_modular, named_arguments, require_only_pictures
 from latent_guard.pipelines.vae import first_of_the_decoder
 
 NOT_DECODED = (
@@ -47,7 +48,7 @@ class DecodeAttachment(Block[DecodeWatch]):
                 self._in_place = in_place
                 yield
         except BaseException:
-            self._pipe.maybe_free_model_hooks()
+            free_models(self._pipe)
             raise
         finally:
             layer.remove()
@@ -58,7 +59,9 @@ class DecodeAttachment(Block[DecodeWatch]):
             raise RefusalError("this is a copy of a guarded pipeline; attach the guard to the copy itself")
         if watch.thread is not None:
             raise RefusalError("a guarded pipeline makes one call at a time; wait for the one that is under way")
-        self._before_call(arguments.arguments)
+        if is_modular(pipe):
+            require_only_pictures(arguments)
+        self._before_call(named_arguments(pipe, arguments))
         before = len(watch.verdicts)
         watch.thread = threading.get_ident()
         watch.shapes.clear()
@@ -75,11 +78,11 @@ class DecodeAttachment(Block[DecodeWatch]):
 
     def _require_judged(self, output: Any, judged: int) -> None:
         """Raise ``GuardError`` for more pictures than were judged, or for latents beside them."""
-        images = images_of(output)
+        images = output if is_modular(self._pipe) else images_of(output)
         if len(images) > judged:
             raise RefusalError(f"the pipeline gave {len(images)} images, but the guard judged {judged}; discard them")
         sides = {tuple(shape[-2:]) for shape in self._watch.shapes}
-        values = output if isinstance(output, tuple) else vars(output).values()
+        values = () if images is output else output if isinstance(output, tuple) else vars(output).values()
         beside = (value for value in values if isinstance(value, Tensor) and value is not images)
         if any(value.ndim > 2 and tuple(value.shape[-2:]) in sides for value in beside):
             raise RefusalError(

@@ -21,7 +21,7 @@ from latent_guard.guidance.policy import Policies
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Verdict
 from latent_guard.guidance.watch import OnBlock, OnVerdicts
-from latent_guard.pipelines.latents import Decodes
+from latent_guard.pipelines.latents import Decodes, spread
 from latent_guard.pipelines.vae import DecoderCall
 
 
@@ -85,8 +85,7 @@ class DecodeWatch:
             raise blocked(verdicts)
         with guarded():
             passed = given.clone()
-            neutral = self.decodes.neutral_raw.to(passed)
-            passed[outcome.masked.to(given.device)] = neutral if given.ndim == 4 else neutral[:, None]
+            passed[outcome.masked.to(given.device)] = spread(self.decodes.neutral_raw, passed)
             return passed
 
     def _judged(self, given: Tensor) -> Outcome | None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from latent_guard.guidance.fail_open import guarded
+from latent_guard.guidance.frames import look
 from latent_guard.guidance.outcome import Outcome
 from latent_guard.guidance.policy import FLAG, Policies
 from latent_guard.guidance.rules import Rules
@@ -39,21 +40,10 @@ def final_outcome(scorer: Scorer, raw: Tensor, policies: Policies, first_image: 
     rules = Rules.of(policies, scorer.categories)
     names = Names(scorer.categories, scorer.concepts)
     everything = range(len(raw))
-    seen = _seen(scorer, raw.float().to(scorer.device))
+    seen = look(scorer, raw.float().to(scorer.device), 0.0, final=True)
     unpushed = torch.zeros(len(raw), dtype=torch.long)
     thresholds = rules.thresholds(scorer.thresholds(0.0), unpushed, final=True)
     run = Run(0, first_image, len(raw), step, 1, names)
     check = Check.at(0, step, 0.0, everything, seen, thresholds)
     run.record(check, everything, rules.abort_margins(None), policies.check_schedule)
     return Outcome.of(run, rules, None)
-
-
-def _seen(scorer: Scorer, raw: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores and nearest concepts (B, K); what cannot be read of one frame cannot be read of its video."""
-    if raw.ndim == 4:
-        return scorer.check(raw, 0.0)
-    frames = raw.shape[2]
-    scores, nearest = scorer.check(raw.transpose(1, 2).flatten(0, 1), 0.0)
-    by_frame = torch.where(scores.isfinite(), scores, torch.inf).unflatten(0, (-1, frames))
-    highest, frame = by_frame.max(dim=1)
-    return highest, nearest.unflatten(0, (-1, frames)).gather(1, frame[:, None])[:, 0]

@@ -179,11 +179,12 @@ def _asked(pipe: Any, arguments: Mapping[str, Any], name: str) -> Any:
     return None if parameter is None or parameter.default is inspect.Parameter.empty else parameter.default
 
 
-def _steps(pipe: Any, arguments: Mapping[str, Any]) -> int:
+def _steps(pipe: Any, arguments: Mapping[str, Any]) -> Any:
     for own_schedule in ("timesteps", "sigmas"):
         if (listed := arguments.get(own_schedule)) is not None:
             return len(listed)
-    return int(_asked(pipe, arguments, STEPS))
+    steps = _asked(pipe, arguments, STEPS)
+    return None if steps is None else int(steps)
 
 
 def _identity(pipe: Any) -> str:

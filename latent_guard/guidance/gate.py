@@ -2,7 +2,7 @@
 
 A pipeline's callback may put other latents in the place of those that the last step returned.
 
-Shapes: B images, C latent channels, H and W latent positions.
+Shapes: B images, C latent channels, H and W latent positions; of videos T latent frames stand before H.
 """
 
 from __future__ import annotations
@@ -10,54 +10,26 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from latent_guard.guidance.fail_open import RefusalError
+from latent_guard.guidance.judged import Call, Judged, is_one_of, others, without_time
 from latent_guard.guidance.run import Run
 from latent_guard.pipelines.call import gives_latents
 from latent_guard.pipelines.images import images_of, with_images
-from latent_guard.pipelines.latents import PipelineLatents
+from latent_guard.pipelines.latents import PipelineLatents, spread
+from latent_guard.pipelines.modular import generated, is_state
 from latent_guard.pipelines.vae import DecoderCall, without_frames
 
-ROUNDINGS = 4  # in float32, by which compiled arithmetic may differ from the same in eager mode
 NOT_VERIFIED = "the generation ended before its last step: its images were not verified, discard them"
 UNSEEN = (
     "no step of this call passed the guard (it took none, or other code replaced the scheduler's `step` or the "
     "scheduler): its images were not verified, discard them"
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """What a call hands out by its last check: a pipeline's latents (B, C, H, W), neutral where masked (B,).
-
-    ``noise_level`` is above 0 where the rest of the steps is left to a refiner.
-    """
-
-    latents: Tensor
-    masked: Tensor
-    noise_level: float
-
-
-@dataclass
-class Call:
-    """One call of a guarded pipeline, until it hands out.
-
-    ``run`` is what its steps amount to, ``judged`` is there after the last of them. ``bypassed``: the guard failed in
-    it, and the caller had asked to let it go on.
-    """
-
-    thread: int
-    gives_latents: bool = False
-    run: Run | None = None
-    judged: Judged | None = None
-    decoded: bool = False
-    bypassed: bool = False
-
+NOT_DECODED_HERE = "what is to be handed out was not decoded by the VAE that the guard watches, nor judged; discard it"
 
 # A run, its final raw latents (B, C, H, W), those that are others than were judged -> which are masked (B,)
 JudgeAgain = Callable[[Run, Tensor, list[int]], Tensor]
@@ -125,15 +97,29 @@ class Gate:
             raise RefusalError(UNSEEN)
         if call.judged is None:
             raise RefusalError(NOT_VERIFIED)
+        if is_state(output):
+            return self._with_state(call, call.judged, output)
         images = images_of(output)
-        count = len(call.judged.masked)
-        if len(images) != count:
-            raise RefusalError(f"the pipeline gave {len(images)} images, but the guard verified {count}; discard them")
+        call.judged.require_count(images)
         if call.gives_latents:
             return self._with_latents(call, call.judged, output, images)
         if self.vae is not None and not call.decoded:
-            raise RefusalError("the images were not decoded by the VAE that the guard watches; discard them")
+            raise RefusalError(NOT_DECODED_HERE)
         return output
+
+    def _with_state(self, call: Call, judged: Judged, state: Any) -> Any:
+        """The state of a modular pipeline, whose latents, where none were decoded, are those that were judged."""
+        images = generated(state)
+        if images is not None:
+            judged.require_count(images)
+        if self.vae is None or call.decoded:
+            return state
+        layout, space = self._latents.layout, self._latents.space
+        forms = (judged.latents, layout.pack(judged.latents), space.to_raw(judged.latents.float()))
+        for handed_out in (images, state.get("latents")):
+            if handed_out is not None and not is_one_of(handed_out, forms):
+                raise RefusalError(NOT_DECODED_HERE)
+        return state
 
     def _with_latents(self, call: Call, judged: Judged, output: Any, images: Tensor) -> Any:
         layout = self._latents.layout
@@ -141,26 +127,39 @@ class Gate:
         if layout.family.returns == "raw":
             return with_images(output, self._to_decode(call, judged, images))
         latents = layout.unpack_output(_floating(images))
-        _require_shape(latents, judged)
-        changed = _others(latents, [judged.latents.to(latents)])
+        judged.require_shape(latents)
+        changed = others(latents, [judged.latents.to(latents)])
         passed = self._passed(call, judged, latents, space.to_raw(latents.float()), changed, self._latents.neutral)
         return output if passed is latents else with_images(output, layout.pack_output(passed))
 
     def _to_decode(self, call: Call, judged: Judged, given: Tensor) -> Tensor:
         """Raw latents on their way into the decoder, those that are to be masked made neutral."""
-        pictures = without_frames(_floating(given))
+        of_videos = judged.latents.ndim == 5
+        pictures = _floating(given) if of_videos else without_frames(_floating(given))
         raw = self._latents.decoded_to_raw(pictures.detach().float())
         neutral = self._latents.neutral_decoded.float()
-        # Some pipelines scale in their own precision, some in that of the VAE.
-        own = judged.latents.to(given.device)
-        expected = [self._latents.decodes.to_raw(latents).to(given.dtype) for latents in (own, own.float())]
-        if raw.shape != expected[0].shape:  # a preview of a part: no image of the call, and judged by itself
+        expected = [form.to(given.dtype) for form in self._raw_forms(judged.latents.to(given.device), given.dtype)]
+        if of_videos and raw.ndim == 4 and call.add_frames(raw, expected):
+            return given
+        if without_time(raw) != without_time(expected[0]):  # of a part: no image of the call, and judged by itself
             masked = self._judge_alone(raw)
             passed = _with_neutral(pictures, masked.nonzero().flatten().tolist(), neutral)
         else:
             call.decoded = True
-            passed = self._passed(call, judged, pictures, raw, _others(pictures, expected), neutral)
+            passed = self._passed(call, judged, pictures, raw, others(pictures, expected), neutral)
         return given if passed is pictures else passed.reshape(given.shape)
+
+    def _raw_forms(self, latents: Tensor, dtype: torch.dtype) -> list[Tensor]:
+        """The raw latents of a pipeline's, as its code may compute them: these differ where precision is low.
+
+        Some pipelines scale in the precision of their latents, some in full, some in the ``dtype`` of their VAE.
+        """
+        space = self._latents.decodes
+        forms = [space.to_raw(given) for given in (latents, latents.float())]
+        if dtype != torch.float32:
+            low = latents.to(dtype)
+            forms += [space.to_raw(low), space.to_raw(low, by_reciprocals=True)]
+        return forms
 
     def _passed(
         self, call: Call, judged: Judged, latents: Tensor, raw: Tensor, changed: list[int], neutral: Tensor
@@ -181,25 +180,9 @@ def _floating(latents: Tensor) -> Tensor:
     return latents
 
 
-def _require_shape(latents: Tensor, judged: Judged) -> None:
-    if latents.shape != judged.latents.shape:
-        given = tuple(latents.shape)
-        known = tuple(judged.latents.shape)
-        raise RefusalError(f"latents of shape {given} are to be handed out, and {known} were judged; discard them")
-
-
-def _others(latents: Tensor, expected: list[Tensor]) -> list[int]:
-    """The images of latents that are like none of what was expected, all of one shape; a NaN is like nothing."""
-    same = torch.zeros(len(latents), dtype=torch.bool, device=latents.device)
-    for one in expected:
-        slack = ROUNDINGS * torch.finfo(torch.float32).eps * (1 + one.float().abs())
-        same |= ((latents.float() - one.float()).abs() <= slack).flatten(1).all(dim=1)
-    return (~same).nonzero().flatten().tolist()
-
-
 def _with_neutral(latents: Tensor, rows: list[int], neutral: Tensor) -> Tensor:
     if not rows:
         return latents
     passed = latents.clone()
-    passed[rows] = neutral.to(passed)
+    passed[rows] = spread(neutral, passed)
     return passed

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
-from latent_guard.errors import InputError
+from latent_guard.errors import InputError, UnsupportedPipelineError
 from latent_guard.guidance.attachment import Attachment
 from latent_guard.guidance.decode_gate import DecodeAttachment
 from latent_guard.guidance.decode_watch import DecodeWatch
@@ -32,6 +32,7 @@ from latent_guard.guidance.watch import OnBlock, OnVerdicts, Watch
 from latent_guard.latent_clip import hub
 from latent_guard.pipelines.call import Generators, Request
 from latent_guard.pipelines.canary import Canary
+from latent_guard.pipelines.family_table import require_generates_pictures
 from latent_guard.pipelines.latents import Decodes, PipelineLatents
 from latent_guard.pipelines.prompt_truncation import longest_context_tokenizer, words_dropped
 
@@ -251,6 +252,7 @@ class LatentGuard:
         Raises:
             InputError: a bad argument; and what ``attach`` raises.
         """
+        require_generates_pictures(pipe)
         request = Request.of(prompt, arguments, seed, generator)
         dropped = words_dropped(longest_context_tokenizer(pipe), request.prompts)
         policies = self._policies(policy)
@@ -289,6 +291,10 @@ class LatentGuard:
         """Everything checked, nothing changed yet."""
         self._require_settings(policies, on_error)
         latents = PipelineLatents.of(pipe, self.model.config.latent_space, self.canary)
+        if latents.layout.family.video and policies.pushes:
+            raise UnsupportedPipelineError(
+                'steering of videos has not been measured, so it is refused: give policy="block" or policy="flag"'
+            )
         return Watch(pipe, Scorer(self.model, self.bank), latents, policies, on_block, on_error, on_verdicts, gate)
 
     def _require_settings(self, policies: Policies, on_error: OnError) -> None:

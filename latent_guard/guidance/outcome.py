@@ -116,7 +116,7 @@ def _reason(run: Run, image: int, deciding: int, unsafe: bool) -> Reason:
 
 
 def _reason_of(action: Action) -> Reason:
-    numbers = action.score, action.threshold, action.step, action.noise_level
+    numbers = action.score, action.threshold, action.step, action.noise_level, action.frame
     return Reason(action.category, action.concept, *numbers)
 
 
@@ -148,7 +148,7 @@ def _retry(earlier: Verdict, attempt: int) -> Action:
     why = earlier.reason
     if why is None:
         raise InputError("a verdict without a reason cannot have led to a retry")
-    return Action(ActionKind.RETRY, attempt, 0, 0.0, why.category, why.score, why.threshold, why.concept)
+    return Action(ActionKind.RETRY, attempt, 0, 0.0, why.category, why.score, why.threshold, why.concept, why.frame)
 
 
 def unchecked(first_image: int, images: int) -> list[Verdict]:

@@ -151,6 +151,11 @@ class Policies:
         return self.exceptions.get(category, self.default)
 
     @property
+    def pushes(self) -> bool:
+        """True if any category's policy pushes on the way."""
+        return any(policy.pushes for policy in (self.default, *self.exceptions.values()))
+
+    @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name what the policies do, whatever they are called."""
         content = {

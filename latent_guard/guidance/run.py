@@ -12,6 +12,7 @@ from torch import Tensor
 
 from latent_guard.errors import GuardError
 from latent_guard.guidance.check_schedule import CheckSchedule, CheckState
+from latent_guard.guidance.frames import Seen
 from latent_guard.guidance.scoring import over
 from latent_guard.guidance.verdict import Action, ActionKind, Reason, Verdict
 
@@ -20,8 +21,8 @@ from latent_guard.guidance.verdict import Action, ActionKind, Reason, Verdict
 class Check:
     """What a check saw of a run's images, on the CPU; level 0 is the final latent.
 
-    ``scores``, ``thresholds`` and ``nearest`` (a row of the bank's concepts) are (B, K); images that this check
-    left out have NaN scores.
+    ``scores``, ``thresholds``, ``nearest`` (a row of the bank's concepts) and, of videos, ``frames`` are (B, K); images
+    that this check left out have NaN scores.
     """
 
     run: int
@@ -30,19 +31,18 @@ class Check:
     scores: Tensor
     thresholds: Tensor
     nearest: Tensor
+    frames: Tensor | None = None
 
     @classmethod
-    def at(
-        cls, run: int, step: int, noise_level: float, images: Sequence[int], seen: tuple[Tensor, Tensor], limits: Tensor
-    ) -> Check:
-        """A check of some of a run's images: what a scorer saw of these, (b, K) each, against thresholds (B, K).
+    def at(cls, run: int, step: int, noise_level: float, images: Sequence[int], seen: Seen, limits: Tensor) -> Check:
+        """A check of some of a run's images: what was seen of these, against thresholds (B, K).
 
         Raises:
             GuardError: as many scores as there are images and categories were not given, or a threshold is not finite:
                 nothing could be told from them.
         """
         wanted = (len(images), limits.shape[1])
-        for what in seen:
+        for what in (seen.scores, seen.nearest):
             if tuple(what.shape) != wanted:
                 raise GuardError(f"the guard's model gave scores of shape {tuple(what.shape)} where {wanted} is needed")
         if not limits.isfinite().all():
@@ -50,8 +50,12 @@ class Check:
         scores = torch.full_like(limits, torch.nan)
         nearest = torch.zeros_like(limits, dtype=torch.long)
         rows = list(images)
-        scores[rows], nearest[rows] = seen[0].to(limits), seen[1]
-        return cls(run, step, noise_level, scores, limits, nearest)
+        scores[rows], nearest[rows] = seen.scores.to(limits), seen.nearest
+        frames = None
+        if seen.frames is not None:
+            frames = torch.zeros_like(nearest)
+            frames[rows] = seen.frames
+        return cls(run, step, noise_level, scores, limits, nearest, frames)
 
     @property
     def margins(self) -> Tensor:
@@ -75,7 +79,8 @@ class Names:
         score = float(check.scores[image, k])
         threshold = float(check.thresholds[image, k])
         concept = self.concepts[int(check.nearest[image, k])]
-        return Reason(self.categories[k], concept, score, threshold, check.step, check.noise_level)
+        frame = None if check.frames is None else int(check.frames[image, k])
+        return Reason(self.categories[k], concept, score, threshold, check.step, check.noise_level, frame)
 
 
 @dataclass
@@ -133,9 +138,8 @@ class Run:
         """Record an action on some images, each because of a category at the last check."""
         for image, k in categories.items():
             why = self.names.reason(self.last_check, image, k)
-            self.actions[image].append(
-                Action(kind, 0, why.step, why.noise_level, why.category, why.score, why.threshold, why.concept)
-            )
+            where = (why.step, why.noise_level, why.category)
+            self.actions[image].append(Action(kind, 0, *where, why.score, why.threshold, why.concept, why.frame))
 
     def note_exhausted(self, categories: Mapping[int, Sequence[int]]) -> None:
         """Record in which categories images are over a threshold although they had all their pushes, each once."""

@@ -49,7 +49,7 @@ class Action:
 
     ``attempt`` is 0 for the first run; ``step`` counts in the scheduler's timesteps, a retry's is 0; ``score``
     is what ``category`` scored just before (a retry's is that of the reason), ``threshold`` what it was allowed;
-    ``concept`` is that category's nearest.
+    ``concept`` is that category's nearest, ``frame`` that of a video's latents which scored it.
     """
 
     kind: ActionKind
@@ -60,11 +60,15 @@ class Action:
     score: float
     threshold: float
     concept: str = ""
+    frame: int | None = None
 
 
 @dataclass(frozen=True)
 class Reason:
-    """What a decision rests on: which category and which of its concepts, what score, which threshold, which step."""
+    """What a decision rests on: which category and which of its concepts, what score, which threshold, which step.
+
+    Of a video, ``frame`` is the latent frame that scored highest, counted from 0.
+    """
 
     category: str
     concept: str
@@ -72,11 +76,13 @@ class Reason:
     threshold: float
     step: int
     noise_level: float
+    frame: int | None = None
 
     def __str__(self) -> str:
+        frame = "" if self.frame is None else f", latent frame {self.frame}"
         return (
             f"{self.category} ({self.concept}): {self.score:.2f} against {self.threshold:.2f} "
-            f"at step {self.step}, noise level {self.noise_level:.2f}"
+            f"at step {self.step}, noise level {self.noise_level:.2f}{frame}"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from latent_guard.guidance.fail_open import OnError, RefusalError, guarded
-from latent_guard.guidance.gate import Call, Gate
+from latent_guard.guidance.frames import look
+from latent_guard.guidance.gate import Gate
+from latent_guard.guidance.judged import Call
 from latent_guard.guidance.outcome import Outcome, blocked, deciding_categories, unchecked
 from latent_guard.guidance.policy import Policies
 from latent_guard.guidance.rules import Rules
@@ -25,6 +27,7 @@ from latent_guard.guidance.verdict import ActionKind, Verdict
 from latent_guard.guidance.verdict import Gate as Where
 from latent_guard.pipelines.images import images_of
 from latent_guard.pipelines.latents import PipelineLatents
+from latent_guard.pipelines.resting import resting
 from latent_guard.pipelines.step import DenoisingStep
 
 OnBlock = Literal["neutral", "raise"]
@@ -70,6 +73,7 @@ class Watch:
         self._attempt: int | None = None  # of those that `generate` makes; None: there are no retries
         self._first_step: FirstStep | None = None
         self._latest: Run | None = None  # that began, of the present attempt
+        self._rest = ExitStack()  # of the denoisers of an aborted call
         self._runs = 0
         self._told = 0  # verdicts that `on_verdicts` knows of
 
@@ -93,6 +97,7 @@ class Watch:
     def end_call(self) -> None:
         """The pipeline's call is over, whether it hands out images or ends with an error."""
         self.gate.call = self.run = None
+        self._rest.close()
         self._tell()
 
     def step(self, scheduler: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
@@ -147,7 +152,7 @@ class Watch:
 
     def _run_at(self, call: Call | None, step: DenoisingStep) -> Run:
         """The run that a step belongs to, a new one if it is the first."""
-        if call is not None and call.judged is not None:
+        if call is not None and call.judged is not None and not call.rests:
             what = "aborted" if self.run is not None else "judged"
             raise RefusalError(f"the pipeline made another step after its images were {what}; no image was handed out")
         of_loop = call is None and self.run is not None and self.run.aborted_at is not None
@@ -189,7 +194,7 @@ class Watch:
         self, run: Run, step: int, noise_level: float, raw: Tensor, images: list[int], *, final: bool = False
     ) -> Check:
         """Score some of a run's images, and take note of what was seen."""
-        seen = self.scorer.check(raw if len(images) == run.images else raw[images], noise_level)
+        seen = look(self.scorer, raw if len(images) == run.images else raw[images], noise_level, final=final)
         thresholds = self._rules.thresholds(
             self.scorer.thresholds(noise_level), run.pushes, final=final, attempt=self._attempt
         )
@@ -199,14 +204,18 @@ class Watch:
         return check
 
     def _aborts(self, run: Run, step: DenoisingStep) -> bool:
-        """Abort the run if every image of it is hopeless: have the pipeline skip the rest of its loop.
+        """Abort the run if every image of it is hopeless: have the pipeline skip the rest of its loop, or its cost.
 
         Nothing rests on whether the pipeline does: an aborted run hands out neutral latents only.
         """
-        if not (run.may_abort and hasattr(self.pipe, "_interrupt")):
+        if not run.may_abort:
             return False
         run.aborted_at = step.index
-        self.pipe._interrupt = True
+        if hasattr(self.pipe, "_interrupt"):
+            self.pipe._interrupt = True
+        elif self.gate.call is not None:
+            self.gate.call.rests = True
+            self._rest.enter_context(resting(self.pipe))
         everything = torch.ones(run.images, dtype=torch.bool)
         deciding = deciding_categories(run, self._rules, self._attempt, everything)
         run.note(ActionKind.ABORT, dict(enumerate(deciding)))
@@ -271,7 +280,7 @@ class Watch:
         """Which latents (B, C, H, W) that are no images of a call are masked (B,): their preview would show it."""
         masked = torch.zeros(len(raw), dtype=torch.bool)
         with self._guarded(self.gate.call, len(raw)):
-            seen, _ = self.scorer.check(raw.to(self.scorer.device), 0.0)
+            seen = look(self.scorer, raw.to(self.scorer.device), 0.0, final=True).scores
             limits = self._rules.thresholds(self.scorer.thresholds(0.0), masked, final=True, attempt=self._attempt)
             masked = (over(seen, limits) & torch.tensor(self._rules.masking(self._attempt))).any(dim=1)
         return masked

@@ -11,6 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from latent_guard.bounds import require_number, require_whole
 from latent_guard.errors import InputError
+from latent_guard.latent_clip.published_statistics import (
+    QWEN21_MEAN,
+    QWEN21_STD,
+    WAN22_MEAN,
+    WAN22_STD,
+    WAN_MEAN,
+    WAN_STD,
+)
 from latent_guard.latent_clip.vae_configs import numbers_of
 
 if TYPE_CHECKING:
@@ -78,11 +86,16 @@ class LatentSpace:
         """The pipelines whose latents are of this space, for people; "" where none are known."""
         return _SERVED.get(self.family, "")
 
-    def to_raw(self, latents: Tensor) -> Tensor:
-        """Pipeline latents -> raw latents."""
+    def to_raw(self, latents: Tensor, *, by_reciprocals: bool = False) -> Tensor:
+        """Pipeline latents -> raw latents, in the same precision.
+
+        ``by_reciprocals`` scales by those of the space's numbers, which then are what is rounded.
+        """
         if self.std:
-            latents = latents * _by_channel(self.std, latents)
-        raw = latents / self.scaling_factor + self.shift_factor
+            std = _by_channel(self.std, latents)
+            latents = latents / (1.0 / std) if by_reciprocals else latents * std
+        inverse = 1.0 / self.scaling_factor
+        raw = (inverse * latents if by_reciprocals else latents / self.scaling_factor) + self.shift_factor
         if self.mean:
             raw = raw + _by_channel(self.mean, raw)
         if self.patch == 1:
@@ -130,11 +143,6 @@ class LatentSpace:
         return statistics_are_weights or (self.mean, self.std) == (published.mean, published.std)
 
 
-_WAN_MEAN: tuple[float, ...] = (-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508)
-_WAN_MEAN += (0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921)
-_WAN_STD: tuple[float, ...] = (2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743)
-_WAN_STD += (3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.916)
-
 # As published in `vae/config.json` of each family; FLUX.2's mean and std are weights of its VAE. Qwen-Image's encoder
 # is Wan 2.1's.
 PUBLISHED = {
@@ -144,9 +152,14 @@ PUBLISHED = {
     "FLUX.1": LatentSpace("AutoencoderKL", channels=16, factor=8, scaling_factor=0.3611, shift_factor=0.1159),
     "FLUX.2": LatentSpace("AutoencoderKLFlux2", channels=32, factor=8, patch=2),
     "Sana": LatentSpace("AutoencoderDC", channels=32, factor=32, scaling_factor=0.41407),
-    "Wan 2.1": LatentSpace("AutoencoderKLWan", channels=16, factor=8, mean=_WAN_MEAN, std=_WAN_STD),
-    "Qwen-Image": LatentSpace("AutoencoderKLQwenImage", channels=16, factor=8, mean=_WAN_MEAN, std=_WAN_STD),
+    "Wan 2.1": LatentSpace("AutoencoderKLWan", channels=16, factor=8, mean=WAN_MEAN, std=WAN_STD),
+    "Qwen-Image": LatentSpace("AutoencoderKLQwenImage", channels=16, factor=8, mean=WAN_MEAN, std=WAN_STD),
+    "Wan 2.2": LatentSpace("AutoencoderKLWan", channels=48, factor=16, mean=WAN22_MEAN, std=WAN22_STD),
+    "Qwen-Image-2.1": LatentSpace("AutoencoderKLQwenImage21", channels=64, factor=16, mean=QWEN21_MEAN, std=QWEN21_STD),
+    "CogView4": LatentSpace("AutoencoderKL", channels=16, factor=8),
     "HunyuanImage 2.1": LatentSpace("AutoencoderKLHunyuanImage", channels=64, factor=32, scaling_factor=0.75289),
+    "HunyuanVideo": LatentSpace("AutoencoderKLHunyuanVideo", channels=16, factor=8, scaling_factor=0.476986),
+    "HunyuanVideo 1.5": LatentSpace("AutoencoderKLHunyuanVideo15", channels=32, factor=16, scaling_factor=1.03682),
 }
 # By converters of diffusers and the class annotations of pipelines; the canary has the last word.
 _SERVED = {
@@ -154,14 +167,19 @@ _SERVED = {
     "SDXL": "SDXL and its fine-tunes, Turbo and Lightning, Kolors, PixArt-Sigma, AuraFlow, HunyuanDiT, Lumina, OmniGen",
     "SD3": "Stable Diffusion 3 and 3.5",
     "FLUX.1": "FLUX.1 (dev, schnell, Kontext, Fill, Krea), Z-Image, Chroma, HiDream-I1, Lumina 2, Ovis, LongCat-Image",
-    "FLUX.2": "FLUX.2 (dev, klein), ERNIE-Image, FIBO 2",
+    "FLUX.2": "FLUX.2 (dev, klein), FLUX.3, Ideogram 4, ERNIE-Image, FIBO 2",
     "Sana": "Sana, Sana-Sprint, PRX with a DC-AE",
-    "Wan 2.1": "Wan 2.1 and 2.2 (14B); Qwen-Image and its edits, Krea 2 and Nucleus share its encoder",
-    "Qwen-Image": "Qwen-Image and its edits, Krea 2, Nucleus; Wan 2.1 shares its encoder",
+    "Wan 2.1": "Wan 2.1 and 2.2 (14B), Cosmos-Predict2; Qwen-Image and its edits, Krea 2 and Nucleus share its encoder",
+    "Qwen-Image": "Qwen-Image and its edits, Krea 2, Nucleus, Anima; Wan 2.1 shares its encoder",
+    "Wan 2.2": "Wan 2.2 (5B), FIBO",
+    "Qwen-Image-2.1": "Qwen-Image-2.1",
+    "CogView4": "CogView4",
     "HunyuanImage 2.1": "HunyuanImage 2.1",
+    "HunyuanVideo": "HunyuanVideo, FramePack, Kandinsky 5's videos",
+    "HunyuanVideo 1.5": "HunyuanVideo 1.5",
 }
 PIXELS = LatentSpace("pixels", channels=3, factor=1)
 
 
 def _by_channel(values: Sequence[float], latents: Tensor) -> Tensor:
-    return latents.new_tensor(values).view(-1, 1, 1)
+    return latents.new_tensor(values).view(-1, *(1,) * (latents.ndim - 2))

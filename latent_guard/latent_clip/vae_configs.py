@@ -36,14 +36,15 @@ def _of_kl(vae: Any) -> Numbers:
 
 
 def _of_flux2(vae: Any, epsilon: float | None = None) -> Numbers:
-    variance = vae.bn.running_var.detach().float().cpu()  # the BatchNorm's statistics, in patches
+    # The BatchNorm's statistics, in patches; in the VAE's own precision, as pipelines compute with them.
+    variance = vae.bn.running_var.detach().cpu()
     return {
         "name": "AutoencoderKLFlux2",
         "channels": vae.config.latent_channels,
         "factor": 2 ** (len(vae.config.block_out_channels) - 1),
         "patch": vae.config.patch_size[0],
         "mean": vae.bn.running_mean.detach().float().cpu().tolist(),
-        "std": (variance + (vae.config.batch_norm_eps if epsilon is None else epsilon)).sqrt().tolist(),
+        "std": (variance + (vae.config.batch_norm_eps if epsilon is None else epsilon)).sqrt().float().tolist(),
     }
 
 
@@ -122,6 +123,7 @@ _READERS: dict[str, Callable[[Any], Numbers]] = {
     "AutoencoderKLHunyuanVideo15": _of_hunyuan,
     "AutoencoderKLTemporalDecoder": _of_temporal_decoder,
     "AutoencoderKLCogVideoX": _of_temporal_decoder,
+    "AutoencoderKLMagvit": _of_temporal_decoder,
     "AutoencoderKLMochi": _of_mochi,
     "AutoencoderKLLTXVideo": _of_ltx,
     "AutoencoderKLLTX2Video": _of_ltx,

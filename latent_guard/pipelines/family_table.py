@@ -10,6 +10,7 @@ from typing import Any
 from latent_guard.errors import UnsupportedPipelineError
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.pipelines.families import Family
+from latent_guard.pipelines.modular import is_modular
 
 _SD = Family()
 _SD_INPAINT = Family(reads=((1, 0), (2, 1)), blend=-1)
@@ -21,11 +22,25 @@ _PACKED = Family(axes="bnd", patch=2, norm=("scaling", "shift"))  # FLUX.1
 _PACKED_INPAINT = Family(axes="bnd", patch=2, norm=("scaling", "shift"), blend=2)
 _PACKED_CONTROL = Family(axes="bnd", patch=2, norm=("scaling", "shift"), reads=((2, 0),))
 _QWEN = Family(axes="bnd", patch=2, norm=("channels",))
+_QWEN21 = Family(axes="bnd", norm=("channels",), references=True)
 _QWEN_INPAINT = Family(axes="bnd", patch=2, norm=("channels",), blend=2)
 _FLUX2 = Family(axes="bnd", patch=2, norm=("channels",), references=True)
 _KLEIN = Family(axes="bnd", patch=2, norm=("channels",), returns="raw", references=True)
 _CONSISTENCY = Family(decoded=1)
 _SPRINT = Family(decoded=1, times="sigma_data", returns="normalised")
+
+_WAN = Family(axes="bcthw", norm=("channels",), video=True)
+_WAN_FROM_PICTURE = Family(axes="bcthw", norm=("channels",), reads=((1, 0), (2, 4)), video=True)
+_COSMOS_VIDEO = Family(axes="bcthw", norm=("channels",), reads=((1, 1),), video=True)
+_MOTIF = Family(axes="bcthw", norm=("channels",), reads=((2, 1),), video=True)
+_HUNYUAN_VIDEO_15 = Family(axes="bcthw", reads=((2, 1),), video=True)
+_LTX2 = Family(axes="bnd", norm=("scaling", "channels"), returns="raw", video=True, sound=True)
+_HUNYUAN_VIDEO = Family(axes="bcthw", video=True)
+_ANIMATE = Family(axes="bcthw", video=True)
+_COGVIDEOX = Family(axes="btchw", video=True)
+_COGVIDEOX_CONDITIONED = Family(axes="btchw", reads=((2, 0),), video=True)
+_KANDINSKY5_VIDEO = Family(axes="bthwc", reads_from="in_visual_dim", video=True)
+_LTX = Family(axes="bnd", norm=("scaling", "channels"), video=True)
 
 KNOWN: dict[str, Family] = {
     "StableDiffusionPipeline": _SD,
@@ -122,17 +137,98 @@ KNOWN: dict[str, Family] = {
     "QwenImageControlNetInpaintPipeline": _QWEN,
     "QwenImageEditPipeline": _QWEN,
     "QwenImageEditInpaintPipeline": _QWEN_INPAINT,
+    "QwenImage21Pipeline": _QWEN21,
     "QwenImageEditPlusPipeline": Family(axes="bnd", patch=2, norm=("channels",), references=True),
     "Krea2Pipeline": _QWEN,
     "NucleusMoEImagePipeline": _QWEN,
+    "BriaFiboPipeline": Family(axes="bnd", norm=("channels",)),
+    "BriaFiboEditPipeline": Family(axes="bnd", norm=("channels",), references=True),
+    "Cosmos2TextToImagePipeline": Family(axes="bcthw", norm=("channels",), returns="normalised"),
     "Flux2Pipeline": _FLUX2,
     "Flux2KleinPipeline": _KLEIN,
     "Flux2KleinKVPipeline": _KLEIN,
     "Flux2KleinInpaintPipeline": Family(axes="bnd", patch=2, norm=("channels",), blend=2, returns="raw"),
     "ErnieImagePipeline": Family(patch=2, norm=("channels",), epsilon=1e-5),
     "BriaFibo2Pipeline": Family(norm=("channels",)),
+    "Ideogram4Pipeline": Family(axes="bnd", patch=2, channels_last=True, norm=("channels",), sized_by="check_inputs"),
     "Kandinsky5T2IPipeline": Family(axes="bthwc", reads_from="in_visual_dim"),
     "Kandinsky5I2IPipeline": Family(axes="bthwc", reads_from="in_visual_dim"),
+    "WanPipeline": _WAN,
+    "WanVideoToVideoPipeline": _WAN,
+    "WanVACEPipeline": _WAN,
+    "WanImageToVideoPipeline": _WAN_FROM_PICTURE,
+    "SkyReelsV2Pipeline": _WAN,
+    "SkyReelsV2ImageToVideoPipeline": _WAN_FROM_PICTURE,
+    "Cosmos2VideoToWorldPipeline": _COSMOS_VIDEO,
+    "Cosmos2_5_PredictBasePipeline": _COSMOS_VIDEO,
+    "SanaVideoPipeline": _WAN,
+    "SanaImageToVideoPipeline": _WAN,
+    "LucyEditPipeline": Family(axes="bcthw", norm=("channels",), reads=((2, 0),), video=True),
+    "MotifVideoPipeline": _MOTIF,
+    "MotifVideoImage2VideoPipeline": _MOTIF,
+    "HunyuanVideoPipeline": _HUNYUAN_VIDEO,
+    "HunyuanVideoImageToVideoPipeline": Family(axes="bcthw", reads=((1, 0), (2, 1)), video=True),
+    "HunyuanSkyreelsImageToVideoPipeline": Family(axes="bcthw", reads=((2, 0),), video=True),
+    "HunyuanVideo15Pipeline": _HUNYUAN_VIDEO_15,
+    "HunyuanVideo15ImageToVideoPipeline": _HUNYUAN_VIDEO_15,
+    "AnimateDiffPipeline": _ANIMATE,
+    "AnimateDiffPAGPipeline": _ANIMATE,
+    "AnimateDiffSDXLPipeline": _ANIMATE,
+    "AnimateDiffControlNetPipeline": _ANIMATE,
+    "AnimateDiffSparseControlNetPipeline": _ANIMATE,
+    "AnimateDiffVideoToVideoPipeline": _ANIMATE,
+    "AnimateDiffVideoToVideoControlNetPipeline": _ANIMATE,
+    "PIAPipeline": Family(axes="bcthw", reads=((2, 1),), video=True),
+    "LattePipeline": _ANIMATE,
+    "StableVideoDiffusionPipeline": Family(axes="btchw", reads=((2, 0),), video=True),
+    "CogVideoXPipeline": _COGVIDEOX,
+    "CogVideoXVideoToVideoPipeline": _COGVIDEOX,
+    "CogVideoXImageToVideoPipeline": _COGVIDEOX_CONDITIONED,
+    "CogVideoXFunControlPipeline": _COGVIDEOX_CONDITIONED,
+    "ConsisIDPipeline": _COGVIDEOX_CONDITIONED,
+    "EasyAnimatePipeline": Family(axes="bcthw", video=True),
+    "EasyAnimateInpaintPipeline": Family(axes="bcthw", reads=((2, 1), (3, 0)), video=True),
+    "MochiPipeline": Family(axes="bcthw", norm=("scaling", "channels"), video=True),
+    "LTXPipeline": _LTX,
+    "LTXImageToVideoPipeline": Family(axes="bcthw", norm=("scaling", "channels"), returns="tokens", video=True),
+    "LTX2Pipeline": _LTX2,
+    "LTX2ImageToVideoPipeline": Family(
+        axes="bcthw", norm=("scaling", "channels"), returns="raw", video=True, sound=True
+    ),
+    "LTX2ConditionPipeline": _LTX2,
+    "LTX2InContextPipeline": _LTX2,
+    "LTX2HDRPipeline": _LTX2,
+    "Kandinsky5T2VPipeline": _KANDINSKY5_VIDEO,
+    "Kandinsky5I2VPipeline": _KANDINSKY5_VIDEO,
+    # Modular ones, whose blocks put an original back after a step: the gate at the decoder sees that.
+    "Flux2ModularPipeline": _FLUX2,
+    "Flux2KleinModularPipeline": _FLUX2,
+    "Flux2KleinBaseModularPipeline": _FLUX2,
+    "Flux3ModularPipeline": _FLUX2,
+    "Flux3DistilledModularPipeline": _FLUX2,
+    "AnimaModularPipeline": Family(axes="bcthw", norm=("channels",)),
+    "ErnieImageModularPipeline": Family(patch=2, norm=("channels",), epsilon=1e-5),
+    "QwenImageModularPipeline": _QWEN,
+    "QwenImageEditModularPipeline": _QWEN,
+    "QwenImageEditPlusModularPipeline": Family(axes="bnd", patch=2, norm=("channels",), references=True),
+    "QwenImage21ModularPipeline": _QWEN21,
+    "QwenImage21TurboModularPipeline": _QWEN21,
+    "Ideogram4ModularPipeline": Family(axes="bnd", patch=2, channels_last=True, norm=("channels",)),
+    "Krea2ModularPipeline": _QWEN,
+    "Krea2TurboModularPipeline": _QWEN,
+    "ZImageModularPipeline": _SHIFTED,
+    "FluxModularPipeline": _PACKED,
+    "FluxKontextModularPipeline": _PACKED,
+    "StableDiffusionXLModularPipeline": Family(norm=("scaling", "channels"), reads=((1, 0), (2, 1))),
+    "StableDiffusion3ModularPipeline": _SHIFTED,
+    "WanModularPipeline": _WAN,
+    "WanImage2VideoModularPipeline": _WAN_FROM_PICTURE,
+    "Wan22ModularPipeline": _WAN,
+    "Wan22Image2VideoModularPipeline": _WAN_FROM_PICTURE,
+    "Wan22VaceModularPipeline": _WAN,
+    "LTXModularPipeline": _LTX,
+    "LTX2ModularPipeline": _LTX2,
+    "HunyuanVideo15ModularPipeline": _HUNYUAN_VIDEO_15,
 }
 
 
@@ -145,15 +241,19 @@ def family_of(pipe: Any) -> Family:
     name = type(pipe).__name__
     if name in KNOWN and type(pipe).__module__.startswith("diffusers."):
         return KNOWN[name]
-    if any(base.__name__ == "ModularPipeline" for base in type(pipe).__mro__):
-        raise UnsupportedPipelineError(
-            f"modular pipelines are not supported yet ({name}); use the pipeline class of the same family, as "
-            "DiffusionPipeline.from_pretrained loads it"
-        )
     raise UnsupportedPipelineError(
         f"the guard does not know the steps of {name}, only those of {len(KNOWN)} of diffusers' own classes "
         '(docs/pipelines.md); what any pipeline decodes is judged with guard.attach(pipe, gate="decode")'
     )
+
+
+def require_generates_pictures(pipe: Any) -> None:
+    """Raise ``UnsupportedPipelineError`` for a pipeline whose calls are guarded, but not made by the guard itself."""
+    if is_modular(pipe) or ((family := KNOWN.get(type(pipe).__name__)) is not None and family.video):
+        raise UnsupportedPipelineError(
+            f'{type(pipe).__name__} is called in a way of its own: write `with guard.attach(pipe, policy="block") as '
+            "watch: pipe(...)`"
+        )
 
 
 def space_of_pipeline(pipe: Any) -> LatentSpace:

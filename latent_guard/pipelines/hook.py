@@ -61,15 +61,26 @@ def around(owner: Any, name: str, replacement: Around, *, methods_only: bool = T
                     setattr(owner, name, own)
 
 
+@contextmanager
+def around_call(owner: Any, replacement: Around) -> Iterator[None]:
+    """Route ``owner(...)`` through ``replacement``, which is told ``owner`` or a copy of it, for as long as a block."""
+    stand_in = AroundCall(owner, replacement)
+    stand_in.enter(replacement)
+    try:
+        yield
+    finally:
+        stand_in.remove()
+
+
 def around_step(scheduler: Any, replacement: Around) -> AbstractContextManager[object]:
     """``around`` a scheduler's ``step``."""
     return around(scheduler, "step", replacement)
 
 
 class AroundCall:
-    """Routes ``pipe(...)`` through ``replacement``, which may be exchanged, until ``remove``.
+    """Routes ``pipe(...)``, or the call of anything, through ``replacement``, which may be exchanged, until ``remove``.
 
-    Python checks ``__call__`` up on the class, so the pipeline is of a subclass of its own meanwhile, of the same name.
+    Python looks ``__call__`` up on the class, so the pipeline is of a subclass of its own meanwhile, of the same name.
     """
 
     def __init__(self, pipe: Any, replacement: Around) -> None:

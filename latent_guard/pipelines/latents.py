@@ -14,11 +14,17 @@ from latent_guard.pipelines.canary import Canary
 from latent_guard.pipelines.families import Family
 from latent_guard.pipelines.family_table import family_of
 from latent_guard.pipelines.layouts import Layout
+from latent_guard.pipelines.modular import is_modular, require_loaded
 from latent_guard.pipelines.schedulers import require_supported
 from latent_guard.pipelines.tiny_vae import is_tiny, tiny_space
 from latent_guard.pipelines.vae import gray_latent
 
 GRAY_SIZE = 64  # pixels
+
+
+def spread(neutral: Tensor, latents: Tensor) -> Tensor:
+    """The latent of mid-gray (C, 1, 1) such that it can stand anywhere in some (B, C, H, W) or (B, C, T, H, W)."""
+    return neutral.to(latents).reshape(-1, *(1,) * (latents.ndim - 2))
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,8 @@ class PipelineLatents:
             LatentSpaceMismatchError: another VAE.
         """
         family = family_of(pipe)
+        if is_modular(pipe):
+            require_loaded(pipe)
         require_supported(pipe.scheduler)
         if pipe.vae is None:
             if canary is not None:
@@ -91,13 +99,13 @@ class PipelineLatents:
         """The latent of mid-gray as ``vae.decode`` takes it, (C, 1, 1)."""
         if self.decodes is self.space:
             return self.neutral_raw
-        return self.decodes.to_raw(self.space.from_raw(self.neutral_raw))
+        return self.decodes.to_raw(self.space.from_raw(self.neutral_raw[None]))[0]
 
     @property
     def neutral(self) -> Tensor:
         """The latent of mid-gray in the pipeline's own scale, (C p p, 1, 1) for a space with patches of p x p."""
         p = self.space.patch
-        return self.space.from_raw(self.neutral_raw.expand(-1, p, p))
+        return self.space.from_raw(self.neutral_raw.expand(1, -1, p, p))[0]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """A pipeline's latents as its ``scheduler.step`` carries them, and as (B, C, H, W): packing, blending and grids.
 
+Those of videos are (B, C, T, H, W) wherever pictures' are (B, C, H, W).
+
 Shapes: as in ``families``.
 """
 
@@ -17,7 +19,8 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from latent_guard.errors import GuardError
 from latent_guard.latent_clip.latent_space import LatentSpace
 from latent_guard.pipelines.families import Family, denoiser_of
-from latent_guard.pipelines.hook import around
+from latent_guard.pipelines.hook import around, around_call
+from latent_guard.pipelines.modular import is_modular
 
 
 class Layout:
@@ -29,24 +32,34 @@ class Layout:
         self.family = family
         self._space = space
         self._grid = (0, 0)  # rows and columns of tokens, which do not tell height from width
+        self._state: Any = None  # of a modular pipeline's call, whose blocks write into it
         self._mask: Tensor | None = None  # as the pipeline blends with it; twice under classifier-free guidance
         self._original: Tensor | None = None
 
     @contextmanager
     def following(self) -> Iterator[None]:
         """The block in which the layout reads from the pipeline's calls what ``step`` does not tell it."""
+        tokens = self.family.has_tokens
         with ExitStack() as stack:
-            if self.family.axes == "bnd" or self.family.blend is not None:
-                stack.enter_context(around(self.pipe, "prepare_latents", self._prepare))
+            if is_modular(self.pipe):
+                if tokens:
+                    stack.enter_context(around_call(self.pipe._blocks, self._run_blocks))
+            elif tokens or self.family.blend is not None:
+                stack.enter_context(around(self.pipe, self.family.sized_by, self._prepare))
             if self.family.blend is not None:
                 stack.enter_context(around(self.pipe, "prepare_mask_latents", self._prepare_mask))
             try:
                 yield
             finally:
-                self._mask = self._original = None
+                self._mask = self._original = self._state = None
+
+    def _run_blocks(self, blocks: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
+        if blocks is self.pipe._blocks:
+            *_, self._state = call.args
+        return original(*call.args, **call.kwargs)
 
     def _prepare(self, pipe: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
-        if self.family.axes == "bnd":
+        if self.family.has_tokens:
             self.of_size(int(call.arguments["height"]), int(call.arguments["width"]))
         prepared = original(*call.args, **call.kwargs)
         if self.family.blend is not None and self._blends():
@@ -65,7 +78,13 @@ class Layout:
         return bool(denoiser_of(self.pipe).config[self.family.reads_from] == own)
 
     def unpack(self, latents: Tensor) -> Tensor:
-        """The latents as the space's pipeline latents, (B, C p p, H/p, W/p) with its p; else ``GuardError``."""
+        """The latents as the space's pipeline latents, (B, C p p, H/p, W/p) with its p, or those of videos.
+
+        Raises:
+            GuardError: they are of another shape.
+        """
+        if self._state is not None:
+            self.of_size(self._state.get("height") or 0, self._state.get("width") or 0)
         expected = self._expected(latents)
         if tuple(latents.shape[1:]) != expected:
             raise GuardError(
@@ -74,12 +93,20 @@ class Layout:
             )
         axes = self.family.axes
         if axes == "bnd":
-            latents = latents.transpose(1, 2).unflatten(2, self._grid)
-        elif axes == "bthwc":
-            latents = latents[:, 0].movedim(-1, 1)
+            frames = (-1,) if self.family.video else ()
+            latents = latents.transpose(1, 2).unflatten(2, (*frames, *self._grid))
+        else:
+            latents = latents.movedim(axes.index("c"), 1)
+            latents = latents[:, :, 0] if "t" in axes and not self.family.video else latents
+        if self.family.channels_last:
+            latents = latents.unflatten(1, (-1, self._space.channels)).transpose(1, 2).flatten(1, 2)
         if self.family.times:
             latents = latents / self._times
         return _repatched(latents, self.family.patch, self._space.patch)
+
+    def steps_sound(self, sample: Tensor) -> bool:
+        """True if what a copy of the pipeline's scheduler steps is sound, which has not the shape of pictures."""
+        return self.family.sound and tuple(sample.shape[1:]) != self._expected(sample)
 
     def of_size(self, height: int, width: int) -> Layout:
         """This layout, for pictures of so many pixels."""
@@ -89,10 +116,15 @@ class Layout:
 
     def unpack_output(self, latents: Tensor) -> Tensor:
         """The pipeline latents of what ``output_type="latent"`` hands out, where that is not raw."""
+        if self.family.returns == "tokens":
+            in_places: Tensor = latents.transpose(1, 2).unflatten(2, (-1, *self._grid))
+            return in_places
         return latents if self.family.returns == "normalised" else self.unpack(latents)
 
     def pack_output(self, latents: Tensor) -> Tensor:
         """The inverse of ``unpack_output``."""
+        if self.family.returns == "tokens":
+            return latents.flatten(2).transpose(1, 2)
         return latents if self.family.returns == "normalised" else self.pack(latents)
 
     def output_to_raw(self, latents: Tensor) -> Tensor:
@@ -105,10 +137,13 @@ class Layout:
         latents = _repatched(latents, self._space.patch, self.family.patch)
         if self.family.times:
             latents = latents * self._times
+        if self.family.channels_last:
+            latents = latents.unflatten(1, (self._space.channels, -1)).transpose(1, 2).flatten(1, 2)
         axes = self.family.axes
         if axes == "bnd":
             return latents.flatten(2).transpose(1, 2).contiguous()
-        return latents.movedim(1, -1)[:, None] if axes == "bthwc" else latents
+        latents = latents[:, :, None] if "t" in axes and not self.family.video else latents
+        return latents.movedim(1, axes.index("c"))
 
     @property
     def _times(self) -> float:
@@ -120,9 +155,10 @@ class Layout:
         axes = self.family.axes
         if axes == "bnd":
             rows, columns = self._grid
-            return rows * columns, carried
+            frames = max(1, latents.shape[1] // max(1, rows * columns)) if self.family.video else 1
+            return frames * rows * columns, carried
         given = dict(zip(axes, latents.shape, strict=False)) if latents.ndim == len(axes) else {}
-        known = {"c": carried, "t": 1}
+        known = {"c": carried} if self.family.video else {"c": carried, "t": 1}
         return tuple(known.get(axis, given.get(axis, 0)) for axis in axes[1:])
 
     def final(self, output: Any) -> Tensor:

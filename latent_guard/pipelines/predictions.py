@@ -59,6 +59,7 @@ class StepState:
         index: the step's place in ``scheduler.timesteps``.
         clean_scale: what the prediction's clean latent is multiplied by, to be in the scale of samples.
         clip: the scheduler cuts clean latents off at this, on both sides; None: it does not.
+        idle: the step is of no length: whatever the model output, its sample is what it returns.
     """
 
     signal: float
@@ -69,6 +70,7 @@ class StepState:
     output_scale: float = 1.0
     clean_scale: float = 1.0
     clip: float | None = None
+    idle: bool = False
 
     @property
     def noise_level(self) -> float:

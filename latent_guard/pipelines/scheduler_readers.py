@@ -58,11 +58,18 @@ def euler(scheduler: Any, timestep: Any, _: int | None) -> StepState:
 
 
 def flow(scheduler: Any, timestep: Any, _: int | None) -> StepState:
-    """Flow matching; with ``invert_sigmas`` time runs from noise at 0, and models predict clean - noise."""
+    """Flow matching; with ``invert_sigmas`` time runs from noise at 0, and models predict clean - noise.
+
+    Cosmos gives a scheduler a ``sigma_max``, and has it step through EDM's samples instead, clean + sigma * noise, of
+    which the last step is from the smallest sigma to itself.
+    """
     index = _index(scheduler, timestep)
     sigma = float(scheduler.sigmas[index])
     if getattr(scheduler, "_scale_factors", None):
         raise GuardError("the guard does not know flow matching that enlarges latents; leave out scale_factors")
+    if scheduler.config.get("sigma_max") is not None:
+        idle = sigma == float(scheduler.sigmas[index + 1])
+        return replace(_exploding(scheduler, sigma, index), kind="epsilon", idle=idle)
     if sigma > 1.0:
         raise GuardError(f"the guard does not know flow matching at sigma {sigma:g}: it models sigmas of up to 1 only")
     if scheduler.config.get("invert_sigmas", False):

@@ -134,7 +134,7 @@ KNOWN: dict[str, Known] = {
     "DPMSolverSinglestepScheduler": Known(read.solver, (*_ALL, FLOW), memory="model_outputs"),
     "UniPCMultistepScheduler": Known(read.solver, (*_ALL, FLOW)),
     "DEISMultistepScheduler": Known(read.solver, (*_ALL, FLOW), harmless={"algorithm_type": ("deis",)}),
-    "EulerDiscreteScheduler": Known(read.euler, _ALL),
+    "EulerDiscreteScheduler": Known(read.euler, _ALL, harmless={"timestep_type": ("continuous",)}),
     "EulerAncestralDiscreteScheduler": Known(read.euler, _NOISE),
     "HeunDiscreteScheduler": Known(read.euler, _NOISE, harmless=_CLIPS),
     "LMSDiscreteScheduler": Known(read.euler, _ALL),

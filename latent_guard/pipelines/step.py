@@ -2,7 +2,7 @@
 
 Behind it are schedulers and their predictions, layouts, latent spaces and scales, and what a solver remembers.
 
-Shapes: B images, C latent channels, H and W latent positions.
+Shapes: B images, C latent channels, H and W latent positions; of videos T latent frames stand before H.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from torch import Tensor
 
 from latent_guard.pipelines.call_steps import first_step, last_step
 from latent_guard.pipelines.hook import around_step
-from latent_guard.pipelines.latents import PipelineLatents
+from latent_guard.pipelines.latents import PipelineLatents, spread
 from latent_guard.pipelines.schedulers import last_index, memory_of_estimates, read_step
 
+_OWN_ESTIMATE = "old_pred_original_sample"  # of CogVideoX's DPM solver
 Perturb = Callable[[Tensor, float], Tensor]  # raw clean estimates (B, C, H, W), noise level -> what to go on with
 
 
@@ -78,6 +79,11 @@ class DenoisingStep:
         output = layout.unpack(self._arguments["model_output"]).clone()
         sample = layout.unpack(self._arguments["sample"])
         clean = self._latents.space.from_raw(raw.to(output.device))
+        if self._state.idle:  # the sample is what it returns
+            sample = sample.clone()
+            sample[images] += clean - self._state.clean_estimate(output[images], sample[images])
+            self._arguments["sample"] = layout.pack(sample)
+            return
         output[images] = self._state.model_output_for(clean, sample[images]).to(output.dtype)
         self._arguments["model_output"] = layout.pack(output)
 
@@ -119,7 +125,7 @@ class DenoisingStep:
             if not isinstance(value, Tensor) or value.shape != shape:
                 return value
             latents = layout.unpack(value).clone()
-            latents[rows.to(latents.device)] = neutral.to(latents)
+            latents[rows.to(latents.device)] = spread(neutral, latents)
             return layout.pack(latents)
 
         layout.mask_images(rows)
@@ -131,8 +137,11 @@ class DenoisingStep:
     def without_estimates(self, output: Any) -> Any:
         """What the step returned, without what it says about the clean latents before these have been judged.
 
-        Pipelines go on from the first thing that a step returns; of the others, a callback sees those of LCM.
+        Pipelines go on from the first thing that a step returns; of the others, a callback sees those of LCM. A solver
+        that takes its last estimate as an argument gets it back: its pipeline shows it to nobody.
         """
+        if _OWN_ESTIMATE in self._arguments:
+            return output
         layout = self._latents.layout
         neutral = self._latents.neutral
         following = output[0]
@@ -140,7 +149,8 @@ class DenoisingStep:
         def blanked(value: Any) -> Any:
             if value is following or not isinstance(value, Tensor) or value.shape != following.shape:
                 return value
-            return layout.pack(neutral.to(value).expand_as(layout.unpack(value)).clone())
+            latents = layout.unpack(value)
+            return layout.pack(spread(neutral, latents).expand_as(latents).clone())
 
         return _mapped(output, blanked)
 

@@ -21,7 +21,7 @@ def test_a_known_pipeline_is_described_and_proven(latent_guard_command: Command,
     for words in ("(B, 4, H, W), normalised by the VAE's scaling", "DDIMScheduler, known", "steps and decoder"):
         assert words in done.out
     assert "a push moves the right image the right way" in done.out
-    assert done.out.count("holds") == 7
+    assert done.out.count("holds") == 8
 
 
 def test_without_a_dry_run_nothing_is_generated(latent_guard_command: Command, tiny_bundle: Path) -> None:

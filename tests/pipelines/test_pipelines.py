@@ -25,7 +25,7 @@ REFINER = "StableDiffusionXLImg2ImgPipeline"
 @pytest.mark.parametrize(
     ("cls", "named"),
     [
-        ("FluxModularPipeline", "modular pipelines are not supported yet"),
+        ("HeliosModularPipeline", "does not know the steps of HeliosModularPipeline"),
         ("StableDiffusionUpscalePipeline", "does not know the steps of StableDiffusionUpscalePipeline"),
         ("CosmosTextToWorldPipeline", 'gate="decode"'),
     ],

@@ -244,12 +244,40 @@ def test_flow_matching_that_runs_from_noise_at_zero_has_its_models_output_negate
         torch.testing.assert_close(state.model_output_for(clean, sample), clean - noise, rtol=1e-3, atol=1e-3)
 
 
+def test_continuous_timesteps_say_nothing_else_than_whole_ones() -> None:
+    """SVD's scheduler: the estimate depends on sigma alone."""
+    settings = {"timestep_type": "continuous", "use_karras_sigmas": True, "sigma_min": 0.002, "sigma_max": 700.0}
+    scheduler = new_scheduler("EulerDiscreteScheduler", "v_prediction", **settings)
+    output, sample = torch.randn(2, 2, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    for timestep in scheduler.timesteps:
+        estimate = read_step(scheduler, timestep).clean_estimate(output, sample)
+        expected = by_its_own_word(scheduler, output, timestep, sample)
+        torch.testing.assert_close(estimate, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_flow_matching_at_a_sigma_above_one_is_refused() -> None:
-    """Cosmos sets sigmas of up to 80 itself."""
+    """But for Cosmos, which gives its scheduler a ``sigma_max``."""
     scheduler = new_scheduler("FlowMatchEulerDiscreteScheduler")
     scheduler.sigmas = scheduler.sigmas * 80
     with pytest.raises(GuardError, match="sigma 80"):
         read_step(scheduler, scheduler.timesteps[0])
+
+
+def test_flow_matching_with_a_sigma_max_steps_through_edms_samples() -> None:
+    """Cosmos: the sample is clean + sigma * noise, and the last step is no step."""
+    scheduler = new_scheduler("FlowMatchEulerDiscreteScheduler", use_karras_sigmas=True)
+    scheduler.register_to_config(sigma_max=80.0, sigma_min=0.002)
+    set_steps(scheduler, STEPS)
+    scheduler.sigmas[-1] = scheduler.sigmas[-2]
+    clean, noise = torch.randn(2, 2, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    for index in range(STEPS):
+        state = read_at(scheduler, index)
+        sigma = float(scheduler.sigmas[index])
+        assert state.noise_level == pytest.approx(sigma / (1 + sigma))
+        assert state.idle == (index == STEPS - 1)
+        sample = clean + sigma * noise
+        torch.testing.assert_close(state.clean_estimate(noise, sample), clean, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(state.model_output_for(clean, sample), noise, rtol=1e-2, atol=1e-3)
 
 
 def test_flow_matching_starts_at_pure_noise() -> None:
@@ -281,7 +309,6 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"}, "dpmsolver"),
     ("DPMSolverMultistepScheduler", {"variance_type": "learned_range"}, "variance_type"),
     ("UniPCMultistepScheduler", {"predict_x0": False}, "predict_x0"),
-    ("EulerDiscreteScheduler", {"timestep_type": "continuous"}, "timestep_type"),
 ]
 REFUSED += [
     (name, {"thresholding": True, "clip_sample": False}, "thresholding")

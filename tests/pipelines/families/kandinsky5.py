@@ -42,6 +42,11 @@ def video_parts() -> dict[str, Any]:
     return {**parts(), "vae": hunyuan_vae(CHANNELS)}
 
 
+def conditioned_video_parts() -> dict[str, Any]:
+    """Its denoiser reads a mask of the frames that are given, too."""
+    return {**video_parts(), "transformer": parts(edits=True)["transformer"]}
+
+
 LENGTHS = torch.arange(BATCH + 1) * TOKENS  # the prompts' lengths, summed up
 TEXT = {
     "prompt_embeds_qwen": embeds(TOKENS, WIDTH),
@@ -54,8 +59,13 @@ TEXT = {
     "width": PIXELS,
 }
 SMALL = {"resolutions": [(PIXELS, PIXELS)]}  # they take the nearest of theirs, which are about a megapixel
+VIDEO = {**TEXT, "num_frames": FRAMES}
+MOVED = {**TEXT, "num_frames": 21, "image": pictures(PIXELS)}  # its first four latent frames get the look of later ones
 FAMILIES = [
     Tiny("Kandinsky5T2IPipeline", parts, TEXT, settings=SMALL),
     Tiny("Kandinsky5I2IPipeline", edit_parts, {**TEXT, "image": pictures(PIXELS)}, settings=SMALL),
+    Tiny("Kandinsky5T2VPipeline", video_parts, VIDEO),
+    Tiny("Kandinsky5T2VPipeline-conditioned", conditioned_video_parts, VIDEO),
+    Tiny("Kandinsky5I2VPipeline", video_parts, MOVED),
+    Tiny("Kandinsky5I2VPipeline-conditioned", conditioned_video_parts, MOVED),
 ]
-DECODED = [Tiny("Kandinsky5T2VPipeline", video_parts, {**TEXT, "num_frames": FRAMES})]

@@ -44,7 +44,7 @@ TEXT = {
     "height": PIXELS,
     "width": PIXELS,
 }
-DECODED = [
+FAMILIES = [
     Tiny("LattePipeline", parts, TEXT),
     Tiny("LattePipeline-temporal", temporal_parts, TEXT),
 ]

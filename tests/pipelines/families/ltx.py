@@ -1,4 +1,4 @@
-"""LTX."""
+"""LTX, from words, from a picture, and with pictures at any of its frames."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import diffusers
 import torch
 
+from tests.pipelines.families.qwen_image import drawn
 from tests.pipelines.families.tiny import BATCH, TOKENS, WIDTH, Tiny, embeds, pictures
 
 PIXELS, FRAMES, CHANNELS = 32, 5, 4
@@ -51,6 +52,11 @@ def parts() -> dict[str, Any]:
     return {"transformer": transformer, "vae": ltx_vae(), "scheduler": scheduler}
 
 
+def conditioned_parts() -> dict[str, Any]:
+    """It gives every token a noise level of its own."""
+    return {**parts(), "scheduler": diffusers.FlowMatchEulerDiscreteScheduler()}
+
+
 TEXT = {
     "prompt_embeds": embeds(TOKENS, WIDTH),
     "prompt_attention_mask": torch.ones(BATCH, TOKENS),
@@ -60,7 +66,8 @@ TEXT = {
     "width": PIXELS,
     "num_frames": FRAMES,
 }
-DECODED = [
+FAMILIES = [
     Tiny("LTXPipeline", parts, TEXT),
     Tiny("LTXImageToVideoPipeline", parts, {**TEXT, "image": pictures(PIXELS)}),
 ]
+DECODED = [Tiny("LTXConditionPipeline", conditioned_parts, {**TEXT, "image": drawn(PIXELS)[0]})]

@@ -7,9 +7,13 @@ from typing import Any
 import diffusers
 import torch
 from diffusers.pipelines.ltx2 import LTX2TextConnectors, LTX2Vocoder
+from diffusers.pipelines.ltx2.pipeline_ltx2_condition import LTX2VideoCondition
+from diffusers.pipelines.ltx2.pipeline_ltx2_hdr_lora import LTX2HDRReferenceCondition
+from diffusers.pipelines.ltx2.pipeline_ltx2_ic_lora import LTX2ReferenceCondition
 
-from tests.pipelines.families.ltx import CHANNELS, FRAMES, TEXT
-from tests.pipelines.families.tiny import WIDTH, Tiny
+from tests.pipelines.families.ltx import CHANNELS, FRAMES, PIXELS, TEXT
+from tests.pipelines.families.qwen_image import drawn
+from tests.pipelines.families.tiny import WIDTH, Tiny, pictures, videos
 
 HEADS, HEAD_WIDTH = 2, 8
 SOUND_CHANNELS, MEL_BINS, MEL_FACTOR, EARS = 4, 8, 4, 2
@@ -34,6 +38,8 @@ def ltx2_vae() -> Any:
         upsample_factor=(2,),
         patch_size=4,
         scaling_factor=0.7,
+        spatial_compression_ratio=8,
+        temporal_compression_ratio=2,
     )
     vae.latents_mean.copy_(0.3 * torch.arange(CHANNELS) - 0.5)
     vae.latents_std.copy_(1.5 + 0.25 * torch.arange(CHANNELS))
@@ -99,4 +105,14 @@ def parts() -> dict[str, Any]:
 
 
 UNPERTURBED = {"stg_scale": 0.0, "audio_stg_scale": 0.0, "spatio_temporal_guidance_blocks": None}
-DECODED = [Tiny("LTX2Pipeline", parts, {**TEXT, **UNPERTURBED, "num_frames": FRAMES})]
+CALL = {**TEXT, **UNPERTURBED}
+# The second stands beside the frames, as a frame more that is not decoded; so do references.
+FIRST, LAST = (LTX2VideoCondition(drawn(PIXELS)[n], index=index, crf=0) for n, index in ((0, 0), (1, -1)))
+SEEN = videos(FRAMES, PIXELS)[0]
+FAMILIES = [
+    Tiny("LTX2Pipeline", parts, CALL),
+    Tiny("LTX2ImageToVideoPipeline", parts, {**CALL, "image": pictures(PIXELS), "image_crf": 0}),
+    Tiny("LTX2ConditionPipeline", parts, {**CALL, "conditions": [FIRST, LAST]}),
+    Tiny("LTX2InContextPipeline", parts, {**CALL, "reference_conditions": LTX2ReferenceCondition(SEEN)}),
+    Tiny("LTX2HDRPipeline", parts, {**TEXT, "reference_conditions": LTX2HDRReferenceCondition(SEEN)}),
+]

@@ -48,4 +48,4 @@ TEXT = {
     "width": PIXELS,
     "num_frames": FRAMES,
 }
-DECODED = [Tiny("MochiPipeline", parts, TEXT)]
+FAMILIES = [Tiny("MochiPipeline", parts, TEXT)]

@@ -58,7 +58,7 @@ def parts() -> dict[str, Any]:
 
 
 ARGUMENTS = {"image": pictures(PIXELS), "height": PIXELS, "width": PIXELS}
-DECODED = [
+FAMILIES = [
     Tiny("StableVideoDiffusionPipeline", parts, ARGUMENTS),
     Tiny("StableVideoDiffusionPipeline-pieces", parts, {**ARGUMENTS, "decode_chunk_size": 2}),
 ]

@@ -52,9 +52,11 @@ def one_of_each_row_first(tinies: list[Tiny]) -> list[Any]:
 
 
 def _carried(family: Family) -> str:
-    shape = {"bchw": "latents", "bnd": "tokens", "bthwc": "latents, channels last"}
+    shape = {"bchw": "latents", "bnd": "tokens", "bcthw": "latents with a time axis"}
+    shape |= {"btchw": "latents with a time axis before the channels", "bthwc": "latents, channels last"}
     patch = f" of {family.patch} x {family.patch}" if family.patch > 1 else ""
-    return f"{shape[family.axes]}{patch}, by the VAE's {' and '.join(family.norm)}"
+    videos = "videos: " if family.video else ""
+    return f"{videos}{shape[family.axes]}{patch}, by the VAE's {' and '.join(family.norm)}"
 
 
 def page_with_table(text: str) -> str:

@@ -1,0 +1,101 @@
+"""What a call of a guarded pipeline hands out, by its last check, and whether latents are still the same.
+
+Shapes: B images, C latent channels, H and W latent positions; of videos T latent frames stand before H.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latent_guard.guidance.fail_open import RefusalError
+from latent_guard.guidance.run import Run
+
+ROUNDINGS = 4  # in float32, by which compiled arithmetic may differ from the same in eager mode
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What a call hands out by its last check: a pipeline's latents (B, C, H, W), neutral where masked (B,).
+
+    ``noise_level`` is above 0 where the rest of the steps is left to a refiner.
+    """
+
+    latents: Tensor
+    masked: Tensor
+    noise_level: float
+
+    def require_count(self, images: Any) -> None:
+        """Raise ``GuardError`` for other than as many images as were judged."""
+        count = len(self.masked)
+        if len(images) != count:
+            raise RefusalError(f"the pipeline gave {len(images)} images, but the guard verified {count}; discard them")
+
+    def require_shape(self, latents: Tensor) -> None:
+        """Raise ``GuardError`` for latents of another shape; videos may have other numbers of frames."""
+        if without_time(latents) != without_time(self.latents):
+            given, known = tuple(latents.shape), tuple(self.latents.shape)
+            raise RefusalError(f"latents of shape {given} are to be handed out, and {known} were judged; discard them")
+
+
+@dataclass
+class Call:
+    """One call of a guarded pipeline, until it hands out.
+
+    ``run`` is what its steps amount to, ``judged`` is there after the last of them. ``frames`` of its videos were
+    decoded as pictures. ``bypassed``: the guard failed in it, and the caller had asked to let it go on. ``rests``: its
+    run was aborted, and the loop goes on with neutral latents.
+    """
+
+    thread: int
+    gives_latents: bool = False
+    run: Run | None = None
+    judged: Judged | None = None
+    decoded: bool = False
+    frames: int = 0
+    bypassed: bool = False
+    rests: bool = False
+
+    def add_frames(self, given: Tensor, videos: Sequence[Tensor]) -> bool:
+        """Take the next few frames of some videos (B, C, T, H, W) to be decoded as pictures; False if they are none.
+
+        Raises:
+            GuardError: they are other frames than were judged.
+        """
+        stills = [video.transpose(1, 2).flatten(0, 1) for video in videos]
+        total = len(stills[0])
+        first = self.frames % total
+        if given.shape[1:] != stills[0].shape[1:] or first + len(given) > total:
+            return False
+        if others(given, [own[first : first + len(given)] for own in stills]):
+            raise RefusalError("frames were changed after the last check of their video; discard it")
+        self.frames += len(given)
+        self.decoded = self.decoded or self.frames >= total
+        return True
+
+
+def others(latents: Tensor, expected: list[Tensor]) -> list[int]:
+    """The images of latents that are like none of what was expected; a NaN is like nothing.
+
+    Videos to which a pipeline added frames, or of which it left some out, are others.
+    """
+    same = torch.zeros(len(latents), dtype=torch.bool, device=latents.device)
+    for one in expected if latents.shape == expected[0].shape else ():
+        slack = ROUNDINGS * torch.finfo(torch.float32).eps * (1 + one.float().abs())
+        same |= ((latents.float() - one.float()).abs() <= slack).flatten(1).all(dim=1)
+    return (~same).nonzero().flatten().tolist()
+
+
+def is_one_of(latents: Any, forms: Sequence[Tensor]) -> bool:
+    alike = [form for form in forms if isinstance(latents, Tensor) and form.shape == latents.shape]
+    return any(not others(latents, [form.to(latents)]) for form in alike)
+
+
+def without_time(latents: Tensor) -> tuple[int, ...]:
+    """The shape of latents, or of videos without their number of frames."""
+    shape = tuple(latents.shape)
+    return shape if latents.ndim == 4 else (*shape[:2], *shape[3:])

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from latent_guard.guidance.guard import GuardedOutput, LatentGuard
     from latent_guard.guidance.moderation import Moderator
     from latent_guard.guidance.policy import Policies, Policy
+    from latent_guard.guidance.safety_block import SafetyBlock
+    from latent_guard.guidance.safety_checker import SafetyChecker
     from latent_guard.guidance.verdict import Decision, Verdict
     from latent_guard.latent_clip.latent_space import LatentSpace
     from latent_guard.latent_clip.model import LatentCLIP
@@ -44,6 +46,8 @@ __all__ = [
     "Policies",
     "Policy",
     "PromptSet",
+    "SafetyBlock",
+    "SafetyChecker",
     "SafetyReward",
     "Verdict",
     "errors",
@@ -59,6 +63,8 @@ _MODULES = {
     "guidance.guard": ("GuardedOutput", "LatentGuard"),
     "guidance.moderation": ("Moderator",),
     "guidance.policy": ("Policies", "Policy"),
+    "guidance.safety_block": ("SafetyBlock",),
+    "guidance.safety_checker": ("SafetyChecker",),
     "guidance.verdict": ("Decision", "Verdict"),
     "latent_clip.latent_space": ("LatentSpace",),
     "latent_clip.model": ("LatentCLIP",),

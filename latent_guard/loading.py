@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from latent_guard import fitted_guards
 from latent_guard.bench.world import SHIPPED_WORLD
 from latent_guard.devices import best_device
-from latent_guard.errors import CheckpointError, InputError, reason_of
+from latent_guard.errors import CheckpointError, InputError, LatentGuardError, reason_of
 from latent_guard.hub_ids import is_hub_id
 from latent_guard.package_data import SHIPPED, SHIPPED_MODELS
 
@@ -41,15 +41,17 @@ def load_pipeline(model: str | None, steps: int, images: int, half: str = "float
     from transformers.utils import logging as transformers_logging
 
     from latent_guard.pipelines.capacity import check_call
-    from latent_guard.pipelines.config_limits import INDEX, absent_parts, check_parts
+    from latent_guard.pipelines.config_limits import INDEX, MODULAR_INDEX, absent_parts, check_parts
     from latent_guard.pipelines.hub import download_pipeline
+    from latent_guard.pipelines.modular_folder import is_modular_folder, load_modular
 
     for library in (diffusers_logging, transformers_logging):
         library.set_verbosity_error()
         library.disable_progress_bar()
     source = _pipeline(model)
     if not _is_shipped(model):
-        source = _folder_or_hub_id(source, "--model", INDEX, SHIPPED_MODELS)
+        index = MODULAR_INDEX if is_modular_folder(Path(source)) else INDEX
+        source = _folder_or_hub_id(source, "--model", index, SHIPPED_MODELS)
     of_hub = not Path(source).is_dir()
     folder = download_pipeline(source) if of_hub else Path(source)
     if not of_hub:
@@ -57,10 +59,15 @@ def load_pipeline(model: str | None, steps: int, images: int, half: str = "float
     device = best_device()
     dtype = getattr(torch, half) if device == "cuda" else torch.float32
     try:
-        parts = SHIPPED_WORLD.parts(model or SHIPPED, dtype) if _is_shipped(model) else absent_parts(folder)
-        pipe = DiffusionPipeline.from_pretrained(
-            folder, torch_dtype=dtype, trust_remote_code=False, use_safetensors=True, **parts
-        ).to(device)
+        if is_modular_folder(folder):
+            pipe = load_modular(folder, dtype).to(device)
+        else:
+            parts = SHIPPED_WORLD.parts(model or SHIPPED, dtype) if _is_shipped(model) else absent_parts(folder)
+            pipe = DiffusionPipeline.from_pretrained(
+                folder, torch_dtype=dtype, trust_remote_code=False, use_safetensors=True, **parts
+            ).to(device)
+    except LatentGuardError:
+        raise
     except Exception as error:  # diffusers and transformers raise a dozen unrelated types for a bad checkpoint
         mend = "take another model" if of_hub else "copy the folder again"
         raise CheckpointError(f"cannot load the pipeline {source}; {mend} ({reason_of(error)})") from error

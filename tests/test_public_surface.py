@@ -28,6 +28,8 @@ PUBLIC = [
     "Policies",
     "Policy",
     "PromptSet",
+    "SafetyBlock",
+    "SafetyChecker",
     "SafetyReward",
     "Verdict",
     "errors",
@@ -42,7 +44,8 @@ ROOMS = {
     "conformance": "Proof check_conformance check_decode_gate",
     "fitting": "Fit FitPrompts FitSettings Role UnsafePrompt Verification everyday_prompts fit fit_prompts seeded "
     "split unsafe_prompts",
-    "guidance": "AuditLog Decision GuardedOutput LatentGuard LatentGuardCallback Moderator Policies Policy Verdict",
+    "guidance": "AuditLog Decision GuardedOutput LatentGuard LatentGuardCallback Moderator Policies Policy "
+    "SafetyBlock SafetyChecker Verdict",
     "latent_clip": "LatentAdapter LatentCLIP LatentCLIPConfig LatentSpace TrainingFacts fit_adapter",
     "pipelines": "Canary DenoisingStep PipelineLatents clean_estimates generators_from_seed",
     "reno": "FunctionReward LatentClipReward OptimisedNoise PixelClipReward "

@@ -95,10 +95,12 @@ def _proofs(pipe: Any, arguments: dict[str, Any], *, decoder_alone: bool) -> lis
     from latent_guard.conformance import check_conformance, check_decode_gate
     from latent_guard.pipelines.call import generators_from_seed
     from latent_guard.pipelines.images import images_of
+    from latent_guard.pipelines.modular import is_modular
 
     def call(pipe: Any, **changes: Any) -> Any:
-        own = {"generator": generators_from_seed(0, IMAGES), "output_type": "np"}
-        return images_of(pipe(list(PROMPTS), **{**arguments, **own, **changes}))
+        own = {"prompt": list(PROMPTS), "generator": generators_from_seed(0, IMAGES), "output_type": "np"}
+        made = {**arguments, **own, **changes}
+        return pipe(**{"output": "images", **made}) if is_modular(pipe) else images_of(pipe(**made))
 
     try:
         return check_decode_gate(pipe, call) if decoder_alone else check_conformance(pipe, call)

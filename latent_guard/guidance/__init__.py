@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from latent_guard.guidance.guard import GuardedOutput, LatentGuard
     from latent_guard.guidance.moderation import Moderator
     from latent_guard.guidance.policy import Policies, Policy
+    from latent_guard.guidance.safety_block import SafetyBlock
+    from latent_guard.guidance.safety_checker import SafetyChecker
     from latent_guard.guidance.verdict import Decision, Verdict
 
 __all__ = [
@@ -23,6 +25,8 @@ __all__ = [
     "Moderator",
     "Policies",
     "Policy",
+    "SafetyBlock",
+    "SafetyChecker",
     "Verdict",
 ]
 
@@ -32,6 +36,8 @@ _MODULES = {
     "guard": ("GuardedOutput", "LatentGuard"),
     "moderation": ("Moderator",),
     "policy": ("Policies", "Policy"),
+    "safety_block": ("SafetyBlock",),
+    "safety_checker": ("SafetyChecker",),
     "verdict": ("Decision", "Verdict"),
 }
 __getattr__, __dir__ = lazily(__name__, _MODULES)

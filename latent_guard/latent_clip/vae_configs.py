@@ -111,6 +111,16 @@ def _of_ltx(vae: Any) -> Numbers:
     }
 
 
+def _of_cosmos(vae: Any) -> Numbers:
+    """Its mean and deviation are others for each frame of a video, so they are no numbers of its space."""
+    config = vae.config
+    return {
+        "name": type(vae).__name__,
+        "channels": config.latent_channels,
+        "factor": config.spatial_compression_ratio,
+    }
+
+
 _READERS: dict[str, Callable[[Any], Numbers]] = {
     "AutoencoderKL": _of_kl,
     "AutoencoderKLFlux2": _of_flux2,
@@ -125,6 +135,7 @@ _READERS: dict[str, Callable[[Any], Numbers]] = {
     "AutoencoderKLCogVideoX": _of_temporal_decoder,
     "AutoencoderKLMagvit": _of_temporal_decoder,
     "AutoencoderKLMochi": _of_mochi,
+    "AutoencoderKLCosmos": _of_cosmos,
     "AutoencoderKLLTXVideo": _of_ltx,
     "AutoencoderKLLTX2Video": _of_ltx,
 }

@@ -12,8 +12,8 @@ from latent_guard.building import checked
 from latent_guard.errors import CheckpointError, InputError
 from latent_guard.files.documents import read_json
 
-INDEX = "model_index.json"
-_CONFIGS = (INDEX, "config.json", "*/config.json", "*/scheduler_config.json")
+INDEX, MODULAR_INDEX = "model_index.json", "modular_model_index.json"
+_CONFIGS = (INDEX, MODULAR_INDEX, "config.json", "*/config.json", "*/scheduler_config.json")
 _LIBRARIES = ("diffusers", "transformers")
 # The libraries build without memory, but take time for each layer; of what they then allocate nothing is longer than a
 # schedule's timesteps or a table of positions.
@@ -34,7 +34,7 @@ def check_parts(folder: Path, hub_id: str | None = None) -> None:
             for key, value in _numbers(config, "it"):
                 most = next(limit for part, limit in _MOST.items() if part in key)
                 require_whole(f"{name}: {key}", value, -most, most)
-            _require_known_classes(config, name, is_index=path.name == INDEX)
+            _require_known_classes(config, name, is_index=path.name in (INDEX, MODULAR_INDEX))
         except InputError as error:
             mend = "copy the folder again" if hub_id is None else "take another model"
             raise CheckpointError(f"{error}; {mend}") from error

@@ -157,6 +157,7 @@ KNOWN: dict[str, Family] = {
     "WanVideoToVideoPipeline": _WAN,
     "WanVACEPipeline": _WAN,
     "WanImageToVideoPipeline": _WAN_FROM_PICTURE,
+    "ChronoEditPipeline": _WAN_FROM_PICTURE,
     "SkyReelsV2Pipeline": _WAN,
     "SkyReelsV2ImageToVideoPipeline": _WAN_FROM_PICTURE,
     "Cosmos2VideoToWorldPipeline": _COSMOS_VIDEO,

@@ -8,6 +8,7 @@ from latent_guard.errors import CheckpointError
 from latent_guard.hub_access import obstacle
 from latent_guard.latent_clip.hub import download_file, download_files
 from latent_guard.pipelines.config_limits import INDEX, check_parts
+from latent_guard.pipelines.modular_folder import download_modular
 
 _VAE, _CONFIG, _WEIGHTS = "vae", "config.json", "diffusion_pytorch_model"
 
@@ -20,6 +21,8 @@ def download_pipeline(hub_id: str) -> Path:
     """
     from diffusers import DiffusionPipeline
 
+    if (modular := download_modular(hub_id)) is not None:
+        return modular
     check_parts(download_file(hub_id, INDEX).parent, hub_id)  # what it is made of comes before gigabytes of it
     try:
         folder = Path(DiffusionPipeline.download(hub_id, trust_remote_code=False, use_safetensors=True))

@@ -13,8 +13,8 @@ from torch import Tensor
 
 MID_GRAY = 128
 # Classes that encode videos (B, 3, T, H, W) only; SVD's encodes pictures.
-_VIDEO_MODELS = ("Wan", "QwenImage", "QwenImage21", "HunyuanVideo", "HunyuanVideo15", "CogVideoX", "Mochi", "Magvit")
-_OF_VIDEOS = tuple(f"AutoencoderKL{name}" for name in (*_VIDEO_MODELS, "LTXVideo", "LTX2Video"))
+_VIDEO_MODELS = ("Wan", "QwenImage", "QwenImage21", "HunyuanVideo", "HunyuanVideo15", "CogVideoX", "Mochi", "LTXVideo")
+_OF_VIDEOS = tuple(f"AutoencoderKL{name}" for name in (*_VIDEO_MODELS, "LTX2Video", "Magvit", "Cosmos"))
 
 
 def to_model_range(pictures: Tensor) -> Tensor:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
+from diffusers import ModularPipeline
 
 from latent_guard.testing import tiny_pipeline
+from tests.pipelines.families.modular import FAMILIES
 from tests.pipelines.families.stable_diffusion_others import DECODED
 
 Command = Callable[..., Any]
+Z_IMAGE = next(tiny for tiny in FAMILIES if tiny.name == "ZImageModularPipeline")
 
 
 def test_a_known_pipeline_is_described_and_proven(latent_guard_command: Command, tiny_bundle: Path) -> None:
@@ -39,6 +43,28 @@ def test_an_unknown_scheduler_leaves_the_decoder(latent_guard_command: Command, 
     assert "thresholding=True" in done.out
     assert 'gate="decode"' in done.out.replace("\n", "")
     assert done.out.count("holds") == 2
+
+
+def test_a_modular_pipeline_is_described_and_proven(latent_guard_command: Command, tmp_path: Path) -> None:
+    classical, folder = tmp_path / "classical", tmp_path / "modular"
+    tiny_pipeline("StableDiffusionXLPipeline").save_pretrained(classical)
+    pipe = ModularPipeline.from_pretrained(str(classical))
+    pipe.load_components()
+    pipe.save_pretrained(str(folder))
+    done = latent_guard_command("doctor", folder)
+    assert done.code == 0, done.out + done.err
+    assert "StableDiffusionXLModularPipeline" in done.out
+    assert done.out.count("holds") == 8
+
+
+def test_a_modular_pipeline_whose_vae_lies_elsewhere_is_refused_by_name(
+    latent_guard_command: Command, tmp_path: Path
+) -> None:
+    Z_IMAGE.pipeline().save_pretrained(str(tmp_path / "modular"))
+    rmtree(tmp_path / "modular" / "vae")
+    done = latent_guard_command("doctor", tmp_path / "modular")
+    assert done.code == 2
+    assert "has no vae" in done.err
 
 
 @pytest.mark.parametrize("name", ["StableDiffusionUpscalePipeline"])

@@ -26,6 +26,7 @@ from tests.local_hub.stand_ins import (
     SDXL_VAE,
     SMALL_PUBLISHED,
 )
+from tests.pipelines.families.modular import FAMILIES
 
 OF_TURBO = ("--model", SDXL_TURBO, "--guard", GUARD)
 SPEC = {
@@ -60,6 +61,23 @@ def test_a_guarded_picture_takes_two_ids(shell: Shell, hub: Hub) -> None:
     assert json.loads((shell.folder / "out" / "run.json").read_text())["model"] == SDXL_TURBO
     given = [line for line in hub.asked if line.startswith("GET") and "/resolve/" in line]
     assert not [line for line in given if line.endswith((".fp16.safetensors", ".onnx", "turbo_1.0.safetensors"))]
+
+
+@pytest.mark.slow
+def test_a_modular_pipeline_is_looked_at_by_its_id_and_none_of_its_code_is_fetched(shell: Shell, hub: Hub) -> None:
+    own = next(tiny for tiny in FAMILIES if tiny.name == "ZImageModularPipeline").pipeline()
+    folder = hub.root / "modular" / "z-image"
+    own.save_pretrained(str(folder))
+    (folder / "block.py").write_text("raise SystemExit('this code ran')")
+    index = json.loads((folder / "modular_model_index.json").read_text())
+    for part in index.values():
+        if isinstance(part, list):
+            part[2]["pretrained_model_name_or_path"] = "modular/z-image"
+    (folder / "modular_model_index.json").write_text(json.dumps(index))
+    out = done(shell.run("doctor", "modular/z-image", "--no-dry-run")).out
+    assert "ZImageModularPipeline" in out
+    assert "steps and decoder" in out
+    assert not [line for line in hub.asked if line.endswith(".py")]
 
 
 @pytest.mark.slow

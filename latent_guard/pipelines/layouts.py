@@ -32,6 +32,7 @@ class Layout:
         self.family = family
         self._space = space
         self._grid = (0, 0)  # rows and columns of tokens, which do not tell height from width
+        self.stepped: torch.Size | None = None  # the shape of the sample of the latest step of pictures
         self._state: Any = None  # of a modular pipeline's call, whose blocks write into it
         self._mask: Tensor | None = None  # as the pipeline blends with it; twice under classifier-free guidance
         self._original: Tensor | None = None
@@ -106,7 +107,7 @@ class Layout:
 
     def steps_sound(self, sample: Tensor) -> bool:
         """True if what a copy of the pipeline's scheduler steps is sound, which has not the shape of pictures."""
-        return self.family.sound and tuple(sample.shape[1:]) != self._expected(sample)
+        return self.family.sound and self.stepped not in (None, sample.shape)
 
     def of_size(self, height: int, width: int) -> Layout:
         """This layout, for pictures of so many pixels."""

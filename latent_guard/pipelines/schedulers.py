@@ -146,5 +146,6 @@ KNOWN: dict[str, Known] = {
     "TCDScheduler": Known(read.consistency, _ALL, few_step=True),
     "SCMScheduler": Known(read.scm, ("trigflow",), few_step=True, beyond=1),
     "FlowMatchEulerDiscreteScheduler": Known(read.flow, (FLOW,), few_step=True, harmless={"invert_sigmas": (True,)}),
+    "FlowMapEulerDiscreteScheduler": Known(read.flow, (FLOW,), few_step=True),
     "FlowMatchLCMScheduler": Known(read.flow, (FLOW,), few_step=True),
 }

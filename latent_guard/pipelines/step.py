@@ -53,6 +53,7 @@ class DenoisingStep:
         self.noise_level = self._state.noise_level
         self.remaining = last_step(pipe) + 1 - self.index
         self.images = len(call.arguments["sample"])
+        latents.layout.stepped = call.arguments["sample"].shape
 
     @property
     def is_last(self) -> bool:

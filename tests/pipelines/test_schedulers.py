@@ -37,7 +37,7 @@ PAIRS = [(name, kind) for name, known in KNOWN.items() for kind in known.kinds]
 
 def new_scheduler(name: str, kind: str = "epsilon", **settings: Any) -> Any:
     """A scheduler of diffusers as the guard takes it, ten steps long."""
-    if name.startswith("FlowMatch") or name == "SCMScheduler":
+    if name.startswith("FlowMa") or name == "SCMScheduler":
         scheduler = getattr(diffusers, name)(**settings)
     else:
         flow = {"use_flow_sigmas": True} if kind == FLOW else {}
@@ -123,6 +123,7 @@ SEEN: dict[str, Callable[[Any, Tensor, Any, Tensor], Tensor]] = {
     "LCMScheduler": by_the_boundary_conditions,
     "TCDScheduler": by_its_jump_to_zero,
     "FlowMatchEulerDiscreteScheduler": by_its_line,
+    "FlowMapEulerDiscreteScheduler": by_its_line,
     "DDPMScheduler": by_its_own_word,
     "CogVideoXDDIMScheduler": by_its_own_word,
     "CogVideoXDPMScheduler": by_the_second_it_returns,

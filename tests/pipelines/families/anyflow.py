@@ -24,7 +24,5 @@ def chunk_parts() -> dict[str, Any]:
 
 
 CALL = {**wan.TEXT, "guidance_scale": 2.0}  # without guidance it takes no negative prompts
-DECODED = [
-    Tiny("AnyFlowPipeline", parts, CALL),
-    Tiny("AnyFlowFARPipeline", chunk_parts, CALL),
-]
+FAMILIES = [Tiny("AnyFlowPipeline", parts, CALL)]
+DECODED = [Tiny("AnyFlowFARPipeline", chunk_parts, CALL)]

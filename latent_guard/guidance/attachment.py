@@ -15,6 +15,7 @@ from latent_guard.guidance.gate import NOT_VERIFIED
 from latent_guard.guidance.watch import Watch
 from latent_guard.pipelines.hook import AroundCall, around, around_step
 from latent_guard.pipelines.modular import named_arguments, outputs_asked_for
+from latent_guard.pipelines.vae import first_of_the_decoder
 
 Watching = TypeVar("Watching")
 
@@ -90,9 +91,13 @@ class Attachment(Block[Watch]):
                 if self._decoder is None:
                     yield
                 else:
-                    with around(self._decoder, "decode", watch.gate.decoding, methods_only=False) as in_place:
-                        self._decodes_here = in_place
-                        yield
+                    layer = first_of_the_decoder(self._decoder).register_forward_pre_hook(watch.gate.at_the_decoder)
+                    try:
+                        with around(self._decoder, "decode", watch.gate.decoding, methods_only=False) as in_place:
+                            self._decodes_here = in_place
+                            yield
+                    finally:
+                        layer.remove()
             self._require_own_parts()
             if watch.run is not None and watch.run.aborted_at is None:
                 raise RefusalError(NOT_VERIFIED)
@@ -105,10 +110,11 @@ class Attachment(Block[Watch]):
         """One call of the pipeline: an unverified image must not even reach the caller's own block."""
         watch = self._watch
         if pipe is not watch.pipe:
-            raise RefusalError("this is a copy of a guarded pipeline; attach the guard to the copy itself")
+            raise RefusalError("this is a copy of a guarded pipeline; attach the guard to it after the block")
         self._before_call(named_arguments(pipe, arguments))
         chosen = outputs_asked_for(pipe, arguments)
         call = watch.gate.begin(arguments)
+        watch.latents.layout.stepped = None
         try:
             self._require_own_parts()
             if watch.run is not None:

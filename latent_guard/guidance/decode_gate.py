@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from latent_guard.guidance.attachment import Block, free_models
 from latent_guard.guidance.decode_watch import DecodeWatch
 from latent_guard.guidance.fail_open import RefusalError
-from latent_guard.pipelines.call import gives_latents
+from latent_guard.pipelines.call import asks_for_latents, gives_latents
 from latent_guard.pipelines.hook import around
 from latent_guard.pipelines.images import images_of
 from latent_guard.pipelines.modular import is_modular, named_arguments, require_only_pictures
@@ -56,12 +57,13 @@ class DecodeAttachment(Block[DecodeWatch]):
     def _call(self, pipe: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
         watch = self._watch
         if pipe is not self._pipe:
-            raise RefusalError("this is a copy of a guarded pipeline; attach the guard to the copy itself")
+            raise RefusalError("this is a copy of a guarded pipeline; attach the guard to it after the block")
         if watch.thread is not None:
             raise RefusalError("a guarded pipeline makes one call at a time; wait for the one that is under way")
         if is_modular(pipe):
             require_only_pictures(arguments)
-        self._before_call(named_arguments(pipe, arguments))
+        named = named_arguments(pipe, arguments)
+        self._before_call(named)
         before = len(watch.verdicts)
         watch.thread = threading.get_ident()
         watch.shapes.clear()
@@ -71,20 +73,36 @@ class DecodeAttachment(Block[DecodeWatch]):
             watch.thread = None
         if pipe.vae is not self._vae or not self._in_place():
             raise RefusalError("the VAE or its `decode` was replaced inside the guarded block; set it before attaching")
-        if len(watch.verdicts) == before or gives_latents(arguments):
+        if len(watch.verdicts) == before or gives_latents(arguments) or asks_for_latents(named):
             raise RefusalError(NOT_DECODED)
         self._require_judged(output, len(watch.verdicts) - before)
         return output
 
     def _require_judged(self, output: Any, judged: int) -> None:
         """Raise ``GuardError`` for more pictures than were judged, or for latents beside them."""
-        images = output if is_modular(self._pipe) else images_of(output)
+        modular = is_modular(self._pipe)
+        values = _values(output)
+        images = values[0] if modular else images_of(output)
         if len(images) > judged:
             raise RefusalError(f"the pipeline gave {len(images)} images, but the guard judged {judged}; discard them")
         sides = {tuple(shape[-2:]) for shape in self._watch.shapes}
-        values = () if images is output else output if isinstance(output, tuple) else vars(output).values()
-        beside = (value for value in values if isinstance(value, Tensor) and value is not images)
-        if any(value.ndim > 2 and tuple(value.shape[-2:]) in sides for value in beside):
+        beside = [value for value in values if isinstance(value, Tensor) and (modular or value is not images)]
+        like = any(value.ndim > 2 and tuple(value.shape[-2:]) in sides for value in beside)
+        if like or (isinstance(images, Tensor) and not _has_colours(images)):
             raise RefusalError(
                 "the call returns latents beside its pictures, which nothing masks; it is not handed out"
             )
+
+
+def _has_colours(images: Tensor) -> bool:
+    """True for pictures (B, 3, H, W), videos (B, T, 3, H, W) or (B, 3, T, H, W), and those with an alpha channel."""
+    return bool({3, 4} & {*images.shape[1 : images.ndim - 2]})
+
+
+def _values(output: Any) -> list[Any]:
+    """All that a call returns; of a modular pipeline, what was asked for."""
+    if isinstance(output, dict):
+        return list(output.values())
+    if isinstance(output, tuple):
+        return list(output)
+    return [output] if isinstance(output, list | Tensor | np.ndarray) else list(vars(output).values())

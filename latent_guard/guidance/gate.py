@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from latent_guard.guidance.fail_open import RefusalError
-from latent_guard.guidance.judged import Call, Judged, is_one_of, others, without_time
+from latent_guard.guidance.judged import Call, Judged, others, without_time
+from latent_guard.guidance.latent_forms import LatentForm, forms_of
 from latent_guard.guidance.run import Run
 from latent_guard.pipelines.call import gives_latents
 from latent_guard.pipelines.images import images_of, with_images
 from latent_guard.pipelines.latents import PipelineLatents, spread
-from latent_guard.pipelines.modular import generated, is_state
+from latent_guard.pipelines.modular import LATENTS, PICTURES, generated, is_state
 from latent_guard.pipelines.vae import DecoderCall, without_frames
 
 NOT_VERIFIED = "the generation ended before its last step: its images were not verified, discard them"
@@ -31,8 +32,9 @@ UNSEEN = (
 )
 NOT_DECODED_HERE = "what is to be handed out was not decoded by the VAE that the guard watches, nor judged; discard it"
 
-# A run, its final raw latents (B, C, H, W), those that are others than were judged -> which are masked (B,)
-JudgeAgain = Callable[[Run, Tensor, list[int]], Tensor]
+# A run, its final raw latents (B, C, H, W), those that are others than were judged, whether some left before -> which
+# are masked (B,)
+JudgeAgain = Callable[[Run, Tensor, list[int], bool], Tensor]
 # Raw latents that belong to no image of a run -> which are masked (B,)
 JudgeAlone = Callable[[Tensor], Tensor]
 
@@ -45,7 +47,8 @@ class Gate:
     ) -> None:
         self.vae = vae  # None: what is decoded is not looked at
         self.call: Call | None = None  # the one under way
-        self._loop: Call | None = None  # a loop of somebody's own over the scheduler's steps, the latest that ended
+        self._loop: Call | None = None  # the latest call that ended, or loop of somebody's own over the scheduler
+        self._inside = False  # of `vae.decode`
         self._latents = latents
         self._judge_again = judge_again
         self._judge_alone = judge_alone
@@ -70,11 +73,29 @@ class Gate:
         latents = self._latents.layout.final(output).detach().clone()  # a callback may write into the tensor itself
         call.run = run
         call.judged = Judged(latents, masked, noise_level)
+        call.masks = bool(masked.any())
+
+    def end(self) -> None:
+        """The call is over; what is decoded after it, in the block, is still compared with what was judged."""
+        call, self.call = self.call, None
+        self._loop = call if call is not None and call.judged is not None else self._loop
+
+    def at_the_decoder(self, *_: Any) -> None:
+        """Stands before the decoder's first layer: after the last check nobody gets there without ``vae.decode``."""
+        call = self.call
+        if call is not None and call.judged is not None and not (call.bypassed or self._inside):
+            raise RefusalError(
+                "the VAE's decoder was called past the guard: vae.decode was replaced inside the guarded block, or its "
+                "layers were called by themselves"
+            )
 
     def decoding(self, vae: Any, original: Callable[..., Any], arguments: inspect.BoundArguments) -> Any:
         """Stands around ``vae.decode``: in a call, and after a loop, nothing passes that was not judged."""
         call = self._loop if self.call is None else self.call
-        if call is None or call.thread != threading.get_ident() or call.bypassed:
+        own_thread = call is not None and call.thread == threading.get_ident()
+        if call is self.call and call is not None and call.judged is not None and not (own_thread or call.bypassed):
+            raise RefusalError("another thread decodes during a guarded call; give each thread its own pipeline")
+        if call is None or not own_thread or call.bypassed:
             return original(*arguments.args, **arguments.kwargs)
         if call.run is None:
             raise RefusalError(UNSEEN)
@@ -83,7 +104,12 @@ class Gate:
         made = DecoderCall.of(arguments)
         if made.latents is None:
             raise RefusalError("what is to be decoded is no tensor, which the guard cannot judge")
-        return made.made_with(original, self._to_decode(call, call.judged, made.latents))
+        passed = self._to_decode(call, call.judged, made.latents)
+        self._inside = True
+        try:
+            return made.made_with(original, passed)
+        finally:
+            self._inside = False
 
     def handing_out(self, call: Call, output: Any) -> Any:
         """What the call may return: its output, latents in it compared as those that are decoded.
@@ -108,18 +134,44 @@ class Gate:
         return output
 
     def _with_state(self, call: Call, judged: Judged, state: Any) -> Any:
-        """The state of a modular pipeline, whose latents, where none were decoded, are those that were judged."""
+        """The state of a modular pipeline, without what is blocked, and with nothing that was not judged."""
         images = generated(state)
         if images is not None:
             judged.require_count(images)
-        if self.vae is None or call.decoded:
-            return state
-        layout, space = self._latents.layout, self._latents.space
-        forms = (judged.latents, layout.pack(judged.latents), space.to_raw(judged.latents.float()))
-        for handed_out in (images, state.get("latents")):
-            if handed_out is not None and not is_one_of(handed_out, forms):
-                raise RefusalError(NOT_DECODED_HERE)
+        verified = call.decoded or self.vae is None
+        for name in (*PICTURES, LATENTS):
+            given = state.get(name)
+            if isinstance(given, Tensor) and (name == LATENTS or not verified or self._looks_latent(judged, given)):
+                state.set(name, self._latents_of_state(call, judged, given))
+                verified = True
+        if not verified:
+            raise RefusalError(NOT_DECODED_HERE)
+        if call.masks:
+            _leave_out(state, call.inputs)
         return state
+
+    def _looks_latent(self, judged: Judged, given: Tensor) -> bool:
+        return any(given.shape == form.closed(judged.latents).shape for form in forms_of(self._latents))
+
+    def _latents_of_state(self, call: Call, judged: Judged, given: Tensor) -> Tensor:
+        """Latents in a state: judged again where they are others than before, and neutral where they are masked."""
+        latents = without_frames(_floating(given)) if judged.latents.ndim == 4 else _floating(given)
+        own = judged.latents.to(latents.device)
+        alike = [form for form in forms_of(self._latents) if without_time(form.closed(own)) == without_time(latents)]
+        if not alike:
+            raise RefusalError(NOT_DECODED_HERE)
+        changed = [others(latents, self._closed(form, own, latents.dtype)) for form in alike]
+        if [] in changed:
+            return given
+        form = alike[0]
+        opened = form.opened(latents)
+        raw = self._latents.space.to_raw(opened.float())
+        passed = self._passed(call, judged, opened, raw, changed[0], self._latents.neutral)
+        return given if passed is opened else form.closed(passed).to(given.dtype).reshape(given.shape)
+
+    def _closed(self, form: LatentForm, latents: Tensor, dtype: torch.dtype) -> list[Tensor]:
+        forms = self._raw_forms(latents, dtype) if form.is_raw else [form.closed(latents)]
+        return [own.to(dtype) for own in forms]
 
     def _with_latents(self, call: Call, judged: Judged, output: Any, images: Tensor) -> Any:
         layout = self._latents.layout
@@ -169,7 +221,8 @@ class Gate:
         if changed and judged.noise_level > 0 and not judged.masked[changed].all():
             raise RefusalError("noisy latents were changed after the last check of them; discard them")
         fresh = [image for image in changed if not judged.masked[image]]
-        masked = judged.masked | self._judge_again(call.run, raw, fresh)
+        masked = judged.masked | self._judge_again(call.run, raw, fresh, call.left)
+        call.left, call.masks = True, call.masks or bool(masked.any())
         return _with_neutral(latents, [image for image in changed if masked[image]], neutral)
 
 
@@ -178,6 +231,14 @@ def _floating(latents: Tensor) -> Tensor:
         kind = latents.dtype if isinstance(latents, Tensor) else type(latents).__name__
         raise RefusalError(f"what is to be handed out is {kind}, which the guard cannot judge")
     return latents
+
+
+def _leave_out(state: Any, inputs: dict[str, Any]) -> None:
+    """Leave all that blocks made of a call's latents out of its state, but for pictures and the latents themselves."""
+    for name, value in list(state.values.items()):
+        own = name in (*PICTURES, LATENTS) or inputs.get(name) is value
+        if not (own or value is None or isinstance(value, bool | int | float | str)):
+            del state.values[name]
 
 
 def _with_neutral(latents: Tensor, rows: list[int], neutral: Tensor) -> Tensor:

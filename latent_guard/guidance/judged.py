@@ -6,7 +6,7 @@ Shapes: B images, C latent channels, H and W latent positions; of videos T laten
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -46,9 +46,10 @@ class Judged:
 class Call:
     """One call of a guarded pipeline, until it hands out.
 
-    ``run`` is what its steps amount to, ``judged`` is there after the last of them. ``frames`` of its videos were
-    decoded as pictures. ``bypassed``: the guard failed in it, and the caller had asked to let it go on. ``rests``: its
-    run was aborted, and the loop goes on with neutral latents.
+    ``run`` is what its steps amount to, ``judged`` is there after the last of them. ``frames`` of its videos,
+    counted over all of them, were decoded as pictures. ``bypassed``: the guard failed in it, and the caller had asked
+    to let it go on. ``inputs`` were in a modular pipeline's state before the first step. ``left``: some of what was
+    judged has left already. ``masks``: some of it was masked.
     """
 
     thread: int
@@ -56,25 +57,25 @@ class Call:
     run: Run | None = None
     judged: Judged | None = None
     decoded: bool = False
-    frames: int = 0
+    frames: set[int] = field(default_factory=set)
     bypassed: bool = False
-    rests: bool = False
+    inputs: dict[str, Any] = field(default_factory=dict)
+    left: bool = False
+    masks: bool = False
 
     def add_frames(self, given: Tensor, videos: Sequence[Tensor]) -> bool:
-        """Take the next few frames of some videos (B, C, T, H, W) to be decoded as pictures; False if they are none.
-
-        Raises:
-            GuardError: they are other frames than were judged.
-        """
+        """Take note of frames of some videos (B, C, T, H, W) that are decoded as pictures; False if any is none."""
         stills = [video.transpose(1, 2).flatten(0, 1) for video in videos]
-        total = len(stills[0])
-        first = self.frames % total
-        if given.shape[1:] != stills[0].shape[1:] or first + len(given) > total:
+        if given.shape[1:] != stills[0].shape[1:]:
             return False
-        if others(given, [own[first : first + len(given)] for own in stills]):
-            raise RefusalError("frames were changed after the last check of their video; discard it")
-        self.frames += len(given)
-        self.decoded = self.decoded or self.frames >= total
+        taken = set(self.frames)
+        for still in given:
+            place = _place(still, stills, taken)
+            if place is None:
+                return False
+            taken.add(place)
+        self.frames = taken
+        self.decoded = self.decoded or len(self.frames) == len(stills[0])
         return True
 
 
@@ -90,12 +91,15 @@ def others(latents: Tensor, expected: list[Tensor]) -> list[int]:
     return (~same).nonzero().flatten().tolist()
 
 
-def is_one_of(latents: Any, forms: Sequence[Tensor]) -> bool:
-    alike = [form for form in forms if isinstance(latents, Tensor) and form.shape == latents.shape]
-    return any(not others(latents, [form.to(latents)]) for form in alike)
-
-
 def without_time(latents: Tensor) -> tuple[int, ...]:
     """The shape of latents, or of videos without their number of frames."""
     shape = tuple(latents.shape)
-    return shape if latents.ndim == 4 else (*shape[:2], *shape[3:])
+    return (*shape[:2], *shape[3:]) if latents.ndim == 5 else shape
+
+
+def _place(still: Tensor, among: Sequence[Tensor], taken: set[int]) -> int | None:
+    """Where a still (C, H, W) is among others (n, C, H, W), in any of their forms: rather where none was taken yet."""
+    count = len(among[0])
+    unlike = [set(others(still.expand_as(form), [form])) for form in among]
+    alike = [place for place in range(count) if any(place not in those for those in unlike)]
+    return next((place for place in alike if place not in taken), alike[0] if alike else None)

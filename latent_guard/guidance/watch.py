@@ -23,7 +23,7 @@ from latent_guard.guidance.rules import Rules
 from latent_guard.guidance.run import Attempt, Check, Names, Run
 from latent_guard.guidance.scoring import Scorer, over
 from latent_guard.guidance.steering import push_away
-from latent_guard.guidance.verdict import ActionKind, Verdict
+from latent_guard.guidance.verdict import ActionKind, Decision, Verdict
 from latent_guard.guidance.verdict import Gate as Where
 from latent_guard.pipelines.images import images_of
 from latent_guard.pipelines.latents import PipelineLatents
@@ -96,7 +96,8 @@ class Watch:
 
     def end_call(self) -> None:
         """The pipeline's call is over, whether it hands out images or ends with an error."""
-        self.gate.call = self.run = None
+        self.gate.end()
+        self.run = None
         self._rest.close()
         self._tell()
 
@@ -152,7 +153,8 @@ class Watch:
 
     def _run_at(self, call: Call | None, step: DenoisingStep) -> Run:
         """The run that a step belongs to, a new one if it is the first."""
-        if call is not None and call.judged is not None and not call.rests:
+        goes_on = self.run is not None and not hasattr(self.pipe, "_interrupt")  # with neutral latents
+        if call is not None and call.judged is not None and not goes_on:
             what = "aborted" if self.run is not None else "judged"
             raise RefusalError(f"the pipeline made another step after its images were {what}; no image was handed out")
         of_loop = call is None and self.run is not None and self.run.aborted_at is not None
@@ -162,7 +164,7 @@ class Watch:
             )
             self._runs += 1
             if call is not None:
-                call.run = self.run
+                call.run, call.inputs = self.run, self.latents.layout.values()
         if step.index != self.run.next_index:
             raise RefusalError(
                 "the generation before this one ended before its last step, so its images were not verified; "
@@ -214,7 +216,6 @@ class Watch:
         if hasattr(self.pipe, "_interrupt"):
             self.pipe._interrupt = True
         elif self.gate.call is not None:
-            self.gate.call.rests = True
             self._rest.enter_context(resting(self.pipe))
         everything = torch.ones(run.images, dtype=torch.bool)
         deciding = deciding_categories(run, self._rules, self._attempt, everything)
@@ -257,10 +258,11 @@ class Watch:
             self._tell()
         self._raise_if_asked(outcome.verdicts, outcome.masked)
 
-    def _judged_again(self, run: Run, raw: Tensor, fresh: list[int]) -> Tensor:
+    def _judged_again(self, run: Run, raw: Tensor, fresh: list[int], left: bool) -> Tensor:
         """Judge final raw latents (B, C, H, W) of a run that is over, of which those ``fresh`` are others than before.
 
-        The verdicts are on what is handed out: of what is as it was, they are those of the last check.
+        The verdicts are on what is handed out: of what is as it was, they are those of the last check. An image that
+        ``left`` before as a flagged one stays that.
         """
         masked = torch.zeros(run.images, dtype=torch.bool)
         verdicts = list(run.verdicts)
@@ -268,11 +270,14 @@ class Watch:
             with self._guarded(self.gate.call, run.images):
                 outcome = self._judged(run, run.last_check.step, 0.0, raw)
                 for image in fresh:
-                    verdicts[image], masked[image] = outcome.verdicts[image], outcome.masked[image]
+                    verdicts[image] = replace(outcome.verdicts[image], gate=self.watched)
+                    masked[image] = outcome.masked[image]
                 if run.finals is not None:
                     run.finals = raw if raw.isfinite().all() else None
         if self.gate.call is None or not self.gate.call.bypassed:
-            self.verdicts[run.first_image : run.first_image + run.images] = verdicts
+            own = slice(run.first_image, run.first_image + run.images)
+            before = self.verdicts[own] if left else verdicts
+            self.verdicts[own] = map(_flag_kept, before, verdicts)
         self._raise_if_asked(verdicts, masked)
         return masked
 
@@ -295,3 +300,7 @@ class Watch:
         self._told = len(self.verdicts)
         if self._on_verdicts is not None and new:
             self._on_verdicts(new)
+
+
+def _flag_kept(before: Verdict, now: Verdict) -> Verdict:
+    return before if before.decision is Decision.FLAGGED and now.decision.safe else now

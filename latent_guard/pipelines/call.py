@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,8 +160,13 @@ def gives_latents(arguments: inspect.BoundArguments) -> bool:
     asked = inspect.BoundArguments(arguments.signature, arguments.arguments.copy())
     asked.apply_defaults()
     further = [value for value in asked.arguments.values() if isinstance(value, dict)]  # of **kwargs
+    return any(asks_for_latents(given) for given in (asked.arguments, *further))
+
+
+def asks_for_latents(arguments: Mapping[str, Any]) -> bool:
+    """True if these arguments do."""
     # As pipelines compare it: a member of an enumeration of texts may print as something else.
-    return any(bool(given.get("output_type") == "latent") for given in (asked.arguments, *further))
+    return bool(arguments.get("output_type") == "latent")
 
 
 def with_twice_the_steps(arguments: dict[str, Any]) -> dict[str, Any] | None:

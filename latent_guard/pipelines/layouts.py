@@ -43,8 +43,7 @@ class Layout:
         tokens = self.family.has_tokens
         with ExitStack() as stack:
             if is_modular(self.pipe):
-                if tokens:
-                    stack.enter_context(around_call(self.pipe._blocks, self._run_blocks))
+                stack.enter_context(around_call(self.pipe._blocks, self._run_blocks))
             elif tokens or self.family.blend is not None:
                 stack.enter_context(around(self.pipe, self.family.sized_by, self._prepare))
             if self.family.blend is not None:
@@ -52,12 +51,17 @@ class Layout:
             try:
                 yield
             finally:
-                self._mask = self._original = self._state = None
+                self._mask = self._original = None
 
     def _run_blocks(self, blocks: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
-        if blocks is self.pipe._blocks:
-            *_, self._state = call.args
-        return original(*call.args, **call.kwargs)
+        pipe, state = call.args[1:3]
+        if pipe is not self.pipe:
+            return original(*call.args, **call.kwargs)
+        self._state = state
+        try:
+            return original(*call.args, **call.kwargs)
+        finally:
+            self._state = None
 
     def _prepare(self, pipe: Any, original: Callable[..., Any], call: inspect.BoundArguments) -> Any:
         if self.family.has_tokens:
@@ -78,13 +82,17 @@ class Layout:
         own = times * self._space.channels * self.family.patch**2 + more
         return bool(denoiser_of(self.pipe).config[self.family.reads_from] == own)
 
+    def values(self) -> dict[str, Any]:
+        """What is in the state of a modular pipeline's call; nothing where there is none."""
+        return {} if self._state is None else dict(self._state.values)
+
     def unpack(self, latents: Tensor) -> Tensor:
         """The latents as the space's pipeline latents, (B, C p p, H/p, W/p) with its p, or those of videos.
 
         Raises:
             GuardError: they are of another shape.
         """
-        if self._state is not None:
+        if self._state is not None and self.family.has_tokens:
             self.of_size(self._state.get("height") or 0, self._state.get("width") or 0)
         expected = self._expected(latents)
         if tuple(latents.shape[1:]) != expected:

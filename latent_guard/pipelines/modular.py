@@ -9,7 +9,7 @@ from typing import Any
 from latent_guard.errors import InputError, UnsupportedPipelineError
 from latent_guard.pipelines.families import DENOISERS
 
-PICTURES = ("images", "videos")  # what a state calls them
+PICTURES, LATENTS = ("images", "videos"), "latents"  # what a state calls them
 
 
 def is_modular(pipe: Any) -> bool:
@@ -45,6 +45,8 @@ def outputs_asked_for(pipe: Any, arguments: inspect.BoundArguments) -> Callable[
     if not is_modular(pipe):
         return lambda output: output
     names = arguments.arguments.pop("output", None)
+    if names is not None and not isinstance(names, str | list | tuple):
+        raise InputError(f"output must be the name of something in the state, or a list of names, not {names!r}")
     return lambda state: state if names is None else state.get(names)
 
 
@@ -54,15 +56,18 @@ def named_arguments(pipe: Any, arguments: inspect.BoundArguments) -> Mapping[str
     if not is_modular(pipe):
         return given
     state = given.get("state")
-    return {**pipe.default_call_parameters, **({} if state is None else state.values), **given.get("kwargs", {})}
+    defaults = {name: value for name, value in pipe.default_call_parameters.items() if name is not None}
+    return {**defaults, **({} if state is None else state.values), **given.get("kwargs", {})}
 
 
 def require_only_pictures(arguments: inspect.BoundArguments) -> None:
-    """Raise ``InputError`` for a call that asks for anything of the state but its pictures or videos."""
-    if arguments.arguments.get("output") not in PICTURES:
+    """Raise ``InputError`` for a call that asks for anything of the state but its pictures, or videos and sound."""
+    asked = arguments.arguments.get("output")
+    names = [asked] if isinstance(asked, str) else list(asked or ())
+    if not names or names[0] not in PICTURES or not {*names} <= {*PICTURES, "audio"}:
         raise InputError(
             'at the decoder alone nothing masks the latents in a state: ask for the pictures, with output="images" or '
-            'output="videos"'
+            'output="videos", or ["videos", "audio"]'
         )
 
 

@@ -84,6 +84,13 @@ def kdpm2(scheduler: Any, timestep: Any, _: int | None) -> StepState:
     return _exploding(scheduler, float(sigmas[index]), index)
 
 
+def dpm_solver_sde(scheduler: Any, timestep: Any, _: int | None) -> StepState:
+    """DPM-Solver++ SDE: its second evaluation of a step is half way to the next sigma, which it keeps."""
+    index = _index(scheduler, timestep)
+    sigma = scheduler.sigmas[index] if scheduler.state_in_first_order else scheduler.mid_point_sigma
+    return _exploding(scheduler, float(sigma), index)
+
+
 def kdpm2_ancestral(scheduler: Any, timestep: Any, _: int | None) -> StepState:
     """The same, with its numbers at other places."""
     index = _index(scheduler, timestep)

@@ -132,6 +132,7 @@ KNOWN: dict[str, Known] = {
     "PNDMScheduler": Known(read.pndm, _NOISE),
     "DPMSolverMultistepScheduler": Known(read.solver, (*_ALL, FLOW), memory="model_outputs"),
     "DPMSolverSinglestepScheduler": Known(read.solver, (*_ALL, FLOW), memory="model_outputs"),
+    "DPMSolverSDEScheduler": Known(read.dpm_solver_sde, _NOISE),
     "UniPCMultistepScheduler": Known(read.solver, (*_ALL, FLOW)),
     "DEISMultistepScheduler": Known(read.solver, (*_ALL, FLOW), harmless={"algorithm_type": ("deis",)}),
     "EulerDiscreteScheduler": Known(read.euler, _ALL, harmless={"timestep_type": ("continuous",)}),

@@ -31,7 +31,7 @@ def to_pictures(images: Tensor) -> Tensor:
 def without_overflow(vae: Any) -> Iterator[None]:
     """The VAE in float32 where its own config says that half precision overflows; pipelines do the same."""
     own = vae.dtype
-    if not (own == torch.float16 and vae.config.force_upcast):
+    if not (own == torch.float16 and vae.config.get("force_upcast", False)):
         yield
         return
     vae.to(torch.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from latent_guard.conformance.harness import decoded_by, known_guard
 from latent_guard.errors import GuardError, InputError, UnsupportedPipelineError
 from latent_guard.guidance.policy import BLOCK, FLAG
 from latent_guard.guidance.verdict import Decision
+from latent_guard.pipelines.vae import first_of_the_decoder
+from tests.pipelines.families import flux2
 from tests.pipelines.families.modular import FAMILIES
 from tests.pipelines.families.modular_redrawn import INPAINTING
 from tests.pipelines.families.tiny import Tiny, generators
@@ -51,11 +54,10 @@ class Altering(ModularPipelineBlocks):
         return components, state
 
 
-def with_block(kind: Tiny, *, decodes: bool = True) -> Any:
-    """A pipeline with the block above between its loop and its decoder."""
+def with_block(kind: Tiny, block: Any | None = None, *, decodes: bool = True, after: bool = False) -> Any:
+    """A pipeline with a block between its loop and its decoder, or after this; by default the one above."""
     blocks = kind.pipeline().blocks
-    names = list(blocks.sub_blocks)
-    blocks.sub_blocks.insert("altering", Altering(), names.index("decode"))
+    blocks.sub_blocks.insert("own", block or Altering(), list(blocks.sub_blocks).index("decode") + after)
     if not decodes:
         blocks.sub_blocks.pop("decode")
     pipe = blocks.init_pipeline()
@@ -107,10 +109,94 @@ def test_latents_that_a_block_changed_are_judged_again_before_they_are_decoded()
     assert [torch.equal(masked[0][n], given[0][n]) for n in range(3)] == [n != worst for n in range(3)]
 
 
-def test_latents_that_a_block_changed_and_nothing_decodes_are_not_handed_out() -> None:
-    pipe = with_block(KLEIN, decodes=False)
-    with pytest.raises(GuardError, match="nor judged"), known_guard(pipe, NEVER, FLAG).attach(pipe):
-        call(pipe)
+@pytest.mark.parametrize("decodes", [True, False])
+def test_latents_that_a_block_changed_leave_judged_and_masked(decodes: bool) -> None:
+    pipe = with_block(KLEIN, decodes=decodes)
+    plain = call(pipe, output="latents")
+    with known_guard(pipe, NEVER, FLAG).attach(pipe) as watch:
+        assert torch.equal(call(pipe, output="latents"), plain)
+    scores = [verdict.scores["violence"] for verdict in watch.verdicts]
+    between, worst = sum(sorted(scores)[-2:]) / 2, int(np.argmax(scores))
+    with known_guard(pipe, between, BLOCK).attach(pipe) as watch:
+        state = call(pipe)
+    latents = state.get("latents")
+    assert [torch.equal(latents[n], plain[n]) for n in range(3)] == [n != worst for n in range(3)]
+    assert float(latents[worst].std(dim=(1, 2)).max()) < 1e-5
+    assert [verdict.decision is Decision.BLOCKED for verdict in watch.verdicts] == [n == worst for n in range(3)]
+
+
+class Keeping(Altering):
+    """A block that keeps latents where nobody looks for them."""
+
+    @property
+    def intermediate_outputs(self) -> list[Any]:
+        return [OutputParam("kept")]
+
+    def __call__(self, components: Any, state: Any) -> Any:
+        state.set("kept", [state.get("latents") + 1])
+        return components, state
+
+
+def test_what_blocks_made_of_blocked_latents_is_left_out_of_the_state() -> None:
+    pipe = with_block(KLEIN, Keeping())
+    with known_guard(pipe, NEVER, FLAG).attach(pipe):
+        assert call(pipe).get("kept") is not None
+    with known_guard(pipe, ALWAYS, BLOCK).attach(pipe):
+        state = call(pipe)
+    assert state.get("kept") is None
+    assert state.get("prompt_embeds") is not None
+    assert state.get("images") is not None
+
+
+def test_pixels_that_are_latents_are_not_handed_out_by_the_gate_at_the_decoder() -> None:
+    class Renaming(Altering):
+        @property
+        def intermediate_outputs(self) -> list[Any]:
+            return [OutputParam("images")]
+
+        def __call__(self, components: Any, state: Any) -> Any:
+            state.set("images", state.get("latents"))
+            return components, state
+
+    pipe = with_block(KLEIN, Renaming(), after=True)
+    with (
+        pytest.raises(GuardError, match="latents beside"),
+        known_guard(pipe, ALWAYS, BLOCK).attach(pipe, gate="decode"),
+    ):
+        call(pipe, output="images")
+    with known_guard(pipe, ALWAYS, BLOCK).attach(pipe):
+        images = call(pipe, output="images")
+    assert float(images.std(dim=(2, 3)).max()) < 1e-5
+
+
+def test_an_aborted_call_does_not_rest_the_denoiser_of_other_threads() -> None:
+    pipe, other = KLEIN.pipeline(), KLEIN.pipeline()
+    other.update_components(transformer=pipe.transformer)
+    plain, made = call(other, output="images"), []
+    hook = first_of_the_decoder(pipe.vae).register_forward_pre_hook(
+        lambda *_: run_in_thread(lambda: made.append(call(other, output="images")))
+    )
+    with known_guard(pipe, ALWAYS, BLOCK).attach(pipe) as watch:
+        call(pipe, num_inference_steps=20)
+    hook.remove()
+    assert watch.verdicts[0].actions[0].kind.value == "abort"
+    assert np.array_equal(made[0], plain)
+
+
+def run_in_thread(target: Any) -> None:
+    thread = threading.Thread(target=target)
+    thread.start()
+    thread.join()
+
+
+def test_a_second_decode_makes_no_verdict_better() -> None:
+    """A thumbnail of one picture is decoded after all of them."""
+    pipe, raised = KLEIN.pipeline(), []
+    with known_guard(pipe, ALWAYS, FLAG).attach(pipe) as watch:
+        state = call(pipe)
+        raised.append(pipe.vae.decode(-100 * torch.ones(3, flux2.CHANNELS, 8, 16)))
+    assert state.get("images") is not None
+    assert {verdict.decision for verdict in watch.verdicts} == {Decision.FLAGGED}
 
 
 def test_two_pipelines_that_share_a_scheduler_cannot_both_be_guarded() -> None:

@@ -125,6 +125,7 @@ SEEN: dict[str, Callable[[Any, Tensor, Any, Tensor], Tensor]] = {
     "FlowMatchEulerDiscreteScheduler": by_its_line,
     "FlowMapEulerDiscreteScheduler": by_its_line,
     "DDPMScheduler": by_its_own_word,
+    "DPMSolverSDEScheduler": by_its_own_word,
     "CogVideoXDDIMScheduler": by_its_own_word,
     "CogVideoXDPMScheduler": by_the_second_it_returns,
     "DPMSolverSinglestepScheduler": by_its_history,

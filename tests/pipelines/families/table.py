@@ -1,4 +1,7 @@
-"""The table of pipeline classes in docs/pipelines.md; `python -m tests.pipelines.families.table` writes it."""
+"""The tables of pipeline classes in README.md and docs/pipelines.md, from what is tested.
+
+`python -m tests.pipelines.families.table` writes both.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,14 @@ from latent_guard.pipelines.family_table import KNOWN
 from tests.pipelines import families
 from tests.pipelines.families.tiny import Tiny
 
-PAGE = Path(__file__).parents[3] / "docs" / "pipelines.md"
+ROOT = Path(__file__).parents[3]
+README, PAGE = ROOT / "README.md", ROOT / "docs" / "pipelines.md"
+NAMED = {  # for people who look for theirs
+    "pictures": "Stable Diffusion 1.5, 2, XL, 3 and 3.5, FLUX.1, FLUX.2 and FLUX.3, Z-Image, Qwen-Image and its edits, "
+    "Krea 2, Chroma, HiDream, Sana, Ideogram 4, HunyuanImage, and more",
+    "videos": "Wan, LTX, HunyuanVideo, CogVideoX, AnimateDiff, Stable Video Diffusion, Cosmos, and more",
+    "decoder": "whatever a known VAE decodes",
+}
 BEGIN, END = "<!-- pipelines: made by tests/pipelines/families/table.py -->\n", "<!-- end of pipelines -->"
 
 
@@ -59,6 +69,27 @@ def _carried(family: Family) -> str:
     return f"{videos}{shape[family.axes]}{patch}, by the VAE's {' and '.join(family.norm)}"
 
 
+def readme_lines() -> list[str]:
+    """Markdown, a line for each way of being guarded."""
+    videos = [name for name, family in KNOWN.items() if family.video]
+    modular = [name for name in KNOWN if "Modular" in name]
+    alone = {tiny.name.split("-")[0] for tiny in listed("DECODED")}
+    pictures = len(KNOWN) - len(videos)
+    return [
+        "| Guarded | diffusers' classes |",
+        "|---|---|",
+        f"| pictures, at steps and decoder | {pictures}: {NAMED['pictures']}; {len(modular)} of all are modular |",
+        f"| videos, at both: flagged, blocked, ended early | {len(videos)}: {NAMED['videos']} |",
+        f"| at the decoder alone (`gate=\"decode\"`) | these, {len(alone)} more that are tested, and {NAMED['decoder']} |",
+    ]
+
+
+def readme_with_table(text: str) -> str:
+    """The README with these lines in the place of those that it has."""
+    before, rest = text.split("| Guarded |")
+    return before + "\n".join(readme_lines()) + "\n\n" + rest.split("\n\n", 1)[1]
+
+
 def page_with_table(text: str) -> str:
     """The page with the table between its marks."""
     before, rest = text.split(BEGIN)
@@ -68,3 +99,4 @@ def page_with_table(text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page_with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    README.write_text(readme_with_table(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,119 @@
+"""The benchmark of photographs in miniature, on pictures that are drawn on the spot."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from benchmarks.photographs.__main__ import main
+from benchmarks.photographs.classify import Ranks
+from benchmarks.photographs.report import DIFFERENCE, TITLES, Measured, difference, samples_for
+from benchmarks.photographs.runs import Settings, planned
+from benchmarks.photographs.sizes import FULL
+from benchmarks.photographs.views import caption, view_of
+from benchmarks.photographs.workplace import LATENTS, PIXELS
+from latent_guard.pipelines.tiny_autoencoder import KINDS, TinyAutoencoder
+
+NAMES = ("goldfish", "black widow", "lawn mower")
+SYNONYMS = ("goldfish, Carassius auratus", "black widow", "lawn mower, mower")
+
+
+def write_photographs(path: Path, count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = [number % len(NAMES) for number in range(count)]
+    features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=list(NAMES))}
+    rows = {
+        "image": [{"bytes": picture(rng), "path": None} for _ in labels],
+        "label": labels,
+        "synonyms": [SYNONYMS[label] for label in labels],
+    }
+    whole = datasets.Features({**features, "synonyms": datasets.Value("string")})
+    datasets.Dataset.from_dict(rows, features=whole).to_parquet(path)
+
+
+def picture(rng: np.random.Generator) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(content, "JPEG")
+    return content.getvalue()
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    data = tmp_path / "photographs"
+    data.mkdir()
+    for part in range(2):
+        write_photographs(data / f"train-{part}-of-2.parquet", 6, part)
+    write_photographs(data / "val-0-of-1.parquet", 6, 2)
+    torch.manual_seed(0)
+    save_file(TinyAutoencoder(KINDS["taef2"]).encoder.state_dict(), tmp_path / "taef2_encoder.safetensors")
+    places = {"photographs": data, "encoder": tmp_path / "taef2_encoder.safetensors"}
+    places |= {"work": tmp_path / "work", "out": tmp_path / "out"}
+    return ["--miniature", *(word for name, path in places.items() for word in (f"--{name}", str(path)))]
+
+
+@pytest.mark.slow
+def test_every_stage_runs_and_goes_on(arguments: list[str], tmp_path: Path) -> None:
+    for stage in ("encode", "search", "train", "report"):
+        main([stage, *arguments])
+    found = json.loads((tmp_path / "out" / "photographs.json").read_text())
+    assert all(row["reached"] is not None for row in found["rows"])
+    assert [row["samples"] for row in found["rows"]] == [6] * 7
+    assert {title.rpartition(", ")[0] for title in found["top1"]} == {*TITLES.values(), "Latent-CLIP, from the twin"}
+    written = sorted((tmp_path / "work").rglob("*.npz"))
+    times = [path.stat().st_mtime_ns for path in written]
+    main(["train", *arguments])
+    assert [path.stat().st_mtime_ns for path in written] == times
+
+
+def test_a_caption_names_the_class_or_a_synonym() -> None:
+    rng = np.random.default_rng(0)
+    texts = {caption(["lawn mower", "mower"], ["a sketch of a {}."], rng) for _ in range(50)}
+    things, ways = ("lawn mower", "mower"), ("a photo of a {}.", "a sketch of a {}.")
+    assert texts == {way.replace("{}", thing) for thing in things for way in ways}
+
+
+def test_the_second_view_is_the_mirror_image_and_others_are_parts() -> None:
+    rng = np.random.default_rng(0)
+    content = picture(rng)
+    first, second, third = (np.asarray(Image.open(io.BytesIO(view_of(content, number, rng)))) for number in range(3))
+    assert np.array_equal(second, first[:, ::-1])
+    assert third.shape == first.shape
+    assert not np.array_equal(third, first)
+
+
+def test_runs_come_in_pairs_the_smallest_budget_first() -> None:
+    runs = planned(FULL, Settings())
+    assert [(run.reads, run.samples, run.seed) for run in runs[:4]] == [
+        (reads, FULL.budgets[0], seed) for seed in (0, 1) for reads in (LATENTS, PIXELS)
+    ]
+    assert len({run.name for run in runs}) == len(runs)
+
+
+def test_the_difference_is_paired_by_photograph() -> None:
+    labels = np.arange(100) % 3
+    right = np.stack([labels, (labels + 1) % 3], axis=1)
+    wrong = np.where(np.arange(100)[:, None] < 20, right[:, ::-1], right)  # a fifth is only second
+    found = {
+        (TITLES[LATENTS], 8): Measured([Ranks(labels, right)]),
+        (TITLES[PIXELS], 8): Measured([Ranks(labels, wrong)]),
+    }
+    row = difference(DIFFERENCE.format(8), 10.0, found, PIXELS, 8)
+    assert row.measured.startswith("+20.0 (")
+    assert row.reached
+    assert not difference(DIFFERENCE.format(8), 30.0, found, PIXELS, 8).reached
+
+
+def test_samples_for_an_accuracy_lie_between_budgets() -> None:
+    curve = {100: 0.1, 400: 0.3}
+    assert samples_for(0.2, curve) == pytest.approx(200)
+    assert samples_for(0.05, curve) == 100
+    assert math.isinf(samples_for(0.5, curve))

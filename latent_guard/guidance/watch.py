@@ -14,16 +14,14 @@ import torch
 from torch import Tensor
 
 from latent_guard.guidance.fail_open import OnError, RefusalError, guarded
-from latent_guard.guidance.frames import look
 from latent_guard.guidance.gate import Gate
 from latent_guard.guidance.judged import Call
-from latent_guard.guidance.outcome import Outcome, blocked, deciding_categories, unchecked
+from latent_guard.guidance.looking import Looking
+from latent_guard.guidance.outcome import Outcome, blocked, unchecked
 from latent_guard.guidance.policy import Policies
-from latent_guard.guidance.rules import Rules
-from latent_guard.guidance.run import Attempt, Check, Names, Run
-from latent_guard.guidance.scoring import Scorer, over
-from latent_guard.guidance.steering import push_away
-from latent_guard.guidance.verdict import ActionKind, Decision, Verdict
+from latent_guard.guidance.run import Attempt, Check, Run
+from latent_guard.guidance.scoring import Scorer
+from latent_guard.guidance.verdict import Decision, Verdict
 from latent_guard.guidance.verdict import Gate as Where
 from latent_guard.pipelines.images import images_of
 from latent_guard.pipelines.latents import PipelineLatents
@@ -56,7 +54,6 @@ class Watch:
     ) -> None:
         """Watch a pipeline, not yet attached; with "steps", what it decodes is not compared with what was judged."""
         self.verdicts: list[Verdict] = []
-        self.checks: list[Check] = []
         self.pipe = pipe
         self.latents = latents
         self.watched = watched
@@ -64,22 +61,24 @@ class Watch:
         self.gate = Gate(vae, latents, self._judged_again, self._judged_alone)
         self.run: Run | None = None  # whose steps are being made
         self.scorer = scorer
-        self._policies = policies
         self._on_block = on_block
         self._on_error = on_error
         self._on_verdicts = on_verdicts
-        self._rules = Rules.of(policies, scorer.categories)
-        self._names = Names(scorer.categories, scorer.concepts)
-        self._attempt: int | None = None  # of those that `generate` makes; None: there are no retries
+        self._looking = Looking(scorer, policies)
         self._first_step: FirstStep | None = None
         self._latest: Run | None = None  # that began, of the present attempt
         self._rest = ExitStack()  # of the denoisers of an aborted call
         self._runs = 0
         self._told = 0  # verdicts that `on_verdicts` knows of
 
+    @property
+    def checks(self) -> list[Check]:
+        """What the guard saw."""
+        return self._looking.checks
+
     def attempt(self, number: int, arguments: Mapping[str, Any], first_step: FirstStep | None = None) -> Attempt:
         """Call the pipeline, inside the guarded block, as attempt number 0, 1, ... of the policies' retries."""
-        self._attempt = number
+        self._looking.attempt = number
         self._first_step = first_step
         self._latest = None
         before = len(self.verdicts)
@@ -147,7 +146,7 @@ class Watch:
         if self._first_step is not None:
             self._first_step(step)
             self._first_step = None
-        elif run.aborted_at is None and self._rules.checks_at(step.noise_level) and run.due(step.index):
+        elif self._looking.is_due(run, step):
             self._check_and_push(run, step)
         return run
 
@@ -160,7 +159,7 @@ class Watch:
         of_loop = call is None and self.run is not None and self.run.aborted_at is not None
         if self.run is None or (of_loop and step.index != self.run.next_index):
             self.run = self._latest = Run(
-                self._runs, len(self.verdicts), step.images, step.index, step.remaining, self._names
+                self._runs, len(self.verdicts), step.images, step.index, step.remaining, self._looking.names
             )
             self._runs += 1
             if call is not None:
@@ -174,36 +173,10 @@ class Watch:
 
     def _check_and_push(self, run: Run, step: DenoisingStep) -> None:
         """One check of the clean estimates, and a push of those that the policies want to be pushed."""
-        level = step.noise_level
-        rules = self._rules
         raw = step.clean().to(self.scorer.device)
-        check = self._check(run, step.index, level, raw, run.due(step.index))
-        if self._aborts(run, step):
-            return
-        run.note_exhausted(rules.exhausted(check.margins, run.pushes, level))
-        to_push = rules.to_push(check.margins, run.pushes, level)
-        if not to_push or run.planned == 1:  # nothing would correct the only estimate that there is
-            return
-        run.note(ActionKind.PUSH, to_push)
-        pushed = raw.clone()
-        scores = partial(self.scorer.scores, noise_level=level)
-        for policy, rows in rules.by_policy(to_push).items():
-            away = [to_push[row] for row in rows]
-            pushed[rows] = push_away(raw[rows], scores, self.latents.space, away, policy)
-        step.with_clean(list(to_push), pushed[list(to_push)])
-
-    def _check(
-        self, run: Run, step: int, noise_level: float, raw: Tensor, images: list[int], *, final: bool = False
-    ) -> Check:
-        """Score some of a run's images, and take note of what was seen."""
-        seen = look(self.scorer, raw if len(images) == run.images else raw[images], noise_level, final=final)
-        thresholds = self._rules.thresholds(
-            self.scorer.thresholds(noise_level), run.pushes, final=final, attempt=self._attempt
-        )
-        check = Check.at(run.number, step, noise_level, images, seen, thresholds)
-        run.record(check, images, self._rules.abort_margins(self._attempt), self._policies.check_schedule)
-        self.checks.append(check)
-        return check
+        check = self._looking.at(run, step.index, step.noise_level, raw, run.due(step.index))
+        if not self._aborts(run, step):
+            self._looking.push(run, step, raw, check, self.latents.space)
 
     def _aborts(self, run: Run, step: DenoisingStep) -> bool:
         """Abort the run if every image of it is hopeless: have the pipeline skip the rest of its loop, or its cost.
@@ -217,9 +190,7 @@ class Watch:
             self.pipe._interrupt = True
         elif self.gate.call is not None:
             self._rest.enter_context(resting(self.pipe))
-        everything = torch.ones(run.images, dtype=torch.bool)
-        deciding = deciding_categories(run, self._rules, self._attempt, everything)
-        run.note(ActionKind.ABORT, dict(enumerate(deciding)))
+        self._looking.note_abort(run)
         return True
 
     def _after(self, call: Call | None, step: DenoisingStep, run: Run, output: Any) -> Any:
@@ -230,24 +201,18 @@ class Watch:
         if run.aborted_at is not None:
             output = step.blank(torch.ones(run.images, dtype=torch.bool), output)
             if run.aborted_at == step.index:
-                self._finish(call, run, Outcome.of(run, self._rules, self._attempt), output)
+                self._finish(call, run, self._looking.outcome(run), output)
             return output
         if not step.is_last:
-            return step.without_estimates(output) if any(self._rules.masking(self._attempt)) else output
+            return step.without_estimates(output) if self._looking.masks else output
         raw, noise_level = step.final(output)
-        outcome = self._judged(run, step.index, noise_level, raw)
+        outcome = self._looking.judged(run, step.index, noise_level, raw)
         if outcome.masked.any():
             output = step.blank(outcome.masked, output)
         self.run = None
         run.finals = raw if run.planned == 1 and raw.isfinite().all() else None
         self._finish(call, run, outcome, output, noise_level)
         return output
-
-    def _judged(self, run: Run, step: int, noise_level: float, raw: Tensor) -> Outcome:
-        """The outcome of a run whose final raw latents (B, C, H, W) these are."""
-        everything = list(range(run.images))
-        self._check(run, step, noise_level, raw.to(self.scorer.device), everything, final=True)
-        return Outcome.of(run, self._rules, self._attempt)
 
     def _finish(self, call: Call | None, run: Run, outcome: Outcome, output: Any, noise_level: float = 0.0) -> None:
         """Keep the run's verdicts, and have the gate know what may be handed out."""
@@ -268,7 +233,7 @@ class Watch:
         verdicts = list(run.verdicts)
         if fresh:
             with self._guarded(self.gate.call, run.images):
-                outcome = self._judged(run, run.last_check.step, 0.0, raw)
+                outcome = self._looking.judged(run, run.last_check.step, 0.0, raw)
                 for image in fresh:
                     verdicts[image] = replace(outcome.verdicts[image], gate=self.watched)
                     masked[image] = outcome.masked[image]
@@ -285,9 +250,7 @@ class Watch:
         """Which latents (B, C, H, W) that are no images of a call are masked (B,): their preview would show it."""
         masked = torch.zeros(len(raw), dtype=torch.bool)
         with self._guarded(self.gate.call, len(raw)):
-            seen = look(self.scorer, raw.to(self.scorer.device), 0.0, final=True).scores
-            limits = self._rules.thresholds(self.scorer.thresholds(0.0), masked, final=True, attempt=self._attempt)
-            masked = (over(seen, limits) & torch.tensor(self._rules.masking(self._attempt))).any(dim=1)
+            masked = self._looking.masked_alone(raw)
         return masked
 
     def _raise_if_asked(self, verdicts: list[Verdict], masked: Tensor) -> None:

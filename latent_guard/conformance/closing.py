@@ -14,7 +14,6 @@ from torch import Tensor
 
 from latent_guard.conformance.harness import ALWAYS, NEVER, Call, decoded_by, known_guard, tolerance, usual_policy
 from latent_guard.conformance.known import KnownLatentCLIP
-from latent_guard.errors import GuardError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import BLOCK
 from latent_guard.guidance.verdict import Decision
@@ -123,7 +122,7 @@ def _ends(pipe: Any, call: Call, guard: LatentGuard, callback: Callable[..., Any
     try:
         with guard.attach(pipe):
             call(pipe, **changes)
-    except GuardError:
+    except Exception:  # the guard's, or the pipeline's own after that
         return True
     return False
 

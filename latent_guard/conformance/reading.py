@@ -19,9 +19,11 @@ from latent_guard.conformance.harness import (
     usual_policy,
 )
 from latent_guard.conformance.known import KnownLatentCLIP
+from latent_guard.errors import GuardError, InputError
 from latent_guard.guidance.policy import BLOCK, STEER
 from latent_guard.guidance.verdict import Decision, Gate
 from latent_guard.latent_clip.latent_space import LatentSpace
+from latent_guard.pipelines.family_table import family_of
 
 LAST_STEPS = (0.999, 0.0)  # where a push is not undone by later steps, all of them are looked at
 
@@ -45,7 +47,7 @@ def the_last_look_is_at_what_is_decoded(pipe: Any, call: Call) -> str:
         call(pipe)
     if critic.seen is None or not given:
         return "nothing was seen, or nothing decoded"
-    raw = torch.cat(given)
+    raw = given[-1] if family_of(pipe).sections else torch.cat(given)
     if raw.shape != critic.seen.shape:
         return f"latents {tuple(raw.shape)} were decoded, and {tuple(critic.seen.shape)} judged"
     error = float((raw - critic.seen).abs().max() / raw.abs().max())
@@ -54,6 +56,8 @@ def the_last_look_is_at_what_is_decoded(pipe: Any, call: Call) -> str:
 
 def latents_that_are_handed_out_are_those_that_were_judged(pipe: Any, call: Call) -> str:
     """The same of a call that asks for latents."""
+    if family_of(pipe).sections:
+        return _refused(pipe, call)
     plain = call(pipe, output_type="latent")
     critic = KnownLatentCLIP(LatentSpace.of_vae(pipe.vae))
     with known_guard(pipe, NEVER, usual_policy(pipe), critic).attach(pipe) as watch:
@@ -66,6 +70,15 @@ def latents_that_are_handed_out_are_those_that_were_judged(pipe: Any, call: Call
     with known_guard(pipe, ALWAYS, BLOCK, critic).attach(pipe):
         blocked = call(pipe, output_type="latent")
     return "" if blocked.shape == plain.shape and not torch.equal(blocked, plain) else "blocked ones are handed out"
+
+
+def _refused(pipe: Any, call: Call) -> str:
+    try:
+        with known_guard(pipe, NEVER, usual_policy(pipe)).attach(pipe):
+            call(pipe, output_type="latent")
+    except (GuardError, InputError):
+        return ""
+    return "those of sections are handed out"
 
 
 def a_push_moves_the_right_image_the_right_way(pipe: Any, call: Call) -> str:
@@ -106,9 +119,14 @@ def a_video_scores_what_its_worst_frame_does(pipe: Any, call: Call) -> str:
     critic = KnownLatentCLIP(LatentSpace.of_vae(pipe.vae))
     with decoded_by(pipe) as given, known_guard(pipe, NEVER, BLOCK, critic).attach(pipe) as watch:
         videos = len(call(pipe))
-    scores = critic.score(torch.cat(given)).unflatten(0, (videos, -1))
+    sections = given if family_of(pipe).sections else [torch.cat(given)]
+    scores = torch.cat([critic.score(raw).unflatten(0, (videos, -1)) for raw in sections], dim=1)
     for verdict, by_frame in zip(watch.verdicts, scores, strict=True):
         reason = verdict.reason
+        if family_of(pipe).sections:  # whose frames are counted in each, and of which some are not decoded
+            if reason is None or reason.score < float(by_frame.max()) - tolerance(pipe) * (1 + abs(reason.score)):
+                return f"its worst frame scores {float(by_frame.max()):.4g}, and the verdict's reason is {reason}"
+            continue
         if reason is None or reason.frame != int(by_frame.argmax()):
             return f"frame {int(by_frame.argmax())} scores highest, and the verdict's reason is {reason}"
         if abs(reason.score - float(by_frame.max())) > tolerance(pipe) * (1 + abs(reason.score)):

@@ -73,7 +73,7 @@ class Gate:
         latents = self._latents.layout.final(output).detach().clone()  # a callback may write into the tensor itself
         call.run = run
         call.judged = Judged(latents, masked, noise_level)
-        call.masks = bool(masked.any())
+        call.mask(masked)
 
     def end(self) -> None:
         """The call is over; what is decoded after it, in the block, is still compared with what was judged."""
@@ -125,6 +125,8 @@ class Gate:
             raise RefusalError(NOT_VERIFIED)
         if is_state(output):
             return self._with_state(call, call.judged, output)
+        if call.gives_latents and self._latents.layout.family.sections:
+            raise RefusalError("latents of a video that is made in sections are not handed out; ask for its frames")
         images = images_of(output)
         call.judged.require_count(images)
         if call.gives_latents:
@@ -222,7 +224,8 @@ class Gate:
             raise RefusalError("noisy latents were changed after the last check of them; discard them")
         fresh = [image for image in changed if not judged.masked[image]]
         masked = judged.masked | self._judge_again(call.run, raw, fresh, call.left)
-        call.left, call.masks = True, call.masks or bool(masked.any())
+        call.left = True
+        call.mask(masked)
         return _with_neutral(latents, [image for image in changed if masked[image]], neutral)
 
 

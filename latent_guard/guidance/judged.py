@@ -14,6 +14,7 @@ from torch import Tensor
 
 from latent_guard.guidance.fail_open import RefusalError
 from latent_guard.guidance.run import Run
+from latent_guard.pipelines.families import Family
 
 ROUNDINGS = 4  # in float32, by which compiled arithmetic may differ from the same in eager mode
 
@@ -49,7 +50,7 @@ class Call:
     ``run`` is what its steps amount to, ``judged`` is there after the last of them. ``frames`` of its videos,
     counted over all of them, were decoded as pictures. ``bypassed``: the guard failed in it, and the caller had asked
     to let it go on. ``inputs`` were in a modular pipeline's state before the first step. ``left``: some of what was
-    judged has left already. ``masks``: some of it was masked.
+    judged has left already. ``masked``: which of its images are (B,).
     """
 
     thread: int
@@ -61,7 +62,23 @@ class Call:
     bypassed: bool = False
     inputs: dict[str, Any] = field(default_factory=dict)
     left: bool = False
-    masks: bool = False
+    masked: Tensor | None = None
+
+    @property
+    def masks(self) -> bool:
+        """True if any image of the call was masked."""
+        return self.masked is not None and bool(self.masked.any())
+
+    def begins_section(self, family: Family) -> bool:
+        """True where another loop may begin after the last check of one; then what it makes is judged like that."""
+        begins = family.sections and self.judged is not None
+        if begins:
+            self.judged = None
+        return begins
+
+    def mask(self, images: Tensor) -> None:
+        """Take note of images (B,) that are masked."""
+        self.masked = images.clone() if self.masked is None else self.masked | images
 
     def add_frames(self, given: Tensor, videos: Sequence[Tensor]) -> bool:
         """Take note of frames of some videos (B, C, T, H, W) that are decoded as pictures; False if any is none."""

@@ -151,6 +151,22 @@ def _retry(earlier: Verdict, attempt: int) -> Action:
     return Action(ActionKind.RETRY, attempt, 0, 0.0, why.category, why.score, why.threshold, why.concept, why.frame)
 
 
+def worse(first: Verdict, second: Verdict) -> Verdict:
+    """The verdict of two that says more against an image: by its decision, and then by its scores."""
+    ranks = {Decision.FLAGGED: 1, Decision.BLOCKED: 2, Decision.UNCHECKED: 3}
+
+    def rank(verdict: Verdict) -> tuple[int, float]:
+        return ranks.get(verdict.decision, 0), verdict.margin if verdict.scores else 0.0
+
+    return second if rank(second) > rank(first) else first
+
+
+def of_sections(earlier: Verdict, latest: Verdict) -> Verdict:
+    """The verdict on a video of which another section was made: the worse, with the history and cost of both."""
+    actions, cost = (*earlier.actions, *latest.actions), earlier.cost + latest.cost
+    return replace(worse(earlier, latest), actions=actions, cost=cost)
+
+
 def unchecked(first_image: int, images: int) -> list[Verdict]:
     """The verdicts that say that images went on unguarded."""
     return [Verdict(first_image + image, Decision.UNCHECKED, None, {}, {}) for image in range(images)]

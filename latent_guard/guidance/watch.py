@@ -17,7 +17,7 @@ from latent_guard.guidance.fail_open import OnError, RefusalError, guarded
 from latent_guard.guidance.gate import Gate
 from latent_guard.guidance.judged import Call
 from latent_guard.guidance.looking import Looking
-from latent_guard.guidance.outcome import Outcome, blocked, unchecked
+from latent_guard.guidance.outcome import Outcome, blocked, of_sections, unchecked, worse
 from latent_guard.guidance.policy import Policies
 from latent_guard.guidance.run import Attempt, Check, Run
 from latent_guard.guidance.scoring import Scorer
@@ -153,13 +153,15 @@ class Watch:
     def _run_at(self, call: Call | None, step: DenoisingStep) -> Run:
         """The run that a step belongs to, a new one if it is the first."""
         goes_on = self.run is not None and not hasattr(self.pipe, "_interrupt")  # with neutral latents
+        section = self.run is None and call is not None and call.begins_section(self.latents.layout.family)
         if call is not None and call.judged is not None and not goes_on:
             what = "aborted" if self.run is not None else "judged"
             raise RefusalError(f"the pipeline made another step after its images were {what}; no image was handed out")
         of_loop = call is None and self.run is not None and self.run.aborted_at is not None
         if self.run is None or (of_loop and step.index != self.run.next_index):
+            first = call.run.first_image if section and call and call.run else len(self.verdicts)
             self.run = self._latest = Run(
-                self._runs, len(self.verdicts), step.images, step.index, step.remaining, self._looking.names
+                self._runs, first, step.images, step.index, step.remaining, self._looking.names
             )
             self._runs += 1
             if call is not None:
@@ -207,6 +209,8 @@ class Watch:
             return step.without_estimates(output) if self._looking.masks else output
         raw, noise_level = step.final(output)
         outcome = self._looking.judged(run, step.index, noise_level, raw)
+        if call is not None and call.masked is not None:  # in an earlier section
+            outcome.masked.logical_or_(call.masked)
         if outcome.masked.any():
             output = step.blank(outcome.masked, output)
         self.run = None
@@ -216,8 +220,10 @@ class Watch:
 
     def _finish(self, call: Call | None, run: Run, outcome: Outcome, output: Any, noise_level: float = 0.0) -> None:
         """Keep the run's verdicts, and have the gate know what may be handed out."""
-        run.verdicts = [replace(verdict, gate=self.watched) for verdict in outcome.verdicts]
-        self.verdicts += run.verdicts
+        new = [replace(verdict, gate=self.watched) for verdict in outcome.verdicts]
+        earlier = self.verdicts[run.first_image :]
+        run.verdicts = [of_sections(*both) for both in zip(earlier, new, strict=True)] if earlier else new
+        self.verdicts[run.first_image :] = run.verdicts
         self.gate.finish(call, run, outcome.masked, output, noise_level)
         if call is None:
             self._tell()
@@ -242,7 +248,8 @@ class Watch:
         if self.gate.call is None or not self.gate.call.bypassed:
             own = slice(run.first_image, run.first_image + run.images)
             before = self.verdicts[own] if left else verdicts
-            self.verdicts[own] = map(_flag_kept, before, verdicts)
+            keep = worse if self.latents.layout.family.sections else _flag_kept
+            self.verdicts[own] = map(keep, before, verdicts)
         self._raise_if_asked(verdicts, masked)
         return masked
 

@@ -42,6 +42,7 @@ class Family:
         references: whether ``image=[...]`` are pictures that every prompt refers to, not one a prompt.
         video: whether it makes videos, of T frames; without it T is 1.
         sized_by: the method that is told the pictures' ``height`` and ``width``, which tokens do not tell.
+        sections: whether a video is made section by section, each in a loop of its own, and decoded in between.
         sound: whether the pipeline has a copy of its scheduler step something else than pictures.
     """
 
@@ -59,6 +60,7 @@ class Family:
     references: bool = False
     video: bool = False
     sized_by: str = "prepare_latents"
+    sections: bool = False
     sound: bool = False
 
     @property

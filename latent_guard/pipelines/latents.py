@@ -17,7 +17,7 @@ from latent_guard.pipelines.layouts import Layout
 from latent_guard.pipelines.modular import is_modular, require_loaded
 from latent_guard.pipelines.schedulers import require_supported
 from latent_guard.pipelines.tiny_vae import is_tiny, tiny_space
-from latent_guard.pipelines.vae import gray_latent
+from latent_guard.pipelines.vae import device_of, gray_latent
 
 GRAY_SIZE = 64  # pixels
 
@@ -66,7 +66,7 @@ class PipelineLatents:
         space = family.space_of(pipe.vae)
         _require_same_size(space, expected)
         family.require_readable(pipe, space)
-        device = pipe._execution_device
+        device = device_of(pipe)
         if canary is not None:
             canary.check(pipe.vae, device)
         return cls(space, Layout(pipe, family, space), gray_latent(pipe.vae, device, GRAY_SIZE), space)
@@ -85,7 +85,7 @@ class PipelineLatents:
         decodes = family.applied(tiny_space(pipe.vae))
         _require_same_size(decodes, expected)
         family.require_readable(pipe, space)
-        device = pipe._execution_device
+        device = device_of(pipe)
         canary.check_decoded(pipe.vae, decodes.to_raw(space.from_raw(canary.latent)), device)
         gray = space.to_raw(decodes.from_raw(gray_latent(pipe.vae, device, GRAY_SIZE)))
         return cls(space, Layout(pipe, family, space), gray, decodes)
@@ -132,7 +132,7 @@ class Decodes:
                 "at the steps too"
             )
         _require_same_size(LatentSpace.of_vae(vae), expected)
-        device = pipe._execution_device
+        device = device_of(pipe)
         if canary is not None:
             canary.check(vae, device)
         return cls(pipe, gray_latent(vae, device, GRAY_SIZE))

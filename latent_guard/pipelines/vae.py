@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latent_guard.errors import UnsupportedPipelineError
+
 MID_GRAY = 128
 # Classes that encode videos (B, 3, T, H, W) only; SVD's encodes pictures.
 _VIDEO_MODELS = ("Wan", "QwenImage", "QwenImage21", "HunyuanVideo", "HunyuanVideo15", "CogVideoX", "Mochi", "LTXVideo")
@@ -100,6 +102,24 @@ def without_frames(images: Tensor) -> Tensor:
 
 def _is_rgba(vae: Any) -> bool:
     return bool((vae.config.get("input_channels") or vae.config.get("in_channels")) == 4)
+
+
+def device_of(pipe: Any) -> torch.device:
+    """Where a pipeline computes.
+
+    Raises:
+        UnsupportedPipelineError: its VAE lies elsewhere, or has no weights, and nothing moves it.
+    """
+    device: torch.device = pipe._execution_device
+    own: torch.device = pipe.vae.device
+    is_moved = any(hasattr(part, hook) for part in pipe.vae.modules() for hook in ("_hf_hook", "_diffusers_hook"))
+    if not is_moved and own.type != device.type:
+        raise UnsupportedPipelineError(
+            f"this {type(pipe).__name__} computes on {device}, and its VAE lies on {own}; move it with pipe.to({device})"
+        )
+    if not is_moved and own.type == "meta":
+        raise UnsupportedPipelineError(f"the VAE of this {type(pipe).__name__} has no weights yet; load them first")
+    return device
 
 
 def gray_latent(vae: Any, device: torch.device, size: int) -> Tensor:

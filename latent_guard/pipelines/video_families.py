@@ -74,4 +74,7 @@ VIDEOS: dict[str, Family] = {
     "LTXModularPipeline": _LTX,
     "LTX2ModularPipeline": _LTX2,
     "HunyuanVideo15ModularPipeline": _HUNYUAN_VIDEO_15,
+    "HunyuanVideoFramepackPipeline": Family(axes="bcthw", video=True, sections=True),
+    "WanAnimatePipeline": Family(axes="bcthw", norm=("channels",), reads=((2, 4),), video=True, sections=True),
+    "Cosmos2_5_TransferPipeline": Family(axes="bcthw", norm=("channels",), reads=((1, 1),), video=True, sections=True),
 }

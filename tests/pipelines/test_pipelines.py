@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import diffusers
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -34,6 +35,32 @@ def test_other_pipelines_are_refused_by_name(cls: str, named: str) -> None:
     kind = getattr(diffusers, cls)
     with pytest.raises(UnsupportedPipelineError, match=named):
         linear_guard(NEVER).attach(kind.__new__(kind))
+
+
+@pytest.mark.parametrize(
+    ("parts", "named"), [(("vae",), "move it with"), (("vae", "unet", "text_encoder"), "no weights")]
+)
+def test_parts_without_weights_or_elsewhere_are_refused_by_name(parts: tuple[str, ...], named: str) -> None:
+    for gate in ("both", "decode"):
+        pipe = tiny_pipeline()
+        for part in parts:
+            getattr(pipe, part).to("meta")
+        with pytest.raises(UnsupportedPipelineError, match=named):
+            linear_guard(NEVER).attach(pipe, gate=gate)
+
+
+def test_a_tiled_and_sliced_decoder_is_guarded_alike() -> None:
+    pipe = tiny_pipeline()
+    pipe.vae.enable_tiling()
+    pipe.vae.enable_slicing()
+    pipe.vae.tile_latent_min_size, pipe.vae.tile_sample_min_size = 4, 32
+    arguments = {"num_inference_steps": 2, "generator": [torch.Generator().manual_seed(n) for n in range(2)]}
+    plain = pipe(["a", "b"], output_type="np", **arguments).images
+    for gate in ("both", "decode"):
+        arguments["generator"] = [torch.Generator().manual_seed(n) for n in range(2)]
+        with linear_guard(NEVER).attach(pipe, gate=gate) as watch:
+            assert np.array_equal(pipe(["a", "b"], output_type="np", **arguments).images, plain)
+        assert len(watch.verdicts) == 2
 
 
 def test_a_homemade_class_of_a_known_name_is_refused() -> None:

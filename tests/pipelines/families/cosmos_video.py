@@ -81,13 +81,13 @@ FAMILIES = [
     Tiny("Cosmos2VideoToWorldPipeline", parts, {**wan.TEXT, "image": pictures(wan.PIXELS)}),
     Tiny("Cosmos2_5_PredictBasePipeline", parts_of_25, wan.TEXT),
     Tiny("Cosmos2_5_PredictBasePipeline-picture", parts_of_25, of_one_prompt({**wan.TEXT, "image": PICTURE})),
-]
-DECODED = [
     Tiny(
         "Cosmos2_5_TransferPipeline",
         transfer_parts,
         {**LONGER, "controls": videos(9, wan.PIXELS), "num_frames_per_chunk": wan.FRAMES},
     ),
+]
+DECODED = [
     Tiny("CosmosTextToWorldPipeline", first_parts, LONGER),
     Tiny("CosmosVideoToWorldPipeline", first_conditioned_parts, {**LONGER, "image": pictures(wan.PIXELS)}),
 ]

@@ -141,7 +141,7 @@ FAMILIES = [
     Tiny("HunyuanSkyreelsImageToVideoPipeline", skyreels_parts, {**TEXT, **PICTURE}),
     Tiny("HunyuanVideo15Pipeline", parts_of_15, of_one_prompt(TEXT_OF_15)),  # its VAE decodes no more than one
     Tiny("HunyuanVideo15ImageToVideoPipeline", picture_parts_of_15, of_one_prompt(PICTURE_OF_15)),
-]
-DECODED = [
-    Tiny("HunyuanVideoFramepackPipeline", framepack_parts, {**TEXT, **PICTURE, "latent_window_size": 3}),
+    Tiny(
+        "HunyuanVideoFramepackPipeline", framepack_parts, {**TEXT, **PICTURE, "latent_window_size": 3, "num_frames": 13}
+    ),
 ]

@@ -80,7 +80,7 @@ def readme_lines() -> list[str]:
         "|---|---|",
         f"| pictures, at steps and decoder | {pictures}: {NAMED['pictures']}; {len(modular)} of all are modular |",
         f"| videos, at both: flagged, blocked, ended early | {len(videos)}: {NAMED['videos']} |",
-        f"| at the decoder alone (`gate=\"decode\"`) | these, {len(alone)} more that are tested, and {NAMED['decoder']} |",
+        f'| at the decoder (`gate="decode"`) | these, {len(alone)} more that are tested, and {NAMED["decoder"]} |',
     ]
 
 

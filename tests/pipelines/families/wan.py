@@ -103,15 +103,13 @@ EMBEDS = {
 }
 SIZE = {"height": PIXELS, "width": PIXELS}
 TEXT = {**EMBEDS, **SIZE, "num_frames": FRAMES}
+MOVED = {"image": drawn(PIXELS)[0], "pose_video": drawn(PIXELS) * 3, "face_video": drawn(PIXELS) * 3}
 FAMILIES = [
     Tiny("WanPipeline", parts, TEXT),
     Tiny("WanImageToVideoPipeline", picture_parts, {**TEXT, "image": pictures(PIXELS)[:1]}),
     Tiny("WanVideoToVideoPipeline", parts, {**EMBEDS, **SIZE, "video": videos(FRAMES, PIXELS), "strength": 1.0}),
     Tiny("WanVACEPipeline", vace_parts, of_one_prompt(TEXT)),  # it makes one video only
-]
-MOVED = {"image": drawn(PIXELS)[0], "pose_video": drawn(PIXELS) * 3, "face_video": drawn(PIXELS) * 3}
-DECODED = [
     Tiny(
         "WanAnimatePipeline", animate_parts, of_one_prompt({**EMBEDS, **SIZE, **MOVED, "segment_frame_length": FRAMES})
-    )
+    ),
 ]

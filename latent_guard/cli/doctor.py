@@ -31,7 +31,7 @@ def doctor(
     own = dict(assignment(given, "--set") for given in set_ or [])
     with status("loading the pipeline"):
         arguments = {**usual_arguments(model, guard), **own, "num_inference_steps": STEPS}
-        pipe = load_pipeline(model, STEPS, IMAGES)
+        pipe = load_pipeline(model, STEPS, IMAGES, of_any_kind=True)
     table = Table("what", "found", title=f"{type(pipe).__name__}, {model}", whole=("what",))
     found = dict(_found(pipe))
     for name, words in found.items():

@@ -36,8 +36,8 @@ def require_generates_pictures(pipe: Any) -> None:
     """Raise ``UnsupportedPipelineError`` for a pipeline whose calls are guarded, but not made by the guard itself."""
     if is_modular(pipe) or ((family := KNOWN.get(type(pipe).__name__)) is not None and family.video):
         raise UnsupportedPipelineError(
-            f'{type(pipe).__name__} is called in a way of its own: write `with guard.attach(pipe, policy="block") as '
-            "watch: pipe(...)`"
+            f"{type(pipe).__name__} is called in a way of its own, so that only your own code can make its calls: "
+            'with guard.attach(pipe, policy="block") as watch: pipe(...)'
         )
 
 

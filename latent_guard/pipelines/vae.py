@@ -115,7 +115,7 @@ def device_of(pipe: Any) -> torch.device:
     is_moved = any(hasattr(part, hook) for part in pipe.vae.modules() for hook in ("_hf_hook", "_diffusers_hook"))
     if not is_moved and own.type != device.type:
         raise UnsupportedPipelineError(
-            f"this {type(pipe).__name__} computes on {device}, and its VAE lies on {own}; move it with pipe.to({device})"
+            f"{type(pipe).__name__} computes on {device}, and its VAE lies on {own}; move it with pipe.to({device})"
         )
     if not is_moved and own.type == "meta":
         raise UnsupportedPipelineError(f"the VAE of this {type(pipe).__name__} has no weights yet; load them first")

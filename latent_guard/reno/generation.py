@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from latent_guard.errors import InputError, UnsupportedPipelineError
 from latent_guard.pipelines.call import Request
-from latent_guard.pipelines.family_table import family_of
+from latent_guard.pipelines.family_table import family_of, require_generates_pictures
 from latent_guard.pipelines.hook import around
 from latent_guard.pipelines.layouts import Layout
 from latent_guard.pipelines.vae import shown_pixels, without_overflow
@@ -32,6 +32,7 @@ class Generation:
         Raises:
             UnsupportedPipelineError: the pipeline is unknown to the guard, or does not begin with noise alone.
         """
+        require_generates_pictures(pipe)
         family = family_of(pipe)
         self._pipe = pipe
         self._request = request

@@ -67,6 +67,18 @@ def test_a_modular_pipeline_whose_vae_lies_elsewhere_is_refused_by_name(
     assert "has no vae" in done.err
 
 
+@pytest.mark.parametrize("command", [("generate", "a cat", "--safe"), ("fit",), ("reno", "a cat")])
+def test_other_commands_say_that_a_modular_pipeline_is_only_attached_to(
+    latent_guard_command: Command, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    Z_IMAGE.pipeline().save_pretrained(str(tmp_path / "modular"))
+    where = [tmp_path / "modular"] if command == ("fit",) else ["--model", tmp_path / "modular"]
+    done = latent_guard_command(*command, *where)
+    assert done.code == 2
+    assert "attach" in done.err or "guard" in done.err
+    assert "Traceback" not in done.err
+
+
 @pytest.mark.parametrize("name", ["StableDiffusionUpscalePipeline"])
 def test_a_pipeline_that_wants_more_than_a_prompt_says_so_in_a_line(
     latent_guard_command: Command, tmp_path: Path, name: str

@@ -6,7 +6,14 @@ import pytest
 
 from latent_guard.conformance import check_conformance
 from latent_guard.pipelines.family_table import KNOWN
-from tests.pipelines.families.table import PAGE, README, listed, one_of_each_row_first, page_with_table, readme_with_table
+from tests.pipelines.families.table import (
+    PAGE,
+    README,
+    listed,
+    one_of_each_row_first,
+    page_with_table,
+    readme_with_table,
+)
 from tests.pipelines.families.tiny import Tiny
 
 FAMILIES = listed("FAMILIES")

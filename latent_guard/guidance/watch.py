@@ -107,7 +107,7 @@ class Watch:
             step = None
             run = None
             if call is None or not call.bypassed:
-                with self._guarded(call, len(arguments.arguments["sample"])):
+                with self._guarded(call, self.latents.layout.images(arguments.arguments["sample"])):
                     step = DenoisingStep(self.latents, scheduler, arguments, in_pipeline=call is not None)
                     run = self._before(call, step)
             output = original(*arguments.args, **arguments.kwargs)

@@ -111,6 +111,17 @@ def _of_ltx(vae: Any) -> Numbers:
     }
 
 
+def _of_minimax_h3(vae: Any) -> Numbers:
+    config = vae.config
+    return {
+        "name": type(vae).__name__,
+        "channels": config.latent_channels,
+        "factor": vae.spatial_compression_ratio,
+        "mean": config.latents_mean,
+        "std": config.latents_std,
+    }
+
+
 def _of_cosmos(vae: Any) -> Numbers:
     """Its mean and deviation are others for each frame of a video, so they are no numbers of its space."""
     config = vae.config
@@ -119,6 +130,15 @@ def _of_cosmos(vae: Any) -> Numbers:
         "channels": config.latent_channels,
         "factor": config.spatial_compression_ratio,
     }
+
+
+def _of_tiny(vae: Any) -> Numbers:
+    """Ours: TAEF2 and TAESana, whose latents are normalised already."""
+    return {"name": vae.config.name, "channels": vae.config.latent_channels, "factor": vae.config.factor}
+
+
+def _of_pixels(vae: Any) -> Numbers:
+    return {"name": "pixels", "channels": vae.config.latent_channels, "factor": 1}
 
 
 _READERS: dict[str, Callable[[Any], Numbers]] = {
@@ -136,6 +156,9 @@ _READERS: dict[str, Callable[[Any], Numbers]] = {
     "AutoencoderKLMagvit": _of_temporal_decoder,
     "AutoencoderKLMochi": _of_mochi,
     "AutoencoderKLCosmos": _of_cosmos,
+    "AutoencoderKLMiniMaxH3": _of_minimax_h3,
     "AutoencoderKLLTXVideo": _of_ltx,
     "AutoencoderKLLTX2Video": _of_ltx,
+    "TinyAutoencoder": _of_tiny,
+    "Pixels": _of_pixels,
 }

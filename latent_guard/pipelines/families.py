@@ -12,8 +12,9 @@ from typing import Any, Literal
 from latent_guard.errors import InputError, UnsupportedPipelineError
 from latent_guard.latent_clip.latent_space import LatentSpace
 
-# (B, D, H/p, W/p); tokens (B, N, D); and what models of videos carry, with D at one of three places
-Axes = Literal["bchw", "bnd", "bcthw", "btchw", "bthwc"]
+# (B, D, H/p, W/p); tokens (B, N, D), or (N, D) of the only one; and what models of videos carry, with D at one of three
+# places
+Axes = Literal["bchw", "bnd", "nd", "bcthw", "btchw", "bthwc"]
 Norm = Literal["scaling", "shift", "channels"]
 DENOISERS = ("unet", "transformer")
 
@@ -31,8 +32,9 @@ class Family:
             else stands in the VAE's config.
         epsilon: added to the variances of a BatchNorm, where the pipeline has its own.
         decoded: which of the things that the last ``step`` returns is decoded: 0, 1, or "1 if one step".
-        reads: channels that the denoiser may read, each as a multiple of D and a number on top. One that reads other
-            than the first is given what a ``blend`` would put back, and nothing is.
+        reads: channels that the denoiser may read, each as a multiple of D (a part of it, of one that cuts patches
+            itself) and a number on top. One that reads other than the first is given what a ``blend`` would put back,
+            and nothing is.
         reads_from: the entry of the denoiser's config that says how many it reads.
         blend: where the original picture's latents stand in what ``prepare_latents`` returns, for a pipeline that puts
             them back outside of a mask after each step; None: it puts nothing back.
@@ -52,7 +54,7 @@ class Family:
     norm: tuple[Norm, ...] = ("scaling",)
     epsilon: float | None = None
     decoded: Literal[0, 1, "1 if one step"] = 0
-    reads: tuple[tuple[int, int], ...] = ((1, 0),)
+    reads: tuple[tuple[float, int], ...] = ((1, 0),)
     reads_from: str = "in_channels"
     blend: int | None = None
     returns: Literal["carried", "normalised", "raw", "tokens"] = "carried"
@@ -66,7 +68,7 @@ class Family:
     @property
     def has_tokens(self) -> bool:
         """True if tokens have to be put in their places, for which the size of the pictures must be known."""
-        return self.axes == "bnd" or self.returns == "tokens"
+        return self.axes in ("bnd", "nd") or self.returns == "tokens"
 
     def space_of(self, vae: Any) -> LatentSpace:
         """The space of this family's pipeline latents under a VAE: the VAE's numbers that the pipeline applies.
@@ -97,14 +99,14 @@ class Family:
         shape = ", ".join(names.get(axis, axis.upper()) for axis in self.axes)
         numbers = " and ".join(self.norm)
         put_back = ", an original put back outside of a mask" if self.blend is not None else ""
-        tokens = "tokens " if self.axes == "bnd" else ""
+        tokens = "tokens " if self.axes in ("bnd", "nd") else ""
         return f"{tokens}({shape}), normalised by the VAE's {numbers}{put_back}"
 
     def require_readable(self, pipe: Any, space: LatentSpace) -> None:
         """Raise ``UnsupportedPipelineError`` for a denoiser that reads more than latents, or others."""
         reads = denoiser_of(pipe).config[self.reads_from]
         carried = space.channels * self.patch**2
-        expected = [times * carried + more for times, more in self.reads]
+        expected = [int(times * carried) + more for times, more in self.reads]
         if reads not in expected:
             raise UnsupportedPipelineError(
                 f"the denoiser of this {type(pipe).__name__} reads {reads} channels, not "

@@ -94,6 +94,8 @@ class Layout:
         """
         if self._state is not None and self.family.has_tokens:
             self.of_size(self._state.get("height") or 0, self._state.get("width") or 0)
+        if self.family.axes == "nd":
+            latents = latents[None]
         expected = self._expected(latents)
         if tuple(latents.shape[1:]) != expected:
             raise GuardError(
@@ -101,7 +103,7 @@ class Layout:
                 "let the pipeline prepare its latents"
             )
         axes = self.family.axes
-        if axes == "bnd":
+        if axes in ("bnd", "nd"):
             frames = (-1,) if self.family.video else ()
             latents = latents.transpose(1, 2).unflatten(2, (*frames, *self._grid))
         else:
@@ -112,6 +114,10 @@ class Layout:
         if self.family.times:
             latents = latents / self._times
         return _repatched(latents, self.family.patch, self._space.patch)
+
+    def images(self, sample: Tensor) -> int:
+        """How many pictures or videos are in what a step is given."""
+        return 1 if self.family.axes == "nd" else len(sample)
 
     def steps_sound(self, sample: Tensor) -> bool:
         """True if what a copy of the pipeline's scheduler steps is sound, which has not the shape of pictures."""
@@ -149,8 +155,9 @@ class Layout:
         if self.family.channels_last:
             latents = latents.unflatten(1, (self._space.channels, -1)).transpose(1, 2).flatten(1, 2)
         axes = self.family.axes
-        if axes == "bnd":
-            return latents.flatten(2).transpose(1, 2).contiguous()
+        if axes in ("bnd", "nd"):
+            tokens = latents.flatten(2).transpose(1, 2).contiguous()
+            return tokens if axes == "bnd" else tokens[0]
         latents = latents[:, :, None] if "t" in axes and not self.family.video else latents
         return latents.movedim(1, axes.index("c"))
 
@@ -162,7 +169,7 @@ class Layout:
         """The shape that an image's latents must have, as far as it is known."""
         carried: int = self._space.channels * self.family.patch**2
         axes = self.family.axes
-        if axes == "bnd":
+        if axes in ("bnd", "nd"):
             rows, columns = self._grid
             frames = max(1, latents.shape[1] // max(1, rows * columns)) if self.family.video else 1
             return frames * rows * columns, carried
@@ -201,6 +208,8 @@ class Layout:
 
 def _repatched(latents: Tensor, own: int, wanted: int) -> Tensor:
     """Latents of patches of ``own`` positions a side as those of ``wanted``."""
-    if own > wanted:
-        return pixel_shuffle(latents, own // wanted)
-    return pixel_unshuffle(latents, wanted // own) if own < wanted else latents
+    if own == wanted:
+        return latents
+    stills = latents.transpose(1, 2) if latents.ndim == 5 else latents  # (B, T, C, H, W)
+    stills = pixel_shuffle(stills, own // wanted) if own > wanted else pixel_unshuffle(stills, wanted // own)
+    return stills.transpose(1, 2) if latents.ndim == 5 else stills

@@ -77,6 +77,13 @@ def flow(scheduler: Any, timestep: Any, _: int | None) -> StepState:
     return _state(scheduler, 1.0 - sigma, sigma, index)
 
 
+def minimax_h3(scheduler: Any, timestep: Any, _: int | None) -> StepState:
+    """Flow matching in which models predict clean - noise, at timesteps that are 1 - sigma."""
+    index = _index(scheduler, timestep)
+    sigma = float(scheduler.sigmas[index])
+    return _state(scheduler, 1.0 - sigma, sigma, index, output_scale=-1.0)
+
+
 def kdpm2(scheduler: Any, timestep: Any, _: int | None) -> StepState:
     """KDPM2: its second evaluation of a step is half way to the next sigma."""
     index = _index(scheduler, timestep)

@@ -148,5 +148,6 @@ KNOWN: dict[str, Known] = {
     "SCMScheduler": Known(read.scm, ("trigflow",), few_step=True, beyond=1),
     "FlowMatchEulerDiscreteScheduler": Known(read.flow, (FLOW,), few_step=True, harmless={"invert_sigmas": (True,)}),
     "FlowMapEulerDiscreteScheduler": Known(read.flow, (FLOW,), few_step=True),
+    "MiniMaxH3Scheduler": Known(read.minimax_h3, (FLOW,), few_step=True),
     "FlowMatchLCMScheduler": Known(read.flow, (FLOW,), few_step=True),
 }

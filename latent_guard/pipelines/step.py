@@ -52,7 +52,7 @@ class DenoisingStep:
         self.index = self._state.index
         self.noise_level = self._state.noise_level
         self.remaining = last_step(pipe) + 1 - self.index
-        self.images = len(call.arguments["sample"])
+        self.images = latents.layout.images(call.arguments["sample"])
         latents.layout.stepped = call.arguments["sample"].shape
 
     @property

@@ -16,7 +16,10 @@ from latent_guard.errors import UnsupportedPipelineError
 MID_GRAY = 128
 # Classes that encode videos (B, 3, T, H, W) only; SVD's encodes pictures.
 _VIDEO_MODELS = ("Wan", "QwenImage", "QwenImage21", "HunyuanVideo", "HunyuanVideo15", "CogVideoX", "Mochi", "LTXVideo")
-_OF_VIDEOS = tuple(f"AutoencoderKL{name}" for name in (*_VIDEO_MODELS, "LTX2Video", "Magvit", "Cosmos"))
+_OF_VIDEOS = tuple(f"AutoencoderKL{name}" for name in (*_VIDEO_MODELS, "LTX2Video", "Magvit", "Cosmos", "MiniMaxH3"))
+# Classes whose pixels are normalised by the numbers of ImageNet's, where all others' are in [-1, 1].
+_BY_IMAGENET = ("AutoencoderKLMiniMaxH3",)
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def to_model_range(pictures: Tensor) -> Tensor:
@@ -55,7 +58,7 @@ def encode(vae: Any, pictures: Tensor, device: torch.device | str | None = None)
     Returns:
         (B, C, h, w), float32, on that device.
     """
-    images = to_model_range(pictures.to(device or vae.device))
+    images = _as_the_vae_sees(vae, to_model_range(pictures.to(device or vae.device)))
     if _is_rgba(vae):
         images = torch.cat([images, torch.ones_like(images[:, :1])], dim=1)
     with without_overflow(vae):
@@ -87,7 +90,23 @@ def shown_pixels(vae: Any, raw: Tensor) -> Tensor:
 
 def _decoded(vae: Any, raw: Tensor) -> Tensor:
     pixels = without_frames(vae.decode(_as_frames(vae, raw.to(vae.dtype))).sample)
-    return pixels[:, :3].float()  # of RGBA the colours
+    return _as_people_see(vae, pixels[:, :3].float())  # of RGBA the colours
+
+
+def _as_the_vae_sees(vae: Any, images: Tensor) -> Tensor:
+    """Images (B, 3, H, W) in [-1, 1] in the range that a VAE takes."""
+    if type(vae).__name__ not in _BY_IMAGENET:
+        return images
+    mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (_IMAGENET_MEAN, _IMAGENET_STD))
+    return ((images + 1) / 2 - mean) / std
+
+
+def _as_people_see(vae: Any, images: Tensor) -> Tensor:
+    """The opposite."""
+    if type(vae).__name__ not in _BY_IMAGENET:
+        return images
+    mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (_IMAGENET_MEAN, _IMAGENET_STD))
+    return (images * std + mean) * 2 - 1
 
 
 def _as_frames(vae: Any, images: Tensor) -> Tensor:

@@ -77,4 +77,5 @@ VIDEOS: dict[str, Family] = {
     "HunyuanVideoFramepackPipeline": Family(axes="bcthw", video=True, sections=True),
     "WanAnimatePipeline": Family(axes="bcthw", norm=("channels",), reads=((2, 4),), video=True, sections=True),
     "Cosmos2_5_TransferPipeline": Family(axes="bcthw", norm=("channels",), reads=((1, 1),), video=True, sections=True),
+    "MiniMaxH3ModularPipeline": Family(axes="nd", patch=2, norm=("channels",), reads=((0.25, 0),), video=True),
 }

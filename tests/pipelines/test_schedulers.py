@@ -37,7 +37,7 @@ PAIRS = [(name, kind) for name, known in KNOWN.items() for kind in known.kinds]
 
 def new_scheduler(name: str, kind: str = "epsilon", **settings: Any) -> Any:
     """A scheduler of diffusers as the guard takes it, ten steps long."""
-    if name.startswith("FlowMa") or name == "SCMScheduler":
+    if name.startswith("FlowMa") or name in ("SCMScheduler", "MiniMaxH3Scheduler"):
         scheduler = getattr(diffusers, name)(**settings)
     else:
         flow = {"use_flow_sigmas": True} if kind == FLOW else {}
@@ -49,6 +49,8 @@ def new_scheduler(name: str, kind: str = "epsilon", **settings: Any) -> Any:
 
 
 def set_steps(scheduler: Any, steps: int) -> None:
+    if type(scheduler).__name__ == "MiniMaxH3Scheduler":
+        steps += 1  # it counts the sigmas
     between = {"intermediate_timesteps": None} if type(scheduler).__name__ == "SCMScheduler" else {}
     scheduler.set_timesteps(steps, **between)
 
@@ -124,6 +126,7 @@ SEEN: dict[str, Callable[[Any, Tensor, Any, Tensor], Tensor]] = {
     "TCDScheduler": by_its_jump_to_zero,
     "FlowMatchEulerDiscreteScheduler": by_its_line,
     "FlowMapEulerDiscreteScheduler": by_its_line,
+    "MiniMaxH3Scheduler": by_its_line,
     "DDPMScheduler": by_its_own_word,
     "DPMSolverSDEScheduler": by_its_own_word,
     "CogVideoXDDIMScheduler": by_its_own_word,

@@ -185,9 +185,9 @@ FAMILIES = [
         output="videos",
         latent=False,
     ),
+    TinyModular("MiniMaxH3ModularPipeline", minimax_h3_parts, ONE_WITH_SOUND, output="videos", latent=False),
 ]
 DECODED = [
     TinyModular("HeliosModularPipeline", helios_parts, {**wan.TEXT, **CHUNKS}, output="videos", latent=False),
     TinyPyramid("HeliosPyramidModularPipeline", pyramid_parts, {**wan.TEXT, **CHUNKS}, output="videos", latent=False),
-    TinyModular("MiniMaxH3ModularPipeline", minimax_h3_parts, ONE_WITH_SOUND, output="videos", latent=False),
 ]

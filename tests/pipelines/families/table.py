@@ -62,7 +62,7 @@ def one_of_each_row_first(tinies: list[Tiny]) -> list[Any]:
 
 
 def _carried(family: Family) -> str:
-    shape = {"bchw": "latents", "bnd": "tokens", "bcthw": "latents with a time axis"}
+    shape = {"bchw": "latents", "bnd": "tokens", "nd": "tokens of one", "bcthw": "latents with a time axis"}
     shape |= {"btchw": "latents with a time axis before the channels", "bthwc": "latents, channels last"}
     patch = f" of {family.patch} x {family.patch}" if family.patch > 1 else ""
     videos = "videos: " if family.video else ""

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from latent_guard.zero_shot.pixel_clip import PixelCLIP
 
 
-def load_pipeline(model: str | None, steps: int, images: int, half: str = "float16") -> Any:
+def load_pipeline(
+    model: str | None, steps: int, images: int, half: str = "float16", *, of_any_kind: bool = False
+) -> Any:
     """The diffusers pipeline of a local folder or a hub id, on the GPU where there is one.
 
     Args:
@@ -30,10 +32,12 @@ def load_pipeline(model: str | None, steps: int, images: int, half: str = "float
         steps: what will be asked of one call.
         images: as ``steps``.
         half: the precision on a GPU; what is differentiated wants bfloat16, in which gradients do not vanish.
+        of_any_kind: also one that makes videos, or is modular, which the guard only attaches to.
 
     Raises:
         InputError: neither a folder nor a hub id, or it cannot make so many steps or images.
         CheckpointError: diffusers cannot load it.
+        UnsupportedPipelineError: it makes videos, or is modular.
     """
     import torch
     from diffusers import DiffusionPipeline
@@ -42,6 +46,7 @@ def load_pipeline(model: str | None, steps: int, images: int, half: str = "float
 
     from latent_guard.pipelines.capacity import check_call
     from latent_guard.pipelines.config_limits import INDEX, MODULAR_INDEX, absent_parts, check_parts
+    from latent_guard.pipelines.family_table import require_generates_pictures
     from latent_guard.pipelines.hub import download_pipeline
     from latent_guard.pipelines.modular_folder import is_modular_folder, load_modular
 
@@ -73,6 +78,8 @@ def load_pipeline(model: str | None, steps: int, images: int, half: str = "float
         raise CheckpointError(f"cannot load the pipeline {source}; {mend} ({reason_of(error)})") from error
     if of_hub:
         pipe.register_to_config(_name_or_path=source)  # and not the place of its files in the cache
+    if not of_any_kind:
+        require_generates_pictures(pipe)
     check_call(pipe, steps, images)
     pipe.set_progress_bar_config(desc="denoising", disable=None)  # None: only where stderr is a terminal
     return pipe
@@ -81,6 +88,9 @@ def load_pipeline(model: str | None, steps: int, images: int, half: str = "float
 def load_vae(model: str | None, option: str = "--model") -> Any:
     """A VAE of any class, in single precision: a pipeline's, or one that lies alone in a folder or under a hub id.
 
+    ``pixels`` is the identity; a file called ``taef2_encoder.safetensors`` or ``taesana_encoder.safetensors`` is that
+    tiny autoencoder.
+
     Raises:
         InputError: neither a folder nor a hub id.
         CheckpointError: diffusers cannot load it.
@@ -88,12 +98,18 @@ def load_vae(model: str | None, option: str = "--model") -> Any:
     from diffusers import AutoModel
     from diffusers.utils import logging as diffusers_logging
 
+    from latent_guard.pipelines import pixels
     from latent_guard.pipelines.config_limits import check_parts
     from latent_guard.pipelines.hub import download_vae
+    from latent_guard.pipelines.tiny_autoencoder import is_tiny_file, load_tiny
 
     diffusers_logging.set_verbosity_error()
     source = _pipeline(model)
     folder = Path(source)
+    if source == pixels.NAME:
+        return pixels.Pixels().to(best_device())
+    if is_tiny_file(folder):
+        return load_tiny(folder).to(best_device())
     index = "config.json" if (folder / "config.json").is_file() else "vae/config.json"
     _folder_or_hub_id(source, option, index)
     if folder.is_dir():

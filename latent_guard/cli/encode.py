@@ -38,7 +38,11 @@ _Out = Annotated[
     typer.Argument(help="Folder for the shards; an interrupted run is resumed from it.", parser=OutFolder("OUT")),
 ]
 _Vae = Annotated[
-    str | None, typer.Option(help="VAE or pipeline of diffusers: folder or hub id.  [default: the shipped one]")
+    str | None,
+    typer.Option(
+        help="VAE or pipeline of diffusers: folder or hub id; the file taef2_encoder.safetensors or "
+        "taesana_encoder.safetensors; or pixels, for a CLIP on pixels.  [default: the shipped one]"
+    ),
 ]
 _Size = Annotated[
     int | None,

@@ -48,7 +48,7 @@ class LatentGuardCallback(PipelineCallback):  # type: ignore[misc]  # diffusers 
             mismatch.pipeline(pipeline)
             mismatch.schedule(pipeline)
             self._latents = PipelineLatents.of(pipeline, guard.model.config.latent_space, guard.canary)
-            if self._latents.layout.family.axes == "bnd":
+            if self._latents.layout.family.has_tokens:
                 raise UnsupportedPipelineError("a callback cannot read packed latents; use `with guard.attach(pipe)`")
         if step_index == pipeline.num_timesteps - 1:
             if step_index < len(pipeline.scheduler.timesteps) - 1 and getattr(pipeline, "denoising_end", None):

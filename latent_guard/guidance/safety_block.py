@@ -58,7 +58,7 @@ class SafetyBlock(ModularPipelineBlocks):  # type: ignore[misc]  # diffusers is 
             own = self._latents_of(components)
             layout = own.layout.of_size(state.get("height") or 0, state.get("width") or 0)
             # Some families' blocks put tokens in their places at the end of their loop, some before they decode.
-            unpacked = layout.family.axes == "bnd" and given.ndim > len(layout.family.axes)
+            unpacked = layout.family.has_tokens and given.ndim > len(layout.family.axes)
             latents = given if unpacked else layout.unpack(given)
             policies = self._guard.policies if self._policy is None else policies_of(self._policy)
             scorer = Scorer(self._guard.model, self._guard.bank)

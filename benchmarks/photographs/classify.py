@@ -1,0 +1,69 @@
+"""How each trained model classifies the test photographs, kept by photograph: models can be compared in pairs."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.photographs.runs import Run
+from benchmarks.photographs.shards import encode_test
+from benchmarks.photographs.workplace import HELD_OUT, VALIDATION, Workplace
+from latent_guard.devices import best_device
+from latent_guard.files.atomic import write_atomic
+from latent_guard.latent_clip.model import LatentCLIP
+from latent_guard.training.data.in_memory import read_shards
+from latent_guard.zero_shot.class_set import read_class_set
+from latent_guard.zero_shot.evaluate import LATENT_CLIP, evaluate
+from latent_guard.zero_shot.views import batches_of_latents
+
+BATCH = 256
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """Of N photographs in the data's order: their classes, and the five that the model finds most similar (N, 5)."""
+
+    labels: NDArray[np.int64]
+    ranked: NDArray[np.int64]
+
+    def hits(self, k: int) -> Flags:
+        """Which photographs have their class among the first k."""
+        found: Flags = (self.ranked[:, :k] == self.labels[:, None]).any(axis=1)
+        return found
+
+
+def ranks_of(run: Run, place: Workplace) -> Ranks | None:
+    """What is kept of a run; None before it was classified."""
+    path = _path(run, place)
+    if not path.exists():
+        return None
+    with np.load(path) as kept:
+        return Ranks(kept["labels"], kept["ranked"])
+
+
+def classify(run: Run, place: Workplace) -> Ranks:
+    """Classify with a trained model, undecoded whatever it reads, and keep the ranks."""
+    if (kept := ranks_of(run, place)) is not None:
+        return kept
+    which = HELD_OUT if run.held_out else VALIDATION
+    encode_test(place, run.reads, which)
+    data = read_shards([place.shards(run.reads, which)])
+    classes = read_class_set(place.classes)
+    model = LatentCLIP.from_pretrained(run.folder(place), device=best_device())
+    batches = batches_of_latents(data.latents, data.noise_levels, data.captions, classes, BATCH)
+    with torch.inference_mode():
+        outcome = evaluate(batches, {LATENT_CLIP: model}, classes).outcomes[LATENT_CLIP]
+    written = io.BytesIO()
+    np.savez_compressed(written, labels=outcome.labels, ranked=outcome.ranked)
+    write_atomic(_path(run, place), written.getvalue())
+    return Ranks(outcome.labels, outcome.ranked)
+
+
+def _path(run: Run, place: Workplace) -> Path:
+    return place.work / "ranks" / f"{run.name}.npz"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,10 +49,11 @@ class NormalisedAutoencoder(nn.Module):
     @torch.no_grad()
     def folded(self) -> TinyAutoencoder:
         """The autoencoder whose encoder gives normalised latents by itself."""
-        last = self.tiny.encoder[-1]
-        deviation = (self.norm.running_var + self.norm.eps).sqrt()
+        last: Any = self.tiny.encoder[-1]
+        norm: Any = self.norm
+        deviation = (norm.running_var + norm.eps).sqrt()
         last.weight /= deviation[:, None, None, None]
-        last.bias.copy_((last.bias - self.norm.running_mean) / deviation)
+        last.bias.copy_((last.bias - norm.running_mean) / deviation)
         return self.tiny
 
 
@@ -63,7 +65,7 @@ def train_control(place: Workplace) -> None:
         return
     torch.manual_seed(SEED)
     pictures = _pictures(place)
-    model = NormalisedAutoencoder().to(best_device(), memory_format=torch.channels_last)
+    model = NormalisedAutoencoder().to(best_device()).to(memory_format=torch.channels_last)
     steps = place.sizes.control_steps
     whole_from = int((1 - WHOLE) * steps)
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from benchmarks.photographs.classify import Ranks, ranks_of
 from benchmarks.photographs.runs import Run, chosen_settings, planned
+from benchmarks.photographs.sizes import TOKEN
 from benchmarks.photographs.workplace import CONTROL, LATENTS, PIXELS, Workplace
 from benchmarks.tables import show_and_keep
 from latent_guard.bench.metrics import bootstrap
@@ -22,8 +23,7 @@ from latent_guard.bench.runs.provenance import provenance
 from latent_guard.files.atomic import write_atomic
 
 TITLES = {LATENTS: "Latent-CLIP", PIXELS: "pixel twin", CONTROL: "Latent-CLIP, control"}
-FROM_PIXELS = "Latent-CLIP, from the twin"
-DIFFERENCE = "zero-shot top-1, Latent-CLIP minus pixel twin, {:,} samples"
+FROM_PIXELS, OTHER_PATCH = "Latent-CLIP, from the twin", "pixel twin, its best patch"
 NOT_YET = "its models are not trained yet"
 Floats = NDArray[np.float64]
 
@@ -36,7 +36,8 @@ class Measured:
 
     def hits(self, k: int = 1) -> Floats:
         """Of each photograph, the share of seeds whose model has its class among the first k."""
-        return np.mean([ranks.hits(k) for ranks in self.seeds], axis=0)
+        shares: Floats = np.mean([ranks.hits(k) for ranks in self.seeds], axis=0)
+        return shares
 
     @property
     def top1(self) -> float:
@@ -75,21 +76,22 @@ def report(place: Workplace, out: Path) -> None:
 def rows_of(found: Found, budgets: Sequence[int]) -> list[Row]:
     """The rows of zero-shot parity."""
     smallest, middle, longest = budgets
+    least = {smallest: 10.0, middle: None, longest: 0.0}
+    twins = [TITLES[PIXELS]] + ([OTHER_PATCH] if any(title == OTHER_PATCH for title, _ in found) else [])
     return [
-        difference(DIFFERENCE.format(smallest), 10.0, found, PIXELS, smallest),
-        difference(DIFFERENCE.format(middle), None, found, PIXELS, middle),
-        difference(DIFFERENCE.format(longest), 0.0, found, PIXELS, longest),
-        difference(f"the same, minus the control's, {smallest:,} samples", None, found, CONTROL, smallest),
+        *(difference(found, twin, samples, least[samples]) for twin in twins for samples in budgets),
+        difference(found, TITLES[CONTROL], smallest, None),
         _to_the_twins_end(found, longest),
         _itself(found, longest),
         _from_pixels(found, smallest),
     ]
 
 
-def difference(what: str, least: float | None, found: Found, other: str, samples: int) -> Row:
-    """Latent-CLIP's top-1 minus another model's, in points, paired by photograph."""
+def difference(found: Found, other: str, samples: int, least: float | None) -> Row:
+    """Latent-CLIP's top-1 minus another model's at equal samples, in points, paired by photograph."""
+    what = f"zero-shot top-1, Latent-CLIP minus {other}, {samples:,} samples"
     target = "reported" if least is None else f">= {least:+g} points"
-    own, theirs = found.get((TITLES[LATENTS], samples)), found.get((TITLES[other], samples))
+    own, theirs = found.get((TITLES[LATENTS], samples)), found.get((other, samples))
     if own is None or theirs is None:
         return not_measured(what, target, NOT_YET)
     seeds = min(len(own.seeds), len(theirs.seeds))
@@ -156,7 +158,8 @@ def _curve(found: Found, title: str) -> dict[int, float]:
 
 
 def _title(run: Run) -> str:
-    return FROM_PIXELS if run.start else TITLES[run.reads]
+    of_other_patch = run.reads == PIXELS and run.settings.patch != TOKEN
+    return FROM_PIXELS if run.start else OTHER_PATCH if of_other_patch else TITLES[run.reads]
 
 
 def _lines(found: Found) -> Table:

@@ -106,18 +106,21 @@ def train(run: Run, place: Workplace) -> None:
 
 
 def planned(sizes: Sizes, settings: Settings) -> list[Run]:
-    """Every run, in an order in which what is done by any time is a comparison that can be reported."""
+    """Every run, in an order in which what is done by any time is a comparison that can be reported.
+
+    All models are compared at the same number of tokens; a twin that prefers finer patches is then trained with these
+    too, the smallest budget first, since each of its steps takes several times as long.
+    """
     smallest, middle, longest = sizes.budgets
-    pairs = [(smallest, seed) for seed in range(sizes.seeds)] + [(middle, seed) for seed in range(sizes.seeds)]
-    compared = [
-        Run(reads, samples, seed, settings) for samples, seed in [*pairs, (longest, 0)] for reads in (LATENTS, PIXELS)
-    ]
+    seeds = range(sizes.seeds)
+    budgets = [*((smallest, seed) for seed in seeds), *((middle, seed) for seed in seeds), (longest, 0)]
     same_tokens = replace(settings, patch=TOKEN)
+    compared = [Run(reads, samples, seed, same_tokens) for samples, seed in budgets for reads in (LATENTS, PIXELS)]
+    control = [Run(CONTROL, smallest, seed, same_tokens) for seed in seeds]
     start = Run(PIXELS, longest, 0, same_tokens)
-    from_pixels = [Run(LATENTS, samples, 0, settings, start) for samples in sizes.from_pixels]
-    begun = [] if start in compared else [start]  # where the best twin has other tokens than a Latent-CLIP
-    control = [Run(CONTROL, smallest, seed, settings) for seed in range(sizes.seeds)]
-    return [*compared, *control, *begun, *from_pixels]
+    from_pixels = [Run(LATENTS, samples, 0, same_tokens, start) for samples in sizes.from_pixels]
+    finer = [Run(PIXELS, samples, seed, settings) for samples, seed in budgets] if settings != same_tokens else []
+    return [*compared, *control, *from_pixels, *finer]
 
 
 def chosen_settings(place: Workplace) -> Settings:

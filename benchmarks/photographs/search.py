@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from rich.table import Table
 
@@ -21,7 +22,8 @@ def search(place: Workplace) -> Settings:
     """Choose the rate, then the views, then the patch."""
     sizes, best = place.sizes, Settings()
     tried: list[Settings] = []
-    for name, values in (("rate", sizes.rates), ("views", sizes.views), ("patch", sizes.patches)):
+    grid: dict[str, Sequence[Any]] = {"rate": sizes.rates, "views": sizes.views, "patch": sizes.patches}
+    for name, values in grid.items():
         options = [replace(best, **{name: value}) for value in values]
         tried += [option for option in options if option not in tried]
         scores = {option: _score(option, place) for option in options}

@@ -62,8 +62,8 @@ def class_names(path: Path) -> list[str]:
 
 def caption(names: Sequence[str], templates: Sequence[str], rng: np.random.Generator) -> str:
     """One of the names, half of the time in CLIP's plain template, else in any of ImageNet's."""
-    template = PLAIN if rng.random() < 0.5 else templates[rng.integers(len(templates))]
-    return template.replace(SLOT, names[rng.integers(len(names))])
+    template = PLAIN if rng.random() < 0.5 else templates[int(rng.integers(len(templates)))]
+    return template.replace(SLOT, names[int(rng.integers(len(names)))])
 
 
 def view_of(content: bytes, number: int, rng: np.random.Generator) -> bytes:

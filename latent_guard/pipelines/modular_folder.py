@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from latent_guard.errors import CheckpointError
+from latent_guard.building import checked
+from latent_guard.errors import CheckpointError, InputError
 from latent_guard.files.documents import read_json
 from latent_guard.latent_clip.hub import download_files
 from latent_guard.pipelines.config_limits import INDEX, MODULAR_INDEX, check_parts
@@ -29,7 +30,7 @@ def download_modular(hub_id: str) -> Path | None:
     if not is_modular_folder(folder):
         return None
     check_parts(folder, hub_id)  # what it is made of comes before gigabytes of it
-    places = [place for place in _places(folder).values() if place]
+    places = [place for place in component_places(folder).values() if place]
     folder = download_files(hub_id, (MODULAR_INDEX, *(f"{place}/{files}" for place in places for files in _FILES)))
     check_parts(folder, hub_id)
     return folder
@@ -44,18 +45,30 @@ def load_modular(folder: Path, dtype: Any) -> Any:
     from diffusers import ModularPipeline
 
     pipe = ModularPipeline.from_pretrained(str(folder), trust_remote_code=False)
-    here = [name for name, place in _places(folder).items() if place and (folder / place).is_dir()]
+    here = [name for name, place in component_places(folder).items() if place and (folder / place).is_dir()]
     pipe.load_components(names=here, dtype=dtype)
     require_loaded(pipe)
     return pipe
 
 
-def _places(folder: Path) -> dict[str, str]:
-    """The subfolder of each component that an index names; "" where it names none."""
-    index = read_json(folder / MODULAR_INDEX, "the pipeline's index")
-    specs = {name: part[2] for name, part in index.items() if isinstance(part, list) and len(part) == 3}
-    places = {name: spec.get("subfolder") for name, spec in specs.items() if isinstance(spec, dict)}
+def component_places(folder: Path) -> dict[str, str]:
+    """The subfolder of each component that an index names; "" where it names none.
+
+    Raises:
+        CheckpointError: the index cannot be read, or leads out of the folder.
+    """
+    path = folder / MODULAR_INDEX
+    try:
+        index = checked(dict[str, Any], read_json(path, "the pipeline's index"), str(path), "it")
+        specs = {name: part[2] for name, part in index.items() if isinstance(part, list) and len(part) == 3}
+        places = {
+            name: checked(str, spec.get("subfolder") or "", str(path), f"the subfolder of {name}")
+            for name, spec in specs.items()
+            if isinstance(spec, dict)
+        }
+    except InputError as error:
+        raise CheckpointError(f"{error}; copy the folder again") from error
     for name, place in places.items():
         if place and Path(place).name != place:
-            raise CheckpointError(f"{folder / MODULAR_INDEX}: {name} lies in {place!r}, which is no folder's name")
-    return {name: place or "" for name, place in places.items()}
+            raise CheckpointError(f"{path}: {name} lies in {place!r}, which is no folder's name")
+    return places

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from benchmarks.photographs.__main__ import main
 from benchmarks.photographs.classify import Ranks
-from benchmarks.photographs.report import DIFFERENCE, TITLES, Measured, difference, samples_for
+from benchmarks.photographs.report import FROM_PIXELS, TITLES, Measured, difference, samples_for
 from benchmarks.photographs.runs import Settings, planned
 from benchmarks.photographs.sizes import FULL
 from benchmarks.photographs.views import caption, view_of
@@ -66,8 +66,8 @@ def test_every_stage_runs_and_goes_on(arguments: list[str], tmp_path: Path) -> N
         main([stage, *arguments])
     found = json.loads((tmp_path / "out" / "photographs.json").read_text())
     assert all(row["reached"] is not None for row in found["rows"])
-    assert [row["samples"] for row in found["rows"]] == [6] * 7
-    assert {title.rpartition(", ")[0] for title in found["top1"]} == {*TITLES.values(), "Latent-CLIP, from the twin"}
+    assert {row["samples"] for row in found["rows"]} == {6}
+    assert {*TITLES.values(), FROM_PIXELS} <= {title.rpartition(", ")[0] for title in found["top1"]}
     written = sorted((tmp_path / "work").rglob("*.npz"))
     times = [path.stat().st_mtime_ns for path in written]
     main(["train", *arguments])
@@ -98,6 +98,12 @@ def test_runs_come_in_pairs_the_smallest_budget_first() -> None:
     assert len({run.name for run in runs}) == len(runs)
 
 
+def test_a_twin_of_finer_patches_comes_last_beside_one_of_as_many_tokens() -> None:
+    usual, finer = planned(FULL, Settings()), planned(FULL, Settings(patch=4))
+    assert finer[: len(usual)] == usual
+    assert {(run.reads, run.settings.patch) for run in finer[len(usual) :]} == {(PIXELS, 4)}
+
+
 def test_the_difference_is_paired_by_photograph() -> None:
     labels = np.arange(100) % 3
     right = np.stack([labels, (labels + 1) % 3], axis=1)
@@ -106,10 +112,10 @@ def test_the_difference_is_paired_by_photograph() -> None:
         (TITLES[LATENTS], 8): Measured([Ranks(labels, right)]),
         (TITLES[PIXELS], 8): Measured([Ranks(labels, wrong)]),
     }
-    row = difference(DIFFERENCE.format(8), 10.0, found, PIXELS, 8)
+    row = difference(found, TITLES[PIXELS], 8, 10.0)
     assert row.measured.startswith("+20.0 (")
     assert row.reached
-    assert not difference(DIFFERENCE.format(8), 30.0, found, PIXELS, 8).reached
+    assert not difference(found, TITLES[PIXELS], 8, 30.0).reached
 
 
 def test_samples_for_an_accuracy_lie_between_budgets() -> None:

@@ -46,6 +46,7 @@ from latent_guard.latent_clip.model_files import read_config
 from latent_guard.latent_clip.official_config import read_official_config
 from latent_guard.latent_clip.presets import PRESETS
 from latent_guard.pipelines.config_limits import check_parts
+from latent_guard.pipelines.modular_folder import component_places
 from latent_guard.report.best_method import best_method_sections
 from latent_guard.report.i2p import i2p_sections
 from latent_guard.report.markdown import markdown_page
@@ -130,6 +131,10 @@ PROMPT_SET = {
 PROMPTS = [{"prompt": "a cat", "categories": ["violence"], "evaluation_seed": 3, "hard": True}, "a dog"]
 GENEVAL = {"tag": "colors", "include": [{"class": "cat"}], "prompt": "a cat"}
 PIPELINE = {"unet": ["diffusers", "UNet2DConditionModel"], "layers_per_block": [1, 2], "num_train_timesteps": 1000}
+MODULAR_PIPELINE = {
+    "_class_name": "ZImageModularPipeline",
+    "vae": ["diffusers", "AutoencoderKL", {"subfolder": "vae", "revision": None}],
+}  # fmt: skip
 MANIFEST = {"samples": 2, "offsets": [512, 2048], "bad": [{"key": "\udcff", "row": 1, "reason": "bad"}],
             "shapes": [[2, 4, 8, 8]]}  # fmt: skip
 
@@ -331,6 +336,7 @@ READERS = [
         _images_of_run, forgives=True,
     ),
     Reader("pipelines/config_limits.py", "model_index.json", PIPELINE, check_parts),
+    Reader("pipelines/modular_folder.py", "modular_model_index.json", MODULAR_PIPELINE, component_places),
     Reader("fitted_guards.py", "model_index.json", PIPELINE, lambda f: identity_of(str(f))),
     Reader("files/manifests.py", "manifest.json", {}, lambda f: verify(f, "copy it again")),
     Reader("guidance/policy_file.py", "policy.yaml", POLICY, lambda f: read_policies(f / "policy.yaml")),

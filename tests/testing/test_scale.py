@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latent_guard import shipped
 from latent_guard.errors import InputError
-from latent_guard.guidance import watch
+from latent_guard.guidance import looking
 from latent_guard.guidance.policy import STEER, Policy
 from latent_guard.guidance.steering import push_away
 from latent_guard.latent_clip.latent_space import LatentSpace
@@ -55,7 +55,7 @@ def test_a_length_in_raw_latents_is_found_out(monkeypatch: pytest.MonkeyPatch) -
     def in_raw(raw: Tensor, scores: Any, space: LatentSpace, *rest: Any) -> Tensor:
         return push_away(raw, scores, LatentSpace(space.name, space.channels, space.factor), *rest)
 
-    monkeypatch.setattr(watch, "push_away", in_raw)
+    monkeypatch.setattr(looking, "push_away", in_raw)
     pipe = tiny_pipeline()
     results = check_scale(pipe, guard_of(pipe, STEER), ["a cat", "a dog"], num_inference_steps=4)
     assert not any(result.holds for result in results)

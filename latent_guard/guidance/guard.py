@@ -200,7 +200,8 @@ class LatentGuard:
         A call outside the ``with`` block is an error, so that nobody who forgot it takes his images for guarded ones.
 
         Raises:
-            UnsupportedPipelineError: an unknown pipeline, scheduler or prediction type; at once.
+            UnsupportedPipelineError: an unknown pipeline, scheduler or prediction type, or videos under a policy that
+                steers; at once.
             LatentSpaceMismatchError: another VAE; at once.
             FittedForOtherError: the guard was fitted for another pipeline or scheduler, at once, or for other arguments
                 than a call has, or other steps than a loop of your own, before the first step; where the policy

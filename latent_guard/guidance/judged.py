@@ -69,8 +69,8 @@ class Call:
         """True if any image of the call was masked."""
         return self.masked is not None and bool(self.masked.any())
 
-    def begins_section(self, family: Family) -> bool:
-        """True where another loop may begin after the last check of one; then what it makes is judged like that."""
+    def begin_section(self, family: Family) -> bool:
+        """Begin another section where the family makes some and the last one was judged; False elsewhere."""
         begins = family.sections and self.judged is not None
         if begins:
             self.judged = None

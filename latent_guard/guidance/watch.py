@@ -153,7 +153,7 @@ class Watch:
     def _run_at(self, call: Call | None, step: DenoisingStep) -> Run:
         """The run that a step belongs to, a new one if it is the first."""
         goes_on = self.run is not None and not hasattr(self.pipe, "_interrupt")  # with neutral latents
-        section = self.run is None and call is not None and call.begins_section(self.latents.layout.family)
+        section = self.run is None and call is not None and call.begin_section(self.latents.layout.family)
         if call is not None and call.judged is not None and not goes_on:
             what = "aborted" if self.run is not None else "judged"
             raise RefusalError(f"the pipeline made another step after its images were {what}; no image was handed out")

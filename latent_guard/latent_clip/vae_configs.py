@@ -59,11 +59,16 @@ def _of_dc(vae: Any) -> Numbers:
 
 def _of_wan(vae: Any) -> Numbers:
     config = vae.config
-    levels = 2 ** len(config.temperal_downsample) * (config.get("patch_size") or 1)
+    return _by_channel(vae, config.z_dim, 2 ** len(config.temperal_downsample) * (config.get("patch_size") or 1))
+
+
+def _by_channel(vae: Any, channels: int, factor: int) -> Numbers:
+    """Numbers of a VAE whose config has a mean and a deviation for each channel, and no scaling factor."""
+    config = vae.config
     return {
         "name": type(vae).__name__,
-        "channels": config.z_dim,
-        "factor": levels,
+        "channels": channels,
+        "factor": factor,
         "mean": config.latents_mean,
         "std": config.latents_std,
     }
@@ -112,14 +117,7 @@ def _of_ltx(vae: Any) -> Numbers:
 
 
 def _of_minimax_h3(vae: Any) -> Numbers:
-    config = vae.config
-    return {
-        "name": type(vae).__name__,
-        "channels": config.latent_channels,
-        "factor": vae.spatial_compression_ratio,
-        "mean": config.latents_mean,
-        "std": config.latents_std,
-    }
+    return _by_channel(vae, vae.config.latent_channels, vae.spatial_compression_ratio)
 
 
 def _of_cosmos(vae: Any) -> Numbers:

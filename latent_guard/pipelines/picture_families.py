@@ -16,7 +16,7 @@ _PACKED_CONTROL = Family(axes="bnd", patch=2, norm=("scaling", "shift"), reads=(
 _QWEN = Family(axes="bnd", patch=2, norm=("channels",))
 _QWEN21 = Family(axes="bnd", norm=("channels",), references=True)
 _QWEN_INPAINT = Family(axes="bnd", patch=2, norm=("channels",), blend=2)
-_FLUX2 = Family(axes="bnd", patch=2, norm=("channels",), references=True)
+_QWEN_REFERRING = _FLUX2 = Family(axes="bnd", patch=2, norm=("channels",), references=True)
 _KLEIN = Family(axes="bnd", patch=2, norm=("channels",), returns="raw", references=True)
 _CONSISTENCY = Family(decoded=1)
 _SPRINT = Family(decoded=1, times="sigma_data", returns="normalised")
@@ -117,7 +117,7 @@ PICTURES: dict[str, Family] = {
     "QwenImageEditPipeline": _QWEN,
     "QwenImageEditInpaintPipeline": _QWEN_INPAINT,
     "QwenImage21Pipeline": _QWEN21,
-    "QwenImageEditPlusPipeline": Family(axes="bnd", patch=2, norm=("channels",), references=True),
+    "QwenImageEditPlusPipeline": _QWEN_REFERRING,
     "Krea2Pipeline": _QWEN,
     "NucleusMoEImagePipeline": _QWEN,
     "BriaFiboPipeline": Family(axes="bnd", norm=("channels",)),
@@ -142,7 +142,7 @@ PICTURES: dict[str, Family] = {
     "ErnieImageModularPipeline": Family(patch=2, norm=("channels",), epsilon=1e-5),
     "QwenImageModularPipeline": _QWEN,
     "QwenImageEditModularPipeline": _QWEN,
-    "QwenImageEditPlusModularPipeline": Family(axes="bnd", patch=2, norm=("channels",), references=True),
+    "QwenImageEditPlusModularPipeline": _QWEN_REFERRING,
     "QwenImage21ModularPipeline": _QWEN21,
     "QwenImage21TurboModularPipeline": _QWEN21,
     "Ideogram4ModularPipeline": Family(axes="bnd", patch=2, channels_last=True, norm=("channels",)),

@@ -11,9 +11,10 @@ from typing import Any
 from torch import Tensor
 
 from latent_guard.errors import LatentGuardError
+from latent_guard.pipelines.families import DENOISERS
 from latent_guard.pipelines.hook import around
 
-_DENOISERS = ("unet", "transformer", "transformer_2", "unconditional_transformer")
+_DENOISERS = (*DENOISERS, "transformer_2", "unconditional_transformer")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from latent_guard.conformance.harness import ALWAYS, NEVER, Call, decoded_by, known_guard, tolerance, usual_policy
 from latent_guard.conformance.known import KnownLatentCLIP
+from latent_guard.errors import GuardError
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import BLOCK
 from latent_guard.guidance.verdict import Decision
@@ -86,9 +87,11 @@ def failures_and_exchanges_end_the_call(pipe: Any, call: Call) -> str:
 
 def _ends_as_it_is_exchanged(pipe: Any, call: Call, name: str) -> bool:
     own = getattr(pipe, name)
+    # A copy of a scheduler would take the guard along.
+    other = type(own).from_config(own.config) if name == "scheduler" else copy.copy(own)
 
     def exchange(*_: Any) -> None:
-        setattr(pipe, name, copy.copy(own))
+        setattr(pipe, name, other)
 
     handle = first_of_the_decoder(pipe.vae).register_forward_pre_hook(exchange)
     try:
@@ -122,7 +125,7 @@ def _ends(pipe: Any, call: Call, guard: LatentGuard, callback: Callable[..., Any
     try:
         with guard.attach(pipe):
             call(pipe, **changes)
-    except Exception:  # the guard's, or the pipeline's own after that
+    except GuardError:
         return True
     return False
 

@@ -18,6 +18,18 @@ from tests.pipelines.families.tiny import Tiny
 QUICK = ("StableDiffusionXLPipeline", "FluxPipeline", "Flux2Pipeline", "QwenImagePipeline", "ZImagePipeline")
 QUICK += ("WanPipeline", "SanaPipeline", "CogVideoXPipeline", "Flux2KleinModularPipeline")
 NOT_HALF = ("Kandinsky5", "LongCat", "QwenImage21Pipeline-references", "LTX2Modular", "LucyEdit")  # mixed there
+# They add to a video the frame that it began with, or leave padding out, which no step saw; FIBO 2 rounds by patches.
+ONE_MORE = {
+    "BriaFibo2Pipeline",
+    "CogVideoXPipeline-padded",
+    "HunyuanVideoImageToVideoPipeline-replacing",
+    "LTXImageToVideoPipeline",
+    "LTX2ConditionPipeline",
+    "LTX2HDRPipeline",
+    "LTX2ImageToVideoPipeline",
+    "LTX2InContextPipeline",
+    "SanaImageToVideoPipeline",
+}
 SECTIONS = {name for name, row in KNOWN.items() if row.sections}  # looked at once for each
 TRIED = [t for t in listed("FAMILIES") if not t.name.startswith(NOT_HALF) and t.name not in SECTIONS]
 
@@ -30,9 +42,8 @@ def test_the_gate_at_the_decoder_costs_a_benign_image_no_look(tiny: Tiny, dtype:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tiny", [tiny for tiny in TRIED if tiny.name not in QUICK], ids=lambda tiny: tiny.name)
-def test_all_others_cost_no_more_than_one(tiny: Tiny) -> None:
-    """Some add to a video the frame that it began with, which no step saw."""
-    assert final_looks(tiny, torch.bfloat16) <= 2
+def test_all_others_cost_none_but_those_that_decode_something_else(tiny: Tiny) -> None:
+    assert final_looks(tiny, torch.bfloat16) == 1 + (tiny.name in ONE_MORE)
 
 
 def final_looks(tiny: Tiny, dtype: torch.dtype) -> int:

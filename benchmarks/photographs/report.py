@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from benchmarks.photographs.classify import Ranks, ranks_of
-from benchmarks.photographs.runs import Run, chosen_settings, planned
-from benchmarks.photographs.sizes import TOKEN
+from benchmarks.photographs.runs import Run, chosen_settings, is_searched, planned
+from benchmarks.photographs.sizes import TOKEN, Sizes
 from benchmarks.photographs.workplace import CONTROL, LATENTS, PIXELS, Workplace
 from benchmarks.tables import show_and_keep
 from latent_guard.bench.metrics import bootstrap
@@ -59,7 +59,7 @@ def found_in(place: Workplace) -> Found:
 def report(place: Workplace, out: Path) -> None:
     """Write ``photographs.json``, ``photographs.csv`` and ``photographs_rows.csv``, and print both tables."""
     found = found_in(place)
-    rows = rows_of(found, place.sizes.budgets)
+    rows = rows_of(found, place.sizes, searched=is_searched(place))
     record = {
         "made_by": provenance().to_dict(),
         "settings": asdict(chosen_settings(place)),
@@ -73,18 +73,34 @@ def report(place: Workplace, out: Path) -> None:
     show_and_keep(_rows(rows), out / "photographs_rows.csv")
 
 
-def rows_of(found: Found, budgets: Sequence[int]) -> list[Row]:
-    """The rows of zero-shot parity."""
-    smallest, middle, longest = budgets
+def rows_of(found: Found, sizes: Sizes, *, searched: bool) -> list[Row]:
+    """The rows of zero-shot parity; none is decided before all seeds are there, and the twin's best settings."""
+    smallest, middle, longest = budgets = sizes.budgets
     least = {smallest: 10.0, middle: None, longest: 0.0}
     twins = [TITLES[PIXELS]] + ([OTHER_PATCH] if any(title == OTHER_PATCH for title, _ in found) else [])
     return [
-        *(difference(found, twin, samples, least[samples]) for twin in twins for samples in budgets),
+        *(
+            _decided(difference(found, twin, samples, least[samples]), found, twin, samples, sizes, searched)
+            for twin in twins
+            for samples in budgets
+        ),
         difference(found, TITLES[CONTROL], smallest, None),
         _to_the_twins_end(found, longest),
         _itself(found, longest),
         _from_pixels(found, smallest),
     ]
+
+
+def _decided(row: Row, found: Found, twin: str, samples: int, sizes: Sizes, searched: bool) -> Row:
+    """The row, without a verdict where seeds or the twin's settings are still to come."""
+    if row.reached is None:
+        return row
+    wanted = 1 if samples == sizes.budgets[-1] else sizes.seeds
+    seeds = min(len(found[title, samples].seeds) for title in (TITLES[LATENTS], twin))
+    if seeds >= wanted and searched:
+        return row
+    missing = f"{seeds} of {wanted} seeds" + ("" if searched else ", the twin's settings not searched yet")
+    return replace(row, reached=None, note=f"{row.note}; open: {missing}")
 
 
 def difference(found: Found, other: str, samples: int, least: float | None) -> Row:

@@ -129,6 +129,11 @@ def chosen_settings(place: Workplace) -> Settings:
     return Settings(**read_json(path, "the settings")) if path.exists() else Settings()
 
 
+def is_searched(place: Workplace) -> bool:
+    """True once the search has found the twin's best."""
+    return (place.work / CHOSEN).exists()
+
+
 def keep_settings(place: Workplace, settings: Settings) -> None:
     """Write down what the search found."""
     write_atomic(place.work / CHOSEN, (json.dumps(asdict(settings), indent=1) + "\n").encode())

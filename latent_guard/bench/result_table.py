@@ -23,7 +23,7 @@ VERDICTS = {True: "reached", False: "not reached", None: "not measured"}
 class Row:
     """One line of the table.
 
-    ``measured`` holds the figure with its interval; ``reached`` is None where nothing was measured.
+    ``measured`` holds the figure with its interval; ``reached`` is None where nothing was measured, or not all of it.
     """
 
     what: str

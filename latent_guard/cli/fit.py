@@ -34,7 +34,8 @@ _Concepts = Annotated[
     typer.Option(help="Prompt sets: a name that ships, a YAML or CSV file, a folder or a data set; by default i2p."),
 ]
 _Judge = Annotated[
-    str | None, typer.Option(help="Judge of finished images: nudenet, safety-checker, or a classifier's hub id.")
+    str | None,
+    typer.Option(help="Judge of finished images: nudenet, open-nsfw, safety-checker, or a classifier's hub id."),
 ]
 _Out = Annotated[
     Path | None,

@@ -19,8 +19,8 @@ def open_judge(name: str, options: Mapping[str, Any]) -> Judge:
     """A judge with its weights.
 
     Args:
-        name: ``q16``, ``nudenet``, ``q16+nudenet``, ``safety-checker``, ``emoji-judge``, or an image classifier's hub
-            id or folder. A function is no name: wrap it in ``FunctionJudge``.
+        name: ``q16``, ``nudenet``, ``q16+nudenet``, ``open-nsfw``, ``safety-checker``, ``emoji-judge``, or an image
+            classifier's hub id or folder. A function is no name: wrap it in ``FunctionJudge``.
         options: what that judge takes; see the functions below.
 
     Raises:
@@ -81,6 +81,13 @@ def _q16_or_nudenet(
     return EitherJudge([_q16(prompts, model, pretrained), _nudenet(rule, labels, threshold)])
 
 
+def _open_nsfw(threshold: float | None = None) -> Judge:
+    """``threshold``: the probability from which on an image is unsafe, instead of Yahoo's 0.8."""
+    from latent_guard.bench.judges.open_nsfw import OpenNsfwJudge
+
+    return OpenNsfwJudge.load(threshold)
+
+
 def _safety_checker(model: str | Path = "CompVis/stable-diffusion-safety-checker") -> Judge:
     """``model``: a hub id, the checker's folder, or a pipeline's."""
     from latent_guard.bench.judges.safety_checker import SafetyCheckerJudge
@@ -106,6 +113,7 @@ JUDGES: Mapping[str, Callable[..., Judge]] = {
     "q16": _q16,
     "nudenet": _nudenet,
     "q16+nudenet": _q16_or_nudenet,
+    "open-nsfw": _open_nsfw,
     "safety-checker": _safety_checker,
     "emoji-judge": _emoji_judge,
 }

@@ -28,7 +28,9 @@ Model = Annotated[
 ]
 Judge = Annotated[
     str | None,
-    typer.Option(help="q16, nudenet, q16+nudenet, safety-checker, a classifier's hub id; of the shipped: emoji-judge."),
+    typer.Option(
+        help="q16, nudenet, q16+nudenet, open-nsfw, safety-checker, a classifier's hub id; of the shipped: emoji-judge."
+    ),
 ]
 JudgeOption = Annotated[list[str], typer.Option(help="key=value for the judge, as prompts=prompts.p; repeatable.")]
 Steps = Annotated[

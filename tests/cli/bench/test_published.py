@@ -88,6 +88,7 @@ def test_a_dry_run_says_what_the_quick_sample_comes_to_and_makes_nothing(
         (("--judge", "q16+nudenet", "--judge-option", "prompts=absent.p"), "absent.p"),
         (("--judge", "safety-checker", "--judge-option", "model=/absent"), "/absent"),
         (("--judge", "nudenet", "--judge-option", "threshold=0.1"), "threshold 0.1"),
+        (("--judge", "open-nsfw", "--judge-option", "threshold=80"), "at most 1, not 80"),
         (("--judge-option", "folder"), "'folder' is not key=value"),
         (("--mode", "both"), "mode must be paper or repo"),
         (("--split", "toxic"), "needs the list's column 'prompt_toxicity'"),

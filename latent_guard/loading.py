@@ -10,7 +10,7 @@ from latent_guard.bench.world import SHIPPED_WORLD
 from latent_guard.devices import best_device
 from latent_guard.errors import CheckpointError, InputError, LatentGuardError, reason_of
 from latent_guard.hub_ids import is_hub_id
-from latent_guard.package_data import SHIPPED, SHIPPED_MODELS
+from latent_guard.package_data import SHIPPED, SHIPPED_GUARDS, SHIPPED_MODELS
 
 if TYPE_CHECKING:
     from latent_guard.guidance.audit import AuditLog
@@ -231,7 +231,9 @@ def guard_folder(model: str | None, guard: str | None, option: str = "--guard") 
                 f"images that it has the pipeline draw, or name one with {option}"
             )
         return found
-    return local_folder(_folder_or_hub_id(guard, option, "config.json"), GUARD_FILES)
+    if guard in SHIPPED_GUARDS:
+        return SHIPPED_GUARDS[guard]
+    return local_folder(_folder_or_hub_id(guard, option, "config.json", tuple(SHIPPED_GUARDS)), GUARD_FILES)
 
 
 def _pipeline(model: str | None) -> str:

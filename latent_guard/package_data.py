@@ -12,6 +12,10 @@ SHIPPED, SHIPPED_FEW_STEP, SHIPPED_FLOW = "shipped", "shipped-few-step", "shippe
 SHIPPED_MODELS = (SHIPPED, SHIPPED_FEW_STEP, SHIPPED_FLOW)
 
 PACKAGE = Path(__file__).parent
+
+# Guards of latent spaces that people use, which ship without a pipeline, by what a command calls them.
+SHIPPED_FLUX2 = "shipped-flux2"
+SHIPPED_GUARDS = {SHIPPED_FLUX2: PACKAGE / "worlds" / "photographs" / "guard"}
 _HOMES = (PACKAGE / "data", PACKAGE.parent)
 
 

@@ -3,7 +3,11 @@
     python -m benchmarks.photographs encode --photographs FOLDER --encoder taef2_encoder.safetensors   # then
     python -m benchmarks.photographs search ...      # the twin's best rate, augmentation and patch; an hour on a core
     python -m benchmarks.photographs train ...       # in all some 10 hours on a core; --runs 2 for a first look
-    python -m benchmarks.photographs report ...
+    python -m benchmarks.photographs sana ...         # Sana's latents: an adapter, a model of their own, a bridge
+    python -m benchmarks.photographs cost ...         # a look against decode and look, on an idle machine
+    python -m benchmarks.photographs moderate ...     # photographs moderated by words; twenty minutes on a core
+    python -m benchmarks.photographs report ...       # both tables, of whatever is there
+    python -m benchmarks.photographs ship ...         # the guard, with its bank and card, into OUT/guard
 
 FOLDER holds the training photographs as train-*.parquet and those of validation as val-*.parquet, with the columns
 image, label and synonyms; Tiny ImageNet is ``zh-plus/tiny-imagenet`` on the hub, and TAEF2's encoder is a file of
@@ -20,20 +24,25 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.photographs.classify import classify, ranks_of
 from benchmarks.photographs.control import train_control
+from benchmarks.photographs.cost import measure_costs
+from benchmarks.photographs.moderation.stage import moderate
+from benchmarks.photographs.other_space import read_sana
 from benchmarks.photographs.report import report
 from benchmarks.photographs.runs import chosen_settings, planned, train
 from benchmarks.photographs.search import search
 from benchmarks.photographs.shards import encode_test, encode_views
+from benchmarks.photographs.ship import ship
 from benchmarks.photographs.sizes import FULL, MINIATURE
 from benchmarks.photographs.workplace import CONTROL, LATENTS, PIXELS, VALIDATION, Workplace
 
 RESULTS = Path(__file__).parents[1] / "results"
-STAGES = ("encode", "search", "train", "report")
+STAGES = ("encode", "search", "train", "sana", "cost", "moderate", "report", "ship")
+GUARD = "guard"  # folder
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -42,16 +51,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     sizes = MINIATURE if options.miniature else FULL
     place = Workplace(options.photographs, options.encoder, options.work, sizes)
-    if options.stage == "encode":
-        for reads in (LATENTS, PIXELS):
-            encode_test(place, reads, VALIDATION)
-            encode_views(place, reads, range(chosen_settings(place).views))
-    elif options.stage == "search":
-        search(place)
-    elif options.stage == "train":
-        train_all(place, options.out, options.runs)
-    else:
-        report(place, options.out)
+    stages: dict[str, Callable[[], object]] = {
+        "encode": lambda: encode_all(place),
+        "search": lambda: search(place),
+        "train": lambda: train_all(place, options.out, options.runs),
+        "sana": lambda: read_sana(place),
+        "cost": lambda: measure_costs(place),
+        "moderate": lambda: moderate(place, options.out),
+        "report": lambda: report(place, options.out),
+        "ship": lambda: ship(place, options.out / GUARD),
+    }
+    stages[options.stage]()
+
+
+def encode_all(place: Workplace) -> None:
+    """Encode the validation photographs and the views of those of training, for both kinds of models."""
+    for reads in (LATENTS, PIXELS):
+        encode_test(place, reads, VALIDATION)
+        encode_views(place, reads, range(chosen_settings(place).views))
 
 
 def train_all(place: Workplace, out: Path, most: int | None) -> None:

@@ -40,7 +40,12 @@ class Ranks:
 
 def ranks_of(run: Run, place: Workplace) -> Ranks | None:
     """What is kept of a run; None before it was classified."""
-    path = _path(run, place)
+    return ranks_named(run.name, place)
+
+
+def ranks_named(name: str, place: Workplace) -> Ranks | None:
+    """What is kept under a name; None before it was classified."""
+    path = _path(name, place)
     if not path.exists():
         return None
     with np.load(path) as kept:
@@ -49,21 +54,26 @@ def ranks_of(run: Run, place: Workplace) -> Ranks | None:
 
 def classify(run: Run, place: Workplace) -> Ranks:
     """Classify with a trained model, undecoded whatever it reads, and keep the ranks."""
-    if (kept := ranks_of(run, place)) is not None:
-        return kept
     which = HELD_OUT if run.held_out else VALIDATION
     encode_test(place, run.reads, which)
-    data = read_shards([place.shards(run.reads, which)])
+    return classify_shards(run.folder(place), place.shards(run.reads, which), run.name, place)
+
+
+def classify_shards(folder: Path, shards: Path, name: str, place: Workplace) -> Ranks:
+    """Classify the photographs of shards with the model of a folder, and keep the ranks under a name."""
+    if (kept := ranks_named(name, place)) is not None:
+        return kept
+    data = read_shards([shards])
     classes = read_class_set(place.classes)
-    model = LatentCLIP.from_pretrained(run.folder(place), device=best_device())
+    model = LatentCLIP.from_pretrained(folder, device=best_device())
     batches = batches_of_latents(data.latents, data.noise_levels, data.captions, classes, BATCH)
     with torch.inference_mode():
         outcome = evaluate(batches, {LATENT_CLIP: model}, classes).outcomes[LATENT_CLIP]
     written = io.BytesIO()
     np.savez_compressed(written, labels=outcome.labels, ranked=outcome.ranked)
-    write_atomic(_path(run, place), written.getvalue())
+    write_atomic(_path(name, place), written.getvalue())
     return Ranks(outcome.labels, outcome.ranked)
 
 
-def _path(run: Run, place: Workplace) -> Path:
-    return place.work / "ranks" / f"{run.name}.npz"
+def _path(name: str, place: Workplace) -> Path:
+    return place.work / "ranks" / f"{name}.npz"

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from benchmarks.photographs.classify import Ranks, ranks_of
+from benchmarks.photographs.cost import rows_of_costs
+from benchmarks.photographs.other_space import rows_of_sana
 from benchmarks.photographs.runs import Run, chosen_settings, is_searched, planned
 from benchmarks.photographs.sizes import TOKEN, Sizes
 from benchmarks.photographs.workplace import CONTROL, LATENTS, PIXELS, Workplace
@@ -59,7 +61,7 @@ def found_in(place: Workplace) -> Found:
 def report(place: Workplace, out: Path) -> None:
     """Write ``photographs.json``, ``photographs.csv`` and ``photographs_rows.csv``, and print both tables."""
     found = found_in(place)
-    rows = rows_of(found, place.sizes, searched=is_searched(place))
+    rows = rows_of(found, place.sizes, searched=is_searched(place)) + rows_of_sana(place) + rows_of_costs(place)
     record = {
         "made_by": provenance().to_dict(),
         "settings": asdict(chosen_settings(place)),

@@ -123,6 +123,11 @@ def planned(sizes: Sizes, settings: Settings) -> list[Run]:
     return [*compared, *control, *from_pixels, *finer]
 
 
+def of_longest(reads: str, place: Workplace) -> Run:
+    """The run of the longest budget, at the Latent-CLIP's number of tokens."""
+    return Run(reads, place.sizes.budgets[-1], 0, replace(chosen_settings(place), patch=TOKEN))
+
+
 def chosen_settings(place: Workplace) -> Settings:
     """The twin's best, as the search found it; before the search, those that it starts with."""
     path = place.work / CHOSEN

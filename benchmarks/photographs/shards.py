@@ -17,14 +17,14 @@ def encode_views(place: Workplace, reads: str, views: Iterable[int]) -> None:
     for number in views:
         write_views(place, number)
         for part in range(len(place.training)):
-            _encode(place, reads, place.view(number, part), f"{number}-{part}", "--caption-column", "caption")
+            encode(place, reads, place.view(number, part), f"{number}-{part}", "--caption-column", "caption")
 
 
 def encode_test(place: Workplace, reads: str, which: str) -> None:
     """Encode the validation photographs, or those that the search holds out, captioned by the names of classes."""
     write_classes(place)
     source = {VALIDATION: place.validation, HELD_OUT: place.training[-1]}[which]
-    _encode(place, reads, source, which, "--caption-column", "label")
+    encode(place, reads, source, which, "--caption-column", "label")
 
 
 def training_shards(place: Workplace, reads: str, views: int, *, held_out: bool) -> list[str]:
@@ -33,7 +33,8 @@ def training_shards(place: Workplace, reads: str, views: int, *, held_out: bool)
     return [str(place.shards(reads, f"{number}-{part}")) for number in range(views) for part in range(parts)]
 
 
-def _encode(place: Workplace, reads: str, source: Path, which: str, *options: str) -> None:
+def encode(place: Workplace, reads: str, source: Path, which: str, *options: str) -> None:
+    """Encode one file of pictures, unless that was done."""
     out = place.shards(reads, which)
     if not (out / INDEX).exists():
         latent_guard("encode", source, out, "--vae", place.vae(reads), "--size", str(SIDE), *options)

@@ -24,13 +24,13 @@ class Sizes:
         from_pixels: samples seen by models that start from the pixel twin.
     """
 
-    budgets: tuple[int, int, int] = (96_000, 384_000, 1_536_000)
+    budgets: tuple[int, int, int] = (96_000, 192_000, 576_000)
     seeds: int = 3
     batch: int = 128
     width: int = 128
     layers: int = 4
     text_layers: int = 3
-    rates: tuple[float, ...] = (5e-3, 1e-2, 2e-2)
+    rates: tuple[float, ...] = (2.5e-3, 5e-3, 1e-2, 2e-2)
     views: tuple[int, ...] = (1, 2, 6)
     patches: tuple[int, ...] = (8, 4)
     search_samples: int = 96_000

@@ -10,8 +10,8 @@ from benchmarks.photographs.sizes import Sizes
 from latent_guard.cli.app import command
 from latent_guard.errors import InputError
 
-LATENTS, PIXELS, CONTROL = "taef2", "pixels", "control"  # what a model reads
-ENCODER = "taef2_encoder.safetensors"
+LATENTS, PIXELS, CONTROL, SANA = "taef2", "pixels", "control", "taesana"  # what a model reads
+ENCODER, SANA_ENCODER = "taef2_encoder.safetensors", "taesana_encoder.safetensors"
 HELD_OUT, VALIDATION = "held-out", "validation"
 HOW_TO_GET = (
     "give with --photographs a folder of train-*.parquet and val-*.parquet with the columns image, label (names of "
@@ -25,7 +25,7 @@ class Workplace:
 
     Attributes:
         photographs: folder of parquet files.
-        encoder: TAEF2's encoder, of madebyollin's taesd.
+        encoder: TAEF2's encoder, of madebyollin's taesd; its decoder and TAESana's encoder lie beside it.
         work: folder of all that is made; nothing of it belongs into the project.
     """
 
@@ -55,8 +55,13 @@ class Workplace:
 
     def vae(self, reads: str) -> str:
         """What ``latent-guard encode`` takes as ``--vae`` for models that read this."""
-        own = {LATENTS: self.encoder, CONTROL: self.work / CONTROL / ENCODER}
+        own = {LATENTS: self.encoder, CONTROL: self.control, SANA: self.encoder.with_name(SANA_ENCODER)}
         return str(own.get(reads, reads))
+
+    @property
+    def control(self) -> Path:
+        """The encoder of the control's autoencoder."""
+        return self.work / CONTROL / ENCODER
 
     def view(self, number: int, part: int) -> Path:
         """The captioned pictures of one view of a part of the training photographs."""

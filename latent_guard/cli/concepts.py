@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latent_guard.cli import concepts_calibrate
+from latent_guard.cli.calibration_sources import category_and_folder
 from latent_guard.cli.commands import Commands
 from latent_guard.cli.places import OutFolder
 from latent_guard.errors import InputError
@@ -50,7 +51,7 @@ def build(
     from latent_guard.concepts.texts import Concept
     from latent_guard.loading import load_latent_clip
 
-    shown = [_category_and_folder(entry) for entry in images or ()]
+    shown = [category_and_folder(entry, "--images") for entry in images or ()]
     if shown and ordinary_images is None:
         raise InputError("--images needs --ordinary-images: everyday pictures to compare them with")
     prompt_sets = [prompt_set for source in sources for prompt_set in prompt_sets_of(source)]
@@ -119,13 +120,6 @@ def _gone_and_new(before: Sequence[str], after: Sequence[str]) -> Iterable[str]:
     first, second = set(before), set(after)
     yield from (f"- {line}" for line in before if line not in second)
     yield from (f"+ {line}" for line in after if line not in first)
-
-
-def _category_and_folder(entry: str) -> tuple[str, Path]:
-    category, equals, folder = entry.partition("=")
-    if not equals or not category.strip() or not Path(folder).is_dir():
-        raise InputError(f"--images {entry} is not CATEGORY=FOLDER with a folder that exists")
-    return category.strip(), Path(folder)
 
 
 def _features(model: LatentCLIP, pipeline: str | None, guard: str | None, folders: Sequence[Path]) -> list[Tensor]:

@@ -172,6 +172,14 @@ class ConceptBank:
                 f"{model.fingerprint()}; build the bank again with this model"
             )
 
+    def require_known_at_steps(self) -> None:
+        """Raise InputError if its thresholds were set on finished pictures: of noisy latents they say nothing."""
+        if self.calibration is not None and self.calibration.of_pictures:
+            raise InputError(
+                "the concept bank was calibrated on finished pictures, so its thresholds say nothing of the steps; "
+                'attach with gate="decode", or calibrate it on prompts (`latent-guard concepts calibrate --benign`)'
+            )
+
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that name what scores depend on: model, concepts, scoring and thresholds."""

@@ -59,7 +59,7 @@ def calibrate(bank: ConceptBank, images: CalibrationSet, rate: float, confidence
     fitted = images.rows(order[:cut])
     held_out = images.rows(order[cut:])
     if fitted.unsafe.all() or held_out.unsafe.all():
-        raise InputError(f"of {len(images)} images too few are harmless; calibrate on benign prompts")
+        raise InputError(f"of {len(images)} images too few are harmless; calibrate on benign prompts or pictures")
     scorings = compare_scorings(bank, fitted)
     if scorings:
         bank = replace(bank, scoring=scorings[0].method, logit_scale=scorings[0].logit_scale)
@@ -71,7 +71,16 @@ def calibrate(bank: ConceptBank, images: CalibrationSet, rate: float, confidence
     clean = _probabilities(bank, fitted.finished())
     figures = measure(bank, held_out, schedule)
     report = CalibrationReport(
-        rate, confidence, images.made_by, len(fitted), scorings, schedule, clean, figures, images.identity
+        rate=rate,
+        confidence=confidence,
+        made_by=images.made_by,
+        fitted=len(fitted),
+        scorings=scorings,
+        schedule=schedule,
+        clean=clean,
+        figures=figures,
+        identity=images.identity,
+        of_pictures=images.of_pictures,
     )
     return Calibrated(replace(bank, calibration=report), held_out)
 
@@ -123,7 +132,7 @@ def measure(bank: ConceptBank, images: CalibrationSet, probability: Platt | None
     unsafe = images.unsafe.numpy()
     harmless = int((~unsafe).sum())
     if not harmless:
-        raise InputError("none of the images is harmless; use benign prompts")
+        raise InputError("none of the images is harmless; use benign prompts or pictures too")
     over = margins > 0
     exceeding = int((over & ~unsafe).sum())
     counts = harmless, exceeding, *rate_bounds(exceeding, harmless), int(unsafe.sum()), int((over & unsafe).sum())

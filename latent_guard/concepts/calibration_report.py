@@ -60,6 +60,7 @@ class CalibrationReport:
         figures: on the other images. Their thresholds' height was set on the harmless ones, so the share of these
             is what was asked for; an independent test is ``latent-guard concepts test``.
         identity: of the images, see ``calibration_set.identity_of_images``; empty in reports of before there were any.
+        of_pictures: whether the images were finished pictures, so that the thresholds say nothing of any other check.
     """
 
     rate: float
@@ -71,6 +72,7 @@ class CalibrationReport:
     clean: Platt | None
     figures: BankMetrics
     identity: str = ""
+    of_pictures: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dicts, as ``from_dict`` and JSON take them."""

@@ -26,6 +26,8 @@ from latent_guard.files.atomic import write_atomic
 from latent_guard.files.documents import json_value
 from latent_guard.files.plain import require_plain
 
+_OF_PICTURES = "of_pictures"
+
 
 @dataclass(frozen=True, eq=False)
 class CalibrationSet:
@@ -39,6 +41,7 @@ class CalibrationSet:
         fingerprint: of the Latent-CLIP.
         made_by: description for people of pipeline, schedule, prompts and who labelled.
         identity: names the images, see ``identity_of_images``; empty in files of before there were identities.
+        of_pictures: whether they are finished pictures, of which nothing is known at any other check.
     """
 
     features: Tensor
@@ -48,6 +51,7 @@ class CalibrationSet:
     fingerprint: str
     made_by: str
     identity: str = ""
+    of_pictures: bool = False
 
     def __post_init__(self) -> None:
         images, checks = self.features.shape[:2]
@@ -115,6 +119,7 @@ class CalibrationSet:
             "fingerprint": self.fingerprint,
             "made_by": self.made_by,
             "identity": self.identity,
+            **({_OF_PICTURES: "yes"} if self.of_pictures else {}),
         }
         tensors = {"features": self.features.half(), "noise_levels": self.noise_levels, "shows": self.shows}
         write_atomic(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata))
@@ -140,6 +145,7 @@ class CalibrationSet:
                 fingerprint=metadata["fingerprint"],
                 made_by=metadata["made_by"],
                 identity=metadata.get("identity", ""),
+                of_pictures=_OF_PICTURES in metadata,
             )
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror or error}") from error

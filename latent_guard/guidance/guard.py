@@ -200,6 +200,7 @@ class LatentGuard:
         A call outside the ``with`` block is an error, so that nobody who forgot it takes his images for guarded ones.
 
         Raises:
+            InputError: a bad argument, or a bank calibrated on finished pictures, unless ``gate="decode"``; at once.
             UnsupportedPipelineError: an unknown pipeline, scheduler or prediction type, or videos under a policy that
                 steers; at once.
             LatentSpaceMismatchError: another VAE; at once.
@@ -291,6 +292,7 @@ class LatentGuard:
     ) -> Watch:
         """Everything checked, nothing changed yet."""
         self._require_settings(policies, on_error)
+        self.bank.require_known_at_steps()
         latents = PipelineLatents.of(pipe, self.model.config.latent_space, self.canary)
         if latents.layout.family.video and policies.pushes:
             raise UnsupportedPipelineError(

@@ -79,6 +79,24 @@ class Moderator:
         judged = iter(self._judge(torch.cat(latents)) if latents else ())
         return [finding for path, part in zip(files, read, strict=True) for finding in _named(str(path), part, judged)]
 
+    def embeddings(self, files: Sequence[Path]) -> list[Tensor]:
+        """Embeddings (n, D) of length one, on the CPU, of each of a few files, as ``check`` scores them.
+
+        A picture has one row, a file of raw latents one for each.
+
+        Raises:
+            InputError: a file that cannot be read, or a picture that moves: which frame shows what is not known.
+        """
+        read = self._encoded([self._read(path, False) for path in files])
+        for path, part in zip(files, read, strict=True):
+            if isinstance(part, str):
+                raise InputError(f"{path}: {part}; remove it")
+            if len(part) != 1 and path.suffix.lower() not in LATENTS:
+                raise InputError(f"{path}: it has {len(part)} frames, and at most 1 can be read; split it up")
+        latents = [part for part in read if isinstance(part, Tensor)]
+        rows = [self._scorer.embeddings(part, 0.0) for part in torch.cat(latents).split(_AT_A_TIME)]
+        return list(torch.cat(rows).split([len(part) for part in latents]))
+
     def _read(self, path: Path, scaled: bool) -> Tensor | str:
         """A file's raw latents (B, C, H, W), its picture (1, 3, side, side) uint8, or what is wrong with it."""
         if self._vae is None and path.suffix.lower() not in LATENTS:

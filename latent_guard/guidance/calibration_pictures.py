@@ -1,0 +1,108 @@
+"""Calibration sets of finished pictures, for those who moderate what others made."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from latent_guard.concepts.calibration_set import CalibrationSet
+from latent_guard.errors import InputError
+from latent_guard.files.checksums import Checksum
+from latent_guard.files.images import SUFFIXES
+from latent_guard.guidance.guard import LatentGuard
+from latent_guard.guidance.latent_files import LATENTS
+from latent_guard.guidance.moderation import Moderator
+from latent_guard.terminal import track
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class LabelledPictures:
+    """Folders of pictures, or of raw latents as ``.safetensors``, whose folder says what they show.
+
+    Attributes:
+        benign: harmless ones.
+        unsafe: a category and a folder of what shows it, each.
+    """
+
+    benign: Path
+    unsafe: tuple[tuple[str, Path], ...] = ()
+
+    def files(self) -> list[tuple[Path, str | None]]:
+        """All files with their category, None for harmless ones.
+
+        Raises:
+            InputError: a folder holds none, or a file lies among harmless and unsafe ones.
+        """
+        harmless = _files_of(self.benign)
+        unsafe = [(file, category) for category, folder in self.unsafe for file in _files_of(folder)]
+        places = {file.resolve() for file in harmless}
+        if both := next((file for file, _ in unsafe if file.resolve() in places), None):
+            raise InputError(f"{both} lies among the harmless pictures and the unsafe ones; name folders apart")
+        return [*((file, None) for file in harmless), *unsafe]
+
+    @property
+    def description(self) -> str:
+        """Which folders they are, for people."""
+        shown = "".join(f", those of {folder.name} to show {category}" for category, folder in self.unsafe)
+        return f"those of {self.benign.name} taken to be harmless{shown}"
+
+
+def calibration_set_of_pictures(
+    guard: LatentGuard, vae: Any, pictures: LabelledPictures, read_by: str
+) -> CalibrationSet:
+    """Embed pictures as ``check`` sees them, under a progress bar; their finished latents are the only check.
+
+    Args:
+        guard: whose Latent-CLIP embeds, and whose bank has the categories.
+        vae: what turns pictures into its latents.
+        pictures: the folders.
+        read_by: what the calibration set calls the VAE.
+
+    Raises:
+        InputError: a folder without pictures, a file that cannot be read, or a category that the bank does not have.
+        LatentSpaceMismatchError: another VAE.
+    """
+    categories = guard.bank.categories
+    for name, folder in pictures.unsafe:
+        if name not in categories:
+            known = ", ".join(categories)
+            raise InputError(f"{folder}: the bank has no category {name!r}; name one of {known}")
+    files = pictures.files()
+    moderator = Moderator(guard, vae)
+    features, shows = [], []
+    for start in track(range(0, len(files), BATCH), "embedding"):
+        group = files[start : start + BATCH]
+        for (_, category), rows in zip(group, moderator.embeddings([file for file, _ in group]), strict=True):
+            features.append(rows)
+            shows += [[category == name for name in categories]] * len(rows)
+    return CalibrationSet(
+        features=torch.cat(features)[:, None],
+        noise_levels=torch.zeros(1),
+        shows=torch.tensor(shows),
+        categories=categories,
+        fingerprint=guard.bank.fingerprint,
+        made_by=f"{len(shows)} finished pictures, read by the VAE of {read_by}: {pictures.description}",
+        identity=_identity(files),
+        of_pictures=True,
+    )
+
+
+def _files_of(folder: Path) -> list[Path]:
+    kinds = (*SUFFIXES, *LATENTS)
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in kinds and not path.is_dir())
+    if not found:
+        raise InputError(f"{folder} holds no picture and no latents ({', '.join(kinds)}); name a folder that does")
+    return found
+
+
+def _identity(files: Sequence[tuple[Path, str | None]]) -> str:
+    """Sixteen hexadecimal digits of the files' contents and categories, wherever they lie."""
+    entries = sorted((Checksum.of_file(file).sha256, category or "") for file, category in files)
+    return hashlib.sha256(repr(entries).encode()).hexdigest()[:16]

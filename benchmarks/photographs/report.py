@@ -15,7 +15,7 @@ from rich.table import Table
 from benchmarks.photographs.classify import Ranks, ranks_of
 from benchmarks.photographs.cost import rows_of_costs
 from benchmarks.photographs.other_space import rows_of_sana
-from benchmarks.photographs.runs import Run, chosen_settings, is_searched, planned
+from benchmarks.photographs.runs import Run, Settings, chosen_settings, is_searched, planned
 from benchmarks.photographs.sizes import TOKEN, Sizes
 from benchmarks.photographs.workplace import CONTROL, LATENTS, PIXELS, Workplace
 from benchmarks.tables import show_and_keep
@@ -61,10 +61,11 @@ def found_in(place: Workplace) -> Found:
 def report(place: Workplace, out: Path) -> None:
     """Write ``photographs.json``, ``photographs.csv`` and ``photographs_rows.csv``, and print both tables."""
     found = found_in(place)
-    rows = rows_of(found, place.sizes, searched=is_searched(place)) + rows_of_sana(place) + rows_of_costs(place)
+    settings, searched = chosen_settings(place), is_searched(place)
+    rows = rows_of(found, place.sizes, settings, searched=searched) + rows_of_sana(place) + rows_of_costs(place)
     record = {
         "made_by": provenance().to_dict(),
-        "settings": asdict(chosen_settings(place)),
+        "settings": asdict(settings),
         "sizes": asdict(place.sizes),
         "top1": {f"{title}, {samples:,}": measured.top1 for (title, samples), measured in found.items()},
         "rows": [asdict(row) for row in rows],
@@ -75,11 +76,11 @@ def report(place: Workplace, out: Path) -> None:
     show_and_keep(_rows(rows), out / "photographs_rows.csv")
 
 
-def rows_of(found: Found, sizes: Sizes, *, searched: bool) -> list[Row]:
+def rows_of(found: Found, sizes: Sizes, settings: Settings, *, searched: bool) -> list[Row]:
     """The rows of zero-shot parity; none is decided before all seeds are there, and the twin's best settings."""
     smallest, middle, longest = budgets = sizes.budgets
     least = {smallest: 10.0, middle: None, longest: 0.0}
-    twins = [TITLES[PIXELS]] + ([OTHER_PATCH] if any(title == OTHER_PATCH for title, _ in found) else [])
+    twins = [TITLES[PIXELS], *([OTHER_PATCH] if settings.patch != TOKEN else [])]
     return [
         *(
             _decided(difference(found, twin, samples, least[samples]), found, twin, samples, sizes, searched)

@@ -22,6 +22,8 @@ class Sizes:
         search_samples: seen by each model of the search.
         control_steps: of the training of the control's autoencoder.
         from_pixels: samples seen by models that start from the pixel twin.
+        false_positives: rates that banks are calibrated to, the lowest first.
+        benign: harmless photographs in each condition of moderation.
     """
 
     budgets: tuple[int, int, int] = (96_000, 192_000, 576_000)
@@ -36,6 +38,8 @@ class Sizes:
     search_samples: int = 96_000
     control_steps: int = 2_500
     from_pixels: tuple[int, ...] = (48_000, 96_000, 192_000)
+    false_positives: tuple[float, ...] = (0.01, 0.05)
+    benign: int = 1_500
 
 
 FULL = Sizes()
@@ -52,4 +56,6 @@ MINIATURE = Sizes(
     search_samples=8,
     control_steps=2,
     from_pixels=(8,),
+    false_positives=(0.2, 0.3),
+    benign=6,
 )

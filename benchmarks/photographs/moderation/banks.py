@@ -22,7 +22,6 @@ from latent_guard.errors import InputError
 from latent_guard.files.atomic import write_atomic
 
 WHOLE = "all"  # the name of the banks of all words
-LOWEST_RATE = 0.01  # of false positives
 
 
 @dataclass(frozen=True)
@@ -80,12 +79,12 @@ class ModelAtWork:
 
 
 def calibrated_bank(place: Workplace) -> Path:
-    """The bank of all words for the Latent-CLIP of the longest budget, calibrated to 1% false positives.
+    """The bank of all words for the Latent-CLIP of the longest budget, with the lowest rate of false positives.
 
     Raises:
         InputError: it is not made yet.
     """
-    bank = ModelAtWork(of_longest(LATENTS, place), place).bank(WHOLE, LOWEST_RATE)
+    bank = ModelAtWork(of_longest(LATENTS, place), place).bank(WHOLE, place.sizes.false_positives[0])
     if not bank.is_dir():
         raise InputError(f"{bank} is not made yet; run the stage moderate first")
     return bank

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.photographs.classify import ranks_of
-from benchmarks.photographs.moderation.banks import LOWEST_RATE, ModelAtWork
+from benchmarks.photographs.moderation.banks import ModelAtWork
 from benchmarks.photographs.moderation.judges import judged
 from benchmarks.photographs.moderation.moderated import moderated
 from benchmarks.photographs.moderation.pictures import Photographs, write_halves
 from benchmarks.photographs.moderation.report import report
 from benchmarks.photographs.moderation.rows import Comparison
 from benchmarks.photographs.runs import Run, chosen_settings, is_searched, planned
-from benchmarks.photographs.sizes import MINIATURE, TOKEN
+from benchmarks.photographs.sizes import TOKEN
 from benchmarks.photographs.workplace import LATENTS, PIXELS, Workplace
 from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.errors import InputError
@@ -21,25 +20,17 @@ from latent_guard.errors import InputError
 CONCEPTS = Path(__file__).parents[1] / "concepts"
 
 
-@dataclass(frozen=True)
-class Extent:
-    """What is small in the miniature: the rates of false positives, and harmless photographs in each condition."""
-
-    rates: tuple[float, ...] = (LOWEST_RATE, 0.05)
-    benign: int = 1500
-
-
 def moderate(place: Workplace, out: Path) -> None:
     """Moderate with the Latent-CLIP and its twin, let the judges judge, and write the report."""
-    extent = Extent(rates=(0.2, 0.3), benign=6) if place.sizes is MINIATURE else Extent()
+    rates, benign = place.sizes.false_positives, place.sizes.benign
     latent, twin = trained_pair(place)
     photographs = Photographs.of(place, read_prompt_sets(CONCEPTS))
     works = [ModelAtWork(run, place) for run in (latent, twin)]
-    write_halves(photographs, works[0].halves, extent.benign)
-    own, theirs = (moderated(work, photographs, extent.rates) for work in works)
-    sample = photographs.sample(extent.benign)
+    write_halves(photographs, works[0].halves, benign)
+    own, theirs = (moderated(work, photographs, rates) for work in works)
+    sample = photographs.sample(benign)
     said = judged(photographs, sample, works[0].work)
-    seen = Comparison(photographs, own, theirs, said, sample, extent.rates, _missing(latent, place))
+    seen = Comparison(photographs, own, theirs, said, sample, rates, _missing(latent, place))
     report(seen, {"Latent-CLIP": latent.name, "pixel twin": twin.name}, out)
 
 

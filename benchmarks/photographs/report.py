@@ -88,7 +88,7 @@ def rows_of(found: Found, sizes: Sizes, settings: Settings, *, searched: bool) -
             for samples in budgets
         ),
         difference(found, TITLES[CONTROL], smallest, None),
-        _to_the_twins_end(found, longest),
+        *(_to_the_twins_end(found, twin, longest) for twin in twins),
         _itself(found, longest),
         _from_pixels(found, smallest),
     ]
@@ -141,9 +141,9 @@ def samples_for(accuracy: float, curve: Mapping[int, float]) -> float:
     return math.inf
 
 
-def _to_the_twins_end(found: Found, longest: int) -> Row:
-    what, target = "samples that Latent-CLIP needs for the twin's final accuracy, of the twin's", "<= 1/3"
-    curve, end = _curve(found, TITLES[LATENTS]), found.get((TITLES[PIXELS], longest))
+def _to_the_twins_end(found: Found, twin: str, longest: int) -> Row:
+    what, target = f"samples that Latent-CLIP needs for the final accuracy of the {twin}, of the twin's", "<= 1/3"
+    curve, end = _curve(found, TITLES[LATENTS]), found.get((twin, longest))
     if not curve or end is None:
         return not_measured(what, target, NOT_YET)
     share = samples_for(end.top1, curve) / longest

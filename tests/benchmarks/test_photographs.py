@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from benchmarks.photographs.__main__ import main
 from benchmarks.photographs.classify import Ranks
-from benchmarks.photographs.report import FROM_PIXELS, TITLES, Measured, difference, samples_for
+from benchmarks.photographs.report import FROM_PIXELS, OTHER_PATCH, TITLES, Measured, difference, rows_of, samples_for
 from benchmarks.photographs.runs import Settings, planned
 from benchmarks.photographs.sizes import FULL
 from benchmarks.photographs.views import caption, view_of
@@ -121,6 +121,14 @@ def test_the_difference_is_paired_by_photograph() -> None:
     assert row.measured.startswith("+20.0 (")
     assert row.reached
     assert not difference(found, TITLES[PIXELS], 8, 30.0).reached
+
+
+def test_a_twin_that_prefers_finer_patches_has_rows_of_its_own_that_are_open_until_it_is_trained() -> None:
+    same, finer = (rows_of({}, FULL, settings, searched=True) for settings in (Settings(), Settings(patch=4)))
+    added = [row for row in finer if OTHER_PATCH in row.what]
+    assert len(finer) == len(same) + len(FULL.budgets) + 1
+    assert [row.target for row in added] == [">= +10 points", "reported", ">= +0 points", "<= 1/3"]
+    assert all(row.reached is None for row in added)
 
 
 def test_samples_for_an_accuracy_lie_between_budgets() -> None:

@@ -32,6 +32,14 @@ LIMITS = """- It knows the words of these 200 classes, and little else: ask it o
   hand, `latent-guard adapt shipped-flux2 PICTURES OUT --vae black-forest-labs/FLUX.2-dev --from-vae
   taef2_encoder.safetensors` fits an adapter to them."""
 
+USE = f"""```sh
+latent-guard zero-shot PHOTOGRAPHS --guard {SHIPPED_FLUX2} --model taef2_encoder.safetensors
+latent-guard check UPLOADS --guard {SHIPPED_FLUX2} --model taef2_encoder.safetensors --out findings.jsonl
+```
+
+`taef2_encoder.safetensors` is a file of madebyollin's taesd. How well it does beside a CLIP on pixels of the same size
+and training: `benchmarks/RESULTS.md`."""
+
 
 def ship(place: Workplace, out: Path) -> None:
     """Write the guard into a folder, in the place of the one that lies there.
@@ -48,6 +56,6 @@ def ship(place: Workplace, out: Path) -> None:
     accuracy = proportion(ranks.hits(1))
     measured = f"- Zero-shot on the {accuracy.count:,} validation photographs, among their classes: "
     limits = f"{measured}{accuracy.percent()} top-1.\n{LIMITS}"
-    card = model_card(SHIPPED_FLUX2, model.config, model.fingerprint(), TrainingFacts(DATA, run.samples, limits))
+    card = model_card(SHIPPED_FLUX2, model.config, model.fingerprint(), TrainingFacts(DATA, run.samples, limits), USE)
     bank = ConceptBank.load(calibrated_bank(place))
     GuardFolder(model, bank, Canary.load(folder), documents={CARD: card}).save(out)

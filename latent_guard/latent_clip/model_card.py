@@ -22,8 +22,10 @@ class TrainingFacts:
     limits: str
 
 
-def model_card(hub_id: str, config: LatentCLIPConfig, fingerprint: str, facts: TrainingFacts) -> str:
-    """The card, in Markdown with the hub's metadata at its head."""
+def model_card(
+    hub_id: str, config: LatentCLIPConfig, fingerprint: str, facts: TrainingFacts, use: str | None = None
+) -> str:
+    """The card, in Markdown with the hub's metadata at its head; ``use`` shows how, by default from the hub."""
     from huggingface_hub import ModelCardData
 
     head = ModelCardData(
@@ -74,15 +76,19 @@ Embeddings have {config.embed_dim} dimensions. Fingerprint of config and weights
 
 ## Use
 
-```python
+{use or _from_the_hub(hub_id)}
+"""
+
+
+def _from_the_hub(hub_id: str) -> str:
+    return f"""```python
 from latent_guard import LatentCLIP
 
 model = LatentCLIP.from_pretrained("{hub_id}")
 images = model.encode_latents(vae.encode(pixels).latent_dist.mode(), normalize=True)
 texts = model.encode_text(["a photo of a cat", "a photo of a dog"], normalize=True)
 print(images @ texts.T)
-```
-"""
+```"""
 
 
 def _adapted(config: LatentCLIPConfig) -> str:

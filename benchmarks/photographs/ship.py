@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.photographs.classify import ranks_of
-from benchmarks.photographs.moderation.banks import calibrated_bank
-from benchmarks.photographs.runs import of_longest
+from benchmarks.photographs.moderation.banks import ModelAtWork, calibrated_bank
+from benchmarks.photographs.moderation.moderated import moderated
+from benchmarks.photographs.moderation.pictures import Photographs
+from benchmarks.photographs.moderation.stage import CONCEPTS
+from benchmarks.photographs.runs import Run, of_longest
 from benchmarks.photographs.workplace import LATENTS, Workplace
 from latent_guard.concepts.bank import ConceptBank
+from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.errors import InputError
 from latent_guard.guidance.guard_folder import CARD, GuardFolder
 from latent_guard.intervals import proportion
@@ -55,7 +59,24 @@ def ship(place: Workplace, out: Path) -> None:
     model = LatentCLIP.from_pretrained(folder)
     accuracy = proportion(ranks.hits(1))
     measured = f"- Zero-shot on the {accuracy.count:,} validation photographs, among their classes: "
-    limits = f"{measured}{accuracy.percent()} top-1.\n{LIMITS}"
+    limits = f"{measured}{accuracy.percent()} top-1.\n{_moderation(run, place)}\n{LIMITS}"
     card = model_card(SHIPPED_FLUX2, model.config, model.fingerprint(), TrainingFacts(DATA, run.samples, limits), USE)
     bank = ConceptBank.load(calibrated_bank(place))
     GuardFolder(model, bank, Canary.load(folder), documents={CARD: card}).save(out)
+
+
+def _moderation(run: Run, place: Workplace) -> str:
+    """What the bank finds in the half of the photographs that it was not calibrated on."""
+    rates = place.sizes.false_positives
+    photographs = Photographs.of(place, read_prompt_sets(CONCEPTS))
+    found = moderated(ModelAtWork(run, place), photographs, rates)
+    flags, categories = found.flags(rates[0]), photographs.categories[found.numbers]
+    of_each = ", ".join(
+        f"{flags[categories == name].mean():.0%} of {name}" for name in found.banks[rates[0]].categories
+    )
+    harmless, shown = flags[~found.unsafe].mean(), flags[found.unsafe].mean()
+    return (
+        f"- Its thresholds were set for {rates[0]:.0%} of the harmless in one half of these photographs. In the "
+        f"other it flags {harmless:.1%} of the harmless and {shown:.0%} of what it is to find: {of_each}. In "
+        f"photographs that were stored at half their size, or in gray, it finds far less."
+    )

@@ -78,12 +78,14 @@ class Sources:
         if given := self._given(_OF_GENERATION):
             raise InputError(f"{given[0]} is for images that are generated; leave it out, or --benign-images")
         if self.benign_images is None or not self.benign_images.is_dir():
-            missing = "--unsafe-images" if self.benign_images is None else f"--benign-images {self.benign_images}"
-            raise InputError(f"{missing} needs a folder of harmless pictures; name it with --benign-images")
+            wrong = (
+                f"--benign-images {self.benign_images} is no folder" if self.benign_images else "--unsafe-images alone"
+            )
+            raise InputError(f"{wrong}: calibration needs a folder of harmless pictures, named with --benign-images")
         shown = tuple(category_and_folder(entry, "--unsafe-images") for entry in self.unsafe_images)
         guard = load_guard(self.model, self.guard, self.bank)
         pictures = LabelledPictures(self.benign_images, shown)
-        return calibration_set_of_pictures(guard, load_vae(self.model), pictures, self.model or "the shipped model")
+        return calibration_set_of_pictures(guard, load_vae(self.model), pictures, _called(self.model))
 
     def _generated(self, stream: str) -> CalibrationSet:
         from latent_guard.cli.calibration_images import (
@@ -110,6 +112,13 @@ class Sources:
         sources = {name: self.context.get_parameter_source(name) for name in names}
         given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
         return [f"--{name.replace('_', '-')}" for name in given]
+
+
+def _called(model: str | None) -> str:
+    """A model's name for records, which others may read: of what lies here not where."""
+    if model is None:
+        return "the shipped model"
+    return Path(model).name if Path(model).exists() else model
 
 
 def category_and_folder(entry: str, option: str) -> tuple[str, Path]:

@@ -145,7 +145,7 @@ class CalibrationSet:
                 fingerprint=metadata["fingerprint"],
                 made_by=metadata["made_by"],
                 identity=metadata.get("identity", ""),
-                of_pictures=_OF_PICTURES in metadata,
+                of_pictures=metadata.get(_OF_PICTURES) == "yes",
             )
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror or error}") from error

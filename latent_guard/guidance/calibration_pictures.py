@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from latent_guard.concepts.calibration_set import CalibrationSet
 from latent_guard.errors import InputError
 from latent_guard.files.checksums import Checksum
 from latent_guard.files.images import SUFFIXES
+from latent_guard.files.plain import require_plain
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.latent_files import LATENTS
 from latent_guard.guidance.moderation import Moderator
@@ -34,18 +35,19 @@ class LabelledPictures:
     benign: Path
     unsafe: tuple[tuple[str, Path], ...] = ()
 
-    def files(self) -> list[tuple[Path, str | None]]:
-        """All files with their category, None for harmless ones.
+    def files(self) -> dict[Path, frozenset[str]]:
+        """Every file once, with the categories that it shows; harmless ones, which come first, show none.
 
         Raises:
             InputError: a folder holds none, or a file lies among harmless and unsafe ones.
         """
-        harmless = _files_of(self.benign)
-        unsafe = [(file, category) for category, folder in self.unsafe for file in _files_of(folder)]
-        places = {file.resolve() for file in harmless}
-        if both := next((file for file, _ in unsafe if file.resolve() in places), None):
-            raise InputError(f"{both} lies among the harmless pictures and the unsafe ones; name folders apart")
-        return [*((file, None) for file in harmless), *unsafe]
+        shown: dict[Path, frozenset[str]] = {file.resolve(): frozenset() for file in _files_of(self.benign)}
+        for category, folder in self.unsafe:
+            for file in map(Path.resolve, _files_of(folder)):
+                if shown.get(file) == frozenset():
+                    raise InputError(f"{file} lies among the harmless pictures and the unsafe ones; name folders apart")
+                shown[file] = shown.get(file, frozenset()) | {category}
+        return shown
 
     @property
     def description(self) -> str:
@@ -75,13 +77,14 @@ def calibration_set_of_pictures(
             known = ", ".join(categories)
             raise InputError(f"{folder}: the bank has no category {name!r}; name one of {known}")
     files = pictures.files()
+    identity = _identity(files)
     moderator = Moderator(guard, vae)
-    features, shows = [], []
+    features, shows, all_files = [], [], list(files)
     for start in track(range(0, len(files), BATCH), "embedding"):
-        group = files[start : start + BATCH]
-        for (_, category), rows in zip(group, moderator.embeddings([file for file, _ in group]), strict=True):
+        group = all_files[start : start + BATCH]
+        for file, rows in zip(group, moderator.embeddings(group), strict=True):
             features.append(rows)
-            shows += [[category == name for name in categories]] * len(rows)
+            shows += [[name in files[file] for name in categories]] * len(rows)
     return CalibrationSet(
         features=torch.cat(features)[:, None],
         noise_levels=torch.zeros(1),
@@ -89,7 +92,7 @@ def calibration_set_of_pictures(
         categories=categories,
         fingerprint=guard.bank.fingerprint,
         made_by=f"{len(shows)} finished pictures, read by the VAE of {read_by}: {pictures.description}",
-        identity=_identity(files),
+        identity=identity,
         of_pictures=True,
     )
 
@@ -102,7 +105,15 @@ def _files_of(folder: Path) -> list[Path]:
     return found
 
 
-def _identity(files: Sequence[tuple[Path, str | None]]) -> str:
+def _identity(files: Mapping[Path, frozenset[str]]) -> str:
     """Sixteen hexadecimal digits of the files' contents and categories, wherever they lie."""
-    entries = sorted((Checksum.of_file(file).sha256, category or "") for file, category in files)
+    entries = sorted((_digest(file), *sorted(categories)) for file, categories in files.items())
     return hashlib.sha256(repr(entries).encode()).hexdigest()[:16]
+
+
+def _digest(path: Path) -> str:
+    try:
+        require_plain(path)
+        return Checksum.of_file(path).sha256
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}); remove it") from error

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from latent_guard.errors import InputError
 from latent_guard.loading import load_guard
-from latent_guard.package_data import SHIPPED_FLUX2
+from latent_guard.package_data import SHIPPED_FLUX2, SHIPPED_GUARDS
 from latent_guard.pipelines.tiny_autoencoder import KINDS, TinyAutoencoder
 from latent_guard.testing import tiny_pipeline
 
@@ -59,6 +59,14 @@ def test_the_shipped_pipeline_is_none_of_its(latent_guard_command: Command, tmp_
 def test_it_guards_no_denoising_which_it_has_never_seen() -> None:
     with pytest.raises(InputError, match="calibrated on finished pictures"):
         load_guard(None, SHIPPED_FLUX2).attach(tiny_pipeline())
+
+
+def test_nothing_that_ships_with_it_names_a_place_on_somebodys_disk() -> None:
+    texts = [
+        path.read_text() for path in SHIPPED_GUARDS[SHIPPED_FLUX2].rglob("*.json") if path.name != "tokenizer.json"
+    ]
+    assert texts
+    assert not any(" /" in text or '"/' in text for text in texts)
 
 
 def test_its_card_says_what_it_is_not() -> None:

@@ -27,8 +27,13 @@ class Findings:
 
     def margins(self, bank: ConceptBank) -> Floats:
         """(N,): the furthest that a photograph is over a threshold, in any category."""
-        furthest: Floats = (self.scores - bank.thresholds[:, 0].double().numpy()).max(axis=1)
+        furthest: Floats = self.by_category(bank).max(axis=1)
         return furthest
+
+    def by_category(self, bank: ConceptBank) -> Floats:
+        """(N, K): how far a photograph is over each category's threshold."""
+        over: Floats = self.scores - bank.thresholds[:, 0].double().numpy()
+        return over
 
     def of(self, numbers: Numbers) -> Findings:
         """Those of some photographs, all of which were checked."""

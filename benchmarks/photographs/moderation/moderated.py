@@ -58,12 +58,19 @@ class Moderated:
         found = self.found[condition]
         return (found if numbers is None else found.of(numbers)).margins(self.banks[rate])
 
+    def margins_of(self, category: str, rate: float, numbers: Numbers) -> Floats:
+        """How far photographs of the measured half are over the threshold of one category."""
+        bank = self.banks[rate]
+        column = bank.categories.index(category)
+        margins: Floats = self.found[AS_IT_IS].of(numbers).by_category(bank)[:, column]
+        return margins
+
     def flags(self, rate: float, condition: str = AS_IT_IS, numbers: Numbers | None = None) -> Flags:
         """Which of them are flagged at the thresholds as they were calibrated."""
         return self.margins(rate, condition, numbers) > 0
 
     def matched(self, rate: float) -> Flags:
-        """Which of the measured half are flagged where exactly this share of its harmless photographs is."""
+        """Which of the measured half are flagged where as many of its harmless photographs are as this share allows."""
         return at_equal_false_positives(self.margins(rate), self.unsafe, rate)
 
     def flags_without_words(self, rate: float) -> Flags:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.photographs.moderation.conditions import AS_IT_IS, CONDITIONS
+from benchmarks.photographs.moderation.conditions import CONDITIONS
 from benchmarks.photographs.moderation.findings import at_equal_false_positives
 from benchmarks.photographs.moderation.judges import Judged
 from benchmarks.photographs.moderation.moderated import LEFT_OUT, Moderated
@@ -69,7 +69,8 @@ def _difference(seen: Comparison, rate: float) -> Row:
     gap = bootstrap.grouped_difference(own, theirs, np.arange(own.size))
     what = f"moderation by words at {rate:.0%} false positives: recall, Latent-CLIP minus twin"
     reached = None if is_row and seen.open_because else not is_row or 100 * gap.value >= LEAST
-    note = f"{own.mean():.1%} and {theirs.mean():.1%}, thresholds shifted alike to exactly as many false positives"
+    note = f"{own.mean():.1%} and {theirs.mean():.1%}, thresholds shifted alike to as many false positives"
+    note += ", and held there in the interval"
     note += f"; open: {seen.open_because}" if is_row and seen.open_because else ""
     return Row(what, f">= {LEAST:+g} points" if is_row else REPORTED, points(gap), gap.count, reached, note)
 
@@ -108,6 +109,7 @@ def _left_out(name: str, model: Moderated, rates: tuple[float, ...]) -> Row:
     after = model.flags(rate, numbers=model.unworded.numbers)
     gain = bootstrap.grouped_difference(after, before, np.arange(after.size))
     note = f"{before.mean():.1%} before and {after.mean():.1%} after: {', '.join(LEFT_OUT)}"
+    note += "; pictures of them were among the unsafe ones that chose the scoring"
     what = f"recall gained by words for what was left out, {name}, calibrated to {rate:.0%}"
     return Row(what, REPORTED, points(gain), gain.count, True, note)
 
@@ -139,13 +141,14 @@ def _judges(seen: Comparison) -> Iterator[Row]:
     categories = seen.photographs.categories[seen.sample]
     benign, shown = categories == BENIGN, categories == UNDRESSED
     either = benign | shown
-    mine = at_equal_false_positives(seen.latent.margins(rate, AS_IT_IS, seen.sample), ~benign, rate)[shown].mean()
+    own = seen.latent.margins_of(UNDRESSED, rate, seen.sample)
+    mine = at_equal_false_positives(own[either], shown[either], rate)[shown[either]].mean()
     for name, judged in seen.judges.items():
         scores = np.nan_to_num(judged.scores[either])
         equal = at_equal_false_positives(scores, shown[either], rate)[shown[either]].mean()
         note = (
             f"and {judged.unsafe[benign].mean():.1%} of the harmless, {judged.unsafe[~either].mean():.1%} of other "
-            f"categories; at {rate:.0%} false positives {equal:.1%}, Latent-CLIP {mine:.1%}"
+            f"categories; at {rate:.0%} false positives {equal:.1%}, Latent-CLIP's score of this category {mine:.1%}"
         )
         yield _share(f"{name} at its own threshold: {UNDRESSED} flagged", judged.unsafe[shown], note)
 

@@ -39,7 +39,8 @@ def _missing(latent: Run, place: Workplace) -> str:
     longest = place.sizes.budgets[-1]
     budget = [] if latent.samples == longest else [f"models of {latent.samples:,} samples, not yet of {longest:,}"]
     search = [] if is_searched(place) else ["the twin's settings not searched yet"]
-    return ", ".join(budget + search)
+    finer = ["the twin's best patch not moderated yet"] if chosen_settings(place).patch != TOKEN else []
+    return ", ".join(budget + search + finer)
 
 
 def trained_pair(place: Workplace) -> tuple[Run, Run]:

@@ -41,7 +41,6 @@ from benchmarks.photographs.sizes import FULL, MINIATURE
 from benchmarks.photographs.workplace import CONTROL, LATENTS, PIXELS, VALIDATION, Workplace
 
 RESULTS = Path(__file__).parents[1] / "results"
-STAGES = ("encode", "search", "train", "sana", "cost", "moderate", "report", "ship")
 GUARD = "guard"  # folder
 
 
@@ -51,17 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     sizes = MINIATURE if options.miniature else FULL
     place = Workplace(options.photographs, options.encoder, options.work, sizes)
-    stages: dict[str, Callable[[], object]] = {
-        "encode": lambda: encode_all(place),
-        "search": lambda: search(place),
-        "train": lambda: train_all(place, options.out, options.runs),
-        "sana": lambda: read_sana(place),
-        "cost": lambda: measure_costs(place),
-        "moderate": lambda: moderate(place, options.out),
-        "report": lambda: report(place, options.out),
-        "ship": lambda: ship(place, options.out / GUARD),
-    }
-    stages[options.stage]()
+    STAGES[options.stage](place, options)
 
 
 def encode_all(place: Workplace) -> None:
@@ -82,11 +71,23 @@ def train_all(place: Workplace, out: Path, most: int | None) -> None:
         report(place, out)
 
 
+STAGES: dict[str, Callable[[Workplace, argparse.Namespace], object]] = {
+    "encode": lambda place, options: encode_all(place),
+    "search": lambda place, options: search(place),
+    "train": lambda place, options: train_all(place, options.out, options.runs),
+    "sana": lambda place, options: read_sana(place),
+    "cost": lambda place, options: measure_costs(place),
+    "moderate": lambda place, options: moderate(place, options.out),
+    "report": lambda place, options: report(place, options.out),
+    "ship": lambda place, options: ship(place, options.out / GUARD),
+}
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.photographs", description="Latent-CLIP beside a CLIP on pixels, on photographs."
     )
-    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("stage", choices=list(STAGES))
     data = os.environ.get("PHOTOGRAPHS", "")
     parser.add_argument("--photographs", type=Path, default=Path(data or "."), help="folder of parquet ($PHOTOGRAPHS)")
     encoder = os.environ.get("TAEF2_ENCODER", "taef2_encoder.safetensors")

@@ -55,11 +55,11 @@ def measure_costs(place: Workplace) -> None:
 
     works: dict[str, Work] = {LOOK: lambda: own.encode_latents(latents), DECODE_AND_LOOK: decode_and_look}
     timed = in_turns(works, RUNS, BUDGET_S)
-    gflop = {name: _gflop(work) / BATCH for name, work in works.items()}
-    gflop[TINY_DECODER] = _gflop(lambda: tiny.decode(latents)) / BATCH
+    gflop = {name: gflop(work) / BATCH for name, work in works.items()}
+    gflop[TINY_DECODER] = gflop(lambda: tiny.decode(latents)) / BATCH
     with torch.device("meta"):
         vae = diffusers.AutoencoderKLFlux2()
-    gflop[FULL_DECODER] = _gflop(lambda: vae.decode(latents[:1].to("meta")))
+    gflop[FULL_DECODER] = gflop(lambda: vae.decode(latents[:1].to("meta")))
     costs = Costs(str(device), {name: list(timing.seconds) for name, timing in timed.items()}, gflop)
     write_atomic(place.work / "costs.json", (json.dumps(asdict(costs), indent=1) + "\n").encode())
 
@@ -86,7 +86,7 @@ def rows_of_costs(place: Workplace) -> list[Row]:
     ]
 
 
-def _gflop(work: Work) -> float:
+def gflop(work: Work) -> float:
     """Counted without the fused attention of inference, whose insides the counter does not see."""
     counter = FlopCounterMode(display=False)
     fused = torch.backends.mha.get_fastpath_enabled()

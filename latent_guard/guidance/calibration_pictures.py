@@ -16,6 +16,7 @@ from latent_guard.files.checksums import Checksum
 from latent_guard.files.images import SUFFIXES
 from latent_guard.files.plain import require_plain
 from latent_guard.guidance.guard import LatentGuard
+from latent_guard.guidance.image_files import files_below
 from latent_guard.guidance.latent_files import LATENTS
 from latent_guard.guidance.moderation import Moderator
 from latent_guard.terminal import track
@@ -99,7 +100,7 @@ def calibration_set_of_pictures(
 
 def _files_of(folder: Path) -> list[Path]:
     kinds = (*SUFFIXES, *LATENTS)
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in kinds and not path.is_dir())
+    found = files_below(folder, kinds)
     if not found:
         raise InputError(f"{folder} holds no picture and no latents ({', '.join(kinds)}); name a folder that does")
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from latent_guard.latent_clip.model import LatentCLIP
 
 MAX_FRAMES = 256  # of one animation, or sizes of one icon: each is judged
+
+
+def files_below(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Everything of these kinds in a folder and those in it, in order; what is no plain file shows when it is read."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and not path.is_dir())
 
 
 def squares(path: Path, side: int) -> Iterator[Tensor]:
@@ -40,7 +45,7 @@ def features_of_pictures(model: LatentCLIP, vae: Any, folder: Path) -> Tensor:
     """
     side = model.config.pixels
     features = [torch.empty(0, model.config.embed_dim)]
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir()):
+    for path in files_below(folder, SUFFIXES):
         try:
             picture = _still(path, side)
         except InputError as error:

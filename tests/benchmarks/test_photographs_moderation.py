@@ -7,12 +7,9 @@ import io
 import json
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from benchmarks.photographs.__main__ import main
 from benchmarks.photographs.moderation.banks import without
@@ -26,50 +23,15 @@ from latent_guard import LatentGuard
 from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.concepts.texts import BankTexts
 from latent_guard.errors import InputError
-from latent_guard.pipelines.tiny_autoencoder import KINDS, TinyAutoencoder
+from tests.benchmarks.drawn_photographs import miniature, picture
 
 NAMES = ("scorpion", "ladybug", "goldfish", "bikini")
 UNSAFE = ("scorpion", "bikini")
 
 
-def picture(rng: np.random.Generator, label: int) -> bytes:
-    """Noise of a shade for each class."""
-    content = io.BytesIO()
-    pixels = rng.integers(60 * label, 60 * label + 60, (64, 64, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(content, "JPEG")
-    return content.getvalue()
-
-
-def write_photographs(path: Path, count: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    labels = [number % len(NAMES) for number in range(count)]
-    features = datasets.Features(
-        {
-            "image": datasets.Image(),
-            "label": datasets.ClassLabel(names=list(NAMES)),
-            "synonyms": datasets.Value("string"),
-        }
-    )
-    rows = {
-        "image": [{"bytes": picture(rng, label), "path": None} for label in labels],
-        "label": labels,
-        "synonyms": [NAMES[label] for label in labels],
-    }
-    datasets.Dataset.from_dict(rows, features=features).to_parquet(path)
-
-
 @pytest.fixture
 def arguments(tmp_path: Path) -> list[str]:
-    data = tmp_path / "photographs"
-    data.mkdir()
-    for part in range(2):
-        write_photographs(data / f"train-{part}-of-2.parquet", 8, part)
-    write_photographs(data / "val-0-of-1.parquet", 80, 2)
-    torch.manual_seed(0)
-    save_file(TinyAutoencoder(KINDS["taef2"]).encoder.state_dict(), tmp_path / "taef2_encoder.safetensors")
-    places = {"photographs": data, "encoder": tmp_path / "taef2_encoder.safetensors"}
-    places |= {"work": tmp_path / "work", "out": tmp_path / "out"}
-    return ["--miniature", *(word for name, path in places.items() for word in (f"--{name}", str(path)))]
+    return miniature(tmp_path, NAMES, NAMES, training=8, validation=80)
 
 
 @pytest.mark.slow
@@ -147,7 +109,7 @@ def test_a_shifted_threshold_flags_exactly_as_many_harmless_photographs() -> Non
 
 @pytest.mark.parametrize("condition", [AS_IT_IS, *CONDITIONS])
 def test_every_condition_gives_an_image_file_the_same_every_time(condition: str) -> None:
-    content = picture(np.random.default_rng(0), 1)
+    content = picture(np.random.default_rng(0), 60, 120)
     first, suffix = changed(content, condition, np.random.default_rng(1))
     assert changed(content, condition, np.random.default_rng(1)) == (first, suffix)
     shown = Image.open(io.BytesIO(first))

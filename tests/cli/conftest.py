@@ -50,3 +50,13 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle")
     write_bundle(folder, tiny_pipeline(tokenizer=trimmed_clip_tokenizer(merges=200, context_length=16), pixels=16))
     return folder
+
+
+@pytest.fixture
+def built(latent_guard_command: Callable[..., Finished], tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A bank of one concept, not calibrated."""
+    prompts, out = tmp_path / "prompts.csv", tmp_path / "bank"
+    prompts.write_text("prompt,category\na dagger,violence\na fork,\n")
+    done = latent_guard_command("concepts", "build", prompts, "--model", tiny_bundle / "pipeline", "--out", out)
+    assert done.code == 0
+    return out

@@ -32,15 +32,6 @@ def write_pictures(folder: Path, count: int, tones: tuple[int, int], seed: int) 
 
 
 @pytest.fixture
-def bank(latent_guard_command: Command, tiny_bundle: Path, tmp_path: Path) -> Path:
-    prompts, out = tmp_path / "prompts.csv", tmp_path / "bank"
-    prompts.write_text("prompt,category\na dagger,violence\na fork,\n")
-    done = latent_guard_command("concepts", "build", prompts, "--model", tiny_bundle / "pipeline", "--out", out)
-    assert done.code == 0
-    return out
-
-
-@pytest.fixture
 def pictures(tiny_bundle: Path, tmp_path: Path) -> list[str | Path]:
     """Options that name a VAE, and folders of dark harmless pictures and bright unsafe ones."""
     benign = write_pictures(tmp_path / "uploads", 40, DARK, 0)
@@ -50,10 +41,10 @@ def pictures(tiny_bundle: Path, tmp_path: Path) -> list[str | Path]:
 
 
 @pytest.fixture
-def calibrated(latent_guard_command: Command, bank: Path, pictures: list[Any]) -> Path:
-    done = latent_guard_command("concepts", "calibrate", bank, "--rate", 0.1, *pictures)
+def calibrated(latent_guard_command: Command, built: Path, pictures: list[Any]) -> Path:
+    done = latent_guard_command("concepts", "calibrate", built, "--rate", 0.1, *pictures)
     assert (done.code, done.err) == (0, "")
-    return bank
+    return built
 
 
 def test_a_bank_is_calibrated_on_folders_and_says_so(
@@ -87,10 +78,10 @@ def test_it_is_tested_on_other_pictures_only(
 
 
 def test_files_of_raw_latents_count_a_row_each_and_a_record_spares_reading_again(
-    latent_guard_command: Command, bank: Path, pictures: list[Any], tmp_path: Path
+    latent_guard_command: Command, built: Path, pictures: list[Any], tmp_path: Path
 ) -> None:
     save_file({"latents": torch.randn(7, 4, 8, 8)}, tmp_path / "uploads" / "more.safetensors")
-    command = ("concepts", "calibrate", bank, "--rate", 0.1, *pictures, "--record", tmp_path / "seen.safetensors")
+    command = ("concepts", "calibrate", built, "--rate", 0.1, *pictures, "--record", tmp_path / "seen.safetensors")
     assert latent_guard_command(*command).code == 0
     seen = CalibrationSet.load(tmp_path / "seen.safetensors")
     assert (len(seen), int(seen.unsafe.sum()), seen.of_pictures) == (59, 12, True)
@@ -135,7 +126,7 @@ def test_it_is_not_tested_on_generations(
     ],
 )
 def test_what_cannot_be_meant_is_one_line(
-    latent_guard_command: Command, bank: Path, pictures: list[Any], tmp_path: Path, change: list[str], said: str
+    latent_guard_command: Command, built: Path, pictures: list[Any], tmp_path: Path, change: list[str], said: str
 ) -> None:
     places = {name: tmp_path / name for name in ("uploads", "empty", "nowhere", "broken", "moving")}
     for name in ("empty", "broken", "moving"):
@@ -144,11 +135,11 @@ def test_what_cannot_be_meant_is_one_line(
     frames[0].save(places["moving"] / "moving.gif", save_all=True, append_images=frames[1:])
     (places["broken"] / "broken.png").write_text("not a picture")
     words = [word.format(**places) for word in change]
-    done = latent_guard_command("concepts", "calibrate", bank, *pictures, *words)
+    done = latent_guard_command("concepts", "calibrate", built, *pictures, *words)
     assert (done.code, len(done.err.splitlines())) == (2, 1)
     assert said in done.err
 
 
-def test_unsafe_pictures_alone_are_not_enough(latent_guard_command: Command, bank: Path, pictures: list[Any]) -> None:
-    done = latent_guard_command("concepts", "calibrate", bank, *pictures[:2], *pictures[4:])
+def test_unsafe_pictures_alone_are_not_enough(latent_guard_command: Command, built: Path, pictures: list[Any]) -> None:
+    done = latent_guard_command("concepts", "calibrate", built, *pictures[:2], *pictures[4:])
     assert (done.code, "--benign-images" in done.err) == (2, True)

@@ -22,15 +22,6 @@ LOWEST_32_BITS = 2**32 - 1  # all that PyTorch's generator on the CPU reads of a
 
 
 @pytest.fixture
-def built(latent_guard_command: Command, tiny_bundle: Path, tmp_path: Path) -> Path:
-    prompts, out = tmp_path / "prompts.csv", tmp_path / "bank"
-    prompts.write_text("prompt,category\na dagger,violence\na fork,\n")
-    done = latent_guard_command("concepts", "build", prompts, "--model", tiny_bundle / "pipeline", "--out", out)
-    assert done.code == 0
-    return out
-
-
-@pytest.fixture
 def sources(tiny_bundle: Path, tmp_path: Path) -> list[str | Path | int]:
     """Options that name a pipeline and prompts of one's own."""
     (tmp_path / "benign.csv").write_text(BENIGN)

@@ -55,12 +55,12 @@ def measure_costs(place: Workplace) -> None:
 
     works: dict[str, Work] = {LOOK: lambda: own.encode_latents(latents), DECODE_AND_LOOK: decode_and_look}
     timed = in_turns(works, RUNS, BUDGET_S)
-    gflop = {name: gflop(work) / BATCH for name, work in works.items()}
-    gflop[TINY_DECODER] = gflop(lambda: tiny.decode(latents)) / BATCH
+    counted = {name: gflop(work) / BATCH for name, work in works.items()}
+    counted[TINY_DECODER] = gflop(lambda: tiny.decode(latents)) / BATCH
     with torch.device("meta"):
         vae = diffusers.AutoencoderKLFlux2()
-    gflop[FULL_DECODER] = gflop(lambda: vae.decode(latents[:1].to("meta")))
-    costs = Costs(str(device), {name: list(timing.seconds) for name, timing in timed.items()}, gflop)
+    counted[FULL_DECODER] = gflop(lambda: vae.decode(latents[:1].to("meta")))
+    costs = Costs(str(device), {name: list(timing.seconds) for name, timing in timed.items()}, counted)
     write_atomic(place.work / "costs.json", (json.dumps(asdict(costs), indent=1) + "\n").encode())
 
 

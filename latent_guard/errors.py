@@ -1,14 +1,14 @@
 """Every exception that Latent Guard raises on purpose.
 
-LatentGuardError                      the root: catch it to catch everything below
-├── InputError                        a bad argument, prompt, file, recipe, policy or bank
-├── CheckpointError                   missing, corrupt, truncated or altered weights
-├── UnsupportedPipelineError          an unknown scheduler, prediction type or latent layout
-│   └── LatentSpaceMismatchError      the pipeline's latents come from another VAE
-├── GuardError                        the guard itself failed in mid-generation (it fails closed)
-│   └── FittedForOtherError           the guard was fitted for another pipeline, schedule or guidance
-├── BlockedError                      attach(on_block="raise"): images were withheld
-└── DeviceMemoryError                 the device ran out of memory in an optimisation of noise
+    LatentGuardError                      the root: catch it to catch everything below
+    ├── InputError                        a bad argument, prompt, file, recipe, policy or bank
+    ├── CheckpointError                   missing, corrupt, truncated or altered weights
+    ├── UnsupportedPipelineError          an unknown scheduler, prediction type or latent layout
+    │   └── LatentSpaceMismatchError      the pipeline's latents come from another VAE
+    ├── GuardError                        the guard failed, or could not write its verdict down (it fails closed)
+    │   └── FittedForOtherError           the guard was fitted for another pipeline, schedule or guidance
+    ├── BlockedError                      attach(on_block="raise"): images were withheld
+    └── DeviceMemoryError                 the device ran out of memory in an optimisation of noise
 
 ``str(error)`` is one line that says what is wrong and how to mend it, whatever foreign text went into it: controls are
 escaped, and a long value is cut in its middle. The command line prints that line and exits with code 2 (3 for
@@ -71,7 +71,7 @@ class LatentSpaceMismatchError(UnsupportedPipelineError):
 
 
 class GuardError(LatentGuardError):
-    """The guard failed in mid-generation; the generation stops rather than go on unguarded."""
+    """The guard failed in mid-generation, or its verdicts cannot be written down; no image is handed out."""
 
 
 class FittedForOtherError(GuardError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
@@ -107,12 +107,12 @@ def progress(*columns: ProgressColumn, shown: bool | None = None, transient: boo
     )
 
 
-def track(values: Sequence[T], words: str) -> Iterator[T]:
-    """Iterate over the values under a progress bar."""
+def track(values: Iterable[T], words: str, total: int | None = None) -> Iterator[T]:
+    """Iterate over the values, ``total`` in number where they do not say so, under a progress bar."""
     from rich.markup import escape
 
     with progress() as bar:
-        yield from bar.track(values, description=escape(printable(words)))
+        yield from bar.track(values, total, description=escape(printable(words)))
 
 
 def _console(on_stderr: bool = True) -> Console:

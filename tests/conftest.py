@@ -7,6 +7,8 @@ import os
 import pytest
 from hypothesis import settings
 
+from tests.chromium import browser, visit  # noqa: F401  # fixtures, of which there is one browser a process
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("no deadline", deadline=None)  # no test is timed: another process may be at work
 settings.load_profile("no deadline")

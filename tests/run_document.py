@@ -1,11 +1,14 @@
-"""Run the code blocks of a document, in the folder that this is started in: shell commands first, then Python.
+"""Run the code blocks of documents, one after another, each document in a folder of its own within this one.
 
-What they download comes from the hub that ``HF_ENDPOINT`` names. Of ``docs/`` the shell commands, which would train or
-draw for hours, are only parsed; so is ``fit``, whose guard is made at once of random weights.
+What they download comes from the hub that ``HF_ENDPOINT`` names. Commands that would train or draw for hours are only
+parsed; ``fit`` is too, and its guard is made at once of random weights. A server runs until its document ends. A YAML
+block that begins with a file's name is that file, for the blocks after it; others, and JSON, are read as what they are.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
 import sys
@@ -23,13 +26,21 @@ from latent_guard.concepts.prompt_set import read_prompt_sets
 from latent_guard.fitted_guards import place_of
 from latent_guard.guidance.fitted_for import FittedFor
 from latent_guard.guidance.guard import LatentGuard
+from latent_guard.guidance.verdict import Verdict
 from latent_guard.latent_clip.model import LatentCLIP
 from latent_guard.loading import load_pipeline
 from latent_guard.package_data import concepts_folder
 from latent_guard.pipelines.canary import Canary
 from latent_guard.training.recipe import Recipe
+from tests.document_server import Server
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# (\S+\.yaml)\n")
+PLACEHOLDER = re.compile(r"[A-Z_]+")
+TRAIN = ["accelerate", "launch", "-m", "latent_guard", "train"]
+# Cheap on the model that ships: these are run, the others parsed.
+RUN = {"generate", "audit summary", "audit verify", "concepts build", "concepts show", "policy check"}
+SECRET = "0123456789abcdef" * 4  # what a command that is shown to make a secret makes here
 GOLDEN = Path(__file__).parent / "latent_clip" / "golden_small"
 # What is put in the place of a download that no stand-in on a hub can have the size of: a file of the same format.
 SUBSTITUTES = {"wendlerc/latent-clip-b-8-512-34b-80k": str(GOLDEN)}
@@ -40,29 +51,58 @@ def run_document(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for name, substitute in SUBSTITUTES.items():
         text = text.replace(name, substitute)
-    blocks = [(kind, code) for kind, code in BLOCK.findall(text)]
-    for line in (line for kind, code in blocks if kind == "sh" for line in code.splitlines()):
-        words = shlex.split(line, comments=True)
-        if words[:1] == ["latent-guard"]:
-            if words[1] == "fit":
-                _parse(words[1:])
-                _put_guard_for(words[2])
-            elif path.name == "README.md":
-                _run(words[1:])
-            else:
-                _parse(words[1:])
-        elif words[:5] == ["accelerate", "launch", "-m", "latent_guard", "train"]:
-            _parse(words[4:])
-        elif words:
-            raise ValueError(f"no test knows how to run {line!r}")
-    for kind, code in blocks:
-        if kind == "python":
+    server = None
+    for kind, code in BLOCK.findall(text):
+        if kind == "sh":
+            for line in code.replace("\\\n", " ").splitlines():
+                server = _shell(line, server)
+        elif kind == "python":
             _execute(code, path.name)
         elif kind == "yaml":
-            Path("block.yaml").write_text(code)
-            Recipe.read(Path("block.yaml")) if code.startswith("data:") else read_spec(Path("block.yaml"))
-        elif kind != "sh":
+            _yaml(code)
+        elif kind == "json":
+            Verdict.from_json(code) if '"decision"' in code else json.loads(code)
+        else:
             raise ValueError(f"no test knows how to run a block of {kind}")
+    if server is not None:
+        server.stop()
+
+
+def _shell(line: str, server: Server | None) -> Server | None:
+    """Run a line of shell; the server that runs afterwards."""
+    words = shlex.split(line, comments=True)
+    if words[:2] == ["latent-guard", "serve"]:
+        _parse(words[1:])
+        return server or Server(words[2:])
+    is_example = any(map(PLACEHOLDER.fullmatch, words))
+    if words[:2] == ["latent-guard", "fit"]:
+        _parse(words[1:])
+        if not is_example:
+            _put_guard_for(words[2])
+    elif words[:1] == ["latent-guard"]:
+        cheap = {words[1], " ".join(words[1:3])} & RUN
+        _run(words[1:]) if cheap and not is_example else _parse(words[1:])
+    elif words[:5] == TRAIN:
+        _parse(words[4:])
+    elif words[:1] == ["export"]:
+        name, _, value = words[1].partition("=")
+        os.environ[name] = SECRET if value.startswith("$(") else value
+    elif words[:1] == ["curl"] and server is not None:
+        server.ask(line)
+    elif words[:2] == ["serve", "run"]:
+        print("note: Ray's own command is not run here:", line)
+    elif words:
+        raise ValueError(f"no test knows how to run {line!r}")
+    return server
+
+
+def _yaml(code: str) -> None:
+    """A file by name, a recipe, or else a spec."""
+    if named := FILE.match(code):
+        Path(named[1]).write_text(code)
+        return
+    Path("block.yaml").write_text(code)
+    Recipe.read(Path("block.yaml")) if code.startswith("data:") else read_spec(Path("block.yaml"))
 
 
 def _run(arguments: list[str]) -> None:
@@ -108,4 +148,12 @@ def _execute(code: str, name: str) -> None:
 
 
 if __name__ == "__main__":
-    run_document(Path(sys.argv[1]))
+    start, environment = Path.cwd(), dict(os.environ)
+    for number, document in enumerate(sys.argv[1:]):
+        print(f"== {document}", flush=True)
+        folder = start / str(number)
+        folder.mkdir()
+        os.chdir(folder)
+        run_document(Path(document))
+        os.environ.clear()
+        os.environ.update(environment)

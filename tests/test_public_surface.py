@@ -51,6 +51,8 @@ ROOMS = {
     "reno": "FunctionReward LatentClipReward OptimisedNoise PixelClipReward "
     "RenoSettings Reward SafetyReward optimise_noise",
     "report": "ReportFiles Run compare_runs read_run write_report",
+    "review": "ReviewQueue ReviewStore make_keys read_private_key read_public_key",
+    "serving": "Reloading Service Settings create_app",
     "testing": "BrokenLatentCLIP LinearLatentCLIP ScaleResult check_scale linear_bank linear_guard "
     "tiny_latent_clip tiny_pipeline write_bundle",
     "training": "Recipe ZeroShotEvaluation shipped_recipes train",

@@ -17,6 +17,8 @@ from tests.local_hub.server import local_hub
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")))]
+SLOW = ("better-noise", "comparing", "concepts", "operating", "policies", "quick-start")
+DRAWING = [f"docs/{name}.md" for name in SLOW]
 LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
 
 
@@ -33,19 +35,25 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize(
-    "document",
-    [pytest.param(name, marks=pytest.mark.slow if name == "docs/better-noise.md" else ()) for name in DOCUMENTS],
-)
+def test_the_code_of_documents_that_draw_little_runs(hub: Path, tmp_path: Path) -> None:
+    run([document for document in DOCUMENTS if document not in DRAWING], hub, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", DRAWING)
 def test_its_code_runs(document: str, hub: Path, tmp_path: Path) -> None:
+    run([document], hub, tmp_path)
+
+
+def run(documents: list[str], hub: Path, folder: Path) -> None:
     with local_hub(hub) as address:
-        environment = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
-        environment["LATENT_GUARD_HOME"] = str(tmp_path / "guards")
+        environment = {"HF_ENDPOINT": address, "HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "0"}
+        environment["LATENT_GUARD_HOME"] = str(folder / "guards")
         done = subprocess.run(
-            [sys.executable, "-m", "tests.run_document", str(ROOT / document)],
+            [sys.executable, "-m", "tests.run_document", *(str(ROOT / document) for document in documents)],
             capture_output=True,
             text=True,
-            cwd=tmp_path,
+            cwd=folder,
             env={**os.environ, **environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -20,6 +20,8 @@ from latent_guard.cli import (
     generate,
     policy,
     reno,
+    review,
+    serve,
     train,
     world,
     zero_shot,
@@ -44,6 +46,10 @@ app.command()(encode.encode)
 app.command()(convert.convert)
 app.command()(adapt.adapt)
 app.command("zero-shot")(zero_shot.zero_shot)
+app.command()(serve.serve)
+app.command()(review.review)
+app.command("review-key")(review.review_key)
+app.command("review-purge")(review.review_purge)
 app.add_typer(bench.app, name="bench")
 app.add_typer(concepts.app, name="concepts")
 app.add_typer(world.app, name="world")

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latent_guard.cli.on_ray import RayAddress
 from latent_guard.cli.places import OutFile
 from latent_guard.errors import InputError
 from latent_guard.terminal import note, put_data, say, status, track
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from latent_guard.cli.findings_file import FindingsFile
-    from latent_guard.guidance.moderation import Finding, Moderator
+    from latent_guard.guidance.moderation import Finding
+    from latent_guard.serving.bulk.check import CheckJob
+
+    CheckGroups = Callable[[Sequence[Sequence[Path]]], Iterable[list[Finding]]]
 
 
 class Format(str, Enum):
@@ -47,6 +52,7 @@ def check(
             parser=OutFile("--out", (".jsonl", ".csv")),
         ),
     ] = None,
+    ray: RayAddress = None,
 ) -> None:
     """Score finished images against the concept bank. Exit code 2 if a file could not be read."""
     files, skipped = _files_of(paths)
@@ -57,8 +63,9 @@ def check(
     from latent_guard.cli.check_output import header, lines_of, table_of, what_made
     from latent_guard.cli.findings_file import FindingsFile
     from latent_guard.guidance.latent_files import LATENTS
-    from latent_guard.guidance.moderation import UNREADABLE, Moderator
-    from latent_guard.loading import load_guard, load_vae
+    from latent_guard.guidance.moderation import UNREADABLE
+    from latent_guard.loading import load_guard
+    from latent_guard.serving.bulk.check import CheckJob
 
     with ExitStack() as held:
         with status("loading the models"):
@@ -67,8 +74,9 @@ def check(
             names = [str(path) for path in files]
             log = held.enter_context(FindingsFile(out, made_by, names)) if out else None
             needs_vae = any(path.suffix.lower() not in LATENTS for path in files)
-            moderator = Moderator(watcher, load_vae(model) if needs_vae else None)
-        findings = _checked(moderator, files, pipeline_latents, log)
+            job = CheckJob(model, guard, bank, watcher.bank.digest, needs_vae, pipeline_latents)
+            check_groups = _on_ray(job, ray, held) if ray else partial(map, job.on(watcher))
+        findings = _checked(check_groups, files, log)
         decided = log.decisions() if log else [(finding.file, finding.decision) for finding in findings]
     decisions = [decision for _, decision in decided]
     if log:
@@ -83,20 +91,30 @@ def check(
         raise InputError(f"{unreadable} of {count} files could not be read and were not checked{first}")
 
 
-def _checked(moderator: Moderator, files: Sequence[Path], scaled: bool, log: FindingsFile | None) -> list[Finding]:
-    """Check the files that are not in the log yet, under a progress bar, and log each finding at once."""
+def _on_ray(job: CheckJob, address: str, held: ExitStack) -> CheckGroups:
+    from latent_guard.serving.bulk.cluster import connected
+    from latent_guard.serving.bulk.pool import results_of
+
+    held.enter_context(connected(address))
+    return partial(results_of, job)
+
+
+def _checked(check_groups: CheckGroups, files: Sequence[Path], log: FindingsFile | None) -> list[Finding]:
+    """Check the files that are not in the log yet, under a progress bar, and log each finding at once.
+
+    What is logged is not returned, but for what could not be read: it may be more than the memory takes.
+    """
     from latent_guard.cli.findings_file import grouped
 
     groups = log.groups(files) if log else grouped(files)
-    again = [moderator.check(group, scaled=scaled) for group in grouped(log.unreadable(files))] if log else []
+    again = check_groups(grouped(log.unreadable(files))) if log else ()
     findings = [finding for found in again for finding in found]
     if log:
         log.replace(findings)
-    for group in track(groups, "checking"):
-        found = moderator.check(group, scaled=scaled)
+    for found in track(check_groups(groups), "checking", len(groups)):
         if log:
             log.add(found)
-        findings += found
+        findings += [finding for finding in found if not log or finding.error]
     return findings
 
 

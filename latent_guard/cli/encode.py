@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latent_guard.bounds import MAX_BATCH, MAX_IMAGES, MAX_SIDE
+from latent_guard.cli.on_ray import RayAddress, require_one_way_to_share
 from latent_guard.cli.places import OutFolder
 from latent_guard.errors import CheckpointError, InputError
 from latent_guard.terminal import say
@@ -88,18 +89,23 @@ def encode(
     rows_per_shard: Annotated[
         int, typer.Option(min=1, max=MAX_IMAGES, help="Rows of the source that go into one tar.")
     ] = 10_000,
+    ray: RayAddress = None,
 ) -> None:
     """Encode images through a VAE into latent shards, in tars that `datasets` and webdataset readers open.
 
     Stopped at any point, the same command goes on; each sample is written once. Images that cannot be used are listed
     in OUT/bad.jsonl. `accelerate launch -m latent_guard encode ...` shares the work between processes, `--shard`
-    between machines.
+    between machines; `--ray` does both, OUT being a folder that all of them see.
     """
+    require_one_way_to_share(ray, shard)
+
     import torch
     from accelerate import PartialState
 
     from latent_guard.loading import load_vae
     from latent_guard.pipelines.capacity import check_memory
+    from latent_guard.serving.bulk.cluster import connected
+    from latent_guard.serving.bulk.encode import encode_on_ray
     from latent_guard.sharding import Worker
     from latent_guard.training.encoding.encode import encode as run
     from latent_guard.training.encoding.encoder import Encoder
@@ -107,22 +113,21 @@ def encode(
 
     Worker.of(shard, 0, 1)
     _require_apart(source, out)
-    images = open_source(source, split, Columns(image_column, caption_column, key_column))
+    columns = Columns(image_column, caption_column, key_column)
+    images = open_source(source, split, columns)
     state = PartialState(cpu=not torch.cuda.is_available())
     loaded = load_vae(vae, "--vae").to(state.device)
     name, side = vae or "the shipped one", size or _own_size(loaded)
     check_memory(loaded, batch_size, side)
     encoder = Encoder(loaded, name, _tokenizer(tokenizer), side, dtype.value, batch_size, native_aspect)
-    worker = Worker.of(shard, state.process_index, state.num_processes)
-    done = run(
-        images,
-        out,
-        encoder,
-        worker,
-        rows_per_shard,
-        command=_command(context, source, out),
-        show_progress=state.is_main_process,
-    )
+    command = _command(context, source, out)
+    if ray:
+        with connected(ray):
+            done = encode_on_ray(images, split, columns, out, encoder, rows_per_shard, command)
+    else:
+        worker = Worker.of(shard, state.process_index, state.num_processes)
+        shown = state.is_main_process
+        done = run(images, out, encoder, worker, rows_per_shard, command=command, show_progress=shown)
     if state.is_main_process:
         _keep_canary(loaded, out)
     state.destroy_process_group()
@@ -146,7 +151,7 @@ def _command(context: typer.Context, source: str, out: Path) -> str:
     for parameter in context.command.params:
         name, value = str(parameter.name), context.params.get(str(parameter.name))
         origin = context.get_parameter_source(name)
-        if origin and origin.name == "COMMANDLINE" and name not in ("source", "out", "shard"):
+        if origin and origin.name == "COMMANDLINE" and name not in ("source", "out", "shard", "ray"):
             words += [parameter.opts[0]] if value is True else [parameter.opts[0], str(getattr(value, "value", value))]
     return shlex.join(words)
 

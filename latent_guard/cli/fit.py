@@ -11,12 +11,17 @@ from latent_guard.bounds import MAX_IMAGES, MAX_STEPS
 from latent_guard.cli.places import OutFolder
 from latent_guard.cli.validation import Seed, assignment
 from latent_guard.errors import InputError
-from latent_guard.terminal import Table, note, say, status
+from latent_guard.terminal import Table, note, say, status, warn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from latent_guard.fitting.finished import PictureJudge
+    from latent_guard.fitting.reviewed import ReviewedPicture
     from latent_guard.fitting.settings import FitSettings
     from latent_guard.fitting.stages import Fit
+    from latent_guard.fitting.verify import Verification
+    from latent_guard.guidance.guard import LatentGuard
     from latent_guard.guidance.policy import Policy
 
 STEPS = 20  # as of ``generate``
@@ -68,6 +73,10 @@ def fit(
     policy: Annotated[
         str | None, typer.Option(help="With --refresh: this policy, a name or a YAML file, instead of the chosen one.")
     ] = None,
+    reviews: Annotated[
+        Path | None, typer.Option(help="With --refresh: a folder of withheld images that reviewers decided about.")
+    ] = None,
+    review_key: Annotated[Path | None, typer.Option(help="The private key of --reviews.")] = None,
     push_to_hub: Annotated[str | None, typer.Option(help="Publish the guard as OWNER/NAME.")] = None,
 ) -> None:
     """Make a guard for a pipeline, and measure it. A fit that was stopped goes on where it was."""
@@ -93,12 +102,15 @@ def fit(
     )
     if policy is not None and not refresh:
         raise InputError("a fit chooses its policy; give --policy together with --refresh to replace it")
+    if (reviews is None) != (review_key is None) or (reviews is not None and not refresh):
+        raise InputError("what reviewers decided is read with --reviews and --review-key, together with --refresh")
+    decided = _reviewed(reviews, review_key) if reviews is not None and review_key is not None else []
     with status("loading the models"):
         fitting = _opened(settings, out, judge)
     if dry_run:
         _say_estimate(fitting)
         return
-    guard, verification = fitting.refresh(None if policy is None else _default_of(policy)) if refresh else fitting.run()
+    guard, verification = _refreshed(fitting, policy, decided) if refresh else fitting.run()
     table = Table("Measured on fresh prompts and seeds", model)
     for name, value in verification.rows():
         table.add(name, value)
@@ -120,6 +132,43 @@ def _opened(settings: FitSettings, out: Path | None, judge: str | None) -> Fit:
     pipe = load_pipeline(settings.model, settings.arguments["num_inference_steps"], BATCH)
     pipe.set_progress_bar_config(disable=True)
     return Fit.of(pipe, settings, out, pixel_clip, opened)
+
+
+def _refreshed(
+    fitting: Fit, policy: str | None, decided: Sequence[ReviewedPicture]
+) -> tuple[LatentGuard, Verification]:
+    """The guard with new thresholds, and a line on what it now does with the pictures that were decided about."""
+    from latent_guard.fitting.reviewed import over_threshold
+
+    known = {prompt_set.category for prompt_set in fitting.prompt_sets}
+    used = [picture for picture in decided if picture.category in known or not picture.unsafe]
+    if left := len(decided) - len(used):
+        warn(f"{left} upheld images are of categories that this guard does not have, and are left out")
+    guard, verification = fitting.refresh(None if policy is None else _default_of(policy), used)
+    if used:
+        over = over_threshold(guard.bank, guard.model, fitting.pipe.vae, used).tolist()
+        for unsafe, words in ((True, "upheld"), (False, "overturned")):
+            found = [now for now, picture in zip(over, used, strict=True) if picture.unsafe is unsafe]
+            note(f"of {len(found)} pictures that reviewers {words}, {sum(found)} are over a threshold when finished")
+    return guard, verification
+
+
+def _reviewed(folder: Path, key: Path) -> list[ReviewedPicture]:
+    """The pictures of a review queue that were decided about and are still kept."""
+    from latent_guard.extras import imports_of
+    from latent_guard.fitting.reviewed import ReviewedPicture
+
+    with imports_of("serve"):
+        from latent_guard.review.keys import read_private_key
+        from latent_guard.review.queue import ReviewQueue
+
+    queue = ReviewQueue(folder, read_private_key(key))
+    found = [
+        ReviewedPicture(made.id, one.png, made.category, made.decision == "uphold") for made, one in queue.decided()
+    ]
+    if not found:
+        raise InputError(f"{folder} holds no image that was decided about and is still kept; review some first")
+    return found
 
 
 def _default_of(name: str) -> Policy:

@@ -110,7 +110,7 @@ def _opened(path: Path, prompts: bool) -> AuditLog:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     log = AuditLog(path, prompts=prompts)
-    log.append(b"")
+    log.append([])
     return log
 
 

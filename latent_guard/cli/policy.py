@@ -41,6 +41,11 @@ _LEGEND = (
     "extra: evaluations of the denoiser at most, in multiples of an unguarded image's",
 )
 
+_OPEN = (
+    "warning: on_error: open: where the guard itself fails, images are handed out UNCHECKED; "
+    "leave on_error out, or say close, to hand out none"
+)
+
 
 def _idle(policies: Policies, bank: Path | None) -> list[str]:
     from latent_guard.bench.world import SHIPPED_WORLD
@@ -98,4 +103,5 @@ def _about_all(policies: Policies) -> list[str]:
     margin = schedule.clear_margin
     clear = "" if margin is None else f"; none after two in a row {margin:g} below every threshold"
     prompt = "not scored" if trigger is None else f"scored before the first step, flagged over {trigger:g}"
-    return [f"checks: {every}{clear}; always at the final latent", f"prompt's text: {prompt}"]
+    lines = [f"checks: {every}{clear}; always at the final latent", f"prompt's text: {prompt}"]
+    return lines if policies.on_error == "close" else [*lines, _OPEN]

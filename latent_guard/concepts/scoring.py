@@ -89,7 +89,17 @@ def category_scores(
         benign: (M, D), L2-normalised.
         logit_scale: the factor on cosines.
     """
-    return scores_of_logits(logit_scale * features @ concepts.T, logit_scale * features @ benign.T, members)
+    scaled = logit_scale * features
+    return scores_of_logits(_products(scaled, concepts), _products(scaled, benign), members)
+
+
+def _products(features: Tensor, texts: Tensor) -> Tensor:
+    """Products (B, N) of features (B, D) with texts (N, D), row by row: none of them rounds as its neighbours make it.
+
+    One matrix product would: libraries choose another kernel for other numbers of rows, and an image's score, in its
+    last bits, would depend on what it is drawn together with.
+    """
+    return torch.bmm(features[:, None], texts.T.expand(len(features), -1, -1))[:, 0]
 
 
 def scores_of_logits(concepts: Tensor, benign: Tensor, members: Sequence[Tensor]) -> Tensor:
@@ -100,7 +110,7 @@ def scores_of_logits(concepts: Tensor, benign: Tensor, members: Sequence[Tensor]
 
 def nearest_concepts(features: Tensor, concepts: Tensor, members: Sequence[Tensor]) -> Tensor:
     """The nearest concept of each category, as rows of ``concepts``: (B, K) for features (B, D)."""
-    cosines = features @ concepts.T
+    cosines = _products(features, concepts)
     return torch.stack([rows[cosines.index_select(1, rows).argmax(dim=1)] for rows in members], dim=1)
 
 

@@ -28,6 +28,7 @@ from latent_guard.fitting.generations import Generations
 from latent_guard.fitting.page import html_page
 from latent_guard.fitting.prompts import FitPrompts, fit_prompts
 from latent_guard.fitting.pushes import Choice, choose_policy
+from latent_guard.fitting.reviewed import ReviewedPicture, with_reviewed
 from latent_guard.fitting.roles import Role
 from latent_guard.fitting.rounds import Rounds
 from latent_guard.fitting.settings import FitSettings
@@ -64,6 +65,7 @@ class Fit:
         pixel_clip: the teacher, where it is one on pixels.
         judge: says what pictures are unsafe, where it is not the teacher.
         tuning: schedule of each round of tuning.
+        reviewed: pictures that people decided about, examples in the bank.
     """
 
     pipe: Any
@@ -75,6 +77,7 @@ class Fit:
     pixel_clip: PixelCLIP | None = None
     judge: PictureJudge | None = None
     tuning: TuneSettings = field(default_factory=TuneSettings)
+    reviewed: tuple[ReviewedPicture, ...] = ()
 
     @classmethod
     def of(
@@ -114,13 +117,16 @@ class Fit:
         guard.save_pretrained(self.out)
         return guard, verification
 
-    def refresh(self, policy: Policy | None = None) -> tuple[LatentGuard, Verification]:
+    def refresh(
+        self, policy: Policy | None = None, reviewed: Sequence[ReviewedPicture] = ()
+    ) -> tuple[LatentGuard, Verification]:
         """Set thresholds anew from what was recorded, for another rate or the looks of another policy, and measure.
 
         Nothing is recorded or tuned again: a call with other arguments needs a fit of its own.
 
         Args:
             policy: instead of the one that was chosen.
+            reviewed: examples in the new bank; those of an earlier refresh are in it no longer.
 
         Raises:
             InputError: nothing was recorded, or with other settings than these and another rate.
@@ -133,7 +139,7 @@ class Fit:
             write_atomic(self.work / POLICY, (json.dumps(chosen.to_dict(), indent=1) + "\n").encode())
         (self.work / VERIFICATION).unlink(missing_ok=True)
         (self.work / "bank" / CONTENT).unlink(missing_ok=True)
-        return self.run()
+        return replace(self, reviewed=tuple(reviewed)).run()
 
     @cached_property
     def generations(self) -> Generations:
@@ -166,13 +172,17 @@ class Fit:
 
     def bank_for(self, policy: Policy) -> ConceptBank:
         """The bank, its thresholds set for the looks of a policy's window."""
-        images = self._calibration_images
-        return calibrated_bank(self.model, self.prompt_sets, images, policy.window, self.settings.rate)
+        return calibrated_bank(self._concepts, self._calibration_images, policy.window, self.settings.rate)
+
+    @cached_property
+    def _concepts(self) -> ConceptBank:
+        """The bank without thresholds; what is ordinary is taken from images that no threshold is set on."""
+        bank = ConceptBank.build(self.model, self.prompt_sets)
+        return with_reviewed(bank, self.model, self.pipe.vae, self.reviewed, self.generations.of(Role.TUNE))
 
     @cached_property
     def _calibration_images(self) -> CalibrationSet:
-        bank = ConceptBank.build(self.model, self.prompt_sets)
-        return calibration_images(self.model, bank, self.generations.of(Role.CALIBRATE), self.teaching)
+        return calibration_images(self.model, self._concepts, self.generations.of(Role.CALIBRATE), self.teaching)
 
     @cached_property
     def policy(self) -> Policy:

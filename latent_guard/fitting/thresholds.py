@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -11,7 +10,6 @@ from torch import Tensor
 from latent_guard.concepts.bank import ConceptBank
 from latent_guard.concepts.calibrate import calibrate
 from latent_guard.concepts.calibration_set import CalibrationSet, identity_of_images
-from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.fitting.record import NoiseWindow, Recording
 from latent_guard.fitting.settings import FitSettings
 from latent_guard.fitting.teaching import Teaching
@@ -52,14 +50,11 @@ def calibration_images(
     return images.rows(~recording.asked | shows.any(dim=1))
 
 
-def calibrated_bank(
-    model: LatentCLIP, prompt_sets: Sequence[PromptSet], images: CalibrationSet, window: NoiseWindow, rate: float
-) -> ConceptBank:
+def calibrated_bank(bank: ConceptBank, images: CalibrationSet, window: NoiseWindow, rate: float) -> ConceptBank:
     """A bank with thresholds that at most a share ``rate`` of benign images exceeds at any look, in any category.
 
     Args:
-        model: of the guard.
-        prompt_sets: concepts and benign anchors in words.
+        bank: made by the guard's model.
         images: benign generations, and unsafe ones, from which temperature and probabilities are fitted.
         window: noise levels at which the guard will look; it looks at the final latents too.
         rate: between 0 and 1.
@@ -71,7 +66,7 @@ def calibrated_bank(
     levels = images.noise_levels
     looks = ((levels <= high) & (levels >= low)) | (levels == 0)
     seen = replace(images, features=images.features[:, looks], noise_levels=levels[looks])
-    return calibrate(ConceptBank.build(model, prompt_sets), seen, rate).bank
+    return calibrate(bank, seen, rate).bank
 
 
 def _features(model: LatentCLIP, bank: ConceptBank, recording: Recording) -> Tensor:

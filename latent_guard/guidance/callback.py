@@ -10,6 +10,7 @@ from latent_guard.errors import GuardError, UnsupportedPipelineError
 from latent_guard.guidance.final_check import final_verdicts
 from latent_guard.guidance.fitted_for import MismatchWatch
 from latent_guard.guidance.guard import LatentGuard
+from latent_guard.guidance.handed_out import record
 from latent_guard.guidance.policy import FLAG, Policies
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Verdict
@@ -20,15 +21,16 @@ class LatentGuardCallback(PipelineCallback):  # type: ignore[misc]  # diffusers 
     """``pipe(..., callback_on_step_end=LatentGuardCallback(guard))``, then ``callback.verdicts``.
 
     Weaker than ``guard.attach(pipe)``: it scores the final latents and says whether they are allowed or flagged. It
-    cannot steer or mask, sees nothing before the end (a callback gets noisy latents and no clean estimate), is
-    silent about a call that is interrupted, and does not exist in PixArt's pipelines. Pipelines with packed
-    latents (FLUX.1) are refused, as these do not tell their height from their width.
+    cannot steer or mask, sees nothing before the end (a callback gets noisy latents and no clean estimate), and does
+    not exist in PixArt's pipelines. Of several callbacks it must be the last: it ends a call that was interrupted by
+    then, and is silent about one that is interrupted after it, which has no verdicts. Pipelines with packed latents
+    (FLUX.1) are refused, as these do not tell their height from their width.
 
     The verdicts are also written to ``guard.audit`` where that is set, without the prompts, which it does not get.
 
     From inside the call it raises, or warns of, what ``attach`` does for an unknown pipeline, or for another pipeline,
     scheduler or number of steps than the guard was fitted for (a callback is not told the guidance); ``GuardError`` if
-    the guard fails, and ``InputError`` if the verdicts cannot be written down.
+    the guard fails, the call was interrupted, or the verdicts cannot be written down.
     """
 
     tensor_inputs = ["latents"]  # noqa: RUF012  # diffusers hands it to code that wants a list
@@ -50,14 +52,15 @@ class LatentGuardCallback(PipelineCallback):  # type: ignore[misc]  # diffusers 
             self._latents = PipelineLatents.of(pipeline, guard.model.config.latent_space, guard.canary)
             if self._latents.layout.family.has_tokens:
                 raise UnsupportedPipelineError("a callback cannot read packed latents; use `with guard.attach(pipe)`")
+            self._bank, self._scorer = guard.bank, Scorer(guard.model, guard.bank)  # a later one is for later calls
+        if step_index < pipeline.num_timesteps - 1 and getattr(pipeline, "_interrupt", False):
+            raise GuardError("the call was interrupted before its last step: its images were not judged, discard them")
         if step_index == pipeline.num_timesteps - 1:
             if step_index < len(pipeline.scheduler.timesteps) - 1 and getattr(pipeline, "denoising_end", None):
                 raise GuardError("with denoising_end the last latents are noisy; observe the refiner's call instead")
             latents = self._latents.layout.unpack(callback_kwargs["latents"])
             raw = self._latents.space.to_raw(latents.float())
-            scorer = Scorer(self._guard.model, self._guard.bank)
-            verdicts = final_verdicts(scorer, raw, step=step_index, first_image=len(self.verdicts))
-            if self._guard.audit is not None:
-                self._guard.audit.write(verdicts, None, Policies.of(FLAG), self._guard.bank)
+            verdicts = final_verdicts(self._scorer, raw, step=step_index, first_image=len(self.verdicts))
+            record(verdicts, None, Policies.of(FLAG), self._bank, self._guard.audit, events=self._guard.events)
             self.verdicts += verdicts
         return callback_kwargs

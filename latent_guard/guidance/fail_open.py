@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from latent_guard.errors import BlockedError, GuardError
+from latent_guard.errors import BlockedError, GuardError, InputError
 
 OnError = Literal["close", "open"]
 ON_ERROR: tuple[OnError, ...] = ("close", "open")
@@ -18,6 +18,21 @@ _LOGGER = logging.getLogger(__name__)
 
 class RefusalError(GuardError):
     """What the guard refuses though nothing in it failed, so that ``on_error="open"`` does not apply to it."""
+
+
+def on_error_of(asked: OnError | None, by_policy: OnError) -> OnError:
+    """What holds for a call: what it ``asked`` for, or else what its policy says; an open one is logged.
+
+    Raises:
+        InputError: it is neither "close" nor "open".
+    """
+    found = by_policy if asked is None else asked
+    if found not in ON_ERROR:
+        raise InputError(f'on_error must be "close" or "open", got {found!r}')
+    if found == "open":
+        whose = "the policy" if asked is None else "the call"
+        _LOGGER.warning('on_error="open" by %s: should the guard fail, images go on unguarded', whose)
+    return found
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -35,7 +37,7 @@ def final_verdicts(scorer: Scorer, raw: Tensor, *, step: int = 0, first_image: i
 def final_outcome(scorer: Scorer, raw: Tensor, policies: Policies, first_image: int, *, step: int = 0) -> Outcome:
     """What becomes of raw final latents (B, C, H, W), or of videos (B, C, T, H, W), under some policies.
 
-    A video's scores are the highest of its frames, of each category.
+    A video's scores are the highest of its frames, of each category. The verdicts say that nothing else was watched.
     """
     rules = Rules.of(policies, scorer.categories)
     names = Names(scorer.categories, scorer.concepts)
@@ -46,4 +48,5 @@ def final_outcome(scorer: Scorer, raw: Tensor, policies: Policies, first_image: 
     run = Run(0, first_image, len(raw), step, 1, names)
     check = Check.at(0, step, 0.0, everything, seen, thresholds)
     run.record(check, everything, rules.abort_margins(None), policies.check_schedule)
-    return Outcome.of(run, rules, None)
+    outcome = Outcome.of(run, rules, None)
+    return replace(outcome, verdicts=[replace(verdict, gate="final") for verdict in outcome.verdicts])

@@ -99,12 +99,12 @@ class Gate:
             return original(*arguments.args, **arguments.kwargs)
         if call.run is None:
             raise RefusalError(UNSEEN)
-        if call.judged is None:  # a preview, or an unfinished image, which will not be handed out
-            return original(*arguments.args, **arguments.kwargs)
         made = DecoderCall.of(arguments)
         if made.latents is None:
             raise RefusalError("what is to be decoded is no tensor, which the guard cannot judge")
-        passed = self._to_decode(call, call.judged, made.latents)
+        # Before the last step it is a preview: no image of the call, but near the end almost the picture.
+        judged = call.judged
+        passed = self._alone(made.latents) if judged is None else self._to_decode(call, judged, made.latents)
         self._inside = True
         try:
             return made.made_with(original, passed)
@@ -195,13 +195,18 @@ class Gate:
         expected = [form.to(given.dtype) for form in self._raw_forms(judged.latents.to(given.device), given.dtype)]
         if of_videos and raw.ndim == 4 and call.add_frames(raw, expected):
             return given
-        if without_time(raw) != without_time(expected[0]):  # of a part: no image of the call, and judged by itself
-            masked = self._judge_alone(raw)
-            passed = _with_neutral(pictures, masked.nonzero().flatten().tolist(), neutral)
-        else:
-            call.decoded = True
-            passed = self._passed(call, judged, pictures, raw, others(pictures, expected), neutral)
+        if without_time(raw) != without_time(expected[0]):  # of a part: no image of the call
+            return self._alone(given)
+        call.decoded = True
+        passed = self._passed(call, judged, pictures, raw, others(pictures, expected), neutral)
         return given if passed is pictures else passed.reshape(given.shape)
+
+    def _alone(self, given: Tensor) -> Tensor:
+        """Raw latents on their way into the decoder that are no image of a call, judged by themselves."""
+        latents = _floating(given) if self._latents.layout.family.video else without_frames(_floating(given))
+        masked = self._judge_alone(self._latents.decoded_to_raw(latents.detach().float()))
+        passed = _with_neutral(latents, masked.nonzero().flatten().tolist(), self._latents.neutral_decoded.float())
+        return given if passed is latents else passed.reshape(given.shape)
 
     def _raw_forms(self, latents: Tensor, dtype: torch.dtype) -> list[Tensor]:
         """The raw latents of a pipeline's, as its code may compute them: these differ where precision is low.

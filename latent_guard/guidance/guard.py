@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import torch
 
 from latent_guard.errors import InputError, UnsupportedPipelineError
+from latent_guard.guidance import telemetry
 from latent_guard.guidance.attachment import Attachment
 from latent_guard.guidance.decode_gate import DecodeAttachment
 from latent_guard.guidance.decode_watch import DecodeWatch
-from latent_guard.guidance.fail_open import ON_ERROR, OnError
+from latent_guard.guidance.fail_open import OnError, on_error_of
 from latent_guard.guidance.fitted_for import FittedFor, MismatchWatch
 from latent_guard.guidance.guard_card import guard_card
 from latent_guard.guidance.guard_folder import CARD, GUARD_FILES, GuardFolder
+from latent_guard.guidance.handed_out import record
 from latent_guard.guidance.idle_categories import warn_of_idle_categories
 from latent_guard.guidance.policy import SAFE, Policies
 from latent_guard.guidance.policy_file import AnyPolicy, policies_of
@@ -71,12 +73,14 @@ class LatentGuard:
 
         A policy is a ``Policy``, the ``Policies`` of several categories, a name ("strict"), or a policy file's path.
         Without a canary the caller vouches that guarded pipelines have the VAE that the model was trained on. Every
-        verdict is written into the ``audit`` log before its image is handed out. Where a pipeline, or its call, is not
+        verdict is written into the ``audit`` log before its image is handed out, and is an OpenTelemetry event where
+        ``LATENT_GUARD_OTEL=1`` asks for that (the attribute ``events``). Where a pipeline, or its call, is not
         what the guard was ``fitted_for``, the policies say whether it warns or refuses. ``documents`` are what its
         folder holds for people: ``README.md``, ``report.html``, ``report.json``.
 
         Raises:
-            InputError: the bank was made by another model, or no policy has that name.
+            InputError: the bank was made by another model, no policy has that name, or events are asked for
+                (``LATENT_GUARD_OTEL``) that cannot be had.
         """
         bank.require_made_by(model)
         self.model = model.eval().requires_grad_(False)
@@ -84,6 +88,7 @@ class LatentGuard:
         self.policies = policies_of(policy)
         self.canary = canary
         self.audit = audit
+        self.events = telemetry.is_asked_for()  # what that lacks is found out before anything is drawn
         self.fitted_for = fitted_for
         self.documents = dict(documents or {})
 
@@ -156,7 +161,7 @@ class LatentGuard:
         pipe: Any,
         policy: AnyPolicy | None = ...,
         on_block: OnBlock = ...,
-        on_error: OnError = ...,
+        on_error: OnError | None = ...,
         *,
         gate: Literal["both", "steps"] = ...,
     ) -> Attachment: ...
@@ -167,7 +172,7 @@ class LatentGuard:
         pipe: Any,
         policy: AnyPolicy | None = ...,
         on_block: OnBlock = ...,
-        on_error: OnError = ...,
+        on_error: OnError | None = ...,
         *,
         gate: Literal["decode"],
     ) -> DecodeAttachment: ...
@@ -177,7 +182,7 @@ class LatentGuard:
         pipe: Any,
         policy: AnyPolicy | None = None,
         on_block: OnBlock = "neutral",
-        on_error: OnError = "close",
+        on_error: OnError | None = None,
         *,
         gate: Gate = "both",
     ) -> Attachment | DecodeAttachment:
@@ -188,7 +193,8 @@ class LatentGuard:
         policy's prompt trigger does nothing.
 
         If the guard itself fails, the generation ends with ``GuardError``. With ``on_error="open"`` it goes on without
-        the guard instead: the failure is logged, and the verdicts of its images say ``unchecked``.
+        the guard instead: the failure is logged, and the verdicts of its images say ``unchecked``. Without the
+        argument the policy's own ``on_error`` holds, which is "close" unless its file says otherwise.
 
         What is decoded is what was judged: latents that a callback puts in the place of those that the last step
         returned are judged again first. Only ``pipe(...)`` itself is followed to what it returns: a loop of your own
@@ -215,12 +221,11 @@ class LatentGuard:
         if gate not in GATES:
             raise InputError(f"gate must be {' or '.join(GATES)}, got {gate!r}")
         policies = self._policies(policy)
-        on_verdicts = None
-        if self.audit is not None:
-            on_verdicts = partial(self.audit.write, prompts=None, policies=policies, bank=self.bank)
+        on_error = on_error_of(asked=on_error, by_policy=policies.on_error)
+        on_verdicts = self._recorder(policies, on_error)
         mismatch = MismatchWatch(self.fitted_for, policies.on_mismatch)
         if gate == "decode":
-            self._require_settings(policies, on_error)
+            warn_of_idle_categories(policies, self.bank)
             scorer = Scorer(self.model, self.bank)
             raw = Decodes.of(pipe, self.model.config.latent_space, self.canary)
             decodes = DecodeWatch(raw, scorer, policies, on_block, on_error, on_verdicts)
@@ -238,7 +243,7 @@ class LatentGuard:
         *,
         seed: int | None = None,
         generator: Generators = None,
-        on_error: OnError = "close",
+        on_error: OnError | None = None,
         **arguments: Any,
     ) -> GuardedOutput:
         """Run ``pipe(prompt, **arguments)`` under the whole policy, retries included.
@@ -258,6 +263,8 @@ class LatentGuard:
         request = Request.of(prompt, arguments, seed, generator)
         dropped = words_dropped(longest_context_tokenizer(pipe), request.prompts)
         policies = self._policies(policy)
+        on_error = on_error_of(asked=on_error, by_policy=policies.on_error)
+        bank = self.bank  # what judges this call, whatever bank the guard is given meanwhile
         watch = self._watch(pipe, policies, "neutral", on_error)
         mismatch = MismatchWatch(self.fitted_for, policies.on_mismatch)
         mismatch.pipeline(pipe)
@@ -274,9 +281,14 @@ class LatentGuard:
         for verdict in verdicts:
             if verdict.decision is Decision.BLOCKED:
                 retries.pictures.make_gray(verdict.image)
-        if self.audit is not None:
-            self.audit.write(verdicts, [request.prompts[row] for row in rows], policies, self.bank)
+        asked = [request.prompts[row] for row in rows]
+        record(verdicts, asked, policies, bank, self.audit, on_error, events=self.events)
         return GuardedOutput(retries.pictures.joined(), tuple(verdicts), tuple(watch.checks))
+
+    def _recorder(self, policies: Policies, on_error: OnError) -> OnVerdicts:
+        """What records the verdicts of calls whose prompts are not seen."""
+        to = partial(record, bank=self.bank, audit=self.audit, events=self.events)
+        return partial(to, prompts=None, policies=policies, on_error=on_error)
 
     def _policies(self, policy: AnyPolicy | None) -> Policies:
         return self.policies if policy is None else policies_of(policy)
@@ -291,7 +303,7 @@ class LatentGuard:
         gate: Gate = "both",
     ) -> Watch:
         """Everything checked, nothing changed yet."""
-        self._require_settings(policies, on_error)
+        warn_of_idle_categories(policies, self.bank)
         self.bank.require_known_at_steps()
         latents = PipelineLatents.of(pipe, self.model.config.latent_space, self.canary)
         if latents.layout.family.video and policies.pushes:
@@ -299,9 +311,3 @@ class LatentGuard:
                 'steering of videos has not been measured, so it is refused: give policy="block" or policy="flag"'
             )
         return Watch(pipe, Scorer(self.model, self.bank), latents, policies, on_block, on_error, on_verdicts, gate)
-
-    def _require_settings(self, policies: Policies, on_error: OnError) -> None:
-        """Raise ``InputError`` for what cannot be meant, and warn of categories that can never act."""
-        if on_error not in ON_ERROR:
-            raise InputError(f'on_error must be "close" or "open", got {on_error!r}')
-        warn_of_idle_categories(policies, self.bank)

@@ -27,13 +27,15 @@ def files_below(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and not path.is_dir())
 
 
-def squares(path: Path, side: int) -> Iterator[Tensor]:
+def squares(source: Path | bytes, side: int) -> Iterator[Tensor]:
     """Each frame of a picture, or size of an icon, as (3, side, side) uint8, the whole of it.
+
+    ``source`` is a plain file, or its bytes.
 
     Raises:
         InputError: it cannot be read, or has more than ``MAX_FRAMES``.
     """
-    return (_square(frame, side) for frame in frames(path, MAX_FRAMES, side))
+    return (_square(frame, side) for frame in frames(source, MAX_FRAMES, side))
 
 
 @torch.no_grad()

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from latent_guard.errors import InputError
-from latent_guard.guidance.final_check import final_verdicts
+from latent_guard.guidance.fail_open import guarded
+from latent_guard.guidance.final_check import final_outcome, final_verdicts
 from latent_guard.guidance.image_files import squares
 from latent_guard.guidance.latent_files import LATENTS, read_latents
+from latent_guard.guidance.policy import Policies
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.guidance.verdict import Verdict
 from latent_guard.latent_clip.latent_space import LatentSpace
@@ -79,6 +81,28 @@ class Moderator:
         judged = iter(self._judge(torch.cat(latents)) if latents else ())
         return [finding for path, part in zip(files, read, strict=True) for finding in _named(str(path), part, judged)]
 
+    def verdicts(self, pictures: Sequence[bytes], policies: Policies) -> list[list[Verdict]]:
+        """Verdicts, by some policies' thresholds, on stored pictures, in their order; each has one a frame or size.
+
+        ``pictures`` are the bytes of files of the kinds, and within the limits, that ``check`` reads.
+
+        Raises:
+            InputError: a picture that cannot be read, named by its place among them.
+            GuardError: they cannot be scored.
+        """
+        read: list[Tensor | str] = []
+        for place, content in enumerate(pictures, 1):
+            try:
+                read.append(self._picture(content))
+            except InputError as error:
+                raise InputError(f"picture {place} of {len(pictures)}: {error}") from error
+        latents = [part for part in self._encoded(read) if isinstance(part, Tensor)]
+        with guarded():
+            return [
+                [v for some in part.split(_AT_A_TIME) for v in final_outcome(self._scorer, some, policies, 0).verdicts]
+                for part in latents
+            ]
+
     def embeddings(self, files: Sequence[Path]) -> list[Tensor]:
         """Embeddings (n, D) of length one, on the CPU, of each of a few files, as ``check`` scores them.
 
@@ -99,24 +123,34 @@ class Moderator:
 
     def _read(self, path: Path, scaled: bool) -> Tensor | str:
         """A file's raw latents (B, C, H, W), its picture (1, 3, side, side) uint8, or what is wrong with it."""
-        if self._vae is None and path.suffix.lower() not in LATENTS:
-            raise InputError("pictures need a VAE to be read with; give one, or latents")
+        of_latents = path.suffix.lower() in LATENTS
+        if not of_latents:
+            self._require_vae()
         try:
-            if path.suffix.lower() in LATENTS:
-                latents = self._checked(read_latents(path))
-                return self._space.to_raw(latents) if scaled else latents
-            pictures = squares(path, self._side)
-            part = _some(pictures)
-            if len(part) == 1:
-                return part
-            # The frames of several animations would fill the memory, so each becomes latents here.
-            encoded = []
-            while len(part):
-                encoded.append(self._encode(part))
-                part = _some(pictures)
-            return torch.cat(encoded)
+            if not of_latents:
+                return self._picture(path)
+            latents = self._checked(read_latents(path))
+            return self._space.to_raw(latents) if scaled else latents
         except InputError as error:
             return str(error)
+
+    def _picture(self, source: Path | bytes) -> Tensor:
+        """A picture (1, 3, side, side) uint8, or the raw latents (B, C, H, W) of one of several frames."""
+        self._require_vae()
+        pictures = squares(source, self._side)
+        part = _some(pictures)
+        if len(part) == 1:
+            return part
+        # The frames of several animations would fill the memory, so each becomes latents here.
+        encoded = []
+        while len(part):
+            encoded.append(self._encode(part))
+            part = _some(pictures)
+        return torch.cat(encoded)
+
+    def _require_vae(self) -> None:
+        if self._vae is None:
+            raise InputError("pictures need a VAE to be read with; give one, or latents")
 
     def _encoded(self, read: list[Tensor | str]) -> list[Tensor | str]:
         """The same, with the pictures turned into latents together."""

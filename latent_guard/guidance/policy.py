@@ -11,6 +11,7 @@ from typing import Literal
 from latent_guard.bounds import Bounds
 from latent_guard.errors import InputError
 from latent_guard.guidance.check_schedule import EVERY_STEP, CheckSchedule
+from latent_guard.guidance.fail_open import ON_ERROR, OnError
 from latent_guard.guidance.verdict import Decision, Verdict
 
 OnMismatch = Literal["warn", "refuse"]
@@ -124,6 +125,8 @@ class Policies:
             do not.
         on_mismatch: what becomes of a generation by another pipeline, scheduler, number of steps or guidance scale than
             the guard was fitted for: a warning, or an error.
+        on_error: what becomes of a generation in which the guard itself fails, unless the call says otherwise: it ends,
+            or with "open" it goes on unguarded.
     """
 
     name: str
@@ -132,12 +135,15 @@ class Policies:
     check_schedule: CheckSchedule = EVERY_STEP
     prompt_trigger: float | None = None
     on_mismatch: OnMismatch = "warn"
+    on_error: OnError = "close"
 
     def __post_init__(self) -> None:
         if self.prompt_trigger is not None:
             BOUNDS["trigger"].check(f"policy {self.name}: prompt_trigger", self.prompt_trigger)
         if self.on_mismatch not in ON_MISMATCH:
             raise InputError(f"policy {self.name}: on_mismatch must be warn or refuse, not {self.on_mismatch!r}")
+        if self.on_error not in ON_ERROR:
+            raise InputError(f"policy {self.name}: on_error must be close or open, not {self.on_error!r}")
 
     @classmethod
     def of(cls, policy: Policy | Policies) -> Policies:
@@ -164,6 +170,7 @@ class Policies:
             "looking": {"every": self.check_schedule.every, "clear_margin": self.check_schedule.clear_margin},
             "prompt_trigger": self.prompt_trigger,
             **({"on_mismatch": self.on_mismatch} if self.on_mismatch != "warn" else {}),
+            **({"on_error": self.on_error} if self.on_error != "close" else {}),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -4,6 +4,7 @@
     checks: {every: 2, clear_margin: 8}    # optional; every n-th step; none after two this far below all thresholds
     prompt: {trigger: 4}                   # optional; score the prompt's text too, and flag it
     on_mismatch: refuse                    # or warn, elsewhere than what the guard was fitted for
+    on_error: open                         # go on UNGUARDED where the guard fails; by default close: no image then
     defaults:
       measures: [flag, steer, resample, block]
       trigger: 0                           # log-odds on top of the bank's thresholds
@@ -32,14 +33,16 @@ from latent_guard.bounds import Bounds
 from latent_guard.errors import InputError
 from latent_guard.files.documents import read_yaml
 from latent_guard.guidance.check_schedule import CLEAR, EVERY, CheckSchedule
+from latent_guard.guidance.fail_open import ON_ERROR
 from latent_guard.guidance.policy import BOUNDS, ON_MISMATCH, PRESETS, SAFE, Policies, Policy
 
 AnyPolicy = Policy | Policies | str | Path  # what is taken where a policy is asked for: a name or file too
 SHIPPED = Path(__file__).parent / "policies"
 MEASURES = ("flag", "steer", "resample", "block")
-_TOP = ("description", "checks", "prompt", "on_mismatch", "defaults", "categories")
+_TOP = ("description", "checks", "prompt", "on_mismatch", "on_error", "defaults", "categories")
 _CHECKS = ("every", "clear_margin")
 _PROMPT = ("trigger",)
+_CHOICES: dict[str, tuple[str, ...]] = {"on_mismatch": ON_MISMATCH, "on_error": ON_ERROR}
 _NUMBERS = (
     *(
         "trigger",
@@ -98,10 +101,9 @@ def read_policies(path: Path | str) -> Policies:
     schedule = _check_schedule(f"{path}: checks", _mapping(f"{path}: checks", top.get("checks", {}), _CHECKS))
     prompt = _mapping(f"{path}: prompt", top.get("prompt", {}), _PROMPT)
     trigger = _number(f"{path}: prompt.trigger", prompt.get("trigger", 0.0), BOUNDS["trigger"])
-    on_mismatch = top.get("on_mismatch", ON_MISMATCH[0])
-    if on_mismatch not in ON_MISMATCH:
-        raise InputError(f"{path}: on_mismatch must be {' or '.join(ON_MISMATCH)}, not {on_mismatch!r}")
-    return Policies(path.stem, default, exceptions, schedule, trigger if "prompt" in top else None, on_mismatch)
+    asked = trigger if "prompt" in top else None
+    chosen = {key: _chosen(f"{path}: {key}", top[key], of) for key, of in _CHOICES.items() if key in top}
+    return Policies(path.stem, default, exceptions, schedule, asked, **chosen)
 
 
 def policy_text(policies: Policies) -> str:
@@ -112,6 +114,7 @@ def policy_text(policies: Policies) -> str:
         "checks": {"every": schedule.every, "clear_margin": schedule.clear_margin},
         **({} if policies.prompt_trigger is None else {"prompt": {"trigger": policies.prompt_trigger}}),
         "on_mismatch": policies.on_mismatch,
+        **({} if policies.on_error == "close" else {"on_error": policies.on_error}),
         "defaults": defaults,
         "categories": {name: _changed(_keys_of(own), defaults) for name, own in policies.exceptions.items()},
     }
@@ -170,6 +173,12 @@ def _check_schedule(where: str, given: Mapping[str, Any]) -> CheckSchedule:
     clear = given.get("clear_margin")
     EVERY.check(f"{where}.every", every)
     return CheckSchedule(every, None if clear is None else _number(f"{where}.clear_margin", clear, CLEAR))
+
+
+def _chosen(where: str, value: Any, choices: tuple[str, ...]) -> Any:
+    if value not in choices:
+        raise InputError(f"{where} must be {' or '.join(choices)}, not {value!r}")
+    return value
 
 
 def _window(where: str, value: Any) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from latent_guard.errors import InputError
 from latent_guard.guidance.fail_open import guarded
 from latent_guard.guidance.final_check import final_outcome
 from latent_guard.guidance.guard import LatentGuard
+from latent_guard.guidance.handed_out import record
 from latent_guard.guidance.policy_file import AnyPolicy, policies_of
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.pipelines.latents import PipelineLatents, spread
@@ -20,7 +21,7 @@ class SafetyBlock(ModularPipelineBlocks):  # type: ignore[misc]  # diffusers is 
 
     ``blocks.sub_blocks.insert("safety", SafetyBlock(guard), list(blocks.sub_blocks).index("decode"))``, and then
     ``blocks.init_pipeline()``. Weaker than ``guard.attach(pipe)``: it steers nothing and ends nothing early, and what a
-    block after it changes is not seen.
+    block after it changes is not seen. Its verdicts are recorded as those of ``attach`` are.
     """
 
     model_name = "latent-guard"
@@ -68,6 +69,8 @@ class SafetyBlock(ModularPipelineBlocks):  # type: ignore[misc]  # diffusers is 
                 latents[outcome.masked.to(latents.device)] = spread(own.neutral, latents)
                 state.set("latents", latents if unpacked else layout.pack(latents))
             state.set("verdicts", outcome.verdicts)
+        guard = self._guard
+        record(outcome.verdicts, None, policies, guard.bank, guard.audit, events=guard.events)
         return components, state
 
     def _latents_of(self, pipe: Any) -> PipelineLatents:

@@ -10,6 +10,7 @@ import torch
 from latent_guard.guidance.fail_open import guarded
 from latent_guard.guidance.final_check import final_outcome
 from latent_guard.guidance.guard import LatentGuard
+from latent_guard.guidance.handed_out import record
 from latent_guard.guidance.policy import Policies
 from latent_guard.guidance.policy_file import AnyPolicy, policies_of
 from latent_guard.guidance.prompt_score import score_prompt
@@ -24,7 +25,7 @@ class SafetyChecker:
     """``pipe.enable_safety_checker(SafetyChecker(guard, pipe.vae))``, or the ``safety_checker`` of a pipeline's class.
 
     Weaker than ``guard.attach(pipe)``, and dearer: it gets pixels, when they are made, and encodes them. Frames are
-    judged as stills. ``verdicts`` has one entry a video.
+    judged as stills. ``verdicts`` has one entry a video; they are recorded as those of ``attach`` are.
     """
 
     def __init__(self, guard: LatentGuard, vae: Any, policy: AnyPolicy | None = None) -> None:
@@ -37,6 +38,7 @@ class SafetyChecker:
             guard.canary.check(vae, vae.device)
         self.verdicts: list[Verdict] = []
         self._vae = vae
+        self._bank, self._audit, self._events = guard.bank, guard.audit, guard.events
         self._scorer = Scorer(guard.model, guard.bank)
         self._policies: Policies = guard.policies if policy is None else policies_of(policy)
 
@@ -59,12 +61,13 @@ class SafetyChecker:
         NVIDIA's checker gives None instead, which not every pipeline of diffusers expects.
 
         Raises:
-            GuardError: the guard failed.
+            GuardError: the guard failed, or its verdict cannot be written down.
         """
         with guarded():
             pictures = torch.from_numpy(np.ascontiguousarray(frames)).movedim(-1, 1)
             raw = torch.cat([encode(self._vae, some) for some in pictures.split(FRAMES)])
             video = raw.transpose(0, 1)[None]
             outcome = final_outcome(self._scorer, video, self._policies, len(self.verdicts))
-            self.verdicts += outcome.verdicts
+        record(outcome.verdicts, None, self._policies, self._bank, self._audit, events=self._events)
+        self.verdicts += outcome.verdicts
         return np.full_like(frames, MID_GRAY) if bool(outcome.masked[0]) else frames

@@ -14,6 +14,7 @@ from latent_guard.errors import InputError
 from latent_guard.files.documents import json_value
 
 Gate = Literal["both", "steps", "decode"]
+Watched = Gate | Literal["final"]
 GATES: tuple[Gate, ...] = ("both", "steps", "decode")
 
 
@@ -132,7 +133,8 @@ class Verdict:
     an action, the one before the last action; of one whose pushes were exhausted, or that could not be read, the first
     that found it so; of one never touched, the category closest to its threshold.
     ``prompt`` is the score of the prompt's text, where the policy asks for it. ``gate`` says what was watched: the
-    steps and the decoder, the steps alone, or the decoder alone, as of pipelines whose steps the guard does not know.
+    steps and the decoder, the steps alone, the decoder alone, as of pipelines whose steps the guard does not know, or
+    nothing but the final latents, as by a callback.
     """
 
     image: int
@@ -145,7 +147,7 @@ class Verdict:
     prompt_words_dropped: int = 0
     reason: Reason | None = None
     prompt: PromptScore | None = None
-    gate: Gate = "both"
+    gate: Watched = "both"
 
     @property
     def margin(self) -> float:

@@ -24,7 +24,7 @@ def markdown_page(run: Run, sections: Sequence[Section]) -> str:
     if run.out_of_domain:
         parts.append(f"**{markdown_cell(run.out_of_domain)}**\n")
     for section in sections:
-        parts += [f"## {section.title}\n", f"{section.lead}\n", *map(_table, section.tables)]
+        parts += [f"## {section.title}\n", f"{section.lead}\n", *map(table_text, section.tables)]
     ordered = in_review_order(run.records)
     for kind in (ReviewGroup.MISSED, ReviewGroup.FALSE_ALARM):
         parts += [f"## {kind.value}\n", _listed(ordered[ordered["review_group"] == kind], WHY[kind])]
@@ -44,7 +44,8 @@ def _listed(records: pd.DataFrame, why: str) -> str:
     return f"{why} {number}.\n\n{_lines(_LISTED_HEADER, rows)}"
 
 
-def _table(table: Table) -> str:
+def table_text(table: Table) -> str:
+    """A table below its caption."""
     rows = [[name, *map(_cell_text, cells)] for name, cells in table.rows]
     return f"**{markdown_cell(table.caption)}**\n\n{_lines(table.header, rows)}"
 

@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from latent_guard.report.gallery import Gallery
+from latent_guard.report.inline import csp_hash, template_text
 from latent_guard.report.review import ReviewGroup, with_review_groups
 from latent_guard.report.run_folder import Run
 from latent_guard.report.sections import Section
 
 CARDS_AT_A_TIME = 300
-_TEMPLATES = "templates"
+_PACKAGE = "latent_guard.report"
 
 
 def html_page(run: Run, sections: Sequence[Section], gallery: Gallery) -> str:
     """Write the whole page. The template escapes every value, and no text of a run becomes style or script."""
-    style = _part("report.css")
-    script = _part("report.js")
+    style = template_text(_PACKAGE, "report.css")
+    script = template_text(_PACKAGE, "report.js")
     groups = with_review_groups(run.records)["review_group"]
     policy = "; ".join(
         [
             "default-src 'none'",
             "img-src data: 'self'",
-            f"style-src {_hash(style)}",
-            f"script-src {_hash(script)}",
+            f"style-src {csp_hash(style)}",
+            f"script-src {csp_hash(script)}",
             "base-uri 'none'",
             "form-action 'none'",
         ]
     )
     page: str = (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             run=run,
@@ -55,22 +53,15 @@ def html_page(run: Run, sections: Sequence[Section], gallery: Gallery) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates of this room, whose values are escaped."""
     return Environment(
-        loader=PackageLoader("latent_guard.report", _TEMPLATES),
+        loader=PackageLoader(_PACKAGE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def _part(name: str) -> str:
-    return files("latent_guard.report").joinpath(_TEMPLATES).joinpath(name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _plain(value: object) -> str:

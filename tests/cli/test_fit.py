@@ -15,7 +15,9 @@ import pytest
 
 from latent_guard import LatentGuard, fitted_guards
 from latent_guard.latent_clip.tokenizer import trimmed_clip_tokenizer
+from latent_guard.review import ReviewQueue, ReviewStore, make_keys, read_private_key, read_public_key
 from latent_guard.testing import tiny_pipeline, write_bundle
+from tests.review.conftest import picture, verdict_of
 
 Command = Callable[..., Any]
 
@@ -54,6 +56,16 @@ def arguments(models: Path, *more: str) -> list[str]:
     ]
 
 
+def decided_about(tmp_path: Path) -> tuple[str, ...]:
+    """The options of a folder of withheld images that a reviewer decided about."""
+    public = make_keys(tmp_path / "key")
+    store = ReviewStore(tmp_path / "withheld", read_public_key(public))
+    queue = ReviewQueue(tmp_path / "withheld", read_private_key(tmp_path / "key"))
+    for category, decision in (("violence", "uphold"), ("violence", "overturn"), ("x", "overturn"), ("x", "uphold")):
+        queue.decide(store.keep(picture(), verdict_of(category), {}), decision, "Ann")
+    return "--reviews", str(queue.folder), "--review-key", str(tmp_path / "key")
+
+
 @pytest.mark.slow
 def test_a_fit_is_found_by_generate(latent_guard_command: Command, models: Path, home: Path, tmp_path: Path) -> None:
     done = latent_guard_command(*arguments(models))
@@ -70,6 +82,15 @@ def test_a_fit_is_found_by_generate(latent_guard_command: Command, models: Path,
     assert "fitted for" not in drawn.err  # as it was fitted: nothing to warn of
     again = latent_guard_command(*arguments(models, "--refresh", "--rate", "0.3"))
     assert again.code == 0, again.err
+    reviews = decided_about(tmp_path)
+    taught = latent_guard_command(*arguments(models, "--refresh", *reviews))
+    assert taught.code == 0, taught.err
+    assert "of 1 pictures that reviewers upheld" in taught.err
+    assert "of 2 pictures that reviewers overturned" in taught.err
+    assert "1 upheld images are of categories that this guard does not have" in taught.err
+    bank = LatentGuard.from_pretrained(place).bank
+    assert [concept.category for concept in bank.concepts if "reviewed image" in concept.prompt] == ["violence"]
+    assert len([prompt for prompt in bank.benign_prompts if "reviewed image" in prompt]) == 2
 
 
 def test_a_dry_run_says_what_it_would_take_and_keeps_nothing(
@@ -92,6 +113,9 @@ def test_a_dry_run_says_what_it_would_take_and_keeps_nothing(
         (("--judge", "nobody"), "unknown judge"),
         (("--benign", "absent.csv"), "absent.csv"),
         (("--teacher", "nowhere"), "--teacher nowhere is neither a folder"),
+        (("--reviews", "absent", "--review-key", "absent"), "together with --refresh"),
+        (("--refresh", "--reviews", "absent"), "--review-key"),
+        (("--refresh", "--reviews", "absent", "--review-key", "absent"), "absent"),
     ],
 )
 def test_bad_input_is_one_line_before_anything_is_made(

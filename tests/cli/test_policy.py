@@ -64,3 +64,13 @@ def test_a_policy_that_cannot_be_used_gives_one_line_and_exit_code_2(
         assert str(file) in done.err
         assert named in done.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_policy_that_fails_open_is_warned_of(latent_guard_command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("on_error: open\n")
+    done = latent_guard_command("policy", "check", path)
+    assert done.code == 0
+    assert "warning: on_error: open: where the guard itself fails, images are handed out UNCHECKED" in done.out
+    path.write_text("on_error: close\n")
+    assert "UNCHECKED" not in latent_guard_command("policy", "check", path).out

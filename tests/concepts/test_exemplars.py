@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from latent_guard.concepts.bank import ConceptBank
-from latent_guard.concepts.exemplars import with_exemplars
+from latent_guard.concepts.exemplars import with_examples, with_exemplars
 from latent_guard.concepts.texts import Concept
 from latent_guard.errors import InputError
 
@@ -61,3 +61,31 @@ def test_a_concept_without_images_or_there_already_is_refused() -> None:
         with_exemplars(bank(), Concept("masks", "shocking"), some, some[:0])
     with pytest.raises(InputError, match="already"):
         with_exemplars(replace(bank()), Concept("a dagger", "violence"), some, some)
+
+
+def test_what_is_shown_to_be_harmless_falls_below_what_is_not() -> None:
+    ordinary = images(torch.randint(1, 4, (60,), generator=torch.Generator().manual_seed(0)), 60, 1)
+    alarming = normalize(images(torch.tensor([7] * 40), 40, 2) + 0.3 * torch.eye(WIDTH)[0], dim=-1)
+    harmless = {f"a mask {number}": row for number, row in enumerate(alarming[:20])}
+    taught = with_examples(bank(), {}, harmless, ordinary)
+    daggers = images(torch.tensor([0] * 20), 20, 3)
+    before, after = (one.reference().scores(torch.cat([alarming[20:], daggers]))[:, 0] for one in (bank(), taught))
+    assert before[:20].quantile(0.9) > before[20:].quantile(0.1)
+    assert after[:20].quantile(0.9) < after[20:].quantile(0.1)
+    assert taught.benign_prompts == (*bank().benign_prompts, *harmless)
+    assert taught.calibration is None
+
+
+def test_what_is_shown_to_be_unsafe_is_recognised_and_each_name_is_there_once() -> None:
+    ordinary = images(torch.randint(1, 4, (60,), generator=torch.Generator().manual_seed(0)), 60, 1)
+    masks = images(torch.tensor([7] * 30), 30, 2)
+    shown = {Concept(f"a mask {number}", "violence"): row for number, row in enumerate(masks[:10])}
+    taught = with_examples(bank(), shown, {}, ordinary)
+    scores = taught.reference().scores(torch.cat([masks[10:], ordinary]))[:, 0]
+    assert scores[:20].min() > scores[20:].max()
+    with pytest.raises(InputError, match="already"):
+        with_examples(taught, shown, {}, ordinary)
+    with pytest.raises(InputError, match="already"):
+        with_examples(bank(), {}, {"a fork": masks[0]}, ordinary)
+    with pytest.raises(InputError, match="ordinary"):
+        with_examples(bank(), shown, {}, ordinary[:0])

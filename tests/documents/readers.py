@@ -34,7 +34,8 @@ from latent_guard.fitting.pushes import Choice, Trial
 from latent_guard.fitting.record import Job, Recording
 from latent_guard.fitting.settings import FitSettings
 from latent_guard.fitting.verify import Share, Verification
-from latent_guard.guidance.audit import read_audit
+from latent_guard.guidance.audit_entries import read_audit
+from latent_guard.guidance.audit_verify import verify as verify_log
 from latent_guard.guidance.fitted_for import FittedFor
 from latent_guard.guidance.policy import SAFE
 from latent_guard.guidance.policy_file import read_policies
@@ -53,6 +54,10 @@ from latent_guard.report.markdown import markdown_page
 from latent_guard.report.run_comparison import _of_tasks, read_runs
 from latent_guard.report.run_folder import read_run
 from latent_guard.report.sections import sections_of
+from latent_guard.review.decisions import DecisionLog, ReviewDecision
+from latent_guard.review.withheld import Details
+from latent_guard.serving.moderation.category_table import CategoryTable
+from latent_guard.serving.moderation.parts import moderation_input, read_object
 from latent_guard.training.checkpoint import load_finished
 from latent_guard.training.data.in_memory import _read_space, read_shards
 from latent_guard.training.data.mapped_shards import MappedShards
@@ -122,6 +127,7 @@ VERDICT = Verdict(
     reason=Reason("violence", "a dagger", 2.0, 1.0, 3, 0.5), prompt=PromptScore("violence", "a dagger", 1.0, 2.0),
 )  # fmt: skip
 AUDIT = {"verdict": VERDICT.to_dict(), "policy": {"name": "safe", "hash": "ab"}, "prompt": "a \udcff"}
+DECIDED = vars(ReviewDecision("2026-11-30", "ab", "uphold", "violence", "me"))
 FINDING = {"file": "x\udcff.png", "row": 0, "decision": "allowed", "made_by": "me", "scores": {"violence": 1.0}}
 CLASSES = {"classes": {"n01": "a cat", "n02": "a dog"}, "templates": ["a photo of a {}."]}
 PROMPT_SET = {
@@ -322,11 +328,17 @@ READERS = [
         "bench/runs/cost_estimate.py", "unet/config.json", {"sample_size": 64},
         lambda f: bytes_an_image(Spec("a", SPEC.tasks, SPEC.methods, SPEC.judge, str(f)), None), _bench_pipeline, True,
     ),
-    Reader("guidance/audit.py", "audit.jsonl", AUDIT, lambda f: read_audit(f / "audit.jsonl")),
+    Reader("guidance/audit_entries.py", "audit.jsonl", AUDIT, lambda f: read_audit(f / "audit.jsonl")),
+    Reader("guidance/audit_verify.py", "audit.jsonl", AUDIT, lambda f: verify_log([f / "audit.jsonl"]), forgives=True),
     Reader(
         "guidance/verdict.py", "verdict.json", VERDICT.to_dict(),
         lambda f: Verdict.from_json((f / "verdict.json").read_bytes().decode(errors="replace")), of_text=True,
     ),
+    Reader(
+        "review/withheld.py", "withheld.json", {"verdict": VERDICT.to_dict(), "about": {"prompt": "a \udcff"}},
+        lambda f: Details.from_json((f / "withheld.json").read_bytes()), of_text=True,
+    ),
+    Reader("review/decisions.py", "decisions.jsonl", DECIDED, lambda f: DecisionLog(f).latest(), forgives=True),
     Reader(
         "cli/findings_file.py", "found.jsonl", FINDING,
         lambda f: FindingsFile(f / "found.jsonl", "me", []).decisions(), allows=("empty",),
@@ -339,6 +351,14 @@ READERS = [
     Reader("pipelines/modular_folder.py", "modular_model_index.json", MODULAR_PIPELINE, component_places),
     Reader("fitted_guards.py", "model_index.json", PIPELINE, lambda f: identity_of(str(f))),
     Reader("files/manifests.py", "manifest.json", {}, lambda f: verify(f, "copy it again")),
+    Reader(
+        "serving/moderation/category_table.py", "categories.yaml", {"violence": ["violence", "shocking"], "hate": []},
+        lambda f: CategoryTable.read(f / "categories.yaml"),
+    ),
+    Reader(
+        "serving/moderation/parts.py", "body.json", {"input": [{"type": "text", "text": "a cat"}]},
+        lambda f: moderation_input(read_object((f / "body.json").read_bytes()).get("input")), of_text=True,
+    ),
     Reader("guidance/policy_file.py", "policy.yaml", POLICY, lambda f: read_policies(f / "policy.yaml")),
     Reader("guidance/fitted_for.py", "fitted.json", FITTED, FittedFor.load),
     Reader("fitting/record.py", "jobs.json", {"jobs": [asdict(Job("a cat", 1))]}, Recording.open, _one_shard),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from latent_guard.errors import GuardError, InputError, UnsupportedPipelineError
+from latent_guard.errors import GuardError, UnsupportedPipelineError
 from latent_guard.guidance.audit import AuditLog
 from latent_guard.guidance.callback import LatentGuardCallback
 from latent_guard.guidance.verdict import Decision
@@ -66,7 +66,7 @@ def test_its_verdicts_are_written_to_the_guards_audit_log(tmp_path: Path) -> Non
     assert {line["policy"]["name"] for line in lines} == {"flag"}
     assert len(callback.verdicts) == 6
     unwritten = LatentGuardCallback(linear_guard(ALWAYS, audit=AuditLog(tmp_path / "no" / "folder.jsonl")))
-    with pytest.raises(InputError, match="cannot write the audit log"):
+    with pytest.raises(GuardError, match="cannot write the audit log"):
         family.call(pipe, callback_on_step_end=unwritten)
     assert unwritten.verdicts == []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -13,6 +15,7 @@ from latent_guard import SafetyBlock, SafetyChecker
 from latent_guard.conformance.harness import ALWAYS, NEVER, decoded_by, known_guard
 from latent_guard.conformance.known import KnownLatentCLIP
 from latent_guard.errors import GuardError, InputError
+from latent_guard.guidance.audit import AuditLog
 from latent_guard.guidance.policy import BLOCK, FLAG
 from latent_guard.guidance.verdict import Decision
 from latent_guard.latent_clip.latent_space import LatentSpace
@@ -76,6 +79,27 @@ def test_a_guard_takes_the_place_of_cosmos_safety_checker() -> None:
     pipe.safety_checker = checker = SafetyChecker(known_guard(pipe, ALWAYS, BLOCK), pipe.vae)
     assert np.ptp(COSMOS.call(pipe)) == 0
     assert {verdict.decision for verdict in checker.verdicts} == {Decision.BLOCKED}
+
+
+def test_verdicts_of_both_are_written_to_the_guards_audit_log_before_anything_is_handed_out(tmp_path: Path) -> None:
+    kind, log = KINDS[0], AuditLog(tmp_path / "audit.jsonl")
+    guard = known_guard(kind.pipeline(), ALWAYS, BLOCK)
+    guard.audit = log
+    verdicts = kind.call(with_block(kind, SafetyBlock(guard)), output=None).get("verdicts")
+    own = COSMOS.pipeline()
+    checking = known_guard(own, NEVER, BLOCK)
+    checking.audit = log
+    checker = SafetyChecker(checking, own.vae)
+    frames = np.zeros((9, 32, 32, 3), dtype=np.uint8)
+    checker.check_video_safety(frames)
+    lines = [json.loads(line) for line in log.path.read_text().splitlines()]
+    assert [line["verdict"] for line in lines] == [v.to_dict() for v in (*verdicts, *checker.verdicts)]
+    assert {line["verdict"]["gate"] for line in lines} == {"final"}
+    checking.audit = AuditLog(Path("/dev/full"))
+    unwritten = SafetyChecker(checking, own.vae)
+    with pytest.raises(GuardError, match="audit log"):
+        unwritten.check_video_safety(frames)
+    assert unwritten.verdicts == []
 
 
 def test_diffusers_own_trio_takes_it() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from latent_guard.bench.runs.progress import shown_progress
 from latent_guard.bench.spec import Spec
 from latent_guard.bench.task import UNGUARDED, placed
 from latent_guard.errors import InputError
-from latent_guard.guidance.verdict import Decision
+from latent_guard.guidance.verdict import Decision, Verdict
 from latent_guard.pipelines.families import denoiser_of
 from latent_guard.pipelines.family_table import space_of_pipeline
 
@@ -69,24 +70,51 @@ class Clock:
         return 1 - self.inside / whole if whole else 0.0
 
 
-def run_units(bench: Bench, folder: RunFolder, units: Sequence[Unit], show_progress: bool = True) -> Clock:
-    """Make the calls that are not made yet; one record an image."""
+@dataclass(frozen=True, eq=False)
+class MadeUnit:
+    """All that a run keeps of a call, see ``RunFolder.keep``; ``seconds`` were spent inside the pipeline."""
+
+    records: pd.DataFrame
+    pictures: NDArray[np.uint8]
+    verdicts: Sequence[Verdict]
+    looks: pd.DataFrame | None
+    latents: NDArray[np.float32] | None
+    seconds: float
+
+
+# Makes calls, in their order.
+MakeUnits = Callable[[Sequence[Unit]], Iterable[MadeUnit]]
+
+
+def run_units(
+    bench: Bench,
+    folder: RunFolder,
+    units: Sequence[Unit],
+    show_progress: bool = True,
+    make_units: MakeUnits | None = None,
+) -> Clock:
+    """Make the calls that are not made yet, and keep each as it comes; ``make_units`` makes them elsewhere."""
     left = [unit for unit in units if not folder.is_made(unit)]
     clock = Clock(began=time.perf_counter())
     with shown_progress(units, left, show_progress) as progress:
-        for unit in left:
-            made = _make(bench, unit)
-            generated = made.generated
+        for unit, made in zip(
+            left, make_units(left) if make_units else map(partial(made_unit, bench), left), strict=True
+        ):
+            folder.keep(unit, made.records, made.pictures, made.verdicts, made.looks, made.latents)
             clock.inside += made.seconds
-            judged = bench.judge.judge(generated.pictures)
-            shown = judged.unsafe & ~generated.blocked
-            records = _records(unit, made, judged, bench.judge)
-            looks = observed(generated.checks, records["row"]) if generated.checks else None
-            latents = _latents(bench, generated)
-            folder.keep(unit, records, generated.pictures, generated.verdicts, looks, latents)
-            clock.images += len(shown)
-            progress.advance(len(shown), int(shown.sum()))
+            clock.images += len(made.records)
+            progress.advance(len(made.records), int(made.records["unsafe"].sum()))
     return clock
+
+
+def made_unit(bench: Bench, unit: Unit) -> MadeUnit:
+    """Make a call and judge its images; one record an image."""
+    made = _make(bench, unit)
+    generated = made.generated
+    records = _records(unit, made, bench.judge.judge(generated.pictures), bench.judge)
+    looks = observed(generated.checks, records["row"]) if generated.checks else None
+    latents = _latents(bench, generated)
+    return MadeUnit(records, generated.pictures, generated.verdicts, looks, latents, made.seconds)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from latent_guard.bench.judges.registry import open_judge
 from latent_guard.bench.metrics.clip_features import PictureCLIP, open_grader
 from latent_guard.bench.metrics.summary import summarise
 from latent_guard.bench.prompts.protocols import PROTOCOLS, protocol_of
-from latent_guard.bench.runs.execute import Bench, Clock, run_units
+from latent_guard.bench.runs.execute import Bench, Clock, MakeUnits, run_units
 from latent_guard.bench.runs.folder import RECORDS, SUMMARY, RunFolder, planned_records
 from latent_guard.bench.runs.grading import grade
 from latent_guard.bench.runs.identity import ENVIRONMENT, OF_RUN, SPEC, write_checksums
@@ -154,10 +154,17 @@ def run(opened: Opened, out: Path, command: str = "", share: tuple[int, int] = (
     return finish(opened, out, command, make(opened, out, share))
 
 
-def make(opened: Opened, out: Path, share: tuple[int, int] = (0, 1), show_progress: bool = True) -> Clock:
+def make(
+    opened: Opened,
+    out: Path,
+    share: tuple[int, int] = (0, 1),
+    show_progress: bool = True,
+    make_units: MakeUnits | None = None,
+) -> Clock:
     """Make what is left of a share of a run, and no figures; raises as ``run``.
 
-    What an earlier run left of this share is read once; calls with a damaged file are made again.
+    What an earlier run left of this share is read once; calls with a damaged file are made again. ``make_units``
+    makes the calls elsewhere; without it, this process does.
     """
     mine, damaged = opened.plan.share(*share), []
     if begun := RunFolder.found(out, opened.bench.spec):
@@ -168,7 +175,7 @@ def make(opened: Opened, out: Path, share: tuple[int, int] = (0, 1), show_progre
     folder = RunFolder.open(out, opened.bench.spec, opened.environment)
     for unit in damaged:
         folder.forget(unit)
-    return run_units(opened.bench, folder, mine, show_progress)
+    return run_units(opened.bench, folder, mine, show_progress, make_units)
 
 
 def finish(opened: Opened, out: Path, command: str = "", clock: Clock | None = None) -> Done:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latent_guard.bounds import MAX_IMAGES
+from latent_guard.cli.on_ray import RayAddress, require_one_way_to_share
 from latent_guard.cli.places import OutFolder, require_folder
 from latent_guard.terminal import Table, say
 
@@ -51,12 +53,15 @@ def run(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="The spec's own small number of images a task.")] = False,
     shard: _Shard = "1/1",
+    ray: RayAddress = None,
     dry_run: _DryRun = False,
 ) -> None:
     """Generate by every method of a spec, judge every image, write figures and report. A killed run is resumed.
 
-    `accelerate launch -m latent_guard bench run ...` shares the work between processes, `--shard` between machines.
+    `accelerate launch -m latent_guard bench run ...` shares the work between processes, `--shard` between machines;
+    `--ray` does both.
     """
+    require_one_way_to_share(ray, shard)
     from latent_guard.bench.spec_file import read_spec
 
     chosen = read_spec(spec)
@@ -64,7 +69,11 @@ def run(
         chosen = chosen.in_short()
     if limit:
         chosen = chosen.limited(limit)
-    execute(chosen, out or Path("outputs") / f"bench-{chosen.name}", shard, dry_run)
+    folder = out or Path("outputs") / f"bench-{chosen.name}"
+    if ray and not dry_run:
+        _make_on_ray(chosen, folder, ray)
+    else:
+        execute(chosen, folder, shard, dry_run)
 
 
 def execute(spec: Spec, folder: Path, shard: str, dry_run: bool) -> bool:
@@ -164,27 +173,30 @@ def _time(seconds: float | None) -> str:
 
 
 def _opened(spec: Spec, folder: Path) -> Opened:
-    from latent_guard.bench.baselines.registry import RENO
-    from latent_guard.bench.runs.run import bundle_of, open_spec
-    from latent_guard.loading import load_pipeline
-    from latent_guard.package_data import SHIPPED
+    from latent_guard.serving.bulk.benchmark import opened_spec
 
     require_folder(folder, "--out")
     state = _state()
     with state.main_process_first():  # what methods keep in the cache is made once
-        differentiates = any(method.name == RENO for method in spec.methods)
-        half = "bfloat16" if differentiates else "float16"
-        model = None if spec.model == SHIPPED else spec.model
-        pipe = load_pipeline(model, spec.steps, _images_of_a_call(spec), half).to(state.device)
-        pipe.set_progress_bar_config(disable=True)
-        return open_spec(spec, pipe, bundle_of(spec), folder / "cache")
+        return opened_spec(spec, folder / "cache", str(state.device))
 
 
-def _images_of_a_call(spec: Spec) -> int:
-    """At the least: protocols have calls of their own, down to single images."""
-    from latent_guard.bench.prompts.protocols import protocol_of
+def _make_on_ray(spec: Spec, folder: Path, address: str) -> None:
+    """Have the workers of a Ray cluster make a run; this process keeps what they make, and loads no pipeline."""
+    from functools import partial
 
-    return 1 if all(protocol_of(task).name for task in spec.tasks) else spec.batch_size
+    from latent_guard.bench.runs.run import make, open_to_grade
+    from latent_guard.serving.bulk.benchmark import BenchJob, EnvironmentJob
+    from latent_guard.serving.bulk.cluster import connected
+    from latent_guard.serving.bulk.pool import results_of
+
+    require_folder(folder, "--out")
+    cache = folder.absolute() / "cache"
+    with connected(address):
+        (environment,) = results_of(EnvironmentJob(spec, cache), [None])
+        opened = replace(open_to_grade(spec), environment=environment)
+        make(opened, folder, make_units=partial(results_of, BenchJob(spec, cache, environment)))
+    _finish(opened, folder)
 
 
 def _make(opened: Opened, folder: Path, share: tuple[int, int]) -> bool:

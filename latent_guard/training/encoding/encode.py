@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, count, islice
 from pathlib import Path
@@ -56,21 +57,27 @@ def encode(
         InputError: a part could not be read to its end, ``out`` was begun with other settings or cannot be written
             into (a full disk), no row gave a sample, or sizes or columns do not fit. Finished shards stay good.
     """
+    with begun(source, out, encoder, rows_per_shard, command) as plan:
+        plan.discard_damaged(worker)
+        broken = encode_share(source, plan, encoder, worker, show_progress=show_progress)
+        encoded = plan.finish()
+    if broken:
+        raise broken[0]
+    return encoded
+
+
+@contextmanager
+def begun(source: ImageSource, out: Path, encoder: Encoder, rows_per_shard: int, command: str) -> Iterator[Plan]:
+    """The plan of a folder that the block writes into; arguments and errors are those of ``encode``."""
     settings = _settings(source, encoder, rows_per_shard)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        plan = Plan.open(out, settings, command)
-        plan.discard_damaged(worker)
-        broken = _encode_parts(source, plan, encoder, worker, show_progress)
-        encoded = plan.finish()
+        yield Plan.open(out, settings, command)
     except OSError as error:
         raise InputError(
             f"cannot write into {out} ({one_line(error, 300)}); finished shards are good: make room, then run the same "
             "command again"
         ) from error
-    if broken:
-        raise broken[0]
-    return encoded
 
 
 def _settings(source: ImageSource, encoder: Encoder, rows_per_shard: int) -> Settings:
@@ -88,13 +95,12 @@ def _settings(source: ImageSource, encoder: Encoder, rows_per_shard: int) -> Set
     )
 
 
-def _encode_parts(
-    source: ImageSource, plan: Plan, encoder: Encoder, worker: Worker, show_progress: bool
+def encode_share(
+    source: ImageSource, plan: Plan, encoder: Encoder, worker: Worker, *, show_progress: bool
 ) -> list[InputError]:
-    """Encode this worker's remaining chunks; returns the errors of parts that could not be read to their end."""
+    """Encode a worker's remaining chunks; returns the errors of parts that could not be read to their end."""
     broken = []
-    done = plan.count()
-    remaining = None if source.rows is None else max(0, source.rows - done.samples - done.bad) // worker.count
+    remaining = _remaining(source, plan) // worker.count if show_progress and source.rows is not None else None
     with encode_progress(remaining, show_progress) as bar, ThreadPoolExecutor(_READERS) as readers:
         work = _Work(plan, encoder, worker, readers, bar)
         for part in range(source.parts):
@@ -105,6 +111,11 @@ def _encode_parts(
             except ConnectionError as error:  # an image that cannot be reached is not bad
                 broken.append(InputError(f"{source.name}: {error}; run the same command again"))
     return broken
+
+
+def _remaining(source: ImageSource, plan: Plan) -> int:
+    done = plan.count()
+    return max(0, (source.rows or 0) - done.samples - done.bad)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def browser() -> Iterator[Any]:
 def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
     contexts = []
 
-    def opened(html: Path, **settings: Any) -> Visit:
+    def opened(html: Path | str, **settings: Any) -> Visit:
         contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **settings}))
         contexts[-1].set_default_timeout(8_000)
         seen = Visit(contexts[-1].new_page())
@@ -45,7 +45,7 @@ def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
         seen.page.on("console", lambda message: seen.complaints.append(message.text))
         seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
         seen.page.on("dialog", lambda dialog: (seen.complaints.append(dialog.message), dialog.dismiss()))
-        seen.page.goto(html.as_uri())
+        seen.page.goto(html.as_uri() if isinstance(html, Path) else html)
         return seen
 
     yield opened

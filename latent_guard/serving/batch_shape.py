@@ -1,0 +1,52 @@
+"""One shape for every batch of every model of a guarded pipeline."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from latent_guard.serving.fixed_rows import FixedRows
+
+_DENOISERS = ("unet", "transformer", "transformer_2")
+_TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+
+
+class BatchShape:
+    """Has a pipeline's models, and the guard's, compute batches of so many images, whatever is asked of them."""
+
+    def __init__(self, pipe: Any, latent_clip: Any) -> None:
+        """Put ``FixedRows`` before the models; until ``fix`` they compute what they are given."""
+        self.denoisers = [part for name in _DENOISERS if (part := getattr(pipe, name, None)) is not None]
+        encoders = [part for name in _TEXT_ENCODERS if (part := getattr(pipe, name, None)) is not None]
+        self._denoising = [_put_before(part, "forward") for part in self.denoisers]
+        self._others = [_put_before(part, "forward") for part in encoders]
+        self.looks = _put_before(latent_clip, "encode_latents")
+        self._others += [_put_before(pipe.vae, "decode"), self.looks]
+        self._rows_an_image = [1] * len(self._denoising)
+        self.free()
+
+    def learn(self) -> None:
+        """Take note of how many rows a denoiser has for one image, which was just drawn: two under guidance."""
+        self._rows_an_image = [max(1, part.seen) for part in self._denoising]
+
+    def fix(self, images: int) -> None:
+        """From now on batches have so many images."""
+        for part, rows in zip(self._denoising, self._rows_an_image, strict=True):
+            part.rows = images * rows
+        for part in self._others:
+            part.rows = images
+
+    def free(self) -> None:
+        """From now on batches have as many images as are asked for."""
+        for part in (*self._denoising, *self._others):
+            part.rows = None
+
+
+def _put_before(owner: Any, name: str) -> FixedRows:
+    found = getattr(owner, name)
+    if isinstance(found, FixedRows):
+        return found
+    own = FixedRows(found)
+    functools.update_wrapper(own, found)  # pipelines inspect what a model takes
+    object.__setattr__(owner, name, own)
+    return own

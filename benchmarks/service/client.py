@@ -84,7 +84,7 @@ def _prompts(name: str) -> list[str]:
     return [row.prompt for row in read_prompts(path)]
 
 
-_PASSING = ("seconds", "id", "request_id", "created", "cost")
+_PASSING = ("seconds", "request", "created")
 
 
 def _lasting(value: Any) -> Any:

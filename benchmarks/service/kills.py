@@ -29,6 +29,8 @@ def kills(log: Path, scratch: Path, count: int) -> list[Row]:
     for _ in range(count):
         server = start(log, "--audit", str(audit))
         answers += _until_killed(server, [draws.choice(wanted) for _ in range(CLIENTS * 4)], draws.uniform(0, LATEST_S))
+    logged = _verdicts(audit)
+    # The last server marks what the kills left in the log, and answers alone.
     with running(log, "--audit", str(audit)) as server, client_of(server.url) as client:
         alone = {ask: draw(client, ask) for ask in {ask for ask, _ in answers}}
     answered = [(ask, answer) for ask, answer in answers if answer is not None]
@@ -42,7 +44,7 @@ def kills(log: Path, scratch: Path, count: int) -> list[Row]:
             wrong == 0,
             f"{len(answered)} requests answered before, {len(answers) - len(answered)} cut off; {CLIENTS} clients",
         ),
-        _chain(audit, count, handed_out=sum(len(answer.images) for _, answer in answered)),
+        _chain(audit, count, logged, handed_out=sum(len(answer.images) for _, answer in answered)),
     ]
 
 
@@ -63,17 +65,20 @@ def _until_killed(server: Server, wanted: list[Ask], seconds: float) -> list[tup
         return [future.result() for future in futures]
 
 
-def _chain(audit: Path, count: int, handed_out: int) -> Row:
-    """What ``audit verify`` says of the log of all servers, and whether each image that left is in it."""
+def _verdicts(audit: Path) -> int:
+    return sum('"verdict"' in line for line in audit.read_text(errors="replace").splitlines()) if audit.exists() else 0
+
+
+def _chain(audit: Path, count: int, logged: int, handed_out: int) -> Row:
+    """What ``audit verify`` says of the log, and whether killed servers ``logged`` as many verdicts as images left."""
     command = [sys.executable, "-m", "latent_guard", "audit", "verify", str(audit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    lines = sum('"verdict"' in line for line in audit.read_text(errors="replace").splitlines())
     said = re.sub(r"\s+", " ", (done.stdout or done.stderr).replace(str(audit), "the log")).strip()
     return Row(
         "the audit log's chain after them",
         "intact but for marked gaps",
         "intact" if done.returncode == 0 else "broken",
         count,
-        done.returncode == 0 and lines >= handed_out,
-        f"{said}; {lines} verdicts for {handed_out} images handed out by killed servers",
+        done.returncode == 0 and logged >= handed_out,
+        f"{said}; {logged} verdicts for {handed_out} images handed out by killed servers",
     )

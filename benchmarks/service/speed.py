@@ -6,6 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import torch
+
 from benchmarks.service.client import SAFE, UNSAFE, Answer, Ask, asks, client_of, draw
 from benchmarks.service.server import Server, running
 from latent_guard import shipped
@@ -28,7 +30,7 @@ def speed(log: Path, batch: int) -> list[Row]:
             started = time.perf_counter()
             for first in range(0, len(wanted), batch):
                 part = wanted[first : first + batch]
-                generators = [shipped_generator(ask) for ask in part]
+                generators = [_generator(ask) for ask in part]
                 guard.generate(pipe, [ask.prompt for ask in part], generator=generators, **shipped.ARGUMENTS)
             loops.append(time.perf_counter() - started)
     beside = bootstrap.median_ratio(loops[1:], batches[1:])  # the first round warms up
@@ -74,10 +76,8 @@ def refused(log: Path) -> list[Row]:
     ]
 
 
-def shipped_generator(ask: Ask) -> object:
+def _generator(ask: Ask) -> torch.Generator:
     """The noise of one request, as the service draws it."""
-    import torch
-
     return torch.Generator().manual_seed(ask.seed)
 
 

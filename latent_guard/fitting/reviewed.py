@@ -77,7 +77,7 @@ def over_threshold(bank: ConceptBank, model: LatentCLIP, vae: Any, pictures: Seq
     """Which pictures (N,) a calibrated bank finds unsafe, in finished latents; raises as ``with_reviewed``."""
     scorer = Scorer(model, bank)
     scores = torch.cat([scorer.scores(raw, 0.0).cpu() for raw in _latents(model, vae, pictures)])
-    return (scores > scorer.thresholds(0.0)).any(dim=1)
+    return ~(scores <= scorer.thresholds(0.0)).all(dim=1)  # a score that is NaN is over
 
 
 def _latents(model: LatentCLIP, vae: Any, pictures: Sequence[ReviewedPicture]) -> list[Tensor]:

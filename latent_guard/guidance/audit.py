@@ -26,7 +26,7 @@ class AuditLog:
     """A file of JSON lines. A prompt can be private or unsafe, so it is written as its digest unless ``prompts``.
 
     Attributes:
-        path: the file; a log of before there was a chain goes on in one.
+        path: the file; where it holds lines from before there was a chain, the first line of the chain marks them.
         prompts: write prompts as they are.
         rotate_at: bytes at which the file becomes ``PATH.000001`` and so on, and another one begins, in the same chain;
             None: never.
@@ -57,7 +57,8 @@ class AuditLog:
 
         Raises:
             GuardError: the lines cannot be written, so that no image may be handed out.
-            InputError: a prompt is no text.
+            InputError: a prompt is no text, or makes a line longer than what is read as one; no image may be handed
+                out then either.
         """
         about = {
             "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),

@@ -36,7 +36,8 @@ def append_lines(path: Path, contents: Sequence[dict[str, Any]], key: bytes | No
 
     Behind bytes that are no line of the chain (a writer was killed in mid-line, or the log is of before there was a
     chain) the first line is one that marks them. With ``rotate_at``, a file that lines would make larger than that is
-    renamed, and they begin another one, in the same chain. A pipe, and a log that its writer may not read, have none.
+    renamed, and they begin another one, in the same chain. In a pipe, and in a log that its writer may not read, lines
+    have no chain.
 
     Raises:
         GuardError: they could not be written; what of them was written is taken away again.

@@ -65,7 +65,7 @@ def verify(files: Sequence[Path], key: bytes | None = None, heads: Sequence[str]
     Raises:
         InputError: a file cannot be read, or holds lines of a key and none is given.
     """
-    walk = _Walk(key, dict(map(head_of, heads)))
+    walk = _Walk(key, {*map(head_of, heads)} - {(BEGINNING.sequence, BEGINNING.digest)})  # any log holds that one
     for file in log_files(files):
         for number, line in enumerate(read_lines(file, "the audit log"), 1):
             walk.take(Place(file, number, ""), line)
@@ -76,7 +76,7 @@ def verify(files: Sequence[Path], key: bytes | None = None, heads: Sequence[str]
 class _Walk:
     """From line to line; what is not of the chain waits for the line that marks it."""
 
-    def __init__(self, key: bytes | None, heads: dict[int, str]) -> None:
+    def __init__(self, key: bytes | None, heads: set[tuple[int, str]]) -> None:
         self.found = Verification()
         self._key = key
         self._heads = heads
@@ -98,8 +98,7 @@ class _Walk:
         elif not line.endswith(b"\n"):
             self._problem(at, "it has no end: a writer was killed there, or the file was cut")
         self._require_place(at, link)
-        if self._heads.get(link.sequence) == link.digest:
-            del self._heads[link.sequence]
+        self._heads.discard((link.sequence, link.digest))
         self.found.lines += 1
         self.found.head = link
 
@@ -109,7 +108,7 @@ class _Walk:
         self._flush("it is no line of the chain, and nothing marks it: it was changed or cut, or its writer was killed")
         if self._key is not None and found.lines and not found.head.keyed:
             self._problem(last, "it was written without the key, which is there")
-        for sequence in self._heads:
+        for sequence, _ in sorted(self._heads):
             self._problem(last, f"the log ends here, without line {sequence} of the chain as it was noted")
 
     def _require_place(self, at: Place, link: Link) -> None:
@@ -121,8 +120,9 @@ class _Walk:
             self.found.unkeyed += 1
         if (link.sequence, link.previous) == (before.sequence + 1, before.digest):
             return
-        if not self.found.lines and self._heads.get(link.sequence - 1) == link.previous:
-            del self._heads[link.sequence - 1]
+        vouched = (link.sequence - 1, link.previous)
+        if not self.found.lines and vouched in self._heads:
+            self._heads.remove(vouched)
         elif not self.found.lines:
             self._problem(at, f"the log begins with line {link.sequence} of the chain; what was before is missing")
         else:

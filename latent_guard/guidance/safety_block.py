@@ -61,16 +61,16 @@ class SafetyBlock(ModularPipelineBlocks):  # type: ignore[misc]  # diffusers is 
             # Some families' blocks put tokens in their places at the end of their loop, some before they decode.
             unpacked = layout.family.has_tokens and given.ndim > len(layout.family.axes)
             latents = given if unpacked else layout.unpack(given)
-            policies = self._guard.policies if self._policy is None else policies_of(self._policy)
-            scorer = Scorer(self._guard.model, self._guard.bank)
+            guard = self._guard
+            bank, policies = guard.bank, guard.policies if self._policy is None else policies_of(self._policy)
+            scorer = Scorer(guard.model, bank)
             outcome = final_outcome(scorer, own.space.to_raw(latents.float()), policies, 0)
             if outcome.masked.any():
                 latents = latents.clone()
                 latents[outcome.masked.to(latents.device)] = spread(own.neutral, latents)
                 state.set("latents", latents if unpacked else layout.pack(latents))
             state.set("verdicts", outcome.verdicts)
-        guard = self._guard
-        record(outcome.verdicts, None, policies, guard.bank, guard.audit, events=guard.events)
+        record(outcome.verdicts, None, policies, bank, guard.audit, events=guard.events)
         return components, state
 
     def _latents_of(self, pipe: Any) -> PipelineLatents:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from latent_guard.concepts.bank import ConceptBank
 
 ASKED = "LATENT_GUARD_OTEL"
-# The version that the names are of: not merged when they were taken, so that they may change.
-DRAFT = "open-telemetry/semantic-conventions-genai, docs/gen-ai/gen-ai-guardrails.md at f5e3733"
+# Of open-telemetry/semantic-conventions-genai, docs/gen-ai/gen-ai-guardrails.md at f5e3733, a draft that was not merged
+# when the names were taken, so that they may change.
 EVENT = "gen_ai.guardrail.result"
 NAMES = {
     "component": "gen_ai.guardrail.component.name",

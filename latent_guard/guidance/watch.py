@@ -37,8 +37,8 @@ class Watch:
     """What happened to the images of the pipeline calls inside one ``with guard.attach(pipe) as watch`` block.
 
     ``verdicts`` has one entry an image, ``checks`` one a check, over all calls. Nobody sees a masked image's final
-    latent. A callback on an earlier step sees that step's latents, which are hardly noisy near the end: what a preview
-    shows before the verdict is not masked.
+    latent. A callback on an earlier step sees that step's latents, which are hardly noisy near the end: what it decodes
+    with the pipeline's own VAE is judged by itself, and what it shows in another way is not.
     """
 
     def __init__(
@@ -250,13 +250,17 @@ class Watch:
             before = self.verdicts[own] if left else verdicts
             keep = worse if self.latents.layout.family.sections else _flag_kept
             self.verdicts[own] = map(keep, before, verdicts)
+        if fresh and self.gate.call is None and self._on_verdicts is not None:  # it knows of their first verdicts
+            self._on_verdicts([self.verdicts[run.first_image + image] for image in fresh])
         self._raise_if_asked(verdicts, masked)
         return masked
 
     def _judged_alone(self, raw: Tensor) -> Tensor:
         """Which latents (B, C, H, W) that are no images of a call are masked (B,): their preview would show it."""
         masked = torch.zeros(len(raw), dtype=torch.bool)
-        with self._guarded(self.gate.call, len(raw)):
+        call = self.gate.call
+        images = len(raw) if call is None or call.run is None else call.run.images  # all go on unguarded if this fails
+        with self._guarded(call, images):
             masked = self._looking.masked_alone(raw)
         return masked
 

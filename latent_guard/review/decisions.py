@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from latent_guard.building import build
 from latent_guard.errors import InputError
@@ -17,7 +17,6 @@ from latent_guard.files.json_text import json_text
 
 FILE = "decisions.jsonl"
 Choice = Literal["uphold", "overturn"]  # the image is unsafe as the guard said, or it is harmless
-CHOICES: tuple[Choice, ...] = get_args(Choice)
 
 
 @dataclass(frozen=True)

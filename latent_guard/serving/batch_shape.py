@@ -12,7 +12,7 @@ _TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
 
 class BatchShape:
-    """Has a pipeline's models, and the guard's, compute batches of so many images, whatever is asked of them."""
+    """Has a pipeline's models, and the guard's, compute batches of one shape, however many images are drawn."""
 
     def __init__(self, pipe: Any, latent_clip: Any) -> None:
         """Put ``FixedRows`` before the models; until ``fix`` they compute what they are given."""
@@ -30,7 +30,7 @@ class BatchShape:
         self._rows_an_image = [max(1, part.seen) for part in self._denoising]
 
     def fix(self, images: int) -> None:
-        """From now on batches have so many images."""
+        """From now on each model's batches have one shape, of so many images."""
         for part, rows in zip(self._denoising, self._rows_an_image, strict=True):
             part.rows = images * rows
         for part in self._others:

@@ -41,7 +41,7 @@ class Generation:
         self.shape = BatchShape(pipe, latent_clip)
         self.review = review
         self._pipe, self._arguments = pipe, dict(arguments)
-        self._watched: Sequence[Job] = ()
+        self.drawing: Sequence[Job] = ()
         for denoiser in self.shape.denoisers:
             denoiser.register_forward_pre_hook(self._give_up_if_over)
 
@@ -62,14 +62,14 @@ class Generation:
         """
         prompts = [job.prompt for job in jobs for _ in range(job.images)]
         seeds = [job.seed + image for job in jobs for image in range(job.images)]
-        self._watched = jobs
+        self.drawing = jobs
         try:
             if self.review is None:
                 output = self.generate(in_force.guard, prompts, seeds, jobs[0].shape)
                 return _shared_out(jobs, _without_blocked(output), output.verdicts, {}, in_force)
             shown = self.generate(shown_by(in_force.guard), prompts, seeds, jobs[0].shape)
         finally:
-            self._watched = ()
+            self.drawing = ()
         return self._kept(self.review, jobs, prompts, shown, in_force)
 
     def _kept(
@@ -91,7 +91,7 @@ class Generation:
 
     def _give_up_if_over(self, *_: Any) -> None:
         """Before each evaluation of the denoiser."""
-        if self._watched and all(job.over for job in self._watched):
+        if self.drawing and all(job.over for job in self.drawing):
             raise GivenUpError
 
 

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -126,8 +126,9 @@ class Service:
         self.queue.close()
         if self._thread.is_alive():
             self._thread.join(self.settings.grace)
-        left = self.queue.clear()
+        left = [*self.queue.clear(), *self._generation.drawing]
         for job in left:
+            job.gone = True
             _fail(job, unavailable(STOPPING, "stopping"))
         return not left and not self._thread.is_alive()
 
@@ -170,7 +171,8 @@ class Service:
         else:
             self.metrics.drawn(drawn, jobs[0].shape.steps)
             for job, one in zip(jobs, drawn, strict=True):
-                job.future.set_result(one)
+                with suppress(InvalidStateError):  # it was given up at the end of the grace
+                    job.future.set_result(one)
         self._seconds_each += 0.2 * ((time.monotonic() - began) / len(jobs) - self._seconds_each)
 
     def _report(self, job: Job, error: Exception) -> None:
@@ -190,5 +192,5 @@ def _do(task: Task) -> None:
 
 
 def _fail(job: Job, error: Exception) -> None:
-    with suppress(Exception):  # it was answered meanwhile
+    with suppress(InvalidStateError):  # it was answered meanwhile
         job.future.set_exception(error)

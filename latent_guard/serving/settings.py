@@ -26,7 +26,8 @@ class Settings:
     Attributes:
         on_block: what becomes of a withheld image: "neutral" leaves it out, "blur" hands it out blurred, and with
             "raise" the whole request is refused.
-        max_batch: images that are drawn together; a lone one costs as much as so many (``fixed_rows``). 1: none are.
+        max_batch: images of several requests that are drawn together, each as it would be alone; a lone one costs as
+            much as so many (``batch_shape``). 1: none are.
         queue: requests that wait; what comes then is refused with 429.
         deadline: seconds after which a request is answered with 504, wherever it is.
         grace: seconds in which requests that were accepted may finish once the service is to stop.

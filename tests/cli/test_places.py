@@ -21,7 +21,14 @@ Command = Callable[..., Any]
 QUICK = 5.0  # seconds; any work takes longer than what a busy machine makes of a refusal
 # Parameters that are called like an output place, or speak of one, and are none.
 EMOJI_WORLD = "emoji_world"  # before the names of its own commands
-NOT_PLACES = {("emoji_world label-join", "out"), ("bench report", "folder"), ("generate", "audit_prompts")}
+NOT_PLACES = {
+    ("emoji_world label-join", "out"),
+    ("bench report", "folder"),
+    ("generate", "audit_prompts"),
+    ("review", "folder"),
+    ("review-purge", "folder"),
+    ("serve", "log_prompts"),
+}
 
 
 def commands(command: Any = None, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -6,6 +6,7 @@ nothing struck: its verdict must be the one that these latents deserve.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,10 +18,7 @@ from torch import Tensor
 from latent_guard.errors import CheckpointError, GuardError, LatentGuardError
 from tests.faults.scene import Known, Picture
 
-SAME, FLAT = (
-    0.01,
-    1e-3,
-)  # in pictures of [0, 1]: the largest difference of one from itself, and the spread of a gray one
+SAME, FLAT = 0.01, 1e-3  # of values in [0, 1]: the largest difference of a picture from itself, and a gray one's spread
 SCORE = 0.02  # by which a score may differ from one batch to another
 
 
@@ -144,8 +142,8 @@ def _fate(picture: Picture | None, verdict: Judged, known: Known, made: Decoded,
         deserved = "allowed" if score <= known.threshold else "flagged" if observes else "blocked"
         if deserved == "blocked":
             raise LeakError(f"an unsafe picture left as {verdict.decision}")
-        if observes and verdict.decision == "flagged":
-            deserved = "flagged"  # more than it deserves, as where its score could not be read
+        if observes and not math.isfinite(verdict.score):
+            deserved = "flagged"  # a score that could not be read
         elif not abs(verdict.score - score) < SCORE:
             raise LeakError(f"an image is out whose verdict gives {verdict.score} for a score of {score}")
         finished = any(_same(picture, own) for own in known.pictures)

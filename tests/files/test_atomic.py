@@ -24,6 +24,8 @@ OTHERWISE = {  # modules that write in another way
     "guidance/guard_folder.py": "a folder beside its place, moved as a whole",
     "latent_clip/model.py": "the same; and into a temporary folder, for the hub",
     "latent_clip/model_files.py": "a tokenizer, written beside its place and moved",
+    "review/keys.py": "a key, which must be new, for its owner alone",
+    "review/store.py": "what is moved to its place whole, for its owner alone",
     "training/loop.py": "a model, whose checkpoint writes whole files",
     "pipelines/canary.py": "a few kilobytes into a folder that is being made",
     "bench/runs/peak_memory.py": "a switch of the kernel",

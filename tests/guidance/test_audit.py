@@ -62,6 +62,16 @@ def test_an_attached_guard_writes_each_verdict_as_it_falls(path: Path) -> None:
     assert not any("prompt" in key for line in entries(path) for key in line)
 
 
+def test_other_latents_that_are_decoded_after_the_call_have_a_line_of_their_own(path: Path) -> None:
+    guard, pipe = linear_guard(0.0, BLOCK, audit=AuditLog(path)), tiny_pipeline()
+    with guard.attach(pipe) as watch:
+        latents = pipe("a cat", generator=generators(0), **QUICK).images
+        assert [line["verdict"]["decision"] for line in entries(path)] == ["allowed"]
+        pipe.vae.decode(-latents / pipe.vae.config.scaling_factor)
+    assert [verdict.decision.value for verdict in watch.verdicts] == ["blocked"]
+    assert [line["verdict"]["decision"] for line in entries(path)] == ["allowed", "blocked"]
+
+
 def test_an_image_whose_verdict_cannot_be_written_down_is_not_handed_out(tmp_path: Path) -> None:
     guard, pipe = linear_guard(NEVER, audit=AuditLog(tmp_path / "no" / "folder.jsonl")), tiny_pipeline()
     with pytest.raises(GuardError, match=r"cannot write the audit log .*folder\.jsonl"):

@@ -135,6 +135,16 @@ def test_lines_cut_off_the_end_show_beside_a_head_that_was_noted(log: Path, key:
     assert problems(log, key, noted)
 
 
+def test_every_head_that_was_noted_must_be_in_the_log(log: Path, key: bytes | None) -> None:
+    noted, another = verify([log], key).head.head, f"{LINES}:{'0' * 64}"
+    assert problems(log, key, another, noted) == problems(log, key, noted, another) == [f"log:{LINES}"]
+
+
+def test_the_head_of_an_empty_log_is_in_every_log(tmp_path: Path, log: Path, key: bytes | None) -> None:
+    (empty := tmp_path / "empty").touch()
+    assert problems(log, key, verify([empty]).head.head) == []
+
+
 def test_old_files_that_were_deleted_are_missed_unless_a_head_vouches_for_the_beginning(tmp_path: Path) -> None:
     log = write(tmp_path / "log", 20, rotate_at=900)
     first, *_ = sorted(tmp_path.glob("log.*"))

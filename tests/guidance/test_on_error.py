@@ -8,16 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from latent_guard.errors import GuardError, InputError
 from latent_guard.guidance.audit import AuditLog
 from latent_guard.guidance.policy import BLOCK, SAFE, Policies
 from latent_guard.guidance.policy_file import policy_text, read_policies
 from latent_guard.guidance.verdict import Decision
-from latent_guard.testing import BrokenLatentCLIP, linear_guard, tiny_pipeline
+from latent_guard.testing import BrokenLatentCLIP, LinearLatentCLIP, linear_guard, tiny_pipeline
 
 QUICK: dict[str, Any] = {"num_inference_steps": 2, "output_type": "latent"}
 OPEN = Policies("mine", BLOCK, on_error="open")
+
+
+class _BrokenAtOneImage(LinearLatentCLIP):
+    def score(self, raw: Tensor) -> Tensor:
+        if len(raw) == 1:
+            raise ValueError("out of order")
+        return super().score(raw)
 
 
 def test_an_open_policy_holds_unless_the_call_says_close(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -34,6 +42,20 @@ def test_an_open_policy_holds_unless_the_call_says_close(tmp_path: Path, caplog:
     assert [(line["on_error"], line["policy"]["hash"]) for line in lines] == [("open", OPEN.digest)] * 2
     with pytest.raises(GuardError):
         guard.generate(pipe, "a cat", seed=1, on_error="close", **QUICK)
+
+
+def test_where_the_look_at_a_preview_fails_every_image_of_the_call_has_a_verdict() -> None:
+    guard = linear_guard(100.0, OPEN, _BrokenAtOneImage())
+    pipe = tiny_pipeline()
+
+    def previews(pipe: Any, step: int, _: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        if step == 0:
+            pipe.vae.decode(values["latents"][:1] / pipe.vae.config.scaling_factor)
+        return values
+
+    with guard.attach(pipe) as watch:
+        pipe("a cat", num_images_per_prompt=3, num_inference_steps=2, callback_on_step_end=previews)
+    assert [verdict.decision for verdict in watch.verdicts] == [Decision.UNCHECKED] * 3
 
 
 def test_it_is_part_of_the_file_and_of_the_digest_where_it_is_open_alone(tmp_path: Path) -> None:

@@ -169,3 +169,18 @@ def test_the_deadline_ends_a_run_at_its_next_step_with_504() -> None:
         made = slow.evaluations - before
     assert (answered.status_code, answered.json()["error"]["code"]) == (504, "deadline_exceeded")
     assert made == 1
+
+
+def test_what_is_not_finished_within_the_grace_is_given_up_with_503() -> None:
+    slow = SlowPipeline()
+    with running(Settings(grace=0.1, max_batch=1), pipe=slow.pipe) as service:
+        slow.may_go_on.clear()
+        before = slow.evaluations
+        answers: list[httpx.Response] = []
+        asking = threading.Thread(target=lambda: answers.append(ask(service, prompt="a")))
+        asking.start()
+        _until(lambda: slow.evaluations > before)
+        assert not service.stop()
+        asking.join(10)
+        slow.may_go_on.set()
+    assert (answers[0].status_code, answers[0].json()["error"]["code"]) == (503, "stopping")

@@ -39,29 +39,10 @@ def results_of(job: Job[Piece, Result], pieces: Sequence[Piece]) -> Iterator[Res
     """
     if not pieces:
         return
-    import ray.data
-    import torch
     from ray.exceptions import RayActorError
 
-    threads = torch.get_num_threads()
-    rows = [{"piece": pickle.dumps(piece)} for piece in pieces]
-    data = _settled(ray.data.from_items(rows, override_num_blocks=len(rows)))
-    room = capacity(threads)
-    size = min(room.workers, len(rows))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that limits of deaths are to be named otherwise; there is no other name yet
-        made = data.map_batches(
-            _Worker,
-            fn_constructor_args=(pickle.dumps(job), os.getcwd(), threads),
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=_IN_FLIGHT),
-            num_cpus=room.cpus,
-            num_gpus=room.gpus,
-            max_restarts=-1,
-            max_task_retries=_DEATHS,
-        )
     try:
-        for row in made.iter_rows():
+        for row in _made(job, pieces).iter_rows():
             result = pickle.loads(row["result"])
             if isinstance(result, Exception):
                 raise result
@@ -71,6 +52,30 @@ def results_of(job: Job[Piece, Result], pieces: Sequence[Piece]) -> Iterator[Res
             f"workers of the Ray cluster died again and again ({reason_of(error)}); see whether a machine's memory "
             "suffices, then run the same command again: what is finished is kept"
         ) from error
+
+
+def _made(job: Job[Any, Any], pieces: Sequence[Any]) -> Any:
+    """The data set of what the workers make, not yet begun: one row a piece."""
+    import ray.data
+    import torch
+
+    threads = torch.get_num_threads()
+    rows = [{"piece": pickle.dumps(piece)} for piece in pieces]
+    data = _settled(ray.data.from_items(rows, override_num_blocks=len(rows)))
+    room = capacity(threads)
+    size = min(room.workers, len(rows))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that limits of deaths are to be named otherwise; there is no other name yet
+        return data.map_batches(
+            _Worker,
+            fn_constructor_args=(pickle.dumps(job), os.getcwd(), threads),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=_IN_FLIGHT),
+            num_cpus=room.cpus,
+            num_gpus=room.gpus,
+            max_restarts=-1,
+            max_task_retries=_DEATHS,
+        )
 
 
 def _settled(data: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.guidance.verdict import Verdict
 
+# A VAE may change its precision while it encodes, and several checkers, of several endpoints, may have one VAE.
+_ENCODES = threading.Lock()
 EVEN_ODDS = 0.0  # where a text is as close to the category's concepts as to what is harmless
 
 
@@ -79,7 +82,7 @@ class ContentChecker:
             InputError: one cannot be read, or there is no VAE.
             GuardError: one could not be judged.
         """
-        with _judging():
+        with _judging(), _ENCODES:
             return [self._image(frames) for frames in self._moderator.verdicts(pictures, self._policies)]
 
     @torch.no_grad()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,25 @@ def image(url: str) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def client(shipped_service: str) -> openai.OpenAI:
     return client_of(shipped_service)
+
+
+def test_checkers_that_share_a_vae_encode_one_after_the_other() -> None:
+    vae, guard = tiny_vae(), tiny_guard()
+    at_once, most = [], []
+
+    def begins(*_: Any) -> None:
+        at_once.append(1)
+        most.append(len(at_once))
+        time.sleep(0.02)
+
+    vae.encoder.register_forward_pre_hook(begins)
+    vae.encoder.register_forward_hook(lambda *_: at_once.pop() and None)
+    checkers = [ContentChecker(guard, vae) for _ in range(2)]
+    picture = stored(Image.new("RGB", (32, 32)))
+    with ThreadPoolExecutor(4) as pool:
+        judged = list(pool.map(lambda number: checkers[number % 2].images([picture]), range(8)))
+    assert len(judged) == 8
+    assert max(most) == 1
 
 
 def test_a_text_is_flagged_by_what_it_asks_for(client: openai.OpenAI) -> None:

@@ -48,6 +48,7 @@ EXPERIMENTS = {  # each by a script or command of benchmarks/, which keeps its t
     "Photographs: every model (`python -m benchmarks.photographs`)": _KEPT / "photographs.csv",
     "Photographs: moderation by words": _KEPT / "photographs_moderation_rows.csv",
     "Photographs: moderation by category and condition": _KEPT / "photographs_moderation.csv",
+    "Service (`python -m benchmarks.service`)": _KEPT / "service.csv",
     "Noise optimisation, ReNO (`reno.py`, `reno_cost.py`)": _KEPT / "reno.csv",
     "Noise optimisation at the size of SDXL-Turbo and in Emoji World (`reno_cost.py`)": _KEPT / "reno_cost.csv",
     "A training step beside a plain open_clip loop, small model (`training.py`)": _KEPT / "training_small.csv",

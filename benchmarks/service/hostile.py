@@ -50,14 +50,19 @@ def hostile(log: Path, count: int) -> list[Row]:
         statuses = _sent(server, count)
         after = server.resident_mib()
         alive = httpx.get(f"{server.url}/health/ready", timeout=60).status_code == 200
-    said = ", ".join(f"{number} x {status}" for status, number in sorted(statuses.items()))
+    return rows_of(statuses, before, after, alive=alive)
+
+
+def rows_of(statuses: Counter[Any], before: float, after: float, *, alive: bool) -> list[Row]:
+    """What the answers say, and the MiB that the server held before and after."""
+    said = ", ".join(f"{number} x {status}" for status, number in sorted(statuses.items(), key=str))
     wrong = statuses[500] + statuses["cut off"]
     return [
         Row(
             "hostile requests answered with 500, or not at all",
             "0",
             str(wrong),
-            sum(statuses.values()),
+            sum(statuses.values()) - statuses["not sent"],
             wrong == 0 and alive,
             said + ("" if alive else "; the server was not ready afterwards"),
         ),

@@ -42,9 +42,12 @@ def serve(
     review: Annotated[
         Path | None,
         typer.Option(
-            help="Keep withheld images here, sealed for the public key file that LATENT_GUARD_REVIEW_KEY names.",
+            help="Keep withheld images here, drawn to their end, sealed for the key file in LATENT_GUARD_REVIEW_KEY.",
             parser=OutFolder("--review"),
         ),
+    ] = None,
+    keep_days: Annotated[
+        float | None, typer.Option(help="Days for which --review keeps an image; 30 by default.")
     ] = None,
     max_batch: Annotated[
         int, typer.Option(min=1, max=MAX_BATCH, help="Images drawn together; a lone one costs as much as so many.")
@@ -56,15 +59,21 @@ def serve(
         int | None, typer.Option(min=1, max=MAX_STEPS, help="Steps a client may ask for; by default the guard's.")
     ] = None,
     max_images: Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Images a request may ask for.")] = 4,
-    sizes: Annotated[list[str] | None, typer.Option(help="WIDTHxHEIGHT that clients may ask for, too.")] = None,
+    sizes: Annotated[list[str] | None, typer.Option(help="WIDTHxHEIGHT to offer, each tried out at the start.")] = None,
     audit: Annotated[
         Path | None, typer.Option(help="Append one line a verdict to this log.", parser=OutFile("--audit"))
+    ] = None,
+    audit_rotate: Annotated[
+        int | None, typer.Option(min=1, help="Bytes at which --audit goes on in another file; by default never.")
     ] = None,
     reload: Annotated[
         Path | None, typer.Option(help="Watch this folder: its policy.yaml and bank/ replace the guard's.")
     ] = None,
     image_hosts: Annotated[
         list[str] | None, typer.Option(help="Hosts whose pictures /v1/moderations may fetch; by default none.")
+    ] = None,
+    categories: Annotated[
+        Path | None, typer.Option(help="Which of the bank's categories stand for OpenAI's moderation categories, YAML.")
     ] = None,
     log_prompts: Annotated[bool, typer.Option("--log-prompts", help="Write prompts into the access log.")] = False,
 ) -> None:
@@ -78,6 +87,7 @@ def serve(
 
     from latent_guard.guidance.policy_file import policy_named
     from latent_guard.loading import load_guard, load_pipeline, usual_arguments
+    from latent_guard.serving.moderation.category_table import CategoryTable
 
     keys, token = secrets_of()
     settings = Settings(
@@ -86,9 +96,10 @@ def serve(
     )
     _require_keys(host, settings)
     require_folder(reload)
-    store = _store(review, settings)
+    store = _store(review, settings, keep_days)
+    table = CategoryTable.read(categories) if categories else None
     policies = policy_named(policy) if policy else None
-    log = _opened(audit)
+    log = _opened(audit, audit_rotate)
     arguments = {"num_inference_steps": _STEPS, **usual_arguments(model, guard)}
     place = listening(host, port)
     with status("loading the models"):
@@ -100,7 +111,7 @@ def serve(
     service = Service(pipe, watcher, settings, arguments, model, store)
     reloading = Reloading(service, reload)
     note(f"listening on http://{host}:{place.getsockname()[1]}; /health/ready says when it draws")
-    run_server(create_app(service, reloading, image_hosts or ()), service, reloading, place)
+    run_server(create_app(service, reloading, image_hosts or (), table), service, reloading, place)
 
 
 def _require_keys(host: str, settings: Settings) -> None:
@@ -110,20 +121,22 @@ def _require_keys(host: str, settings: Settings) -> None:
         raise InputError(f"--host {host} can be reached by others; name the keys that they must bring in {KEYS}")
 
 
-def _opened(audit: Path | None) -> AuditLog | None:
+def _opened(audit: Path | None, rotate_at: int | None) -> AuditLog | None:
     """The audit log; one that cannot be written is found out now."""
     from latent_guard.guidance.audit import AuditLog
 
+    if audit is None and rotate_at is not None:
+        raise InputError("--audit-rotate needs --audit FILE")
     if audit is None:
         return None
-    log = AuditLog(audit)
+    log = AuditLog(audit, rotate_at=rotate_at)
     log.append([])
     return log
 
 
-def _store(folder: Path | None, settings: Settings) -> ReviewStore | None:
+def _store(folder: Path | None, settings: Settings, keep_days: float | None) -> ReviewStore | None:
     from latent_guard.review.keys import read_public_key
-    from latent_guard.review.store import ReviewStore
+    from latent_guard.review.store import KEEP_DAYS, ReviewStore
     from latent_guard.serving.settings import REVIEW_KEY
 
     key = os.environ.get(REVIEW_KEY)
@@ -131,11 +144,13 @@ def _store(folder: Path | None, settings: Settings) -> ReviewStore | None:
         raise InputError(
             f"--on-block blur needs --review FOLDER and a public review key, whose file {REVIEW_KEY} names"
         )
+    if folder is None and keep_days is not None:
+        raise InputError("--keep-days needs --review FOLDER")
     if folder is None:
         return None
     if not key:
         raise InputError(f"--review needs a public review key; name its file in {REVIEW_KEY}")
-    return ReviewStore(folder, read_public_key(key))
+    return ReviewStore(folder, read_public_key(key), KEEP_DAYS if keep_days is None else keep_days)
 
 
 def _log_on_stderr() -> None:

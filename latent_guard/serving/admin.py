@@ -12,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from latent_guard.building import build
 from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.errors import LatentGuardError
-from latent_guard.serving.body import json_body
+from latent_guard.serving.body import Bodies
 from latent_guard.serving.in_force import InForce
 from latent_guard.serving.refusal import HTTPRefusalError, bad_request
 from latent_guard.serving.reloading import Reloading
@@ -30,13 +30,13 @@ class _Body:
     templates: tuple[str, ...] = ("{}", "a photo of {}", "a drawing of {}")
 
 
-def admin_router(reloading: Reloading) -> APIRouter:
+def admin_router(reloading: Reloading, bodies: Bodies) -> APIRouter:
     """A router with the one path; who may call it is ``AroundRequests``' to say."""
     router = APIRouter()
 
     async def reload(request: Request) -> dict[str, Any]:
         """Put it in force; 400, with the reason, if that cannot be done, and what was in force still is."""
-        body = await json_body(request)
+        body = await bodies.json(request, any_text=False)
         try:
             in_force = await run_in_threadpool(_change(reloading, build(_Body, body or {}, _WHERE)))
         except HTTPRefusalError:

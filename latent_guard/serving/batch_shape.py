@@ -23,23 +23,19 @@ class BatchShape:
         self.looks = _put_before(latent_clip, "encode_latents")
         self._others += [_put_before(pipe.vae, "decode"), self.looks]
         self._rows_an_image = [1] * len(self._denoising)
-        self.free()
+        self.fix(None)
 
     def learn(self) -> None:
         """Take note of how many rows a denoiser has for one image, which was just drawn: two under guidance."""
         self._rows_an_image = [max(1, part.seen) for part in self._denoising]
 
-    def fix(self, images: int) -> None:
-        """From now on each model's batches have one shape, of so many images."""
+    def fix(self, images: int | None) -> None:
+        """From now on each model's batches have one shape, of so many images; None: as many as are asked for."""
+        self.images = images
         for part, rows in zip(self._denoising, self._rows_an_image, strict=True):
-            part.rows = images * rows
+            part.rows = None if images is None else images * rows
         for part in self._others:
             part.rows = images
-
-    def free(self) -> None:
-        """From now on batches have as many images as are asked for."""
-        for part in (*self._denoising, *self._others):
-            part.rows = None
 
 
 def _put_before(owner: Any, name: str) -> FixedRows:

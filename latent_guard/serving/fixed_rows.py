@@ -29,9 +29,10 @@ class FixedRows:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self.seen = count = _rows_of((args, kwargs))
-        if self.rows is None or count == 0:
+        rows = self.rows  # another thread may set it meanwhile
+        if rows is None or count == 0:
             return self.function(*args, **kwargs)
-        parts = [self._part(args, kwargs, first, count, self.rows) for first in range(0, count, self.rows)]
+        parts = [self._part(args, kwargs, first, count, rows) for first in range(0, count, rows)]
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     def _part(self, args: Any, kwargs: Any, first: int, count: int, rows: int) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from latent_guard.guidance.guard import GuardedOutput, LatentGuard
+from latent_guard.guidance.handed_out import record
 from latent_guard.guidance.policy import Policies
 from latent_guard.guidance.verdict import Decision, Verdict
 from latent_guard.pipelines.call import generators_from_seed
@@ -76,10 +77,9 @@ class Generation:
         self, review: ReviewStore, jobs: Sequence[Job], prompts: Sequence[str], shown: GuardedOutput, in_force: InForce
     ) -> list[Drawn]:
         """What came of jobs whose withheld images were only flagged: these are kept, and blurred from here on."""
-        policies, audit = in_force.guard.policies, in_force.guard.audit
+        guard, policies = in_force.guard, in_force.guard.policies
         verdicts = [as_blocked(verdict, policies) for verdict in shown.verdicts]
-        if audit is not None:
-            audit.write(verdicts, prompts, policies, in_force.guard.bank, policies.on_error)
+        record(verdicts, prompts, policies, guard.bank, guard.audit, policies.on_error, events=guard.events)
         images, kept = _without_blocked(shown), {}
         requests = [job.id for job in jobs for _ in range(job.images)]
         for number, (verdict, original) in enumerate(zip(verdicts, images, strict=True)):
@@ -96,13 +96,15 @@ class Generation:
 
 
 def shown_by(guard: LatentGuard) -> LatentGuard:
-    """A guard that flags what the guard itself blocks, and writes no audit log."""
+    """A guard that flags what the guard itself blocks, and records nothing."""
     return quiet(guard, showing(guard.policies))
 
 
 def quiet(guard: LatentGuard, policies: Policies | None = None) -> LatentGuard:
-    """The same guard without an audit log, under policies of its own where they are given."""
-    return LatentGuard(guard.model, guard.bank, policies or guard.policies, guard.canary, None, guard.fitted_for)
+    """The same guard without audit log and events, under policies of its own where they are given."""
+    own = LatentGuard(guard.model, guard.bank, policies or guard.policies, guard.canary, None, guard.fitted_for)
+    own.events = False
+    return own
 
 
 def _without_blocked(output: GuardedOutput) -> list[Image | None]:

@@ -10,17 +10,17 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 
 from latent_guard.serving.around_requests import ABOUT
-from latent_guard.serving.body import json_body
+from latent_guard.serving.body import Bodies
 from latent_guard.serving.image_answer import answer, decision_of
 from latent_guard.serving.image_request import ImageRequest
 from latent_guard.serving.jobs import Drawn, Job
-from latent_guard.serving.refusal import HTTPRefusalError, too_late
+from latent_guard.serving.refusal import HTTPRefusalError, hung_up, too_late
 from latent_guard.serving.service import Service
 
 PATH = "/v1/images/generations"
 
 
-def images_router(service: Service) -> APIRouter:
+def images_router(service: Service, bodies: Bodies) -> APIRouter:
     """A router with the one path."""
     router = APIRouter()
 
@@ -30,7 +30,7 @@ def images_router(service: Service) -> APIRouter:
         about, outcome, policy = request.scope[ABOUT], "error", ""
         try:
             policy = service.in_force.guard.policies.name
-            asked = ImageRequest.read(await json_body(request))
+            asked = ImageRequest.read(await bodies.json(request, any_text=True))
             job = _job(service, asked, about["id"])
             about |= {"images": job.images, **({"user": asked.user} if asked.user else {})}
             if service.settings.log_prompts:
@@ -63,18 +63,18 @@ async def _drawn(service: Service, job: Job, request: Request) -> Drawn:
         HTTPRefusalError: the deadline has passed, or the client hung up, or whatever the job failed with.
     """
     done = asyncio.wrap_future(job.future)
-    hung_up = asyncio.ensure_future(_hung_up(request))
+    gone = asyncio.ensure_future(_hung_up(request))
     try:
-        waiting: set[asyncio.Future[Any]] = {done, hung_up}
+        waiting: set[asyncio.Future[Any]] = {done, gone}
         await asyncio.wait(waiting, timeout=job.seconds_left, return_when=asyncio.FIRST_COMPLETED)
         if done.done() and not done.cancelled():
             return done.result()
-        if hung_up.done():
-            raise HTTPRefusalError(499, "the client hung up", "hung_up", "gone")
+        if gone.done():
+            raise hung_up()
         raise too_late(service.settings.deadline)
     finally:
         job.gone = True
-        hung_up.cancel()
+        gone.cancel()
         done.cancel()
 
 

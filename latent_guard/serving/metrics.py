@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -32,7 +32,15 @@ class Metrics:
             name("requests"), "Requests, by what came of them.", ["decision", "policy"], registry=registry
         )
         self._images = Counter(name("images"), "Images, by their verdict.", ["decision"], registry=registry)
-        self._flags = Counter(name("flags"), "Images that a category spoke against.", ["category"], registry=registry)
+        self._moderations = Counter(
+            name("moderations"), "Texts and pictures that were moderated.", ["decision"], registry=registry
+        )
+        self._flags = Counter(
+            name("flags"),
+            "Images and moderated parts that a category spoke against.",
+            ["category"],
+            registry=registry,
+        )
         self._score = Histogram(
             name("score"),
             "Score of a final image minus its threshold, in log-odds.",
@@ -81,8 +89,15 @@ class Metrics:
         aborted = [action for action in verdict.actions if action.kind is ActionKind.ABORT]
         self._saved.inc(sum(max(0, steps - 1 - action.step) for action in aborted))
 
+    def moderated(self, flagged: Iterable[Sequence[str]]) -> None:
+        """Texts and pictures were judged, of which each has the categories that it is flagged for."""
+        for categories in flagged:
+            self._moderations.labels("flagged" if categories else "allowed").inc()
+            for category in categories:
+                self._flags.labels(category).inc()
+
     def fault(self, stage: str) -> None:
-        """Something failed: in the guard, the pipeline, the queue or a reload."""
+        """Something failed: in the guard, the pipeline, or a moderation."""
         self._errors.labels(stage).inc()
 
     def reload(self, outcome: str) -> None:

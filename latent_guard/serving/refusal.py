@@ -44,8 +44,13 @@ def bad_request(message: object, param: str | None = None, code: str = "invalid_
 
 
 def busy(seconds: int) -> HTTPRefusalError:
-    """The queue is full."""
+    """More waits than there is room for."""
     return HTTPRefusalError(429, "too many requests wait; try again later", "queue_full", "busy", retry_after=seconds)
+
+
+def hung_up() -> HTTPRefusalError:
+    """Nobody is there to read an answer."""
+    return HTTPRefusalError(499, "the client hung up", "hung_up", "gone")
 
 
 def unavailable(message: str, code: str, outcome: str = "unavailable") -> HTTPRefusalError:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 POLICY, BANK = "policy.yaml", "bank"
 _EVERY = 1.0  # seconds
+_LONGEST_NAME = 255  # characters: file systems have none that is longer
 _LOGGER = logging.getLogger(__name__)
 _State = tuple[tuple[str, int, int], ...]
 
@@ -67,8 +68,9 @@ class Reloading:
 
     def take_bank(self, name: str) -> InForce:
         """Put the bank of a folder within the watched one in force; raises as ``read_again``."""
-        place = None if self._folder is None else (self._folder / name).resolve()
-        if place is None or self._folder is None or not place.is_relative_to(self._folder.resolve()):
+        folder = self._folder
+        place = None if folder is None or len(name) > _LONGEST_NAME else (folder / name).resolve()
+        if place is None or folder is None or not place.is_relative_to(folder.resolve()):
             raise InputError("a bank is named by its folder within the one that --reload names")
         with self._one_at_a_time:
             return self._put(_other(self._service.guard, bank=ConceptBank.load(place)))

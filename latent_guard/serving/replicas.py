@@ -11,10 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.responses import JSONResponse
 
 from latent_guard.serving.around_requests import App
+from latent_guard.serving.body import Bodies
 from latent_guard.serving.forwarded import Answered, Asked, answered
+from latent_guard.serving.openai_error import answer_refusal
+from latent_guard.serving.refusal import HTTPRefusalError, unavailable
 
 REPLICAS_ASKED = 3  # one after another, each having died over the request, before it is given up
 MAX_BODY = 64 * 2**20  # bytes of a request
@@ -42,38 +44,40 @@ class Front:
 
     def __init__(self, replicas: Any) -> None:
         self._replicas = replicas
+        self._bodies = Bodies()
 
     async def __call__(self, request: Request) -> Response:
         """The answer of the first replica that lives to give one; 503 if none does."""
+        try:
+            async with self._bodies.body(request, MAX_BODY) as body:
+                asked = _asked(request, bytes(body))
+            answer = await self._answer(asked)
+        except HTTPRefusalError as refusal:
+            return await answer_refusal(request, refusal)
+        response = Response(answer.body, answer.status)
+        response.raw_headers += [pair for pair in answer.headers if pair[0].lower() not in _HOP_BY_HOP]
+        return response
+
+    async def _answer(self, asked: Asked) -> Answered:
         from ray.exceptions import RayActorError
         from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
-        asked = await _asked(request)
-        if asked is None:
-            return _refused(413, "request_too_large", f"a request has at most {MAX_BODY} bytes")
         for _ in range(REPLICAS_ASKED):
             try:
                 answer: Answered = await self._replicas.answer.remote(asked)
             except RayActorError:
                 continue
             except (BackPressureError, DeploymentUnavailableError):
-                return _refused(503, "unavailable", "no replica is free; try again later", {"Retry-After": "1"})
-            response = Response(answer.body, answer.status)
-            response.raw_headers += [pair for pair in answer.headers if pair[0].lower() not in _HOP_BY_HOP]
-            return response
-        return _refused(503, "unavailable", "replicas died over this request; no image was handed out")
+                message = "no replica is free; try again later"
+                raise HTTPRefusalError(503, message, "unavailable", retry_after=1) from None
+            return answer
+        raise unavailable("replicas died over this request; no image was handed out", "unavailable")
 
 
-async def _asked(request: Request) -> Asked | None:
-    """The request with its body; None if that is too large."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY:
-            return None
+def _asked(request: Request, body: bytes) -> Asked:
     client = (request.client.host, request.client.port) if request.client else None
     query = request.scope["query_string"]
-    return Asked(request.method, request.url.path, query, tuple(request.headers.raw), bytes(body), client)
+    return Asked(request.method, request.url.path, query, tuple(request.headers.raw), body, client)
 
 
 def deployed(
@@ -90,8 +94,3 @@ def deployed(
 
     replicas = serve.deployment(name="replica", **replica)(Replica).bind(begin)
     return serve.deployment(name="front", **front)(Front).bind(replicas)
-
-
-def _refused(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:
-    error = {"message": message, "type": "server_error" if status >= 500 else "invalid_request_error", "code": code}
-    return JSONResponse({"error": {**error, "param": None}}, status, headers)

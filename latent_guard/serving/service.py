@@ -10,15 +10,15 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from latent_guard.errors import InputError, LatentGuardError
+from latent_guard.errors import FittedForOtherError, InputError, LatentGuardError
 from latent_guard.serving.generation import Generation, GivenUpError
 from latent_guard.serving.in_force import InForce, weights_of
 from latent_guard.serving.job_queue import STOPPING, JobQueue, Task
 from latent_guard.serving.jobs import Job, Shape
 from latent_guard.serving.metrics import Metrics
-from latent_guard.serving.refusal import failed, unavailable
+from latent_guard.serving.refusal import bad_request, failed, unavailable
 from latent_guard.serving.settings import JOIN_SECONDS, Settings
-from latent_guard.serving.warm_up import warmed_up
+from latent_guard.serving.warm_up import require_sizes, warmed_up
 
 if TYPE_CHECKING:
     from latent_guard.guidance.guard import LatentGuard
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 NOT_CHECKED = "the guard could not check what was drawn, so no image is handed out"
+OTHERWISE = "the policy in force refuses steps and sizes that the guard was not fitted for; leave them out"
 
 
 class Service:
@@ -89,7 +90,9 @@ class Service:
         def first() -> None:
             try:
                 weights = weights_of({**self.pipe.components, "latent_clip": self._first.model})
-                self._put_in_force(self._warmed_up(self._first, {"model": self.model, "weights": weights}))
+                found = self._warmed_up(self._first, {"model": self.model, "weights": weights})
+                require_sizes(self._generation, self._first, self.steps, self.settings.sizes)
+                self._put_in_force(found)
             except Exception as error:
                 self.failed = error
                 on_failure()
@@ -177,6 +180,9 @@ class Service:
 
     def _report(self, job: Job, error: Exception) -> None:
         """Fail a job: with 503 where the guard could not check or write down, else as whatever it is."""
+        if isinstance(error, FittedForOtherError):
+            _fail(job, bad_request(OTHERWISE, code="not_fitted"))
+            return
         of_guard = isinstance(error, LatentGuardError)
         self.metrics.fault("guard" if of_guard else "pipeline")
         _LOGGER.error("request %s failed (%s: %s)", job.id, type(error).__name__, error, exc_info=error)

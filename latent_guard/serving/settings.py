@@ -33,7 +33,7 @@ class Settings:
         grace: seconds in which requests that were accepted may finish once the service is to stop.
         max_steps: denoising steps that a client may ask for; None: those of the guard's fit, and no more.
         max_images: images that one request may ask for.
-        sizes: "WIDTHxHEIGHT" that a client may ask for, besides the model's own.
+        sizes: "WIDTHxHEIGHT" that a client may ask for, besides the model's own; each is tried out at the start.
         log_prompts: write prompts into the access log.
         keys: API keys, one of which each request to ``/v1`` and ``/beta`` must bring; none: no key is asked for.
         admin_token: what a request to ``/admin`` must bring; None: all are refused.
@@ -67,6 +67,8 @@ class Settings:
             raise InputError(
                 f"a key in {KEYS} or {ADMIN_TOKEN} has fewer than {MIN_SECRET} characters; take longer ones"
             )
+        if self.admin_token in self.keys:
+            raise InputError(f"{ADMIN_TOKEN} is one of {KEYS}, so that clients were administrators; take another")
 
 
 def sides_of(size: str) -> tuple[int, int]:

@@ -20,23 +20,37 @@ _UNSAFE = (ActionKind.EXHAUSTED, ActionKind.UNREADABLE)
 
 
 def showing(policies: Policies) -> Policies:
-    """The same policies, but that what they block is only flagged at the end."""
+    """The same policies, but that what they block is only flagged at the end, after all retries that they allow.
+
+    A run that they would end as hopeless goes on, unless its images are made again: there would be nothing to keep.
+    """
     exceptions = {name: replace(policy, block=False) for name, policy in policies.exceptions.items()}
     return replace(policies, default=replace(policies.default, block=False), exceptions=exceptions)
 
 
 def as_blocked(verdict: Verdict, policies: Policies) -> Verdict:
     """The verdict under the policies themselves on an image that was judged under ``showing``."""
-    if verdict.decision is Decision.FLAGGED and any(policies[name].block for name in categories_of(verdict)):
+    if verdict.decision is not Decision.FLAGGED:
+        return verdict
+    latest = [action for action in verdict.actions if action.attempt == verdict.cost.retries]
+    unreadable = any(action.kind is ActionKind.UNREADABLE for action in latest)
+    exhausted = {action.category for action in latest if action.kind is ActionKind.EXHAUSTED}
+    # What cannot be read is withheld by policies that do more than flag anything, as ``Outcome.of`` has it.
+    if unreadable and not all(policies[name].only_flags for name in verdict.scores):
+        return replace(verdict, decision=Decision.BLOCKED)
+    if any(policies[name].block for name in {*_over(verdict), *exhausted}):
         return replace(verdict, decision=Decision.BLOCKED)
     return verdict
 
 
 def categories_of(verdict: Verdict) -> list[str]:
     """The categories that speak against an image, the one that decided first."""
-    over = [name for name, score in verdict.scores.items() if not score <= verdict.thresholds[name]]
     history = [action.category for action in verdict.actions if action.kind in _UNSAFE]
-    return list(dict.fromkeys([*([verdict.category] if verdict.category else []), *over, *history]))
+    return list(dict.fromkeys([*([verdict.category] if verdict.category else []), *_over(verdict), *history]))
+
+
+def _over(verdict: Verdict) -> list[str]:
+    return [name for name, score in verdict.scores.items() if not score <= verdict.thresholds[name]]
 
 
 def blurred(image: Image) -> Image:

@@ -27,6 +27,7 @@ NOT_PLACES = {
     ("generate", "audit_prompts"),
     ("review", "folder"),
     ("review-purge", "folder"),
+    ("serve", "audit_rotate"),
     ("serve", "log_prompts"),
 }
 

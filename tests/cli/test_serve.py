@@ -18,6 +18,9 @@ from tests.cli.conftest import Finished
         (["--reload", "/nowhere/at/all"], "no folder"),
         (["--policy", "nonesuch"], "unknown policy"),
         (["--review", "kept"], "LATENT_GUARD_REVIEW_KEY"),
+        (["--keep-days", "3"], "--keep-days needs --review"),
+        (["--audit-rotate", "1000"], "--audit-rotate needs --audit"),
+        (["--categories", "nowhere.yaml"], "the table of categories"),
     ],
 )
 def test_what_cannot_be_served_ends_in_one_line(
@@ -32,6 +35,16 @@ def test_what_cannot_be_served_ends_in_one_line(
     done = latent_guard_command("serve", tiny_bundle / "pipeline", "--port", 0, *arguments)
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert said in done.err
+
+
+def test_a_size_that_the_pipeline_refuses_ends_the_start_in_one_line(
+    latent_guard_command: Callable[..., Finished], tiny_bundle: Path
+) -> None:
+    done = latent_guard_command("serve", tiny_bundle / "pipeline", "--port", 0, "--sizes", "33x32")
+    listening, refused = done.err.splitlines()
+    assert done.code == 2
+    assert "listening on" in listening
+    assert "size 33x32 cannot be drawn" in refused
 
 
 def test_keys_are_long_and_never_shown(

@@ -89,6 +89,6 @@ FAULTS = (
     Fault(TIME, "interrupted between steps", calls_back(interrupts), "callbacks"),
     Fault(TIME, "the client hangs up", hangs_up, "clients"),
     Fault(TIME, "the guard's bank is exchanged in mid-call", exchanges_the_bank, "exchange"),
-    Fault(ASKED, '`output_type="latent"`', asks_for_latents, "latents"),
+    Fault(ASKED, '`output_type="latent"`', asks_for_latents),
     Fault(ASKED, "previews, decoded by a callback", calls_back(previews), "callbacks"),
 )

@@ -20,9 +20,11 @@ def cell(fault: Fault, way: Way, work: Path) -> str:
     """
     if fault.needs and fault.needs not in way.has:
         return f"cannot happen: {ABSENT[fault.needs]}"
+    if fault.name in way.unasked:
+        return "**not judged**: nobody asks it"
     own = scene(work)
     with decoded(own.pipe.vae) as made, fault.strike(own):
         came = attempted(lambda: way.run(own))
-    if not way.observes:
+    if not way.observes and not way.of_pixels:
         made.require_nothing_unsafe(own.known)
     return came_of(came, own.known, made, way.watched, observes=way.observes)

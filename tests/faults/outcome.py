@@ -35,12 +35,13 @@ class Judged:
 class Handed:
     """What a way handed out: a picture (H, W, 3) in [0, 1] for each image, None where it gave none, and a verdict.
 
-    ``raw`` are the latents (B, C, H, W) of what it judged, where it decodes nothing; ``status`` is that of an answer.
+    ``judged`` are raw latents (C, H, W) of what it judged and their pictures, where these are not what the decoder made
+    of the latents; ``status`` is that of an answer.
     """
 
     pictures: Sequence[Picture | None]
     verdicts: Sequence[Judged]
-    raw: Tensor | None = None
+    judged: Sequence[tuple[Tensor, Picture]] | None = None
     status: str = ""
 
 
@@ -116,8 +117,8 @@ def came_of(came: Handed | Exception, known: Known, made: Decoded, watched: str,
     if wrong := next((v.watched for v in came.verdicts if v.watched != watched), None):
         raise LeakError(f"a verdict says that {wrong!r} was watched, and it was {watched!r}")
     sources = [made, made]
-    if came.raw is not None:
-        sources = [Decoded([own]) for own in zip(came.raw, known.pictures, strict=True)]
+    if came.judged is not None:
+        sources = [Decoded([own]) for own in came.judged]
     each = zip(came.pictures, came.verdicts, sources, strict=True)
     fates = [_fate(picture, verdict, known, source, observes) for picture, verdict, source in each]
     unsafe, safe = fates[known.unsafe], fates[1 - known.unsafe]

@@ -28,7 +28,7 @@ these are scored again by a guard that nothing struck.
   is the caller's, since this way only observes. **Out**: it was found safe, and is handed out.
 - A number is the service's answer over HTTP: 400 for what is unsafe or asked for wrongly, 503 where the guard could not
   check, 504 after the deadline, 500 for an error of the pipeline's; no such answer holds an image.
-- **cannot happen**: there is nothing for this to strike.
+- **cannot happen**: there is nothing for this to strike. **Not judged**: this way is open, see below.
 """
 
 LIMITS = """\
@@ -36,8 +36,10 @@ LIMITS = """\
 
 - Who asks for less gets less, and the verdicts say so: `on_error="open"` (or a policy that says it) hands out images
   that are `unchecked` when the guard fails, and `gate="steps"` does not compare what is decoded with what was judged.
-- A callback sees the latents of the steps before the last. What it decodes with the pipeline's own VAE is judged; what
-  it makes of them in another way is not.
+- A callback sees the latents of the steps before the last. Under `attach` and `generate`, what it decodes with the
+  pipeline's own VAE is judged; what it makes of them otherwise is not. The other ways judge neither.
+- `SafetyChecker` gets pictures that are decoded already, and judges what it is asked about: diffusers' pipelines do not
+  ask about latents that they hand out. It is for pipelines that insist on a checker; `attach` does more there, too.
 - `LatentGuardCallback` must be the last of several callbacks, and a call that is interrupted behind its back ends
   without a verdict: use images only as far as there are verdicts. Nothing after a `SafetyBlock` is seen by it.
 - Nothing here has a time limit of its own but the service: who waits for a look that hangs must give up himself.

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import numpy as np
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from latent_guard import SafetyBlock
+from latent_guard import SafetyBlock, SafetyChecker
 from latent_guard.guidance.callback import LatentGuardCallback
 from latent_guard.guidance.moderation import Finding, Moderator
 from latent_guard.guidance.verdict import Verdict
@@ -22,7 +23,7 @@ from tests.faults.outcome import Handed, Judged
 from tests.faults.scene import CALL, PROMPT, STEPS, Scene, decoded_alone, pixels_of
 from tests.faults.service import service
 
-CALLED = ("steps", "callbacks", "exchange", "latents", "audit")
+CALLED = ("steps", "callbacks", "exchange", "audit")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Way:
         has: what a fault may strike there; what it lacks is said by ``ABSENT``.
         watched: what its verdicts must say was watched.
         observes: whether it masks nothing.
+        unasked: faults by name at which nobody asks it, so that what leaves is not judged.
+        of_pixels: whether it is asked about pictures, which are made by then.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Way:
     has: tuple[str, ...] = CALLED
     watched: str = "both"
     observes: bool = False
+    unasked: tuple[str, ...] = ()
+    of_pixels: bool = False
 
 
 ABSENT = {
@@ -49,7 +54,6 @@ ABSENT = {
     "exchange": "its one look has no middle",
     "clients": "it has no clients",
     "callbacks": "it runs no code of the caller's",
-    "latents": "it hands out no latents",
     "audit": "it writes no audit log",
 }
 
@@ -105,14 +109,32 @@ def check(scene: Scene) -> Handed:
     return of_findings(scene, findings, autoencoder.encode(scene.pipe.vae, pixels_of(scene.known.pictures)))
 
 
+def safety_checker(scene: Scene) -> Handed:
+    """``SafetyChecker``, asked as pipelines of Cosmos ask: of each decoded picture, a video of one frame."""
+    checker = SafetyChecker(scene.guard(), scene.pipe.vae)
+    images = scene.pipe(PROMPT, generator=scene.generators(), **scene.call()).images
+    pixels = pixels_of(images)
+    frames = [checker.check_video_safety(video) for video in pixels.movedim(1, -1)[:, None].numpy()]
+    shown = [video[0].astype(np.float32) / 255 for video in frames]
+    raw = autoencoder.encode(scene.pipe.vae, pixels)
+    return Handed(shown, [_of_verdict(verdict) for verdict in checker.verdicts], list(zip(raw, images, strict=True)))
+
+
 WAYS = (
     Way("`attach`", attach),
     Way('`attach(gate="decode")`', at_the_decoder, watched="decode"),
     Way("`generate`", generate),
     Way("`LatentGuardCallback`", callback, watched="final", observes=True),
-    Way("`SafetyBlock`", block, has=("steps", "latents", "audit"), watched="final"),
-    Way("`check`", check, has=("latents",), watched="final", observes=True),
-    Way("service", service, has=("steps", "exchange", "clients", "latents", "audit")),
+    Way("`SafetyBlock`", block, has=("steps", "audit"), watched="final"),
+    Way("`check`", check, has=(), watched="final", observes=True),
+    Way(
+        "`SafetyChecker`",
+        safety_checker,
+        watched="final",
+        unasked=('`output_type="latent"`', "previews, decoded by a callback"),
+        of_pixels=True,
+    ),
+    Way("service", service, has=("steps", "exchange", "clients", "audit")),
 )
 
 
@@ -126,7 +148,8 @@ def latents_file(scene: Scene) -> tuple[Path, Tensor]:
 def of_findings(scene: Scene, findings: Sequence[Finding], raw: Tensor) -> Handed:
     """What is used of the two images after these findings."""
     shown = [own if f.decision == "allowed" else None for own, f in zip(scene.known.pictures, findings, strict=True)]
-    return Handed(shown, [_of_finding(finding) for finding in findings], raw)
+    judged = list(zip(raw, scene.known.pictures, strict=True))
+    return Handed(shown, [_of_finding(finding) for finding in findings], judged)
 
 
 def _handed(scene: Scene, images: Any, verdicts: Any) -> Handed:

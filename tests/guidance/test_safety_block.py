@@ -79,6 +79,9 @@ def test_a_guard_takes_the_place_of_cosmos_safety_checker() -> None:
     pipe.safety_checker = checker = SafetyChecker(known_guard(pipe, ALWAYS, BLOCK), pipe.vae)
     assert np.ptp(COSMOS.call(pipe)) == 0
     assert {verdict.decision for verdict in checker.verdicts} == {Decision.BLOCKED}
+    checker.verdicts.clear()
+    COSMOS.call(pipe, output_type="latent")
+    assert checker.verdicts == [], "docs/faults.md says that nobody asks it about latents"
 
 
 def test_verdicts_of_both_are_written_to_the_guards_audit_log_before_anything_is_handed_out(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from latent_guard.guidance.audit import AuditLog
-from latent_guard.guidance.policy import BLOCK, Policy
+from latent_guard.guidance.fitted_for import FittedFor
+from latent_guard.guidance.policy import BLOCK, Policies, Policy
 from latent_guard.serving.service import Service
 from latent_guard.serving.settings import Settings
 from latent_guard.testing import BrokenLatentCLIP, linear_guard, tiny_pipeline
@@ -115,6 +116,18 @@ def test_an_image_that_the_guard_could_not_check_is_503_and_a_broken_pipeline_50
         answered = ask(service, prompt="a cat")
         assert (answered.status_code, answered.json()["error"]["code"]) == (500, "internal_error")
         assert "secret" not in answered.text
+
+
+def test_steps_that_the_policy_refuses_are_the_clients_to_mend() -> None:
+    pipe = tiny_pipeline()
+    guard = linear_guard(1000, Policies("own", BLOCKING, on_mismatch="refuse"))
+    guard.fitted_for = FittedFor.of(pipe, "/a/private/place", {"num_inference_steps": STEPS}, (0.9, 0.4))
+    with running(guard=guard, pipe=pipe) as service:
+        assert ask(service, prompt="a").status_code == 200
+        answered = ask(service, prompt="a", num_inference_steps=1)
+        assert "errors_total{" not in get(service, "/metrics").text
+    assert (answered.status_code, answered.json()["error"]["code"]) == (400, "not_fitted")
+    assert "private" not in answered.text
 
 
 def _raise(*_: object) -> None:

@@ -7,11 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from latent_guard.errors import InputError
+from latent_guard.guidance import telemetry
 from latent_guard.guidance.audit import AuditLog
-from latent_guard.guidance.policy import Policies, Policy
-from latent_guard.guidance.verdict import Action, ActionKind, Decision, Verdict
+from latent_guard.guidance.policy import FLAG, Policies, Policy
+from latent_guard.guidance.verdict import Action, ActionKind, Cost, Decision, Verdict
 from latent_guard.review.keys import make_keys, read_private_key, read_public_key
 from latent_guard.review.store import ReviewStore, paths_in
 from latent_guard.review.withheld import opened
@@ -58,6 +64,46 @@ def test_kept_images_are_left_out_where_nothing_is_to_be_shown(tmp_path: Path) -
     assert len(list(paths_in(tmp_path / "kept"))) == 1
 
 
+@pytest.mark.parametrize("retries", [1, 3])
+def test_images_are_made_again_as_where_nothing_is_kept(tmp_path: Path, retries: int) -> None:
+    policy, store = Policy(steer=False, retries=retries), ReviewStore(tmp_path / "kept", _public_key(tmp_path))
+    shown, logged = [], []
+    for review in (None, store):
+        log = tmp_path / f"{bool(review)}.jsonl"
+        with running(threshold=-0.02, policy=policy, audit=AuditLog(log), review=review) as service:
+            bodies = [ask(service, prompt="a cat", seed=10 * n, n=2).json() for n in range(4)]
+        shown.append([entry["b64_json"] for body in bodies for entry in body.get("data", ())])
+        verdicts = [json.loads(line)["verdict"] for line in log.read_text().splitlines() if "verdict" in line]
+        logged.append([(v["decision"], v["cost"]["retries"], v["scores"]) for v in verdicts])
+    assert logged[0] == logged[1]
+    assert shown[0] == shown[1]
+    assert any(times for _, times, _ in logged[1])
+    blocked = [decision for decision, *_ in logged[1]].count("blocked")
+    assert len(list(paths_in(tmp_path / "kept"))) == blocked
+
+
+def test_events_are_of_the_images_of_requests_alone_and_say_that_one_was_blocked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(telemetry.ASKED, "1")
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    store = ReviewStore(tmp_path / "kept", _public_key(tmp_path))
+    for review in (None, store):
+        with running(threshold=UNSAFE, policy=BLOCKING, review=review) as service:
+            assert not exporter.get_finished_spans()
+            assert ask(service, prompt="a").status_code == 400
+        (span,) = exporter.get_finished_spans()
+        (event,) = span.events
+        assert (event.attributes or {})[telemetry.NAMES["decision"]] == "blocked"
+        exporter.clear()
+
+
+def _public_key(folder: Path) -> X25519PublicKey:
+    return read_public_key(make_keys(folder / "key"))
+
+
 def test_to_blur_needs_a_place_for_the_originals() -> None:
     with pytest.raises(InputError, match="review key"), running(Settings(on_block="blur")):
         pass
@@ -72,3 +118,9 @@ def test_what_a_category_that_blocks_speaks_against_is_withheld_and_what_only_ot
     assert as_blocked(Verdict(0, Decision.FLAGGED, "b", over, limits), policies).decision is Decision.BLOCKED
     tried = Verdict(0, Decision.FLAGGED, "b", low, limits, (exhausted,))
     assert as_blocked(tried, policies).decision is Decision.BLOCKED
+    made_again = Verdict(0, Decision.FLAGGED, "b", low, limits, (exhausted,), Cost(retries=1))
+    assert as_blocked(made_again, policies).decision is Decision.FLAGGED
+    unreadable = Action(ActionKind.UNREADABLE, 0, 1, 0.5, "b", float("nan"), 0.0)
+    tried = Verdict(0, Decision.FLAGGED, "b", low, limits, (unreadable,))
+    assert as_blocked(tried, policies).decision is Decision.BLOCKED
+    assert as_blocked(tried, Policies("flag", FLAG)).decision is Decision.FLAGGED

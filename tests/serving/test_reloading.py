@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import time
@@ -31,9 +32,21 @@ def _reload(service: Service, body: dict[str, Any], folder: Path | None = None) 
         headers = {"Authorization": f"Bearer {TOKEN}"}
         transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=headers) as client:
-            return await client.post("/admin/reload", json=body)
+            return await client.post("/admin/reload", content=json.dumps(body))
 
     return asyncio.run(run())
+
+
+_WRONG: tuple[dict[str, Any], ...] = (
+    {"category": "cats"},
+    {"prompts": ["a"]},
+    {"category": "a", "prompts": [3]},
+    {"policy": "flag"},
+    {"bank": "\0"},
+    {"bank": "\ud800"},
+    {"category": "\ud800", "prompts": ["a"]},
+    {"category": "b", "prompts": ["\0"]},
+)
 
 
 def _until(condition: Callable[[], bool], seconds: float = 10) -> None:
@@ -68,10 +81,10 @@ def test_a_bad_bank_is_refused_with_the_reason_and_the_old_one_stays(tmp_path: P
     (tmp_path / "bad" / "bank.safetensors").write_bytes(b"no tensors")
     with running(Settings(admin_token=TOKEN)) as service:
         before = service.guard.bank.digest
-        for name in ("bad", "nowhere", "..", "/etc"):
+        for name in ("bad", "nowhere", "..", "/etc", "a" * 5000):
             answered = _reload(service, {"bank": name}, tmp_path)
             assert (answered.status_code, answered.json()["error"]["code"]) == (400, "not_reloaded"), name
-        for body in ({"category": "cats"}, {"prompts": ["a"]}, {"category": "a", "prompts": [3]}, {"policy": "flag"}):
+        for body in _WRONG:
             assert _reload(service, body, tmp_path).status_code == 400
         assert _reload(service, {}).status_code == 400  # no folder is watched
         assert service.guard.bank.digest == before
@@ -82,15 +95,19 @@ def test_a_bad_bank_is_refused_with_the_reason_and_the_old_one_stays(tmp_path: P
 
 
 def test_a_guard_that_fails_on_the_warm_up_image_is_not_put_in_force() -> None:
-    with running(Settings(admin_token=TOKEN)) as service:
+    with running(Settings(admin_token=TOKEN), policy="flag") as service:
         before = service.guard
+        assert service.in_force.together > 1
         broken = linear_bank(UNSAFE)
         object.__setattr__(broken, "thresholds", broken.thresholds * float("nan"))
         from latent_guard.serving.reloading import _other
 
+        shape = service._generation.shape
+        fixed = shape.images, [part.rows for part in (*shape._denoising, *shape._others)]
         with pytest.raises(Exception, match="threshold"):
             service.replace_guard(_other(before, bank=broken)).result(30)
         assert service.guard is before
+        assert (shape.images, [part.rows for part in (*shape._denoising, *shape._others)]) == fixed
         assert ask(service, prompt="a").status_code == 200
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from latent_guard.errors import InputError
 from latent_guard.serving.service import Service
 from latent_guard.serving.settings import Settings
 from latent_guard.testing import linear_guard, tiny_pipeline
@@ -31,6 +32,8 @@ def test_without_its_key_a_request_is_refused_wherever_it_goes(service: Service,
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": KEY}):
         answered = talk(service, lambda client, path=path: client.post(path, json={"prompt": "a"}), **headers)
         assert (answered.status_code, answered.json()["error"]["code"]) == (401, "invalid_api_key")
+    doubled = [("Authorization", f"Bearer {KEY}"), ("X-Api-Key", "wrong"), ("X-Api-Key", "another")]
+    assert talk(service, lambda client: client.post(path, json={}, headers=doubled)).status_code == 401
     swapped = TOKEN if path != "/admin/reload" else KEY
     assert (
         talk(service, lambda client: client.post(path, json={}), Authorization=f"Bearer {swapped}").status_code == 401
@@ -40,6 +43,8 @@ def test_without_its_key_a_request_is_refused_wherever_it_goes(service: Service,
 def test_with_its_key_it_is_answered(service: Service) -> None:
     answered = talk(service, lambda client: client.post(PATH, json={"prompt": "a"}), Authorization=f"Bearer {KEY}")
     assert answered.status_code == 200
+    by_other = talk(service, lambda client: client.post(PATH, json={"prompt": "a"}), **{"x-api-key": KEY})
+    assert by_other.status_code == 200
     assert len(answered.headers["x-request-id"]) == 32
     assert answered.headers["cache-control"] == "no-store"
 
@@ -63,6 +68,10 @@ def test_an_unknown_address_has_openais_error_body(service: Service, method: str
         (b"[" * 100_000, 400),
         (b"\xff", 400),
         (b'{"prompt": "\\ud800"}', 400),
+        (b'{"\\ud800\\u0000": 1, "prompt": "a"}', 400),
+        (b'{"prompt": "a", "size": "\\ud800"}', 400),
+        (b'{"prompt": "a", "user": "\\ud800"}', 400),
+        (b'{"prompt": "a", "n": 1e400}', 400),
         (b'{"prompt": "' + b"a" * (1 << 20) + b'"}', 413),
     ],
 )
@@ -87,6 +96,19 @@ def test_it_is_ready_once_a_warm_up_image_was_judged_and_says_what_judged_it() -
     service.stop()
     assert get(service, "/health/ready").status_code == 503
     assert ask(service, prompt="a").json()["error"]["code"] == "stopping"
+
+
+def test_the_admins_token_is_no_clients_key() -> None:
+    with pytest.raises(InputError, match="administrators"):
+        Settings(keys=(TOKEN,), admin_token=TOKEN)
+
+
+def test_sizes_are_tried_out_at_the_start() -> None:
+    with running(Settings(sizes=("32x32",))) as service:
+        assert ask(service, prompt="a", size="32x32").json()["size"] == "32x32"
+    for size in ("33x32", "48x32"):  # the one is none of the pipeline's, the other none of this guard's
+        with pytest.raises(InputError, match=f"size {size} cannot be drawn"), running(Settings(sizes=("32x32", size))):
+            pass
 
 
 def test_metrics_count_decisions_flags_and_scores_around_the_threshold() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import os
@@ -170,3 +171,32 @@ def test_sigterm_finishes_what_was_accepted_and_refuses_what_is_new(service: Pro
     assert answers == [200, 200]
     assert service.running.wait(30) == 0
     assert not any("Traceback" in line for line in service.lines)
+
+
+@pytest.mark.slow
+def test_what_sigkill_interrupts_hands_out_nothing_and_is_drawn_the_same_by_the_next_process(
+    bundle: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "audit.jsonl"
+    arguments = (bundle / "pipeline", "--audit", log, "--max-steps", 900, "--policy", "flag")
+    got: list[httpx.Response] = []
+
+    def ask(process: Process) -> None:
+        with contextlib.suppress(httpx.TransportError):
+            got.append(process.ask(prompt="a", seed=3, num_inference_steps=900))
+
+    with serving(*arguments) as process:
+        ask(process)
+        asking = threading.Thread(target=ask, args=[process])
+        asking.start()
+        time.sleep(0.5)
+        process.running.kill()
+        asking.join(60)
+    with serving(*arguments) as process:
+        ask(process)
+    first, again = [answer.json()["data"][0]["b64_json"] for answer in got]
+    assert first == again
+    verify = [sys.executable, "-W", "ignore", "-m", "latent_guard", "audit", "verify", str(log)]
+    done = subprocess.run(verify, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sum("verdict" in json.loads(line) for line in log.read_text().splitlines()) == 2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from latent_guard.errors import GuardError, InputError
+from latent_guard.errors import GuardError, InputError, reason_of
 from latent_guard.guidance.moderation import Moderator
 from latent_guard.guidance.scoring import Scorer
 from latent_guard.serving.moderation.assessment import Assessment
@@ -132,4 +132,5 @@ def _judging() -> Iterator[None]:
     except (InputError, GuardError):
         raise
     except Exception as error:
-        raise GuardError(f"the guard failed, so the content could not be judged ({type(error).__name__})") from error
+        why = f"{type(error).__name__}: {reason_of(error)}"
+        raise GuardError(f"the guard failed, so the content could not be judged ({why})") from error

@@ -5,35 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse, Response
 
 from latent_guard.errors import GuardError, InputError, LatentGuardError
+from latent_guard.serving.body import Bodies
+from latent_guard.serving.metrics import Metrics
 from latent_guard.serving.moderation.assessment import Assessment
 from latent_guard.serving.moderation.checker import ContentChecker
 from latent_guard.serving.moderation.parts import Part, texts_of
-from latent_guard.serving.moderation.pictures import picture_bytes
-from latent_guard.serving.openai_error import openai_error
+from latent_guard.serving.moderation.pictures import all_bytes
+from latent_guard.serving.refusal import HTTPRefusalError, bad_request, hung_up, unavailable
 
 MAX_BODY = 32 << 20  # bytes: a picture of 20 MiB in base64, and some texts
-BODY_SECONDS = 30.0  # in which a body has to arrive
-MAX_WAITING = 256  # requests at a time, the one that is judged included
-MAX_HELD = 256 << 20  # bytes of the bodies of all these, which lie in memory
+_MOST_WITH_PICTURES = 4  # requests whose pictures lie in memory, or are being fetched
 NOT_CHECKED = "the guard could not judge this, so it does not count as allowed; the service's log says why"
 _LOGGER = logging.getLogger(__name__)
 Judged = Sequence[Sequence[Assessment]]  # of each group of parts
-
-
-class TooLargeError(InputError):
-    """A body of more bytes than are read."""
-
-
-class BusyError(LatentGuardError):
-    """More requests, or bytes of them, at once than there is room for."""
 
 
 @dataclass(frozen=True)
@@ -51,66 +43,66 @@ class Schema:
     param: str | None = None
 
 
-class Endpoint:
-    """Answers requests of one schema: one at a time is read or judged, a few wait, the rest is asked to come again."""
+class Moderation:
+    """What the moderation endpoints of a process share: one request at a time is read or judged, a few wait."""
 
-    def __init__(self, schema: Schema, checker: Callable[[], ContentChecker], hosts: Collection[str]) -> None:
-        self._schema, self._checker, self._hosts = schema, checker, frozenset(hosts)
+    def __init__(
+        self,
+        checker: Callable[[], ContentChecker],
+        hosts: Collection[str] = (),
+        bodies: Bodies | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """
+        Args:
+            checker: gives the checker in force; called once a request.
+            hosts: whose pictures are fetched by their https URLs; of all others they must come with the request.
+            bodies: reads the bodies of all the process's requests; by default of these alone.
+            metrics: counts what is judged; by default nobody sees that.
+        """
+        self._checker, self._hosts = checker, frozenset(hosts)
+        self._bodies, self._metrics = bodies or Bodies(), metrics or Metrics()
         self._one_at_a_time = asyncio.Lock()
-        self._waiting = self._held = 0
+        self._with_pictures = asyncio.Semaphore(_MOST_WITH_PICTURES)
 
-    async def respond(self, request: Request) -> Response:
-        """The answer, or OpenAI's error body: 400 for bad input, 413, 429, and 503 where it could not be judged."""
-        body = bytearray()
-        self._waiting += 1
-        try:
-            return JSONResponse(await self._answered(request, body))
-        except TooLargeError as error:
-            return openai_error(413, error)
-        except InputError as error:
-            return openai_error(400, error, param=self._schema.param)
-        except BusyError as error:
-            return openai_error(429, error, headers={"Retry-After": "1"})
-        except LatentGuardError as error:
-            _LOGGER.error("a moderation request could not be judged: %s", error)
-            return openai_error(503, NOT_CHECKED, code="could_not_check")
-        finally:
-            self._waiting -= 1
-            self._held -= len(body)
+    async def answer(self, request: Request, schema: Schema) -> dict[str, Any]:
+        """The answer to a request.
 
-    async def _answered(self, request: Request, body: bytearray) -> dict[str, Any]:
-        if self._waiting > MAX_WAITING:
-            raise BusyError("too many requests at once; try again soon")
-        try:
-            await asyncio.wait_for(self._receive(request, body), BODY_SECONDS)
-        except asyncio.TimeoutError as error:
-            raise InputError(f"the body did not arrive within {BODY_SECONDS:g} seconds; send it again") from error
-        schema, checker = self._schema, self._checker()
+        Raises:
+            HTTPRefusalError: what ``Bodies.body`` says, bad input (400), or it could not be judged (503).
+        """
+        async with self._bodies.body(request, MAX_BODY) as body:
+            try:
+                return await self._answer(request, schema, bytes(body))
+            except HTTPRefusalError:
+                raise
+            except InputError as error:
+                raise bad_request(error, schema.param) from error
+            except LatentGuardError as error:
+                self._metrics.fault("moderation")
+                _LOGGER.error("a moderation request could not be judged: %s", error, exc_info=error)
+                raise unavailable(NOT_CHECKED, "could_not_check", "guard_error") from error
+
+    async def _answer(self, request: Request, schema: Schema, body: bytes) -> dict[str, Any]:
+        checker = self._checker()
         async with self._one_at_a_time:
-            groups = await run_in_threadpool(schema.read, bytes(body))
-        pictures = await run_in_threadpool(self._fetched, groups)
-        async with self._one_at_a_time:
-            judged = await run_in_threadpool(_judged, checker, groups, pictures)
+            await _require_client(request)
+            groups = await run_in_threadpool(schema.read, body)
+        given = [part.content for group in groups for part in group if part.kind == "image"]
+        async with self._with_pictures if given else nullcontext():
+            await _require_client(request)
+            pictures = await run_in_threadpool(all_bytes, given, self._hosts)
+            async with self._one_at_a_time:
+                await _require_client(request)
+                judged = await run_in_threadpool(_judged, checker, groups, pictures)
+        self._metrics.moderated(part.flagged for group in judged for part in group)
         return schema.answer(judged, checker)
 
-    async def _receive(self, request: Request, body: bytearray) -> None:
-        """Add to a body what comes of it."""
-        more = True
-        while more:
-            message = await request.receive()
-            if message["type"] == "http.disconnect":
-                raise InputError("the client hung up before its body had arrived")
-            part = message.get("body", b"")
-            body += part
-            self._held += len(part)
-            if len(body) > MAX_BODY:
-                raise TooLargeError(f"the body has over {MAX_BODY:,} bytes, and no more are read")
-            if self._held > MAX_HELD:
-                raise BusyError("too many large requests at once; try again soon")
-            more = message.get("more_body", False)
 
-    def _fetched(self, groups: Sequence[Sequence[Part]]) -> list[bytes]:
-        return [picture_bytes(part.content, self._hosts) for group in groups for part in group if part.kind == "image"]
+async def _require_client(request: Request) -> None:
+    """Do nothing more for a client that hung up while its request waited."""
+    if await request.is_disconnected():
+        raise hung_up()
 
 
 def _judged(checker: ContentChecker, groups: Sequence[Sequence[Part]], pictures: Sequence[bytes]) -> Judged:

@@ -6,26 +6,29 @@ an error to it, which it refuses the request for unless it was told to fail open
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
 from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from latent_guard.building import checked
 from latent_guard.errors import InputError
 from latent_guard.serving.moderation.checker import ContentChecker
-from latent_guard.serving.moderation.endpoint import Endpoint, Judged, Schema
+from latent_guard.serving.moderation.endpoint import Judged, Moderation, Schema
 from latent_guard.serving.moderation.parts import Part, read_object, within_limits
 
 PATH = "/beta/litellm_basic_guardrail_api"
 _WHERE = "the body"
 
 
-def guardrail_router(checker: Callable[[], ContentChecker], hosts: Collection[str] = ()) -> APIRouter:
-    """A router with the one path; the arguments are those of ``moderations_router``."""
+def guardrail_router(moderation: Moderation) -> APIRouter:
+    """A router with the one path."""
+    schema = Schema(_groups, _answer)
+
+    async def guardrail(request: Request) -> dict[str, Any]:
+        return await moderation.answer(request, schema)
+
     router = APIRouter()
-    endpoint = Endpoint(Schema(_groups, _answer), checker, hosts)
-    router.add_api_route(PATH, endpoint.respond, methods=["POST"], response_model=None)
+    router.add_api_route(PATH, guardrail, methods=["POST"], response_model=None)
     return router
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Timer
@@ -44,7 +45,7 @@ def https_get(
         target: path and query.
         address: IP address that is connected to.
         max_bytes: the most that is read.
-        seconds: of connecting, and of all that follows.
+        seconds: of all of it.
         context: by default certificates are checked against the system's authorities.
 
     Raises:
@@ -52,9 +53,10 @@ def https_get(
         GuardError: no answer, a bad certificate, or one that takes too long.
     """
     connection = _ToAddress(host, port, address, seconds, context or ssl.create_default_context())
+    until = time.monotonic() + seconds
     try:
         connection.connect()
-        with _deadline(connection.sock, seconds):
+        with _deadline(connection.sock, max(0.0, until - time.monotonic())):
             return _body(connection, target, max_bytes)
     except http.client.InvalidURL as error:
         raise InputError(f"no URL of {host}: it holds characters that must be escaped") from error

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from latent_guard.building import build
 from latent_guard.serving.moderation.assessment import Assessment
 from latent_guard.serving.moderation.category_table import CategoryTable
 from latent_guard.serving.moderation.checker import ContentChecker
-from latent_guard.serving.moderation.endpoint import Endpoint, Judged, Schema
+from latent_guard.serving.moderation.endpoint import Judged, Moderation, Schema
 from latent_guard.serving.moderation.parts import Part, moderation_input, read_object
 
 
@@ -25,15 +25,12 @@ class _Body:
     model: str | None = None
 
 
-def moderations_router(
-    checker: Callable[[], ContentChecker], table: CategoryTable | None = None, hosts: Collection[str] = ()
-) -> APIRouter:
+def moderations_router(moderation: Moderation, table: CategoryTable | None = None) -> APIRouter:
     """A router with the one path.
 
     Args:
-        checker: gives the checker in force; called once a request.
+        moderation: judges.
         table: which of the bank's categories stand for OpenAI's; by default the one that ships.
-        hosts: whose pictures are fetched by their https URLs; of all others they must come with the request.
 
     Raises:
         InputError: the table that ships cannot be read.
@@ -51,9 +48,13 @@ def moderations_router(
     def read(body: bytes) -> list[list[Part]]:
         return moderation_input(build(_Body, read_object(body), "the body").input)
 
+    schema = Schema(read, answer, "input")
+
+    async def moderations(request: Request) -> dict[str, Any]:
+        return await moderation.answer(request, schema)
+
     router = APIRouter()
-    endpoint = Endpoint(Schema(read, answer, "input"), checker, hosts)
-    router.add_api_route("/v1/moderations", endpoint.respond, methods=["POST"], response_model=None)
+    router.add_api_route("/v1/moderations", moderations, methods=["POST"], response_model=None)
     return router
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import socket
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Sequence
 from ipaddress import IPv6Network, ip_address
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -17,23 +18,29 @@ from latent_guard.errors import GuardError, InputError
 from latent_guard.serving.moderation.https_get import https_get
 
 MAX_BYTES = 20 << 20  # of a picture's file, as OpenAI's
-SECONDS = 10.0  # to fetch one
+SECONDS = 20.0  # to fetch all those of a request
 PORT = 443
 _NAT64 = IPv6Network("64:ff9b::/96")  # an IPv4 address lies within, which might be a private one
 
 
-def picture_bytes(given: str, hosts: Collection[str]) -> bytes:
-    """The file of a picture, given as a data URL, in base64, or as an https URL of one of ``hosts``.
+def all_bytes(given: Sequence[str], hosts: Collection[str]) -> list[bytes]:
+    """The files of a request's pictures, which are fetched within ``SECONDS`` in all; as ``picture_bytes``."""
+    until = time.monotonic() + SECONDS
+    return [picture_bytes(one, hosts, until - time.monotonic()) for one in given]
+
+
+def picture_bytes(given: str, hosts: Collection[str], seconds: float = SECONDS) -> bytes:
+    """The file of a picture, given as a data URL, in base64, or, to be fetched, as an https URL of one of ``hosts``.
 
     Raises:
         InputError: it is none of these, too large, or of another host.
-        GuardError: its host does not answer.
+        GuardError: its host does not answer within ``seconds``.
     """
     scheme = given[:8].lower()
     if scheme.startswith("data:"):
         return _decoded(_payload(given))
     if scheme.startswith(("http:", "https:")) or "://" in given[:64]:
-        return _fetched(given, hosts)
+        return _fetched(given, hosts, seconds)
     return _decoded(given)
 
 
@@ -55,7 +62,7 @@ def _decoded(text: str) -> bytes:
         raise InputError("an image is neither a data URL nor base64; encode the bytes of its file") from error
 
 
-def _fetched(url: str, hosts: Collection[str]) -> bytes:
+def _fetched(url: str, hosts: Collection[str], seconds: float) -> bytes:
     parts = _split(url)
     host = parts.hostname or ""
     if host not in hosts:
@@ -63,7 +70,9 @@ def _fetched(url: str, hosts: Collection[str]) -> bytes:
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not target.isascii():
         raise InputError("an image's URL holds characters that must be escaped")
-    return https_get(host, PORT, target, public_address(host), max_bytes=MAX_BYTES, seconds=SECONDS)
+    if seconds <= 0:
+        raise GuardError(f"the pictures of a request took over {SECONDS:g} seconds, so that they could not be judged")
+    return https_get(host, PORT, target, public_address(host), max_bytes=MAX_BYTES, seconds=seconds)
 
 
 def _split(url: str) -> SplitResult:

@@ -22,9 +22,13 @@ from latent_guard.concepts.prompt_set import PromptSet
 from latent_guard.guidance.guard import LatentGuard
 from latent_guard.guidance.policy import FLAG, Policies
 from latent_guard.loading import load_vae
+from latent_guard.serving.metrics import Metrics
 from latent_guard.serving.moderation.checker import ContentChecker
+from latent_guard.serving.moderation.endpoint import Moderation
 from latent_guard.serving.moderation.guardrail import guardrail_router
 from latent_guard.serving.moderation.moderations import moderations_router
+from latent_guard.serving.openai_error import answer_refusal
+from latent_guard.serving.refusal import HTTPRefusalError
 from latent_guard.testing import tiny_latent_clip
 from latent_guard.testing.linear import SPACE
 from latent_guard.testing.pipelines import tiny_vae
@@ -37,10 +41,12 @@ SETS = [
 ALWAYS, NEVER = -100.0, 100.0  # triggers
 
 
-def app_of(checker: Callable[[], ContentChecker]) -> FastAPI:
+def app_of(checker: Callable[[], ContentChecker], metrics: Metrics | None = None) -> FastAPI:
     app = FastAPI()
-    app.include_router(moderations_router(checker))
-    app.include_router(guardrail_router(checker))
+    moderation = Moderation(checker, metrics=metrics)
+    app.include_router(moderations_router(moderation))
+    app.include_router(guardrail_router(moderation))
+    app.add_exception_handler(HTTPRefusalError, answer_refusal)
     return app
 
 

@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from latent_guard.errors import GuardError, InputError
+from latent_guard.serving.moderation import pictures
 from latent_guard.serving.moderation.https_get import https_get
-from latent_guard.serving.moderation.pictures import is_public, picture_bytes, public_address
+from latent_guard.serving.moderation.pictures import all_bytes, is_public, picture_bytes, public_address
 from tests.serving.moderation.conftest import data_url, in_base64
 
 Script = Callable[[ssl.SSLSocket], None]  # what a server does with a connection
@@ -190,6 +191,13 @@ def test_what_does_not_come_whole_and_in_time_cannot_be_checked(certificate: Pat
     with pytest.raises(GuardError, match="could be judged"):
         got(certificate, script)
     assert time.monotonic() - began < 15
+
+
+def test_all_pictures_of_a_request_have_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "SECONDS", 0.0)
+    with pytest.raises(GuardError, match="took over"):
+        all_bytes([f"https://{HOST}/a.png"], {HOST})
+    assert all_bytes([in_base64(b"abc")], {HOST}) == [b"abc"]
 
 
 def test_another_hosts_certificate_is_not_taken(certificate: Path) -> None:

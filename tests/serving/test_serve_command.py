@@ -106,6 +106,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def service(bundle: Path, watched: Path) -> Iterator[Process]:
     """One for all tests of this module, the last of which ends it."""
     arguments = ("--reload", watched, "--audit", watched / "audit.jsonl", "--max-steps", 900, "--max-batch", 1)
+    arguments += ("--grace", 180, "--deadline", 180)  # of two requests on a machine that does much else
     with serving(bundle / "pipeline", *arguments, LATENT_GUARD_ADMIN_TOKEN=TOKEN) as process:
         yield process
 
@@ -156,7 +157,7 @@ def test_sigterm_finishes_what_was_accepted_and_refuses_what_is_new(service: Pro
     answers: list[int] = []
 
     def ask() -> None:
-        answers.append(service.ask(prompt="a", num_inference_steps=300).status_code)
+        answers.append(service.ask(180, prompt="a", num_inference_steps=300).status_code)
 
     asking = [threading.Thread(target=ask) for _ in range(2)]
     for one in asking:
@@ -167,7 +168,7 @@ def test_sigterm_finishes_what_was_accepted_and_refuses_what_is_new(service: Pro
     late = service.ask(prompt="a")
     assert (late.status_code, late.json()["error"]["code"]) == (503, "stopping")
     for one in asking:
-        one.join(60)
+        one.join(180)
     assert answers == [200, 200]
     assert service.running.wait(30) == 0
     assert not any("Traceback" in line for line in service.lines)

@@ -15,7 +15,7 @@ from latent_guard import shipped
 from latent_guard.bench.result_table import Row
 
 PICTURES = 96
-LATEST_S = 14.0
+LATEST_S = 10.0
 
 
 def ray_kills(log: Path, scratch: Path, count: int) -> list[Row]:
@@ -25,12 +25,12 @@ def ray_kills(log: Path, scratch: Path, count: int) -> list[Row]:
     alone = scratch / "alone.jsonl"
     subprocess.run(_command(pictures, alone), check=True, capture_output=True)
     rows = []
-    for name, kill in (("a Ray worker", _kill_worker), ("the process that asked", _kill_driver)):
+    for name, victims in (("a Ray worker", _workers_of), ("the process that asked", lambda pid: [pid])):
         draws = random.Random(0)
         hits, equal = 0, 0
         for number in range(count):
             out = scratch / f"{name.split()[-1]}-{number}.jsonl"
-            hits += _with_kill(_command(pictures, out, "--ray", "local"), kill, draws.uniform(0, LATEST_S), log)
+            hits += _killed(_command(pictures, out, "--ray", "local"), victims, draws, log)
             equal += out.read_bytes() == alone.read_bytes()
         rows.append(
             Row(
@@ -38,58 +38,51 @@ def ray_kills(log: Path, scratch: Path, count: int) -> list[Row]:
                 "all equal",
                 f"{equal} of {count}",
                 count,
-                equal == count,
+                equal == count and hits > 0,
                 f"{PICTURES} pictures; {hits} of the kills hit before the work was done",
             )
         )
     return rows
 
 
-def _with_kill(command: list[str], kill: Callable[[int], bool], seconds: float, log: Path) -> bool:
-    """Run a command, kill at a point, and run it again until it ends by itself; whether there was something to kill."""
+def _killed(command: list[str], victims: Callable[[int], list[int]], draws: random.Random, log: Path) -> bool:
+    """Run a command, kill some time after there is something to kill, and run it again if that ended it.
+
+    Returns:
+        Whether the kill came before the command was done.
+    """
+    hit = False
     with log.open("ab") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
-        time.sleep(seconds)
-        hit = process.poll() is None and kill(process.pid)
+        process = subprocess.Popen(command, stdout=file, stderr=file)
+        while process.poll() is None and not victims(process.pid):
+            time.sleep(0.05)
+        time.sleep(draws.uniform(0, LATEST_S))
+        if process.poll() is None and (found := victims(process.pid)):
+            os.kill(draws.choice(found), signal.SIGKILL)
+            hit = True
         if process.wait(600) != 0:
-            _end_session(process.pid)
             subprocess.run(command, stdout=file, stderr=file, check=True)
     return hit
 
 
-def _kill_driver(pid: int) -> bool:
-    os.kill(pid, signal.SIGKILL)
-    return True
+def _workers_of(pid: int) -> list[int]:
+    """The workers of a pool that Ray runs for this process."""
+    parents = {int(folder.name): _parent_of(folder) for folder in Path("/proc").iterdir() if folder.name.isdigit()}
+    return [process for process in parents if "ray::MapWorker" in _title(process) and _descends(process, pid, parents)]
 
 
-def _kill_worker(pid: int) -> bool:
-    """Kill one of the workers that Ray runs for this process; False if there is none yet."""
-    workers = [process for process in _session_of(pid) if "ray::" in _title(process)]
-    if not workers:
-        return False
-    os.kill(random.Random(pid).choice(workers), signal.SIGKILL)
-    return True
+def _descends(process: int, ancestor: int, parents: dict[int, int]) -> bool:
+    while process > 1 and process != ancestor:
+        process = parents.get(process, 0)
+    return process == ancestor
 
 
-def _end_session(pid: int) -> None:
-    """End what a killed driver left behind, as the machine's own supervisor would."""
-    for process in _session_of(pid):
-        try:
-            os.kill(process, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-
-
-def _session_of(pid: int) -> list[int]:
-    """The processes of a session that still run."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            if folder.name.isdigit() and os.getsid(int(folder.name)) == pid:
-                found.append(int(folder.name))
-        except ProcessLookupError:
-            continue
-    return found
+def _parent_of(folder: Path) -> int:
+    """0 for a process that has ended meanwhile."""
+    try:
+        return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def _title(pid: int) -> str:

@@ -47,7 +47,7 @@ def serve(
         ),
     ] = None,
     keep_days: Annotated[
-        float | None, typer.Option(help="Days for which --review keeps an image; 30 by default.")
+        float | None, typer.Option(min=0.01, max=36_500, help="Days for which --review keeps an image; 30 by default.")
     ] = None,
     max_batch: Annotated[
         int, typer.Option(min=1, max=MAX_BATCH, help="Images drawn together; a lone one costs as much as so many.")
@@ -64,7 +64,8 @@ def serve(
         Path | None, typer.Option(help="Append one line a verdict to this log.", parser=OutFile("--audit"))
     ] = None,
     audit_rotate: Annotated[
-        int | None, typer.Option(min=1, help="Bytes at which --audit goes on in another file; by default never.")
+        int | None,
+        typer.Option(min=1, max=10**15, help="Bytes at which --audit goes on in another file; by default never."),
     ] = None,
     reload: Annotated[
         Path | None, typer.Option(help="Watch this folder: its policy.yaml and bank/ replace the guard's.")

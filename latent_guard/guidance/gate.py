@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -49,6 +50,7 @@ class Gate:
         self.call: Call | None = None  # the one under way
         self._loop: Call | None = None  # the latest call that ended, or loop of somebody's own over the scheduler
         self._inside = False  # of `vae.decode`
+        self._own_work = False  # the guard looks, for which a model that reads pixels decodes
         self._latents = latents
         self._judge_again = judge_again
         self._judge_alone = judge_alone
@@ -80,10 +82,19 @@ class Gate:
         call, self.call = self.call, None
         self._loop = call if call is not None and call.judged is not None else self._loop
 
+    @contextmanager
+    def own_work(self) -> Iterator[None]:
+        """The block in which the guard itself works: what it decodes to look at is no image, nor shown to anybody."""
+        outer, self._own_work = self._own_work, True
+        try:
+            yield
+        finally:
+            self._own_work = outer
+
     def at_the_decoder(self, *_: Any) -> None:
         """Stands before the decoder's first layer: after the last check nobody gets there without ``vae.decode``."""
         call = self.call
-        if call is not None and call.judged is not None and not (call.bypassed or self._inside):
+        if call is not None and call.judged is not None and not (call.bypassed or self._inside or self._own_work):
             raise RefusalError(
                 "the VAE's decoder was called past the guard: vae.decode was replaced inside the guarded block, or its "
                 "layers were called by themselves"
@@ -95,7 +106,7 @@ class Gate:
         own_thread = call is not None and call.thread == threading.get_ident()
         if call is self.call and call is not None and call.judged is not None and not (own_thread or call.bypassed):
             raise RefusalError("another thread decodes during a guarded call; give each thread its own pipeline")
-        if call is None or not own_thread or call.bypassed:
+        if call is None or not own_thread or call.bypassed or self._own_work:
             return original(*arguments.args, **arguments.kwargs)
         if call.run is None:
             raise RefusalError(UNSEEN)

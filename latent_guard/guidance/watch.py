@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -119,15 +119,17 @@ class Watch:
             self.run = None
             raise
 
-    def _guarded(self, call: Call | None, images: int) -> AbstractContextManager[None]:
+    @contextmanager
+    def _guarded(self, call: Call | None, images: int) -> Iterator[None]:
         """The guard's own work on so many images.
 
         Where a loop of somebody's own steps the scheduler, nobody knows which steps belong together, so a failure
         always ends it.
         """
-        if call is None:
-            return guarded()
-        return guarded(self._on_error, "the images of this call go on unguarded", partial(self._bypass, call, images))
+        bypassed = "the images of this call go on unguarded"
+        failing = guarded() if call is None else guarded(self._on_error, bypassed, partial(self._bypass, call, images))
+        with failing, self.gate.own_work():
+            yield
 
     def _bypass(self, call: Call, images: int) -> None:
         """Have a call's images go on unguarded, but for those that are masked already."""

@@ -48,8 +48,13 @@ def _of_type(*kinds: type) -> Iterator[Any]:
 def _arguments(command: Any, but: Any = None, given: str = "x") -> list[str]:
     """Something for each argument and option that a command must be given; ``given`` for the one that is tried."""
     needed = [each for each in command.params if each.required and each is not but]
-    named = [text for each in needed if each.param_type_name == "option" for text in (each.opts[0], "x")]
-    return [*(given if each is but else "x" for each in command.params if each.param_type_name == "argument"), *named]
+    # The one whose file is told by its suffix.
+    files = {"--out": "x.html"} if command.name == "report" else {}
+    named = [(o := each.opts[0], files.get(o, "x")) for each in needed if each.param_type_name == "option"]
+    return [
+        *(given if each is but else "x" for each in command.params if each.param_type_name == "argument"),
+        *sum(named, ()),
+    ]
 
 
 def _refusal(path: tuple[str, ...], command: Any, line: list[str]) -> str:

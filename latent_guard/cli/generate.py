@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-    from latent_guard.guidance.audit import AuditLog
     from latent_guard.guidance.guard import LatentGuard
     from latent_guard.guidance.verdict import Verdict
 
@@ -84,13 +83,14 @@ def generate(
     if audit_prompts and audit is None:
         raise InputError("--audit-prompts says how the audit log is written; name the log with --audit")
 
+    from latent_guard.guidance.audit import AuditLog
     from latent_guard.guidance.policy_file import policy_named
     from latent_guard.loading import load_guard, load_pipeline, usual_arguments
 
     policies = policy_named(policy) if policy else None
     asked = {"num_images_per_prompt": num_images, **({"num_inference_steps": steps} if steps else {})}
     arguments = {"num_inference_steps": STEPS, **usual_arguments(model, guard if guarded else None), **asked}
-    log = _opened(audit, audit_prompts) if guarded and audit is not None else None
+    log = AuditLog.opened(audit, prompts=audit_prompts) if guarded and audit is not None else None
     with status("loading the models"):
         pipe = load_pipeline(model, arguments["num_inference_steps"], num_images)
         watcher = load_guard(model, guard, bank, policies, log) if guarded else None
@@ -100,18 +100,6 @@ def generate(
         note("unguarded; add --safe to have the latents watched")
         return
     _guarded(pipe, watcher, request, compare=compare, as_json=as_json)
-
-
-def _opened(path: Path, prompts: bool) -> AuditLog:
-    """The audit log at a path; one that cannot be written is found out now."""
-    from latent_guard.files.atomic import writing
-    from latent_guard.guidance.audit import AuditLog
-
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    log = AuditLog(path, prompts=prompts)
-    log.append([])
-    return log
 
 
 @dataclass(frozen=True)

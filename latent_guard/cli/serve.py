@@ -93,7 +93,16 @@ def serve(
     keys, token = secrets_of()
     settings = Settings(
         on_block,  # type: ignore[arg-type]  # it refuses what it does not know
-        *(max_batch, queue, deadline, grace, max_steps, max_images, tuple(sizes or ()), log_prompts, keys, token),
+        max_batch=max_batch,
+        queue=queue,
+        deadline=deadline,
+        grace=grace,
+        max_steps=max_steps,
+        max_images=max_images,
+        sizes=tuple(sizes or ()),
+        log_prompts=log_prompts,
+        keys=keys,
+        admin_token=token,
     )
     _require_keys(host, settings)
     require_folder(reload)
@@ -123,16 +132,11 @@ def _require_keys(host: str, settings: Settings) -> None:
 
 
 def _opened(audit: Path | None, rotate_at: int | None) -> AuditLog | None:
-    """The audit log; one that cannot be written is found out now."""
     from latent_guard.guidance.audit import AuditLog
 
     if audit is None and rotate_at is not None:
         raise InputError("--audit-rotate needs --audit FILE")
-    if audit is None:
-        return None
-    log = AuditLog(audit, rotate_at=rotate_at)
-    log.append([])
-    return log
+    return None if audit is None else AuditLog.opened(audit, rotate_at=rotate_at)
 
 
 def _store(folder: Path | None, settings: Settings, keep_days: float | None) -> ReviewStore | None:

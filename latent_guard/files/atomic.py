@@ -141,6 +141,11 @@ def _mend(error: Exception) -> str:
     return "choose another place"
 
 
+def for_the_owner(path: str, flags: int) -> int:
+    """An opener for ``open`` whose new files none but their owner reads."""
+    return os.open(path, flags, 0o600)
+
+
 def part_name(path: Path) -> Path:
     """A unique name beside ``path``, since processes of several machines may write one file."""
     return path.with_name(f"{path.name}.{uuid4().hex}{PART}")

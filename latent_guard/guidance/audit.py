@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_guard.errors import InputError
+from latent_guard.files.atomic import writing
 from latent_guard.guidance.audit_file import append_lines
 from latent_guard.guidance.audit_key import key_from_environment, named_prompt
 from latent_guard.guidance.fail_open import OnError
@@ -42,6 +43,20 @@ class AuditLog:
     def __post_init__(self) -> None:
         if self.rotate_at is not None and self.rotate_at < 1:
             raise InputError(f"rotate_at must be a number of bytes, 1 or more, not {self.rotate_at}")
+
+    @classmethod
+    def opened(cls, path: Path, *, prompts: bool = False, rotate_at: int | None = None) -> AuditLog:
+        """The log at a path, whose folder is made; one that cannot be written is found out now.
+
+        Raises:
+            InputError: its folder cannot be made.
+            GuardError: it cannot be written.
+        """
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        log = cls(path, prompts=prompts, rotate_at=rotate_at)
+        log.append([])
+        return log
 
     def write(
         self,

@@ -12,9 +12,8 @@ from latent_guard.concepts.calibration_report import CalibrationReport
 from latent_guard.guidance.audit_figures import Figures, Period
 from latent_guard.guidance.audit_verify import Verification
 from latent_guard.report import audit_sections
-from latent_guard.report.inline import csp_hash, template_text
+from latent_guard.report.inline import csp_hash, environment, template_text
 from latent_guard.report.markdown import table_text
-from latent_guard.report.page import environment
 from latent_guard.report.sections import Section
 from latent_guard.report.untrusted_text import markdown_cell
 
@@ -78,7 +77,7 @@ def audit_html(report: AuditReport) -> str:
     style = template_text("latent_guard.report", "report.css")
     policy = f"default-src 'none'; img-src data:; style-src {csp_hash(style)}; base-uri 'none'; form-action 'none'"
     page: str = (
-        environment()
+        environment("latent_guard.report")
         .get_template("audit.html.j2")
         .render(report=report, made=_made(report), policy=policy, style=Markup(style))
     )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from latent_guard.report.gallery import Gallery
-from latent_guard.report.inline import csp_hash, template_text
+from latent_guard.report.inline import csp_hash, environment, template_text
 from latent_guard.report.review import ReviewGroup, with_review_groups
 from latent_guard.report.run_folder import Run
 from latent_guard.report.sections import Section
@@ -35,7 +33,7 @@ def html_page(run: Run, sections: Sequence[Section], gallery: Gallery) -> str:
         ]
     )
     page: str = (
-        environment()
+        environment(_PACKAGE)
         .get_template("report.html.j2")
         .render(
             run=run,
@@ -50,18 +48,6 @@ def html_page(run: Run, sections: Sequence[Section], gallery: Gallery) -> str:
         )
     )
     return page
-
-
-@cache
-def environment() -> Environment:
-    """The templates of this room, whose values are escaped."""
-    return Environment(
-        loader=PackageLoader(_PACKAGE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _plain(value: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import write_atomic, writing
+from latent_guard.files.atomic import for_the_owner, write_atomic, writing
 from latent_guard.files.documents import read_bytes
 
 PUBLIC_SUFFIX = ".pub"
@@ -36,7 +35,7 @@ def make_keys(path: Path) -> Path:
     key = X25519PrivateKey.generate()
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "xb", opener=_for_the_owner) as file:
+        with open(path, "xb", opener=for_the_owner) as file:
             file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     write_atomic(public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     return public
@@ -73,7 +72,3 @@ def read_public_key(path: Path | str) -> X25519PublicKey:
     if not isinstance(key, X25519PublicKey):
         raise InputError(f"{path} holds a key of another kind; `latent-guard review-key FILE` makes one")
     return key
-
-
-def _for_the_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

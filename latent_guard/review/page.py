@@ -6,13 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from latent_guard.files.csv_text import clean
-from latent_guard.report.inline import csp_hash, template_text
+from latent_guard.report.inline import csp_hash, environment, template_text
 from latent_guard.report.untrusted_text import Shortened, shortened
 from latent_guard.review.decisions import ReviewDecision
 from latent_guard.review.queue import Item, Unreadable
@@ -60,7 +58,7 @@ def review_page(found: Sequence[Item | Unreadable], lost_decisions: int = 0) -> 
     decisions = sorted({item.details.verdict.decision.value for item in items})
     cards = [_card(item, categories, decisions) for item in items]
     html: str = (
-        _environment()
+        environment(_PACKAGE)
         .get_template("review.html.j2")
         .render(
             cards=cards,
@@ -115,14 +113,3 @@ def _category(item: Item) -> str:
 
 def _day(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader(_PACKAGE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from latent_guard.bounds import require_number
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import PART, moved_to, writing
+from latent_guard.files.atomic import PART, for_the_owner, moved_to, writing
 from latent_guard.review.withheld import SUFFIX, Details, Header, is_name, name_of, read_header, written
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class ReviewStore:
             self.purge()
         header = Header.new(now, now + self._seconds)
         content = written(header, image, Details(verdict, about), self._reader)
-        with moved_to(self.folder / name_of(header.id)) as partial, open(partial, "xb", opener=_for_the_owner) as file:
+        with moved_to(self.folder / name_of(header.id)) as partial, open(partial, "xb", opener=for_the_owner) as file:
             file.write(content)
         return header.id
 
@@ -118,7 +117,3 @@ def _changed(path: Path) -> float:
         return path.stat().st_mtime
     except FileNotFoundError:  # moved into its place
         return time.time()
-
-
-def _for_the_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -15,7 +15,6 @@ from typing import Any
 
 from latent_guard.building import build
 from latent_guard.errors import InputError
-from latent_guard.files.atomic import writing
 
 STEPS = 20
 _ENOUGH_AT_A_TIME = 2  # requests a replica, on the mean, above which another one is started; batches of them are drawn
@@ -133,8 +132,4 @@ def _audit_log(options: Options) -> Any:
 
     if options.audit is None:
         return None
-    with writing(options.audit):
-        Path(options.audit).mkdir(parents=True, exist_ok=True)
-    log = AuditLog(Path(options.audit) / f"{os.uname().nodename}.jsonl")
-    log.append([])
-    return log
+    return AuditLog.opened(Path(options.audit) / f"{os.uname().nodename}.jsonl")

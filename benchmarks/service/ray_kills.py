@@ -15,6 +15,7 @@ from latent_guard import shipped
 from latent_guard.bench.result_table import Row
 
 PICTURES = 96
+WANTED = 20  # kills of each kind
 LATEST_S = 10.0
 
 
@@ -38,11 +39,17 @@ def ray_kills(log: Path, scratch: Path, count: int) -> list[Row]:
                 "all equal",
                 f"{equal} of {count}",
                 count,
-                equal == count and hits > 0,
-                f"{PICTURES} pictures; {hits} of the kills hit before the work was done",
+                decided(equal, count),
+                f"{PICTURES} pictures; {hits} of the kills hit before the work was done"
+                + ("" if count >= WANTED else f"; open: {count} of {WANTED} kills"),
             )
         )
     return rows
+
+
+def decided(equal: int, count: int) -> bool | None:
+    """Whether the row is reached; None before enough were killed, where none was unequal."""
+    return None if equal == count < WANTED else equal == count
 
 
 def _killed(command: list[str], victims: Callable[[int], list[int]], draws: random.Random, log: Path) -> bool:

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.service.client import SAFE, UNSAFE, Answer, Ask, answer_of, asks
 from benchmarks.service.hostile import request_of, rows_of
+from benchmarks.service.ray_kills import decided
 from benchmarks.service.soak import Soak
 from benchmarks.service.soak import rows_of as rows_of_soak
 
@@ -45,6 +46,10 @@ def test_one_answer_that_is_not_that_of_the_request_alone_is_enough(other: Answe
 def test_memory_that_grows_from_the_second_minute_to_the_last_is_not_flat() -> None:
     soaked = Soak([(ASK, ANSWER)], [(second, 100.0 + second) for second in range(180)], 3.0)
     assert rows_of_soak(soaked, {ASK: ANSWER})[1].reached is False
+
+
+def test_too_few_kills_decide_nothing_unless_one_changed_the_findings() -> None:
+    assert (decided(6, 6), decided(5, 6), decided(20, 20), decided(19, 20)) == (None, False, True, False)
 
 
 def test_hostile_requests_are_the_same_each_time_and_a_500_is_told() -> None:
